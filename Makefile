@@ -1,0 +1,40 @@
+# make quickstart | test | lint | format | clean | help     (needs Python >= 3.10, make, a package index)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+CHECKED := lowres_d2 configs projects tests tools benchmarks demo datasets train_net.py
+
+.PHONY: help quickstart test lint format clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is older than Python 3.10: make PYTHON=/path/to/python3.10+ ..." >&2; exit 1; }
+	@echo "setting up $(VENV) (torch is large: a few minutes on the first run)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: $(READY) ## generate data, train at full and at 1/4 resolution, report in output/quickstart
+	$(BIN)/python tools/quickstart.py --output output/quickstart
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest -q --durations=10
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check $(wildcard $(CHECKED))
+	$(BIN)/ruff format --check $(wildcard $(CHECKED))
+
+format: $(READY) ## let ruff mend what it can
+	$(BIN)/ruff check --fix $(wildcard $(CHECKED))
+	$(BIN)/ruff format $(wildcard $(CHECKED))
+
+clean: ## remove the virtual environment and caches; output/ and datasets/ stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,12 @@
+"""lowres_d2: detection when pixels are few, on Detectron2's grammar.
+
+Importing this package decides which Detectron2 runs: an installed upstream one, else the core that
+is bundled in ``lowres_d2/bundled``. Import it before anything that imports ``detectron2``.
+"""
+
+from lowres_d2._provider import choose_provider, detectron2_provider
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "detectron2_provider"]
+
+choose_provider()

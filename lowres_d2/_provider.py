@@ -1,0 +1,106 @@
+"""Which Detectron2 runs: the installed upstream one, or the bundled core.
+
+``LOWRES_D2_PROVIDER`` (``auto``, ``upstream`` or ``bundled``) decides by hand and is inherited by
+child processes. An installed upstream always wins in ``auto``; nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = "LOWRES_D2_PROVIDER"
+BUNDLED_ROOT = Path(__file__).parent / "bundled"
+
+# What this project uses and old or cut-down upstreams lack: file below detectron2/ -> names in it.
+# The 0.6 release and today's main share a version number, so only the files can tell.
+NEEDED_OF_UPSTREAM = {
+    "config/lazy.py": ("LazyCall", "LazyConfig"),
+    "layers/losses.py": ("ciou_loss", "diou_loss"),
+    "layers/wrappers.py": ("move_device_like",),
+    "modeling/meta_arch/dense_detector.py": ("DenseDetector",),
+    "modeling/meta_arch/fcos.py": ("FCOS", "FCOSHead", "_match_anchors"),
+    "engine/hooks.py": ("BestCheckpointer", "TorchProfiler"),
+}
+
+_provider: str | None = None
+
+
+def choose_provider() -> str:
+    """Make ``import detectron2`` find the right package; called once, on ``import lowres_d2``.
+
+    Returns:
+        ``"upstream"`` or ``"bundled"``.
+
+    Raises:
+        ValueError: the environment variable holds another word.
+        ImportError: upstream was asked for and is not there, lacks what this project uses, or
+            another ``detectron2`` was imported before this package.
+    """
+    global _provider
+    if _provider is not None:
+        return _provider
+    wish = os.environ.get(VARIABLE, "auto")
+    if wish not in ("auto", "upstream", "bundled"):
+        raise ValueError(f"{VARIABLE}={wish!r}: expected auto, upstream or bundled")
+    upstream = _find_upstream()
+    if wish == "upstream" and upstream is None:
+        raise ImportError(
+            f"{VARIABLE}=upstream, but no Detectron2 is installed here: install it, or unset "
+            f"{VARIABLE} to use the bundled core"
+        )
+    if wish == "bundled" or upstream is None:
+        _refuse_a_loaded_upstream()
+        # First when asked for by hand, last otherwise: an upstream that a later path entry brings
+        # in would still win in `auto`.
+        position = 0 if wish == "bundled" else len(sys.path)
+        sys.path.insert(position, str(BUNDLED_ROOT))
+        _provider = "bundled"
+    else:
+        _require(upstream)
+        _provider = "upstream"
+    return _provider
+
+
+def detectron2_provider() -> str:
+    """Which Detectron2 this process runs on: ``"upstream"`` or ``"bundled"``."""
+    return choose_provider()
+
+
+def _find_upstream() -> Path | None:
+    """Folder of an installed upstream ``detectron2``, or None.
+
+    A folder of that name without ``__init__.py`` (a checkout in the working directory) gives a
+    namespace spec without origin and does not count; neither does our own core.
+    """
+    for finder in sys.meta_path:
+        spec = finder.find_spec("detectron2", None) if hasattr(finder, "find_spec") else None
+        if isinstance(spec, importlib.machinery.ModuleSpec) and spec.origin:
+            folder = Path(spec.origin).parent
+            if folder.resolve() != (BUNDLED_ROOT / "detectron2").resolve():
+                return folder
+    return None
+
+
+def _refuse_a_loaded_upstream() -> None:
+    loaded = sys.modules.get("detectron2")
+    origin = getattr(loaded, "__file__", None)
+    if origin and BUNDLED_ROOT.resolve() not in Path(origin).resolve().parents:
+        raise ImportError(
+            f"detectron2 was already imported from {origin}: write `import lowres_d2` before it"
+        )
+
+
+def _require(folder: Path) -> None:
+    lacking = []
+    for file, names in NEEDED_OF_UPSTREAM.items():
+        path = folder / file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        lacking += [f"{file}:{name}" for name in names if name not in text]
+    if lacking:
+        raise ImportError(
+            f"the Detectron2 in {folder} lacks {', '.join(lacking)}: install a newer one, or set "
+            f"{VARIABLE}=bundled"
+        )
