@@ -1,0 +1,115 @@
+"""Size bands: by how many pixels an object has, the metrics are told apart.
+
+Size is sqrt(area) in pixels of the original picture. A band is [low, high] with both ends in it, as
+in COCO: an object of exactly 32 px counts as small and as medium there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+# Sources. coco: the evaluation page of cocodataset.org. aitod: Wang et al., "Tiny Object Detection
+# in Aerial Images" (ICPR 2020); its evaluator puts no lower end on very tiny, the data starts at
+# 2 px. tinyperson: Yu et al., "Scale Match for Tiny Person Detection" (WACV 2020); the paper says
+# 2 px for the lowest end, its evaluator (TinyBenchmark) 1 px, which is taken here so that figures
+# compare. plates: our generated data set, 6 to 96 px.
+PRESETS: dict[str, dict[str, tuple[float, float]]] = {
+    "coco": {"small": (0, 32), "medium": (32, 96), "large": (96, math.inf)},
+    "aitod": {
+        "very-tiny": (0, 8),
+        "tiny": (8, 16),
+        "small": (16, 32),
+        "medium": (32, math.inf),
+    },
+    "tinyperson": {
+        "tiny": (1, 20),
+        "tiny1": (1, 8),
+        "tiny2": (8, 12),
+        "tiny3": (12, 20),
+        "small": (20, 32),
+        "reasonable": (32, math.inf),
+    },
+    "plates": {"<12": (0, 12), "12-24": (12, 24), "24-48": (24, 48), ">=48": (48, math.inf)},
+}
+
+
+@dataclass(frozen=True)
+class SizeBands:
+    """Named ranges of object size, in order.
+
+    Attributes:
+        names: one name a band, unique.
+        ranges: (low, high) in pixels of the original picture, high may be infinite.
+    """
+
+    names: tuple[str, ...]
+    ranges: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def from_config(cls, spec: SizeBands | str | Mapping | Sequence) -> SizeBands:
+        """Bands from what a recipe says.
+
+        Args:
+            spec: a preset's name (``coco``, ``aitod``, ``tinyperson``, ``plates``); a mapping from
+                name to [low, high], with null for no upper end; or a list of edges such as
+                [0, 8, 16, 32, null], which names its bands itself.
+        """
+        if isinstance(spec, SizeBands):
+            return spec
+        if isinstance(spec, str):
+            if spec not in PRESETS:
+                near = get_close_matches(spec, PRESETS, 1)
+                hint = f", nearest is {near[0]!r}" if near else ""
+                raise ValueError(f"size bands {spec!r}: expected one of {list(PRESETS)}{hint}")
+            spec = PRESETS[spec]
+        elif isinstance(spec, Sequence):
+            spec = _from_edges([_number(edge) for edge in spec])
+        if not isinstance(spec, Mapping) or not spec:
+            raise ValueError(
+                f"size bands {spec!r}: expected a preset, a mapping or a list of edges"
+            )
+        return cls(tuple(map(str, spec)), tuple(_range(name, spec[name]) for name in spec))
+
+    def counts(self, areas: Iterable[float]) -> list[int]:
+        """Number of objects in each band, given their areas in square pixels."""
+        areas = list(areas)
+        return [sum(low <= area <= high for area in areas) for low, high in self.areas()]
+
+    def areas(self) -> list[tuple[float, float]]:
+        """The ranges as areas in square pixels, the form that COCO's evaluation takes."""
+        return [(low**2, high**2) for low, high in self.ranges]
+
+    def label(self, name: str) -> str:
+        """A band's name with its range, unless the name is the range: ``small (0-32 px)``."""
+        text = _range_name(*self.ranges[self.names.index(name)])
+        return f"{name} px" if name == text else f"{name} ({text} px)"
+
+
+def _from_edges(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
+    return {_range_name(*pair): pair for pair in itertools.pairwise(edges)}
+
+
+def _range_name(low: float, high: float) -> str:
+    if high == math.inf:
+        return f">={low:g}"
+    return f"{low:g}-{high:g}" if low else f"<{high:g}"
+
+
+def _range(name: str, pair: object) -> tuple[float, float]:
+    if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+        raise ValueError(f"size band {name!r}: expected [low, high] in pixels, got {pair!r}")
+    low, high = _number(pair[0]), _number(pair[1])
+    if not 0 <= low < high:
+        raise ValueError(f"size band {name!r}: expected 0 <= low < high, got [{low:g}, {high:g}]")
+    return low, high
+
+
+def _number(value: object) -> float:
+    try:
+        return math.inf if value is None else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"size band edge {value!r}: expected a number of pixels or null") from None

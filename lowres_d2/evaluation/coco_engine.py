@@ -1,0 +1,149 @@
+"""COCO's box metrics over any ranges of size, computed by faster-coco-eval in one pass.
+
+The engine's own summary knows three ranges and 100 detections; here only its arrays are read.
+Axes: T IoU thresholds, R 101 recall levels, K categories, A ranges of area, M caps on detections.
+Boxes are XYWH in pixels of the original picture. An entry of -1 in the arrays says that there is no
+ground truth for it; outside of this file that is None.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COCO_IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BoxScores:
+    """What one pass over the detections gives, as fractions between 0 and 1.
+
+    Attributes:
+        precision: (T, R, K, A), at the largest cap on detections.
+        recall: (T, K, A, M).
+        iou_thresholds: the T thresholds.
+        max_dets: the M caps on detections per picture and category, ascending.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    iou_thresholds: tuple[float, ...]
+    max_dets: tuple[int, ...]
+
+    def ap(self, area: int, iou: float | None = None, category: int | None = None) -> float | None:
+        """Average precision in one range of area; None where there is no ground truth.
+
+        Args:
+            area: index on axis A.
+            iou: one of the thresholds; None averages over all.
+            category: index on axis K; None averages over all that have ground truth.
+        """
+        return _mean(self.precision[self._rows(iou)][:, :, _one_or_all(category), area])
+
+    def recall_at(
+        self,
+        area: int,
+        iou: float | None = None,
+        category: int | None = None,
+        max_dets: int | None = None,
+    ) -> float | None:
+        """Recall in one range of area, averaged as in :meth:`ap`; None without ground truth.
+
+        Args:
+            max_dets: one of the caps; None takes the largest.
+        """
+        cap = -1 if max_dets is None else self.max_dets.index(max_dets)
+        return _mean(self.recall[self._rows(iou)][:, _one_or_all(category), area, cap])
+
+    def has_iou(self, iou: float) -> bool:
+        """Whether a threshold was evaluated."""
+        return any(math.isclose(iou, known) for known in self.iou_thresholds)
+
+    def _rows(self, iou: float | None) -> slice | list[int]:
+        if iou is None:
+            return slice(None)
+        return [t for t, known in enumerate(self.iou_thresholds) if math.isclose(iou, known)]
+
+
+def score_boxes(
+    ground_truth: dict,
+    detections: Sequence[dict],
+    areas: Sequence[tuple[float, float]],
+    max_dets: Sequence[int],
+    iou_thresholds: Sequence[float] = COCO_IOU_THRESHOLDS,
+) -> BoxScores:
+    """Run COCO's box evaluation.
+
+    Args:
+        ground_truth: a COCO dict whose annotations have ``bbox``, ``area`` and ``iscrowd``; ids of
+            pictures may be anything that sorts.
+        detections: COCO results: ``image_id``, ``category_id``, ``bbox``, ``score``.
+        areas: the A ranges in square pixels, both ends included.
+        max_dets: caps on detections per picture and category.
+        iou_thresholds: the T thresholds, ascending.
+
+    Returns:
+        The arrays, with categories in ascending order of id.
+    """
+    from faster_coco_eval.core.coco import COCO
+    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+    # The engine takes only integers for pictures and reads annotation 0 as 'not matched', so both
+    # get new numbers; order decides between equal scores and is kept.
+    ids = sorted(image["id"] for image in ground_truth["images"])
+    number = {image_id: k for k, image_id in enumerate(ids, start=1)}
+    frame = {
+        "images": [{"id": k} for k in number.values()],
+        "categories": [{"id": category["id"]} for category in ground_truth["categories"]],
+    }
+    keep = ("category_id", "bbox", "area", "iscrowd")
+    targets = [
+        {key: annotation[key] for key in keep}
+        | {"id": k, "image_id": number[annotation["image_id"]]}
+        for k, annotation in enumerate(ground_truth["annotations"], start=1)
+    ]
+    found = [
+        {
+            "id": k,
+            "image_id": number[detection["image_id"]],
+            "category_id": detection["category_id"],
+            "bbox": detection["bbox"],
+            "score": detection["score"],
+            "area": detection["bbox"][2] * detection["bbox"][3],
+            "iscrowd": 0,
+        }
+        for k, detection in enumerate(detections, start=1)
+    ]
+    run = COCOeval_faster(
+        COCO(frame | {"annotations": targets}, print_function=logger.debug),
+        COCO(frame | {"annotations": found}, print_function=logger.debug),
+        iouType="bbox",
+        print_function=logger.debug,
+    )
+    run.params.areaRng = [list(pair) for pair in areas]
+    run.params.areaRngLbl = [str(k) for k in range(len(areas))]
+    run.params.maxDets = sorted(max_dets)
+    run.params.iouThrs = np.asarray(iou_thresholds, dtype=np.float64)
+    run.evaluate()
+    run.accumulate()
+    return BoxScores(
+        precision=np.asarray(run.eval["precision"])[..., -1],
+        recall=np.asarray(run.eval["recall"]),
+        iou_thresholds=tuple(iou_thresholds),
+        max_dets=tuple(run.params.maxDets),
+    )
+
+
+def _one_or_all(index: int | None) -> slice | list[int]:
+    return slice(None) if index is None else [index]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None

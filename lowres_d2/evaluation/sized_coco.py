@@ -1,0 +1,320 @@
+"""COCO evaluation told apart by object size.
+
+Differs from COCO's own in three ways, each of which silently spoils figures on tiny objects there:
+the bands of size are configuration, the cap on detections comes from the data, and a band without
+objects has no value (None) where COCO says -1. Boxes are in pixels of the original picture.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, BoxScores, score_boxes
+from lowres_d2.evaluation.tables import summary_tables
+
+import numpy as np
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+# Finer than any band, for the curve over size; steps of about 1.4, so that a doubling is two.
+CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
+LEAST_MAX_DETS = 100  # COCO's own, so that sparse data gives COCO's figures
+SHORT_LISTS = (1, 10)  # recall is also given with so few detections a picture, as COCO does
+
+logger = logging.getLogger(__name__)
+
+
+class GroundTruth(Protocol):
+    """What the evaluator needs of a data set."""
+
+    classes: Sequence[str]
+    category_ids: Sequence[int]
+
+    def coco_dict(self) -> dict:
+        """Ground truth in COCO's form, with the ids of the file."""
+
+
+class SizedCOCOEvaluator(DatasetEvaluator):
+    """Box AP and recall, overall, by band of object size, by class.
+
+    ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
+    ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
+    for each band; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground truth is
+    None. Other ranks than the first return an empty dict.
+    """
+
+    def __init__(
+        self,
+        dataset: GroundTruth,
+        bands: SizeBands | str | Mapping | Sequence = "coco",
+        max_dets: int | None = None,
+        iou_thresholds: Sequence[float] | None = None,
+        area: str = "box",
+        output_dir: str | Path | None = None,
+    ) -> None:
+        """
+        Args:
+            dataset: gives ``coco_dict()``, ``category_ids`` (contiguous class to id in the file)
+                and ``classes``.
+            bands: bands of size, see :meth:`SizeBands.from_config`.
+            max_dets: cap on detections per picture and class. None takes 1.5 times the objects of
+                the densest picture, at least 100.
+            iou_thresholds: None takes COCO's ten from 0.5 to 0.95.
+            area: ``box`` measures objects by their box; ``annotation`` trusts the ``area`` of the
+                file, as COCO does (there it is the area of the mask).
+            output_dir: where the first rank leaves ``coco_instances_results.json`` (detections) and
+                ``sized_coco.json`` (all figures); None writes nothing.
+        """
+        self.bands = SizeBands.from_config(bands)
+        self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
+        self._category_ids = list(dataset.category_ids)
+        self._classes = list(dataset.classes)
+        self._check_names()
+        self._truth = _prepare_truth(dataset.coco_dict(), self._category_ids, area)
+        self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
+        self._area = area
+        self.max_dets = self._choose_max_dets(max_dets)
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._summary: dict | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the detections seen so far."""
+        self._found: dict = {}
+
+    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
+        """Take the detections of a batch.
+
+        Args:
+            inputs: each with the ``image_id`` of the ground truth.
+            outputs: each with ``instances``: ``pred_boxes`` in the original picture, ``scores``,
+                ``pred_classes`` (contiguous).
+        """
+        for given, output in zip(inputs, outputs, strict=True):
+            instances = output["instances"].to("cpu")
+            # Kept as arrays: a dict for each of millions of boxes takes ten times the memory.
+            self._found[given["image_id"]] = (
+                instances.pred_boxes.tensor.detach().numpy().astype(np.float64),
+                instances.scores.detach().numpy().astype(np.float64),
+                instances.pred_classes.numpy(),
+            )
+
+    def evaluate(self) -> dict[str, dict[str, float | None]]:
+        """Score what was seen; see the class for what comes back."""
+        # A picture that two ranks saw (some samplers pad) has one key, so it counts once.
+        ranks = comm.gather(self._found, dst=0)
+        if not comm.is_main_process():
+            return {}
+        found = {image_id: boxes for rank in ranks for image_id, boxes in rank.items()}
+        detections = self._to_coco(found)
+        sizes = self._occupied_sizes()
+        areas = [(0.0, math.inf), *self.bands.areas(), *sizes.areas()]
+        caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
+        scores = score_boxes(self._truth, detections, areas, sorted(caps), self.iou_thresholds)
+        self._summary = self._summarize(scores, sizes)
+        self._write(detections)
+        logger.info("Evaluation by object size\n%s", self.tables())
+        return {"bbox": self._flatten(scores)}
+
+    def tables(self) -> str:
+        """The figures of the last :meth:`evaluate` as text: bands, classes, recall by size."""
+        if self._summary is None:
+            raise RuntimeError("SizedCOCOEvaluator.tables(): call evaluate() first (on rank 0)")
+        return summary_tables(self._summary)
+
+    def _check_names(self) -> None:
+        both = sorted(set(self._classes) & set(self.bands.names))
+        if both:
+            raise ValueError(
+                f"size band {both[0]!r} has the name of a class, their metrics would be mixed up: "
+                "give the bands other names (bands={name: [low, high], ...})"
+            )
+
+    def _choose_max_dets(self, wished: int | None) -> int:
+        per_image = Counter(a["image_id"] for a in self._objects)
+        densest = max(per_image.values())
+        if wished is None:
+            chosen = max(LEAST_MAX_DETS, math.ceil(1.5 * densest))
+            logger.info("maxDets %d (the densest picture has %d objects)", chosen, densest)
+            return chosen
+        if wished < densest:
+            image_id = max(per_image, key=per_image.get)
+            raise ValueError(
+                f"max_dets={wished}, but picture {image_id} has {densest} objects, which could "
+                "never all be found: leave max_dets out, or raise it"
+            )
+        return wished
+
+    def _to_coco(self, found: dict) -> list[dict]:
+        known = {image["id"] for image in self._truth["images"]}
+        strange = [image_id for image_id in found if image_id not in known]
+        if strange:
+            raise ValueError(
+                f"detections for picture {strange[0]!r}, which the ground truth does not have: "
+                "is the evaluator given the data set that the loader reads?"
+            )
+        if len(found) < len(known):
+            logger.warning(
+                "%d of %d pictures were not shown to the model; their objects count as missed",
+                len(known) - len(found),
+                len(known),
+            )
+        self._warn_if_capped(found)
+        # In the order of the ground truth, so that the number of ranks does not change ties.
+        return [
+            detection
+            for image in self._truth["images"]
+            if image["id"] in found
+            for detection in self._rows(image["id"], *found[image["id"]])
+        ]
+
+    def _rows(
+        self, image_id: int, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray
+    ) -> list[dict]:
+        if classes.size and not 0 <= classes.min() <= classes.max() < len(self._category_ids):
+            raise ValueError(
+                f"picture {image_id}: the model found class {classes.max()}, the data set has "
+                f"{len(self._category_ids)} classes: set the model's num_classes to that"
+            )
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)  # XYXY -> XYWH
+        return [
+            {
+                "image_id": image_id,
+                "category_id": self._category_ids[label],
+                "bbox": box,
+                "score": score,
+            }
+            for box, score, label in zip(
+                boxes.tolist(), scores.tolist(), classes.tolist(), strict=True
+            )
+        ]
+
+    def _warn_if_capped(self, found: dict) -> None:
+        most = max((len(scores) for _, scores, _ in found.values()), default=0)
+        densest = max(Counter(a["image_id"] for a in self._objects).values())
+        at_most = sum(len(scores) == most for _, scores, _ in found.values())
+        if most < densest and at_most > 1:
+            logger.warning(
+                "no picture has more than %d detections, but the densest has %d objects: raise the "
+                "model's own cap (max_detections_per_image, test_topk_per_image)",
+                most,
+                densest,
+            )
+
+    def _occupied_sizes(self) -> SizeBands:
+        fine = SizeBands.from_config(list(CURVE_EDGES))
+        counts = fine.counts([a["area"] for a in self._objects])
+        kept = [
+            (name, pair)
+            for name, pair, count in zip(fine.names, fine.ranges, counts, strict=True)
+            if count
+        ]
+        return SizeBands.from_config(dict(kept))
+
+    def _summarize(self, scores: BoxScores, sizes: SizeBands) -> dict:
+        per_class = Counter(a["category_id"] for a in self._objects)
+        rank = {category: k for k, category in enumerate(sorted(self._category_ids))}
+        first_size = 1 + len(self.bands.names)
+        return {
+            "images": len(self._truth["images"]),
+            "max_dets": self.max_dets,
+            "area": self._area,
+            "all": _row(scores, "all", len(self._objects), 0),
+            "bands": self._band_rows(scores, self.bands, first=1),
+            "classes": [
+                _row(scores, name, per_class[category], 0, rank[category])
+                for name, category in zip(self._classes, self._category_ids, strict=True)
+            ],
+            "sizes": self._band_rows(scores, sizes, first=first_size),
+        }
+
+    def _band_rows(self, scores: BoxScores, bands: SizeBands, first: int) -> list[dict]:
+        counts = bands.counts([a["area"] for a in self._objects])
+        return [
+            _row(scores, name, counts[k], first + k)
+            | {
+                "label": bands.label(name),
+                "low": bands.ranges[k][0],
+                "high": None if bands.ranges[k][1] == math.inf else bands.ranges[k][1],
+            }
+            for k, name in enumerate(bands.names)
+        ]
+
+    def _flatten(self, scores: BoxScores) -> dict[str, float | None]:
+        summary = self._summary
+        overall = {key: value for key, value in summary["all"].items() if key.startswith("A")}
+        for cap in SHORT_LISTS:
+            overall[f"AR{cap}"] = _percent(scores.recall_at(0, max_dets=min(cap, self.max_dets)))
+        for row in summary["bands"]:
+            for key in ("AP", "AP50", "AR", "GT"):
+                if key in row:
+                    overall[f"{key}-{row['name']}"] = row[key]
+        for row in summary["classes"]:
+            overall[f"AP-{row['name']}"] = row["AP"]
+        return overall | {"GT-all": summary["all"]["GT"], "max-dets": self.max_dets}
+
+    def _write(self, detections: list[dict]) -> None:
+        if self._output_dir is None:
+            return
+        files = {"coco_instances_results.json": detections, "sized_coco.json": self._summary}
+        for name, content in files.items():
+            with atomic_path(self._output_dir / name) as part:
+                part.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _row(
+    scores: BoxScores, name: str, objects: int, area: int, category: int | None = None
+) -> dict:
+    row = {"name": name, "GT": objects, "AP": _percent(scores.ap(area, None, category))}
+    for iou in (0.5, 0.75):
+        if scores.has_iou(iou):
+            row[f"AP{iou * 100:.0f}"] = _percent(scores.ap(area, iou, category))
+    row["AR"] = _percent(scores.recall_at(area, None, category))
+    if scores.has_iou(0.5):
+        row["recall50"] = _percent(scores.recall_at(area, 0.5, category))
+    return row
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
+    """The parts of a COCO dict that are scored, with `area` as the size is to be measured."""
+    if area not in ("box", "annotation"):
+        raise ValueError(f"area={area!r}: expected 'box' or 'annotation'")
+    wanted = set(category_ids)
+    objects = []
+    for annotation in coco["annotations"]:
+        if annotation["category_id"] not in wanted:
+            continue
+        _, _, width, height = annotation["bbox"]
+        if area == "annotation" and "area" not in annotation:
+            raise ValueError(
+                f"annotation {annotation.get('id')} has no 'area': use area='box' to measure sizes "
+                "by the boxes"
+            )
+        objects.append(
+            {
+                "image_id": annotation["image_id"],
+                "category_id": annotation["category_id"],
+                "bbox": annotation["bbox"],
+                "area": width * height if area == "box" else annotation["area"],
+                "iscrowd": int(annotation.get("iscrowd", 0)),
+            }
+        )
+    if not any(not a["iscrowd"] for a in objects):
+        raise ValueError("the data set has no objects to find: nothing can be evaluated")
+    return {
+        "images": [{"id": image["id"]} for image in coco["images"]],
+        "categories": [{"id": category} for category in category_ids],
+        "annotations": objects,
+    }

@@ -1,0 +1,39 @@
+"""The figures of an evaluation as plain-text tables, from the content of ``sized_coco.json``."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+COLUMNS = ("AP", "AP50", "AP75", "AR", "recall50")
+NOT_THERE = "n/a (0 GT)"
+
+
+def metric(value: float | None) -> str:
+    """A figure in percent with one decimal, or that there is no ground truth for it."""
+    return NOT_THERE if value is None else f"{value:.1f}"
+
+
+def summary_tables(summary: dict) -> str:
+    """Tables of an evaluation: by band, by class, by size.
+
+    Args:
+        summary: what :class:`SizedCOCOEvaluator` leaves in ``sized_coco.json``.
+    """
+    rows = [summary["all"], *summary["bands"]]
+    parts = [
+        f"{summary['images']} pictures, {summary['all']['GT']} objects, maxDets "
+        f"{summary['max_dets']}, size by {summary['area']}, figures in percent",
+        _table("size", rows, COLUMNS),
+        _table("class", summary["classes"], ("AP", "AP50", "AR")),
+        _table("size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
+    ]
+    return "\n\n".join(parts)
+
+
+def _table(title: str, rows: list[dict], columns: tuple[str, ...]) -> str:
+    columns = tuple(column for column in columns if column in rows[0])
+    body = [
+        [row.get("label", row["name"]), row["GT"], *(metric(row[column]) for column in columns)]
+        for row in rows
+    ]
+    return tabulate(body, [title, "GT", *columns], tablefmt="github", disable_numparse=True)
