@@ -1,0 +1,94 @@
+"""Pictures of different sizes in one padded tensor.
+
+Shapes: N pictures, C channels, H x W the padded size. Sizes are (height, width). Padding stands at
+the bottom and the right, so that box coordinates hold in both frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035 (TorchScript evaluates them)
+
+import torch
+from torch import Tensor, device
+from torch.nn import functional as F
+
+from detectron2.layers.wrappers import move_device_like, shapes_to_tensor
+
+
+class ImageList:
+    """A batch of pictures and their sizes before padding.
+
+    Attributes:
+        tensor: (N, H, W) or (N, C, H, W), padded.
+        image_sizes: (height, width) of each picture; tensors while tracing.
+    """
+
+    def __init__(self, tensor: Tensor, image_sizes: List[Tuple[int, int]]):  # noqa: UP006
+        self.tensor = tensor
+        self.image_sizes = image_sizes
+
+    def __len__(self) -> int:
+        return len(self.image_sizes)
+
+    def __getitem__(self, idx: int) -> Tensor:
+        """Picture `idx` without its padding."""
+        height, width = self.image_sizes[idx]
+        return self.tensor[idx, ..., :height, :width]
+
+    @torch.jit.unused
+    def to(self, *args: Any, **kwargs: Any) -> ImageList:
+        """As `Tensor.to`."""
+        return ImageList(self.tensor.to(*args, **kwargs), self.image_sizes)
+
+    @property
+    def device(self) -> device:
+        """Where the pictures are."""
+        return self.tensor.device
+
+    @staticmethod
+    def from_tensors(
+        tensors: List[Tensor],  # noqa: UP006
+        size_divisibility: int = 0,
+        pad_value: float = 0.0,
+        padding_constraints: Optional[Dict[str, int]] = None,  # noqa: UP006, UP045
+    ) -> ImageList:
+        """Pad pictures to a common size and stack them.
+
+        Args:
+            tensors: pictures (C, H_i, W_i) or (H_i, W_i), equal but for the last two axes.
+            size_divisibility: if above 1, H and W become multiples of it.
+            pad_value: value of the padding.
+            padding_constraints: may hold "size_divisibility", which replaces the argument, and
+                "square_size", which (if positive) replaces the largest height and width.
+        """
+        assert len(tensors) > 0, "ImageList.from_tensors: no pictures"
+        for picture in tensors:
+            assert picture.shape[:-2] == tensors[0].shape[:-2], (
+                "ImageList.from_tensors: pictures differ in more than height and width"
+            )
+        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in tensors]
+        # Tensors, so that a trace computes the sizes and does not remember them.
+        sizes_as_tensors = [shapes_to_tensor(size) for size in sizes]
+        padded = torch.stack(sizes_as_tensors).max(0).values
+        if padding_constraints is not None:
+            side = padding_constraints.get("square_size", 0)
+            if side > 0:
+                padded = torch.full_like(padded, side)
+            size_divisibility = padding_constraints.get("size_divisibility", size_divisibility)
+        if size_divisibility > 1:
+            blocks = (padded + (size_divisibility - 1)).div(size_divisibility, rounding_mode="floor")
+            padded = blocks * size_divisibility
+        if torch.jit.is_tracing():
+            image_sizes, rows, columns = sizes_as_tensors, padded[0], padded[1]
+        else:
+            image_sizes, rows, columns = sizes, int(padded[0]), int(padded[1])
+        if len(tensors) == 1:
+            height, width = image_sizes[0]
+            batch = F.pad(tensors[0], [0, columns - width, 0, rows - height], value=pad_value)
+            return ImageList(batch.unsqueeze(0).contiguous(), image_sizes)
+        # Pads by writing into one buffer: no second copy of the batch.
+        shape = [len(tensors), *tensors[0].shape[:-2], rows, columns]
+        batch = move_device_like(tensors[0].new_full(shape, pad_value), tensors[0])
+        for i, picture in enumerate(tensors):
+            batch[i, ..., : picture.shape[-2], : picture.shape[-1]].copy_(picture)
+        return ImageList(batch, image_sizes)

@@ -1,0 +1,1 @@
+"""Helpers of the core: processes, events, files, logging, analysis."""
