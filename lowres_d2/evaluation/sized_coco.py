@@ -17,17 +17,15 @@ from typing import Protocol
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.bands import SizeBands
-from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, BoxScores, score_boxes
+from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
+from lowres_d2.evaluation.summary import SHORT_LISTS, curve_bands, flat_metrics, summarize
 from lowres_d2.evaluation.tables import summary_tables
 
 import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-# Finer than any band, for the curve over size; steps of about 1.4, so that a doubling is two.
-CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
 LEAST_MAX_DETS = 100  # COCO's own, so that sparse data gives COCO's figures
-SHORT_LISTS = (1, 10)  # recall is also given with so few detections a picture, as COCO does
 
 logger = logging.getLogger(__name__)
 
@@ -115,14 +113,19 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             return {}
         found = {image_id: boxes for rank in ranks for image_id, boxes in rank.items()}
         detections = self._to_coco(found)
-        sizes = self._occupied_sizes()
+        sizes = curve_bands([a["area"] for a in self._objects])
         areas = [(0.0, math.inf), *self.bands.areas(), *sizes.areas()]
         caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
         scores = score_boxes(self._truth, detections, areas, sorted(caps), self.iou_thresholds)
-        self._summary = self._summarize(scores, sizes)
+        classes = dict(zip(self._category_ids, self._classes, strict=True))
+        self._summary = {
+            "images": len(self._truth["images"]),
+            "max_dets": self.max_dets,
+            "area": self._area,
+            **summarize(scores, self._objects, self.bands, sizes, classes),
+        }
         self._write(detections)
-        logger.info("Evaluation by object size\n%s", self.tables())
-        return {"bbox": self._flatten(scores)}
+        return {"bbox": flat_metrics(self._summary) | {"max-dets": self.max_dets}}
 
     def tables(self) -> str:
         """The figures of the last :meth:`evaluate` as text: bands, classes, recall by size."""
@@ -143,7 +146,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         densest = max(per_image.values())
         if wished is None:
             chosen = max(LEAST_MAX_DETS, math.ceil(1.5 * densest))
-            logger.info("maxDets %d (the densest picture has %d objects)", chosen, densest)
+            logger.debug("maxDets %d (the densest picture has %d objects)", chosen, densest)
             return chosen
         if wished < densest:
             image_id = max(per_image, key=per_image.get)
@@ -209,58 +212,6 @@ class SizedCOCOEvaluator(DatasetEvaluator):
                 densest,
             )
 
-    def _occupied_sizes(self) -> SizeBands:
-        fine = SizeBands.from_config(list(CURVE_EDGES))
-        counts = fine.counts([a["area"] for a in self._objects])
-        kept = [
-            (name, pair)
-            for name, pair, count in zip(fine.names, fine.ranges, counts, strict=True)
-            if count
-        ]
-        return SizeBands.from_config(dict(kept))
-
-    def _summarize(self, scores: BoxScores, sizes: SizeBands) -> dict:
-        per_class = Counter(a["category_id"] for a in self._objects)
-        rank = {category: k for k, category in enumerate(sorted(self._category_ids))}
-        first_size = 1 + len(self.bands.names)
-        return {
-            "images": len(self._truth["images"]),
-            "max_dets": self.max_dets,
-            "area": self._area,
-            "all": _row(scores, "all", len(self._objects), 0),
-            "bands": self._band_rows(scores, self.bands, first=1),
-            "classes": [
-                _row(scores, name, per_class[category], 0, rank[category])
-                for name, category in zip(self._classes, self._category_ids, strict=True)
-            ],
-            "sizes": self._band_rows(scores, sizes, first=first_size),
-        }
-
-    def _band_rows(self, scores: BoxScores, bands: SizeBands, first: int) -> list[dict]:
-        counts = bands.counts([a["area"] for a in self._objects])
-        return [
-            _row(scores, name, counts[k], first + k)
-            | {
-                "label": bands.label(name),
-                "low": bands.ranges[k][0],
-                "high": None if bands.ranges[k][1] == math.inf else bands.ranges[k][1],
-            }
-            for k, name in enumerate(bands.names)
-        ]
-
-    def _flatten(self, scores: BoxScores) -> dict[str, float | None]:
-        summary = self._summary
-        overall = {key: value for key, value in summary["all"].items() if key.startswith("A")}
-        for cap in SHORT_LISTS:
-            overall[f"AR{cap}"] = _percent(scores.recall_at(0, max_dets=min(cap, self.max_dets)))
-        for row in summary["bands"]:
-            for key in ("AP", "AP50", "AR", "GT"):
-                if key in row:
-                    overall[f"{key}-{row['name']}"] = row[key]
-        for row in summary["classes"]:
-            overall[f"AP-{row['name']}"] = row["AP"]
-        return overall | {"GT-all": summary["all"]["GT"], "max-dets": self.max_dets}
-
     def _write(self, detections: list[dict]) -> None:
         if self._output_dir is None:
             return
@@ -268,23 +219,6 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         for name, content in files.items():
             with atomic_path(self._output_dir / name) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _row(
-    scores: BoxScores, name: str, objects: int, area: int, category: int | None = None
-) -> dict:
-    row = {"name": name, "GT": objects, "AP": _percent(scores.ap(area, None, category))}
-    for iou in (0.5, 0.75):
-        if scores.has_iou(iou):
-            row[f"AP{iou * 100:.0f}"] = _percent(scores.ap(area, iou, category))
-    row["AR"] = _percent(scores.recall_at(area, None, category))
-    if scores.has_iou(0.5):
-        row["recall50"] = _percent(scores.recall_at(area, 0.5, category))
-    return row
-
-
-def _percent(fraction: float | None) -> float | None:
-    return None if fraction is None else 100 * fraction
 
 
 def _prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
