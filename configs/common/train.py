@@ -1,0 +1,34 @@
+"""How a run goes: every key of ``train``."""
+
+train = dict(
+    # Where checkpoints, logs and results go; empty: output/<name of the recipe's file>.
+    output_dir="",
+    # Weights to start from, or to evaluate: .pth, .pkl, .safetensors, detectron2:// or https://.
+    init_checkpoint="",
+    # auto (a GPU where there is one), cpu, cuda, cuda:<k>, mps.
+    device="auto",
+    # Initial weights, order and augmentation of the pictures, and every random choice follow it.
+    seed=0,
+    # Number of steps.
+    max_iter=90000,
+    # Steps between two lines of the log.
+    log_period=20,
+    # Steps between two evaluations; 0 evaluates at the end only.
+    eval_period=5000,
+    # Keep weights and activations channels-last: up to 40 % faster on a CPU.
+    channels_last=False,
+    # Mixed precision; CUDA only.
+    amp=dict(enabled=False),
+    # Arguments of DistributedDataParallel.
+    ddp=dict(broadcast_buffers=False, find_unused_parameters=False),
+    # Steps between two checkpoints, and how many are kept beside the best and the final one.
+    checkpointer=dict(period=5000, max_to_keep=1),
+    # Which result makes a checkpoint the best one.
+    best=dict(val_metric="bbox/AP", mode="max"),
+    # kind: norm (over all parameters) or value (each).
+    clip_gradients=dict(enabled=False, params=dict(kind="norm", limit=1.0)),
+    # Evaluate and keep an exponential moving average of the weights.
+    ema=dict(enabled=False, decay=0.999),
+    # L(Stage)(...) in order; empty: everything trains all the time.
+    stages=[],
+)

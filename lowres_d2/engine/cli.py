@@ -1,0 +1,103 @@
+"""The command line of ``train_net.py``: Detectron2's flags, strict overrides, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import torch.distributed as dist
+from omegaconf.errors import OmegaConfBaseException
+
+from detectron2.engine import default_argument_parser, launch
+from lowres_d2.engine.environment import TIMEOUT, join_torchrun, logging_to
+from lowres_d2.engine.recipe import find_recipe, load_recipe
+from lowres_d2.engine.recipe_diff import describe_recipe
+from lowres_d2.engine.train import evaluate_only, train
+
+MISTAKES = (ValueError, KeyError, OSError, ImportError, OmegaConfBaseException)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Detectron2's flags and ``--print-config``; unknown flags end the program."""
+    parser = default_argument_parser(
+        epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
+    )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="show what the recipe changes against the files it imports, and stop",
+    )
+    args = parser.parse_args(arguments)
+    if not args.config_file:
+        parser.error("--config-file RECIPE is needed, e.g. configs/quick/fcos_small_full_plates.py")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``train_net.py``; exits with 1 and one line where the user can mend the cause."""
+    run_reporting_mistakes(lambda: _run(parse(arguments)))
+
+
+def run_reporting_mistakes(program: Callable[[], None]) -> None:
+    """Run a program; a user's mistake becomes one line on stderr and exit code 1.
+
+    The traceback goes to the log file of the run, if one is open, and to stderr where
+    ``LOWRES_D2_TRACEBACK`` is set. Errors of other kinds are defects and keep their traceback.
+    """
+    try:
+        program()
+    except MISTAKES as error:
+        if os.environ.get("LOWRES_D2_TRACEBACK"):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line; one raised in a loader's worker loses its traceback."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
+    if "DataLoader worker process" in lines[0]:
+        return lines[-1].split(": ", 1)[-1]
+    return lines[0]
+
+
+def _run(args: argparse.Namespace) -> None:
+    cfg = load_recipe(args.config_file, args.opts)
+    if args.print_config:
+        print(describe_recipe(find_recipe(args.config_file), cfg))
+        return
+    if args.eval_only and not cfg.train.init_checkpoint:
+        raise ValueError("--eval-only needs weights: add train.init_checkpoint=FILE")
+    if join_torchrun():
+        try:
+            _work(args)
+        finally:
+            dist.destroy_process_group()
+        return
+    launch(
+        _work,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+        timeout=TIMEOUT,
+    )
+
+
+def _work(args: argparse.Namespace) -> None:
+    """One process of a run; each loads the recipe itself, so that nothing needs pickling."""
+    cfg = load_recipe(args.config_file, args.opts)
+    with logging_to(cfg.train.output_dir):
+        try:
+            if args.eval_only:
+                evaluate_only(cfg)
+            else:
+                train(cfg, resume=args.resume)
+        except Exception:
+            logging.getLogger("traceback").info("the run ended here", exc_info=True)
+            raise

@@ -1,0 +1,69 @@
+"""What a run shows on the terminal: one live line, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+from typing import Any
+
+from detectron2.utils.events import EventStorage, EventWriter, get_event_storage
+
+logger = logging.getLogger(__name__)
+
+
+class ConsoleWriter(EventWriter):
+    """Iteration, time left, losses, learning rate, memory, and AP once there is one.
+
+    Args:
+        max_iter: of the run, for the time left.
+        live: keep one line up to date; None asks the terminal.
+        window: iterations over which losses are smoothed (median).
+    """
+
+    def __init__(self, max_iter: int, live: bool | None = None, window: int = 20) -> None:
+        self._max_iter, self._window = max_iter, window
+        self._live = sys.stdout.isatty() if live is None else live
+        self._progress: Any = None
+
+    def write(self) -> None:
+        storage = get_event_storage()
+        text = self._describe(storage)
+        if not self._live:
+            logger.info("%s", text)
+            return
+        if self._progress is None:
+            self._open()
+        self._progress.update(self._task, completed=storage.iter + 1, description=text)
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _open(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._progress = Progress(BarColumn(20), TextColumn("{task.description}"))
+        self._task = self._progress.add_task("", total=self._max_iter)
+        self._progress.start()
+
+    def _describe(self, storage: EventStorage) -> str:
+        done = storage.iter + 1
+        parts = [f"iteration {done}/{self._max_iter}"]
+        histories = storage.histories()
+        if "time" in histories:
+            seconds = histories["time"].global_avg() * (self._max_iter - done)
+            parts.append(f"left {datetime.timedelta(seconds=int(seconds))}")
+            parts.append(f"{histories['time'].avg(self._window):.3f} s/it")
+        parts += [
+            f"{name} {history.median(self._window):.4g}"
+            for name, history in histories.items()
+            if "loss" in name and not name.startswith("[metric]")
+        ]
+        if "lr" in histories:
+            parts.append(f"lr {histories['lr'].latest():.2g}")
+        for name in ("bbox/AP", "bbox/AP50"):
+            if name in histories:
+                parts.append(f"{name.split('/')[1]} {histories[name].latest():.1f}")
+        return "  ".join(parts)

@@ -1,0 +1,48 @@
+"""Exponential moving average of the weights, evaluated in place of them (config: ``train.ema``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from detectron2.engine import HookBase
+
+
+class WeightAverage(HookBase):
+    """Keeps ``average = decay * average + (1 - decay) * weights`` after every step.
+
+    Buffers (batch-norm statistics) are averaged too. A frozen teacher is shared, not copied.
+
+    Args:
+        model: the model without its distributed wrapper.
+        decay: in (0, 1); 0.999 remembers about 1000 steps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"train.ema.decay={decay}: expected a number between 0 and 1")
+        self._source = model
+        average = get_ema_multi_avg_fn(decay)
+        self._average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+    @property
+    def model(self) -> nn.Module:
+        """The averaged model, to evaluate with."""
+        return self._average.module
+
+    def after_step(self) -> None:
+        self._average.update_parameters(self._source)
+
+    def restart(self) -> None:
+        """Forget the average: the next step copies the weights (after others were loaded)."""
+        self._average.n_averaged.zero_()
+
+    def weights(self) -> AveragedModel:
+        """What a checkpoint stores under ``ema``."""
+        return self._average
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the checkpoint stores :meth:`weights` itself."""
+        return {}

@@ -1,0 +1,84 @@
+"""Detections on a few test pictures, drawn into TensorBoard at every evaluation."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from detectron2.config import instantiate
+from detectron2.data.detection_utils import read_image
+from detectron2.engine import HookBase
+from detectron2.utils.events import get_event_storage
+from detectron2.utils.visualizer import Visualizer
+
+
+class DetectionPictures(HookBase):
+    """Puts ground truth beside detections of the first test pictures into the event storage.
+
+    Args:
+        cfg: the recipe; its test loader is read.
+        model: what is evaluated.
+        period: iterations between two drawings, as of evaluation; 0 draws none.
+        count: number of pictures.
+        threshold: least score that is drawn.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        model: nn.Module,
+        period: int,
+        count: int = 4,
+        threshold: float = 0.3,
+    ) -> None:
+        self._cfg, self._model, self._period = cfg, model, period
+        self._count, self._threshold = count, threshold
+
+    def after_step(self) -> None:
+        if self._period and (self.trainer.iter + 1) % self._period == 0:
+            self._draw()
+
+    @torch.no_grad()
+    def _draw(self) -> None:
+        loader = instantiate(self._cfg.dataloader.test)
+        dataset = instantiate(self._cfg.dataloader.test.dataset)
+        truth = {entry["file_name"]: entry for entry in islice(dataset, self._count)}
+        self._model.eval()
+        for batch in islice(loader, self._count):
+            for entry, output in zip(batch, self._model(batch), strict=True):
+                if "instances" in output and entry["file_name"] in truth:
+                    picture = self._pair(truth[entry["file_name"]], output, dataset.classes)
+                    name = f"detections/{entry['image_id']}"
+                    get_event_storage().put_image(name, picture.transpose(2, 0, 1))
+        self._model.train()
+
+    def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
+        """Ground truth left, detections right: RGB uint8, (H, 2 W, 3)."""
+        picture = read_image(entry["file_name"], format="RGB")
+        found = output["instances"].to("cpu")
+        found = found[found.scores >= self._threshold]
+        left, right = Visualizer(picture), Visualizer(picture)
+        left.overlay_instances(
+            boxes=[_corners(a["bbox"], a["bbox_mode"]) for a in entry["annotations"]],
+            labels=[classes[a["category_id"]] for a in entry["annotations"]],
+        )
+        right.overlay_instances(
+            boxes=found.pred_boxes.tensor.numpy(),
+            labels=[
+                f"{classes[label]} {score:.2f}"
+                for label, score in zip(
+                    found.pred_classes.tolist(), found.scores.tolist(), strict=True
+                )
+            ],
+        )
+        return np.hstack([left.get_output().get_image(), right.get_output().get_image()])
+
+
+def _corners(box: list[float], mode: int) -> list[float]:
+    from detectron2.structures import BoxMode
+
+    return BoxMode.convert(list(box), mode, BoxMode.XYXY_ABS)

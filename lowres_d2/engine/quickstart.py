@@ -1,0 +1,94 @@
+"""``make quickstart``: one detector at full and at quarter resolution, and a report about both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from detectron2.config import instantiate
+from lowres_d2.analysis.report import Run, write_report
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.cli import run_reporting_mistakes
+from lowres_d2.engine.environment import logging_to
+from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.engine.train import train
+
+logger = logging.getLogger(__name__)
+
+# Title -> recipe; both train for the same number of iterations on the same pictures.
+RECIPES = {
+    "full resolution": "configs/quick/full_fcos_small_256_plates.py",
+    "bicubic 4x": "configs/quick/bicubic4_fcos_small_64_plates.py",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the quickstart; what a former run finished is not done again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("output/quickstart"))
+    parser.add_argument("opts", nargs="*", help="key=value overrides for both recipes")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: quickstart(args.output, args.opts))
+
+
+def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
+    """Train the recipes that are not done, and write the report.
+
+    Args:
+        output: folder; each recipe gets a folder in it.
+        overrides: ``key=value`` for both recipes.
+
+    Returns:
+        Path of ``report.md``.
+    """
+    runs = []
+    for title, recipe in RECIPES.items():
+        folder = output / Path(recipe).stem
+        cfg = load_recipe(recipe, [*overrides, f"train.output_dir={folder}"])
+        runs.append(_finished_run(title, cfg, folder) or _train(title, cfg, folder))
+    dataset = instantiate(cfg.dataloader.test.dataset)
+    report = write_report(output, runs, dataset, title="Quickstart: full and quarter resolution")
+    print(f"report: {report}")
+    return report
+
+
+def _train(title: str, cfg: DictConfig, folder: Path) -> Run:
+    print(f"{title}: {cfg.train.max_iter} iterations, in {folder}")
+    started = time.perf_counter()
+    with logging_to(folder):
+        results = train(cfg, resume=True)
+    seconds = time.perf_counter() - started
+    done = {"iterations": cfg.train.max_iter, "seconds": seconds, "results": results}
+    with atomic_path(folder / "done.json") as beside:
+        beside.write_text(json.dumps(done), encoding="utf-8")
+    return _run(title, folder, done)
+
+
+def _finished_run(title: str, cfg: DictConfig, folder: Path) -> Run | None:
+    """A run of as many iterations that an earlier quickstart completed."""
+    path = folder / "done.json"
+    if not path.is_file():
+        return None
+    done = json.loads(path.read_text(encoding="utf-8"))
+    if done["iterations"] != cfg.train.max_iter:
+        return None
+    print(f"{title}: done before, in {folder}")
+    return _run(title, folder, done)
+
+
+def _run(title: str, folder: Path, done: dict[str, Any]) -> Run:
+    return Run(
+        name=title,
+        results=done["results"],
+        metrics_file=folder / "metrics.json",
+        predictions_file=folder / "coco_instances_results.json",
+        iterations=done["iterations"],
+        seconds=done["seconds"],
+    )

@@ -1,0 +1,86 @@
+"""What a recipe changes: its keys beside those of the pieces it imports (``--print-config``)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig
+from termcolor import colored
+
+from detectron2.config import LazyConfig
+
+MISSING = "(none)"
+
+
+def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> str:
+    """Lines ``key: base -> recipe`` for every key in which a recipe differs from its base.
+
+    Args:
+        path: the recipe's file; the files it imports relatively are its base.
+        cfg: the recipe as loaded, overrides included.
+        color: colour the lines; None asks the terminal.
+
+    Returns:
+        The lines; parts that stand in the recipe alone are listed with their resolved values.
+    """
+    color = sys.stdout.isatty() if color is None else color
+    base = dict(_flatten(_load_base(path)))
+    mine = dict(_flatten(cfg))
+    lines = [f"# {path}: what differs from the files it imports"]
+    for key in sorted(base.keys() | mine.keys()):
+        old, new = base.get(key, MISSING), mine.get(key, MISSING)
+        if old == new:
+            continue
+        if old == MISSING:
+            lines.append(_paint(f"+ {key}: {new}", "green", color))
+        elif new == MISSING:
+            lines.append(_paint(f"- {key}: {old}", "red", color))
+        else:
+            lines.append(_paint(f"~ {key}: {old} -> {new}", "yellow", color))
+    return "\n".join(lines)
+
+
+def _load_base(path: Path) -> DictConfig:
+    """The parts a recipe imports from other recipe files, before it changes them."""
+    parts = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            file = folder.joinpath(*(node.module or "").split(".")).with_suffix(".py")
+            loaded = LazyConfig.load(str(file))
+            for alias in node.names:
+                if alias.name in loaded:
+                    parts[alias.asname or alias.name] = loaded[alias.name]
+    return DictConfig(parts, flags={"allow_objects": True})
+
+
+def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, DictConfig):
+        for key in node:
+            yield from _flatten(_value(node, key), f"{prefix}.{key}".lstrip("."))
+    elif isinstance(node, ListConfig) and any(isinstance(item, DictConfig) for item in node):
+        for index, item in enumerate(node):
+            yield from _flatten(item, f"{prefix}[{index}]")
+    else:
+        yield prefix, _show(node)
+
+
+def _value(node: DictConfig, key: Any) -> Any:
+    try:
+        return node[key]
+    except Exception:  # an interpolation into a part that this file leaves to the recipe
+        return str(node._get_node(key)._value())
+
+
+def _show(value: Any) -> str:
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _paint(text: str, name: str, color: bool) -> str:
+    return colored(text, name, force_color=True) if color else text

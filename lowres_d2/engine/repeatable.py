@@ -1,0 +1,34 @@
+"""Randomness inside step k is a function of (seed, k, rank), so that no state needs storing."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+
+def seed_everything(*key: int) -> None:
+    """Seed python, numpy and torch from a tuple of non-negative integers."""
+    word = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    random.seed(word)
+    np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002  (the global generator is what libraries use)
+    torch.manual_seed(word)
+
+
+class SeedEachStep(HookBase):
+    """Reseeds before every step.
+
+    Args:
+        seed: the run's.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_step(self) -> None:
+        # The 1 keeps the steps' keys apart from the one that initialises the weights.
+        seed_everything(self.seed, 1, self.trainer.iter, comm.get_rank())

@@ -1,0 +1,117 @@
+"""Training in stages: what trains, which losses count and how fast, by iteration.
+
+The optimizer and the distributed wrapper are built once with everything that ever trains; a stage
+then freezes by ``requires_grad``. Gradients of frozen parameters are None, never zero: weight decay
+and momentum move a parameter whose gradient is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import accumulate
+
+from fvcore.common.param_scheduler import CompositeParamScheduler, ParamScheduler
+from torch import nn
+
+from detectron2.engine import HookBase
+from lowres_d2.engine.checkpoint import RunState
+
+
+@dataclass
+class Stage:
+    """One stage of a run, as a recipe lists them in ``train.stages``.
+
+    Attributes:
+        name: for the log and the checkpoint.
+        iterations: how many steps it lasts.
+        trainable: shell patterns of parameter names that train, within what the recipe left
+            trainable from the start.
+        losses: shell patterns of loss names that count (``loss_cls``, ``loss_features``, ...).
+        eval_modules: shell patterns of modules kept in eval mode (batch norm must not move).
+        schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
+            ``lr_multiplier``, run anew within the stage.
+    """
+
+    name: str
+    iterations: int
+    trainable: Sequence[str] = ("*",)
+    losses: Sequence[str] = ("*",)
+    eval_modules: Sequence[str] = ()
+    schedule: ParamScheduler | None = None
+
+
+def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:
+    """The learning-rate curve of a whole run: each stage's own curve in its share of the run."""
+    if not stages:
+        return default
+    total = sum(stage.iterations for stage in stages)
+    return CompositeParamScheduler(
+        schedulers=[stage.schedule or default for stage in stages],
+        lengths=[stage.iterations / total for stage in stages],
+        interval_scaling=["rescaled"] * len(stages),
+    )
+
+
+class StageSchedule(HookBase):
+    """Applies each stage as its first iteration comes, also when a run resumes inside one.
+
+    Args:
+        model: without its distributed wrapper.
+        stages: in order; together they last as long as the run.
+        state: where the stage's name is kept for the checkpoint.
+        max_iter: of the run.
+
+    Raises:
+        ValueError: the stages do not add up to ``max_iter``, or a pattern matches nothing.
+    """
+
+    def __init__(
+        self, model: nn.Module, stages: Sequence[Stage], state: RunState, max_iter: int
+    ) -> None:
+        total = sum(stage.iterations for stage in stages)
+        if total != max_iter:
+            raise ValueError(
+                f"train.stages last {total} iterations together, train.max_iter is {max_iter}: "
+                "make them equal"
+            )
+        self._stages, self._state, self._model = stages, state, model
+        self._ends = list(accumulate(stage.iterations for stage in stages))
+        self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self._modules = dict(model.named_modules())
+        for stage in stages:
+            for key, names in (("trainable", self._trainable), ("eval_modules", self._modules)):
+                for pattern in getattr(stage, key):
+                    if not any(fnmatchcase(name, pattern) for name in names):
+                        raise ValueError(
+                            f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing in the model"
+                        )
+        self._current: Stage | None = None
+
+    def before_step(self) -> None:
+        stage = self._stages[sum(self.trainer.iter >= end for end in self._ends)]
+        if stage is not self._current:
+            self.apply(stage)
+        for module in self._kept_in_eval(stage):  # evaluation puts everything back in train mode
+            if module.training:
+                module.eval()
+
+    def apply(self, stage: Stage) -> None:
+        """Freeze and thaw parameters, choose losses; the modes follow at each step."""
+        for name, parameter in self._trainable.items():
+            parameter.requires_grad_(any(fnmatchcase(name, p) for p in stage.trainable))
+            parameter.grad = None
+        if hasattr(self._model, "set_active_losses"):
+            self._model.set_active_losses(stage.losses)
+        elif tuple(stage.losses) != ("*",):
+            raise ValueError(
+                f"train.stages[{stage.name}].losses: only a LowResDetector can switch losses"
+            )
+        self._model.train()
+        self._current, self._state.stage = stage, stage.name
+
+    def _kept_in_eval(self, stage: Stage) -> Iterator[nn.Module]:
+        for name, module in self._modules.items():
+            if any(fnmatchcase(name, pattern) for pattern in stage.eval_modules):
+                yield module

@@ -1,0 +1,242 @@
+"""Train and evaluate a recipe: Detectron2's trainer and hooks, put together once for every paper."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from detectron2.config import LazyConfig, instantiate
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
+from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from lowres_d2 import detectron2_provider
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data import dataset_fingerprint
+from lowres_d2.data.datasets import check_same_classes
+from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
+from lowres_d2.engine.console import ConsoleWriter
+from lowres_d2.engine.ema import WeightAverage
+from lowres_d2.engine.environment import pick_device
+from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.pictures import DetectionPictures
+from lowres_d2.engine.repeatable import SeedEachStep, seed_everything
+from lowres_d2.engine.stages import StageSchedule, stage_multiplier
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(cfg: DictConfig) -> nn.Module:
+    """The recipe's model on its device; initial weights are a function of ``train.seed``.
+
+    Raises:
+        ValueError: the device is not there, or a part refuses its arguments.
+    """
+    device = pick_device(cfg.train.device)
+    seed_everything(cfg.train.seed, 0)
+    model = instantiate(cfg.model).to(device)
+    return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
+
+
+def check_classes(model: nn.Module, classes: list[str]) -> None:
+    """Raise where a model predicts another number of classes than its data has.
+
+    Raises:
+        ValueError: names the module, both numbers, and the classes.
+    """
+    for name, module in model.named_modules():
+        number = getattr(module, "num_classes", None)
+        if isinstance(number, int) and number != len(classes):
+            raise ValueError(
+                f"model.{name}.num_classes is {number}, the data has {len(classes)} classes "
+                f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): make them equal"
+            )
+
+
+def evaluate(cfg: DictConfig, model: nn.Module, show: bool = True) -> dict[str, Any]:
+    """Evaluate a model on the recipe's test set.
+
+    Args:
+        cfg: the recipe.
+        model: with its weights, without a distributed wrapper.
+        show: print the evaluator's tables.
+
+    Returns:
+        The evaluator's results (``{"bbox": {"AP": ...}}``, percent), also written to
+        ``<output_dir>/evaluation.json``; empty on all processes but the main one.
+    """
+    loader = instantiate(cfg.dataloader.test)
+    evaluator = instantiate(cfg.dataloader.evaluator)
+    results = inference_on_dataset(model, loader, evaluator)
+    if not comm.is_main_process():
+        return {}
+    if show and hasattr(evaluator, "tables"):
+        logger.info("%s", evaluator.tables())
+    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
+        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return results
+
+
+def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
+    """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
+
+    Raises:
+        ValueError: no weights are named, or they do not cover the model.
+    """
+    if not cfg.train.init_checkpoint:
+        raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
+    model = build_model(cfg)
+    logger.info("%s", load_weights(model, cfg.train.init_checkpoint, complete=True))
+    return evaluate(cfg, model)
+
+
+def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
+    """Train a recipe to its end and evaluate it.
+
+    Args:
+        cfg: the recipe; see ``configs/common/train.py`` for every key.
+        resume: continue from the last checkpoint in the output folder, if there is one.
+
+    Returns:
+        The last evaluation's results.
+
+    Raises:
+        ValueError: data, model, weights and recipe do not fit each other.
+    """
+    if comm.is_main_process():
+        LazyConfig.save(cfg, str(Path(cfg.train.output_dir, "config.yaml")))
+    run = _Run(cfg)
+    start = run.load(resume)
+    run.trainer.train(start, cfg.train.max_iter)
+    return run.results
+
+
+class _Run:
+    """One training: everything built, tied together by hooks."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg, self.results = cfg, {}
+        dataset = instantiate(cfg.dataloader.train.dataset)
+        self.model = build_model(cfg)
+        if hasattr(dataset, "classes"):
+            check_classes(self.model, dataset.classes)
+            check_same_classes(dataset, instantiate(cfg.dataloader.test.dataset))
+        self.stages = [instantiate(stage) for stage in cfg.train.stages]
+        self.state = RunState(self.model, dataset_fingerprint(dataset))
+        cfg.optimizer.params.model = self.model
+        self.optimizer = instantiate(cfg.optimizer)
+        del cfg.optimizer.params["model"]
+        average = cfg.train.ema
+        self.average = WeightAverage(self.model, average.decay) if average.enabled else None
+        # Hooks of taps are installed by now; the wrapper comes last.
+        self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
+        self.trainer = self._build_trainer()
+        extra = {"ema": self.average.weights()} if self.average else {}
+        self.checkpointer = RunCheckpointer(
+            self.model,
+            cfg.train.output_dir,
+            trainer=self.trainer,
+            run=self.state,
+            **extra,
+        )
+        self.checkpointer.classes = list(getattr(dataset, "classes", []))
+        self.trainer.register_hooks(self._hooks())
+        parameters = sum(p.numel() for p in self.model.parameters())
+        logger.info(
+            "lowres_d2 on %s Detectron2, %s, %d process(es); %d pictures, %.2f M parameters, %d iterations",
+            detectron2_provider(),
+            next(self.model.parameters()).device,
+            comm.get_world_size(),
+            len(dataset),
+            parameters / 1e6,
+            cfg.train.max_iter,
+        )
+
+    def load(self, resume: bool) -> int:
+        """Load the last checkpoint or the initial weights; returns the first iteration to run."""
+        start = 0
+        if resume and self.checkpointer.has_checkpoint():
+            self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+            start = self.trainer.iter + 1
+            logger.info("resumed at iteration %d from %s", start, self.checkpointer.report)
+        elif self.cfg.train.init_checkpoint:
+            logger.info("%s", load_weights(self.model, self.cfg.train.init_checkpoint))
+            if self.average:
+                self.average.restart()
+        self._open_loader(start)
+        return start
+
+    def _open_loader(self, start: int) -> None:
+        loader = self.cfg.dataloader.train
+        if "start_iteration" in inspect.signature(loader._target_).parameters:
+            OmegaConf.update(loader, "start_iteration", start, force_add=True)
+        self.trainer.data_loader = instantiate(loader)
+
+    def _ddp_arguments(self) -> dict[str, Any]:
+        arguments = OmegaConf.to_container(self.cfg.train.ddp)
+        if len(self.stages) > 1:
+            # Frozen before wrapping and thawed later, the ranks would silently diverge.
+            arguments["find_unused_parameters"] = True
+        if next(self.model.parameters()).device.type == "cpu":
+            arguments["device_ids"] = None
+        return arguments
+
+    def _build_trainer(self) -> SimpleTrainer:
+        cuda = next(self.model.parameters()).device.type == "cuda"
+        if self.cfg.train.amp.enabled and not cuda:
+            logger.warning("train.amp.enabled: mixed precision needs a CUDA device; off here")
+        kind = AMPTrainer if self.cfg.train.amp.enabled and cuda else SimpleTrainer
+        # The loader is opened once it is known at which iteration.
+        return kind(self.wrapped, [], self.optimizer)
+
+    def _hooks(self) -> list[HookBase]:
+        cfg, main = self.cfg.train, comm.is_main_process()
+        multiplier = stage_multiplier(self.stages, instantiate(self.cfg.lr_multiplier))
+        found: list[HookBase | None] = [
+            hooks.IterationTimer(),
+            SeedEachStep(cfg.seed),
+            StageSchedule(self.model, self.stages, self.state, cfg.max_iter)
+            if self.stages
+            else None,
+            GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
+            hooks.LRScheduler(scheduler=multiplier),
+            self.average,
+            hooks.PeriodicCheckpointer(self.checkpointer, **cfg.checkpointer) if main else None,
+            hooks.EvalHook(cfg.eval_period, self._evaluate),
+            hooks.BestCheckpointer(cfg.eval_period, self.checkpointer, **cfg.best)
+            if main and cfg.eval_period
+            else None,
+            DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
+            hooks.PeriodicWriter(self._writers(), period=cfg.log_period) if main else None,
+        ]
+        return [hook for hook in found if hook is not None]
+
+    def _writers(self) -> list[Any]:
+        folder, max_iter = self.cfg.train.output_dir, self.cfg.train.max_iter
+        return [
+            ConsoleWriter(max_iter),
+            JSONWriter(str(Path(folder, "metrics.json"))),
+            TensorboardXWriter(folder),
+        ]
+
+    def _evaluated_model(self) -> nn.Module:
+        return self.average.model if self.average else self.model
+
+    def _evaluate(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        last = self.trainer.iter + 1 >= self.cfg.train.max_iter
+        self.results = evaluate(self.cfg, self._evaluated_model(), show=last)
+        logger.info("evaluated in %.1f s", time.perf_counter() - started)
+        # The event storage takes numbers; an empty size band has none.
+        return {
+            task: {name: value for name, value in found.items() if value is not None}
+            for task, found in self.results.items()
+        }
