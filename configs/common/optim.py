@@ -1,7 +1,6 @@
 """Optimizers; the run gives them the model's parameters."""
 
 import torch
-
 from detectron2.config import LazyCall as L
 from detectron2.solver import get_default_optimizer_params
 

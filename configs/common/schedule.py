@@ -1,13 +1,12 @@
 """Learning-rate multipliers over a run, as functions of its progress in [0, 1]."""
 
+from detectron2.config import LazyCall as L
+from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import (
     CosineParamScheduler,
     LinearParamScheduler,
     MultiStepParamScheduler,
 )
-
-from detectron2.config import LazyCall as L
-from detectron2.solver import WarmupParamScheduler
 
 # 16 pictures a step: 90,000 steps are 12.2 epochs of COCO; x 0.1 after 2/3 and 8/9 of them.
 multistep_1x = L(WarmupParamScheduler)(

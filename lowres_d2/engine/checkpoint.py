@@ -7,17 +7,19 @@ written beside its final name and then renamed, so that a kill leaves the earlie
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from detectron2.checkpoint import DetectionCheckpointer
 from lowres_d2.atomic import atomic_path
-from lowres_d2.modeling.meta_arch import LowResDetector, route_detector_checkpoint
+from lowres_d2.modeling import route_detector_checkpoint
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
 
 
 @dataclass
@@ -79,7 +81,7 @@ class RunCheckpointer(DetectionCheckpointer):
         return super()._load_file(filename)
 
     def _load_model(self, checkpoint: Any) -> Any:
-        if isinstance(self.model, LowResDetector) and not checkpoint.get("matching_heuristics"):
+        if not checkpoint.get("matching_heuristics"):  # which match by the names' tails
             checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
         incompatible = super()._load_model(checkpoint)
         self.report = LoadReport(
@@ -101,16 +103,34 @@ class RunCheckpointer(DetectionCheckpointer):
             FileNotFoundError: no such file.
             ValueError: the file is not a checkpoint, or is broken.
         """
-        if path and "://" not in path and not Path(path).is_file():
-            raise FileNotFoundError(f"no weights at {path}: give a .pth, .pkl or .safetensors file")
-        self.path = path
-        try:
+        with _naming_broken_files(path):
+            self.path = path
             return super().load(path, checkpointables=checkpointables)
-        except (EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{path} is not a readable checkpoint ({type(error).__name__}: "
-                f"{str(error).splitlines()[0]}): expected .pth, .pkl or .safetensors weights"
-            ) from error
+
+
+@contextlib.contextmanager
+def _naming_broken_files(path: str | Path) -> Iterator[None]:
+    """Turn what reading a missing or broken file raises into one line that names it."""
+    if path and "://" not in str(path) and not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {path}: give a .pth, .pkl or .safetensors file")
+    try:
+        yield
+    except (EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"{path} is not a readable checkpoint ({reason}): expected .pth, .pkl or .safetensors"
+        ) from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a run's ``.pth`` checkpoint onto the CPU, without executing anything in it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is broken.
+    """
+    with _naming_broken_files(path):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_weights(model: nn.Module, path: str, complete: bool = False) -> LoadReport:

@@ -8,16 +8,23 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-import torch.distributed as dist
-from omegaconf.errors import OmegaConfBaseException
-
-from detectron2.engine import default_argument_parser, launch
 from lowres_d2.engine.environment import TIMEOUT, join_torchrun, logging_to
 from lowres_d2.engine.recipe import find_recipe, load_recipe
 from lowres_d2.engine.recipe_diff import describe_recipe
 from lowres_d2.engine.train import evaluate_only, train
 
-MISTAKES = (ValueError, KeyError, OSError, ImportError, OmegaConfBaseException)
+import torch.distributed as dist
+from detectron2.engine import default_argument_parser, launch
+from omegaconf.errors import OmegaConfBaseException
+
+MISTAKES = (
+    ValueError,
+    KeyError,
+    OSError,
+    ImportError,
+    NotImplementedError,
+    OmegaConfBaseException,
+)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from detectron2.engine import HookBase
 
 
 class WeightAverage(HookBase):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-
 from detectron2.utils import comm
 
 TIMEOUT = datetime.timedelta(minutes=30)

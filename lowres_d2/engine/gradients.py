@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
 

@@ -6,14 +6,13 @@ from itertools import islice
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
-from torch import nn
-
 from detectron2.config import instantiate
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.visualizer import Visualizer
+from omegaconf import DictConfig
+from torch import nn
 
 
 class DetectionPictures(HookBase):

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from detectron2.config import instantiate
 from lowres_d2.analysis.report import Run, write_report
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.environment import logging_to
 from lowres_d2.engine.recipe import load_recipe
 from lowres_d2.engine.train import train
+
+from detectron2.config import instantiate
+from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
 

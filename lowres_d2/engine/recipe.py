@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
-from omegaconf.errors import OmegaConfBaseException
+from lowres_d2.engine.overrides import apply_overrides
 
 from detectron2.config import LazyConfig
 from detectron2.utils.registry import locate
-from lowres_d2.engine.overrides import apply_overrides
+from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
 
 PACKAGE = Path(__file__).resolve().parents[1]
 REQUIRED = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
@@ -66,11 +66,20 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     path = find_recipe(name)
     try:
         cfg = LazyConfig.load(str(path))
-    except (SyntaxError, ImportError, AssertionError, AttributeError, NameError, TypeError) as error:
+    except (
+        SyntaxError,
+        ImportError,
+        AssertionError,
+        AttributeError,
+        NameError,
+        TypeError,
+    ) as error:
         raise ValueError(f"{path} does not load: {type(error).__name__}: {error}") from error
     missing = [key for key in REQUIRED if key not in cfg]
     if missing:
-        raise ValueError(f"{path} defines no {', '.join(missing)}: a recipe has {', '.join(REQUIRED)}")
+        raise ValueError(
+            f"{path} defines no {', '.join(missing)}: a recipe has {', '.join(REQUIRED)}"
+        )
     apply_overrides(cfg, overrides)
     if not cfg.train.output_dir:
         cfg.train.output_dir = f"output/{path.stem}"

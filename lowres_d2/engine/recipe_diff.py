@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import LazyConfig
 from omegaconf import DictConfig, ListConfig
 from termcolor import colored
-
-from detectron2.config import LazyConfig
 
 MISSING = "(none)"
 

@@ -6,7 +6,6 @@ import random
 
 import numpy as np
 import torch
-
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 

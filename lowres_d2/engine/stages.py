@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import accumulate
 
-from fvcore.common.param_scheduler import CompositeParamScheduler, ParamScheduler
-from torch import nn
+from lowres_d2.engine.checkpoint import RunState
 
 from detectron2.engine import HookBase
-from lowres_d2.engine.checkpoint import RunState
+from fvcore.common.param_scheduler import CompositeParamScheduler, ParamScheduler
+from torch import nn
 
 
 @dataclass
@@ -85,7 +85,8 @@ class StageSchedule(HookBase):
                 for pattern in getattr(stage, key):
                     if not any(fnmatchcase(name, pattern) for name in names):
                         raise ValueError(
-                            f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing in the model"
+                            f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing "
+                            "in the model"
                         )
         self._current: Stage | None = None
 

@@ -1,4 +1,4 @@
-"""Train and evaluate a recipe: Detectron2's trainer and hooks, put together once for every paper."""
+"""Train and evaluate a recipe: Detectron2's trainer and hooks, put together once for all."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
-
-from detectron2.config import LazyConfig, instantiate
-from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
-from detectron2.evaluation import inference_on_dataset
-from detectron2.utils import comm
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from lowres_d2 import detectron2_provider
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data import dataset_fingerprint
@@ -30,6 +21,15 @@ from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.repeatable import SeedEachStep, seed_everything
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier
+
+import torch
+from detectron2.config import LazyConfig, instantiate
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
+from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,8 @@ class _Run:
         self.trainer.register_hooks(self._hooks())
         parameters = sum(p.numel() for p in self.model.parameters())
         logger.info(
-            "lowres_d2 on %s Detectron2, %s, %d process(es); %d pictures, %.2f M parameters, %d iterations",
+            "lowres_d2 on %s Detectron2, %s, %d process(es); "
+            "%d pictures, %.2f M parameters, %d iterations",
             detectron2_provider(),
             next(self.model.parameters()).device,
             comm.get_world_size(),

@@ -1,7 +1,5 @@
 """Faster R-CNN on ResNet-50's res4, with res5 as its box head, as in Detectron2's zoo."""
 
-from torch import nn
-
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import GeneralizedRCNN, ResNet
@@ -12,6 +10,7 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN, StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads
+from torch import nn
 
 from .resnet import pixel_mean, pixel_std, resnet50
 

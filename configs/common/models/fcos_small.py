@@ -1,12 +1,13 @@
 """A 0.5 M-parameter FCOS for CPUs: strides 4 to 32, every object has a positive location."""
 
+from lowres_d2.layers.norm import group_norm_8
+from lowres_d2.modeling.backbone import SmallResNet
+from lowres_d2.modeling.meta_arch import NearestPointFCOS
+
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import FPN
 from detectron2.modeling.meta_arch.fcos import FCOSHead
-from lowres_d2.layers.norm import group_norm_8
-from lowres_d2.modeling.backbone import SmallResNet
-from lowres_d2.modeling.meta_arch import NearestPointFCOS
 
 model = L(NearestPointFCOS)(
     backbone=L(FPN)(

@@ -1,0 +1,11 @@
+"""Cascade R-CNN, ResNet-18 from scratch, full resolution, COCO, 12 epochs."""
+
+from ..common.models.resnet import stages_r18
+from .full_cascade_rcnn_r50_800_coco_1x import dataloader, lr_multiplier, model, optimizer, train
+
+model.detector.backbone.bottom_up.stages = stages_r18
+# Nothing to start from: all of it trains, with statistics of its own.
+model.detector.backbone.bottom_up.freeze_at = 0
+model.detector.backbone.bottom_up.stem.norm = "SyncBN"
+model.detector.backbone.bottom_up.stages.norm = "SyncBN"
+train.init_checkpoint = ""
