@@ -1,4 +1,4 @@
-"""Faster R-CNN C4, ResNet-50, full resolution, COCO, 12 epochs: what down-sampled ones are held against."""
+"""Faster R-CNN C4, ResNet-50, full resolution, COCO, 12 epochs."""
 
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Identity

@@ -1,4 +1,4 @@
-"""RetinaNet, ResNet-50, full resolution, COCO, 12 epochs: what down-sampled ones are held against."""
+"""RetinaNet, ResNet-50, full resolution, COCO, 12 epochs."""
 
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Identity

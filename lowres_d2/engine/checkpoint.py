@@ -191,8 +191,8 @@ class RunState:
         """
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
-                f"the checkpoint was trained on other data (fingerprint {state['fingerprint']}, now "
-                f"{self.fingerprint}): resume with the same data set, or start without --resume"
+                f"the checkpoint was trained on other data (fingerprint {state['fingerprint']}, "
+                f"now {self.fingerprint}): resume with the same data, or start without --resume"
             )
         self.stage = state["stage"]
         for name, value in state["loss_normalizer"].items():

@@ -32,7 +32,8 @@ def pick_device(wish: str) -> torch.device:
         wish = "cuda" if "cuda" in have else "cpu"
     if wish not in have:
         raise ValueError(
-            f"train.device={wish}: not on this machine, which has {', '.join(have)}; use train.device=auto"
+            f"train.device={wish}: not on this machine, which has {', '.join(have)}; "
+            "use train.device=auto"
         )
     if wish == "cuda":
         return torch.device("cuda", comm.get_local_rank())

@@ -20,6 +20,16 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 PACKAGE = Path(__file__).resolve().parents[1]
+UNLOADABLE = (
+    SyntaxError,
+    ImportError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    NameError,
+    TypeError,
+    ValueError,
+)
 REQUIRED = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
 
 
@@ -66,14 +76,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     path = find_recipe(name)
     try:
         cfg = LazyConfig.load(str(path))
-    except (
-        SyntaxError,
-        ImportError,
-        AssertionError,
-        AttributeError,
-        NameError,
-        TypeError,
-    ) as error:
+    except UNLOADABLE as error:
         raise ValueError(f"{path} does not load: {type(error).__name__}: {error}") from error
     missing = [key for key in REQUIRED if key not in cfg]
     if missing:
