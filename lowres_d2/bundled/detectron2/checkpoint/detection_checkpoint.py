@@ -1,0 +1,141 @@
+"""The checkpointer of detectors: fvcore's, which also reads the formats of model zoos."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+from urllib.parse import parse_qsl, urlparse
+
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
+
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.checkpoint.weight_files import read_pickle, read_torch
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+
+logger = logging.getLogger(__name__)
+
+# Not weights: recomputed or configured, so a checkpoint may lack or have them.
+CONSTANTS_OF_MODEL = ("pixel_mean", "pixel_std")
+CONSTANTS_OF_CHECKPOINT = "anchor_generator.cell_anchors"
+
+
+class DetectionCheckpointer(Checkpointer):
+    """fvcore's ``Checkpointer``, which reads besides its own files:
+
+    * ``.pkl`` of Detectron2's and Caffe2 Detectron's model zoos, ``.pyth`` of pycls;
+    * any path that ``PathManager`` knows, such as ``detectron2://...`` and ``https://...``;
+    * with ``?matching_heuristics=True`` behind the path: weights whose names lack prefixes that the
+      model's have.
+
+    Files are read without running what they contain.
+
+    Args:
+        model: loaded and saved (without its DDP wrapper).
+        save_dir: folder of checkpoints.
+        save_to_disk: None saves on the main process only.
+        **checkpointables: other objects with ``state_dict`` and ``load_state_dict``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: bool | None = None,
+        **checkpointables: Any,
+    ) -> None:
+        if save_to_disk is None:
+            save_to_disk = comm.is_main_process()
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.path_manager = PathManager
+        self._use_heuristics = False
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint into the model and the other objects.
+
+        Args:
+            path: a file or address, with the query described above; empty for nothing.
+            *args: as fvcore's.
+            **kwargs: as fvcore's.
+
+        Returns:
+            What is left of the file's contents.
+        """
+        if path and not os.path.isfile(path):
+            address = urlparse(path)
+            query = dict(parse_qsl(address.query, keep_blank_values=True))
+            heuristics = query.pop("matching_heuristics", "False")
+            if query or heuristics not in ("True", "False"):
+                raise ValueError(
+                    f"{path}: the only query is ?matching_heuristics=True, got {address.query!r}"
+                )
+            self._use_heuristics = heuristics == "True"
+            asked, path = path, address._replace(query="").geturl()
+            path = self.path_manager.get_local_path(path)
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"{asked}: there is no such checkpoint")
+        try:
+            return super().load(path, *args, **kwargs)
+        finally:
+            self._use_heuristics = False
+
+    def _load_file(self, f: str) -> dict[str, Any]:
+        if f.endswith(".pkl"):
+            return _from_zoo(f)
+        contents = read_torch(f)
+        if f.endswith(".pyth"):
+            return _from_pycls(f, contents)
+        if "model" not in contents:
+            contents = {"model": contents}
+        if self._use_heuristics:
+            contents["matching_heuristics"] = True
+        return contents
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        if checkpoint.get("matching_heuristics", False):
+            self._convert_ndarray_to_tensor(checkpoint["model"])
+            checkpoint["model"] = align_and_update_state_dicts(
+                self.model.state_dict(),
+                checkpoint["model"],
+                c2_conversion=checkpoint.get("__author__") == "Caffe2",
+            )
+        incompatible = super()._load_model(checkpoint)
+        buffers = dict(self.model.named_buffers())
+        for name in CONSTANTS_OF_MODEL:
+            if name in buffers and name in incompatible.missing_keys:
+                incompatible.missing_keys.remove(name)
+        incompatible.unexpected_keys[:] = [
+            name for name in incompatible.unexpected_keys if CONSTANTS_OF_CHECKPOINT not in name
+        ]
+        return incompatible
+
+
+def _from_zoo(path: str) -> dict[str, Any]:
+    """A ``.pkl``: Detectron2's names its author; Caffe2 Detectron's is the bare blobs."""
+    contents = read_pickle(path)
+    if not isinstance(contents, dict):
+        raise ValueError(f"{path}: expected a dict of weights, got {type(contents).__name__}")
+    if "model" in contents and "__author__" in contents:
+        logger.info(f"{path} was made by {contents['__author__']!r}")
+        return contents
+    blobs = contents.get("blobs", contents)
+    weights = {
+        name: value
+        for name, value in blobs.items()
+        if name != "weight_order" and not name.endswith("_momentum")
+    }
+    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+
+
+def _from_pycls(path: str, contents: dict[str, Any]) -> dict[str, Any]:
+    if "model_state" not in contents:
+        raise ValueError(f"{path}: a .pyth file of pycls has the key 'model_state', this has not")
+    weights = {
+        name: value
+        for name, value in contents["model_state"].items()
+        if not name.endswith("num_batches_tracked")
+    }
+    return {"model": weights, "__author__": "pycls", "matching_heuristics": True}
