@@ -225,19 +225,14 @@ class FastRCNNOutputLayers(nn.Module):
             pred_deltas: (R, B) or (R, K B).
             gt_classes: (R,).
         """
-        objects = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
-        box_dim = proposal_boxes.shape[1]
-        if pred_deltas.shape[1] == box_dim:
-            deltas = pred_deltas[objects]
-        else:
-            by_class = pred_deltas.view(-1, self.num_classes, box_dim)
-            deltas = by_class[objects, gt_classes[objects]]
+        objects = (gt_classes >= 0) & (gt_classes < self.num_classes)
+        # One level and one "picture" of regions, each with its own anchor: the proposal.
         loss = _dense_box_regression_loss(
-            [proposal_boxes[objects]],
+            [proposal_boxes],
             self.box2box_transform,
-            [deltas[None]],
-            [gt_boxes[objects]],
-            ...,
+            [self._of_class(pred_deltas, gt_classes)[None]],
+            [gt_boxes],
+            objects[None],
             self.box_reg_loss_type,
             self.smooth_l1_beta,
         )
@@ -273,15 +268,18 @@ class FastRCNNOutputLayers(nn.Module):
 
         A region of background takes the box of the last class.
         """
+        boxes = self.predict_boxes(predictions, proposals)
         return [
-            boxes
-            if boxes.shape[1] == p.proposal_boxes.tensor.shape[1]
-            else boxes.unflatten(1, (self.num_classes, -1))[
-                torch.arange(len(p), device=boxes.device),
-                p.gt_classes.clamp(0, self.num_classes - 1),
-            ]
-            for boxes, p in zip(self.predict_boxes(predictions, proposals), proposals, strict=True)
+            self._of_class(found, p.gt_classes) for found, p in zip(boxes, proposals, strict=True)
         ]
+
+    def _of_class(self, boxes: Tensor, classes: Tensor) -> Tensor:
+        """From boxes or deltas of all classes, or their shared one, to (R, B) of one class each."""
+        by_class = boxes.unflatten(1, (-1, 4))
+        if by_class.shape[1] == 1:
+            return by_class[:, 0]
+        row = torch.arange(len(classes), device=classes.device)
+        return by_class[row, classes.clamp(0, self.num_classes - 1)]
 
     def predict_probs(
         self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
