@@ -1,0 +1,22 @@
+"""Data sets: sequences of Detectron2 dataset dicts that know their classes."""
+
+from lowres_d2.data.datasets.base import BoxDataset, check_same_classes, dataset_fingerprint
+from lowres_d2.data.datasets.coco import CocoDataset
+from lowres_d2.data.datasets.coco_json import count_classes
+from lowres_d2.data.datasets.plates import PlatesDataset
+from lowres_d2.data.datasets.plates_classification import PlatesClassification
+from lowres_d2.data.datasets.plates_sheet import plate_sheet
+from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
+
+__all__ = [
+    "VOC_CLASSES",
+    "BoxDataset",
+    "CocoDataset",
+    "PlatesClassification",
+    "PlatesDataset",
+    "VocDataset",
+    "check_same_classes",
+    "count_classes",
+    "dataset_fingerprint",
+    "plate_sheet",
+]

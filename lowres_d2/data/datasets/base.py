@@ -1,0 +1,141 @@
+"""A detection data set: a sequence of Detectron2's dataset dicts that knows its classes.
+
+Boxes of the dicts are XYWH_ABS in pixels of the stored picture, clipped to it. ``category_id`` is
+contiguous from 0 in the dicts and the data set's own in ``coco_dict``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from detectron2.data import DatasetFromList
+from detectron2.structures import BoxMode
+
+_SHOWN_DIFFERENCES = 10
+
+
+class BoxDataset(Sequence):
+    """Pictures with boxes, each a Detectron2 dataset dict.
+
+    A dict has ``file_name``, ``height``, ``width``, ``image_id`` and ``annotations``, each of these
+    with ``bbox``, ``bbox_mode``, ``category_id``, ``iscrowd``, ``area`` and ``id``. Every access
+    gives a fresh copy, unpickled from one shared buffer, so that worker processes share its memory.
+
+    Args:
+        records: the dicts. An annotation may carry ``unclipped_bbox`` where ``bbox`` was clipped.
+        classes: class names; position k names the contiguous category k.
+        category_ids: the ids that the data set's file uses for them; 1, 2, ... by default.
+        source: what to call the data set in messages: its file or folder.
+        json_file: the annotation file, if there is one.
+        image_root: the folder that picture names are relative to.
+    """
+
+    def __init__(
+        self,
+        records: list[dict],
+        classes: list[str],
+        *,
+        source: str | Path,
+        category_ids: list[int] | None = None,
+        json_file: Path | None = None,
+        image_root: Path | None = None,
+    ) -> None:
+        if not records:
+            raise ValueError(f"{source}: has no pictures; expected at least one")
+        self._records = DatasetFromList(records, copy=False, serialize=True)
+        self.classes = list(classes)
+        self.category_ids = list(category_ids or range(1, len(classes) + 1))
+        self.source = str(source)
+        self.json_file = json_file
+        self.image_root = image_root
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.source}: picture {index} of {len(self)}")
+        return self._records[index % len(self)]
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}({self.source}: {len(self)} pictures, {len(self.classes)} classes)"
+
+    def coco_dict(self) -> dict:
+        """The ground truth in COCO's form, with the ids and the unclipped boxes of its file."""
+        images, annotations = [], []
+        for record in self:
+            image = {key: record[key] for key in ("file_name", "height", "width")}
+            images.append(image | {"id": record["image_id"]})
+            for annotation in record["annotations"]:
+                annotations.append(
+                    {
+                        "id": annotation["id"],
+                        "image_id": record["image_id"],
+                        "category_id": self.category_ids[annotation["category_id"]],
+                        "bbox": annotation.get("unclipped_bbox", annotation["bbox"]),
+                        "area": annotation["area"],
+                        "iscrowd": annotation["iscrowd"],
+                    }
+                )
+        categories = [
+            {"id": category_id, "name": name}
+            for category_id, name in zip(self.category_ids, self.classes, strict=True)
+        ]
+        return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def make_annotation(
+    annotation_id: int,
+    category: int,
+    bbox: Sequence[float],
+    *,
+    area: float | None = None,
+    iscrowd: int = 0,
+) -> dict:
+    """One annotation of a dataset dict.
+
+    Args:
+        annotation_id: unique in the data set.
+        category: contiguous category.
+        bbox: (x, y, width, height) in pixels.
+        area: size that counts in evaluation; the box's by default.
+        iscrowd: 1 for a region to be ignored.
+    """
+    return {
+        "id": annotation_id,
+        "bbox": list(bbox),
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "category_id": category,
+        "area": bbox[2] * bbox[3] if area is None else area,
+        "iscrowd": iscrowd,
+    }
+
+
+def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
+    """Refuse two data sets whose category k is not the same class."""
+    if train.classes == val.classes:
+        return
+    pairs = enumerate(zip_longest(train.classes, val.classes, fillvalue="-"))
+    different = [f"{k}: {a} | {b}" for k, (a, b) in pairs if a != b]
+    more = len(different) - _SHOWN_DIFFERENCES
+    shown = ", ".join(different[:_SHOWN_DIFFERENCES]) + (f", {more} more" if more > 0 else "")
+    raise ValueError(
+        f"classes differ between {train.source} ({len(train.classes)}) and {val.source} "
+        f"({len(val.classes)}): {shown}; give both the same list with classes=[...]"
+    )
+
+
+def dataset_fingerprint(dataset: BoxDataset) -> str:
+    """Sixteen hex digits that change with any class, picture, box or label, not with the folder."""
+    digest = hashlib.blake2b(repr(dataset.classes).encode(), digest_size=8)
+    for record in dataset:
+        picture = (Path(record["file_name"]).name, record["height"], record["width"])
+        boxes = [
+            (a["category_id"], a["iscrowd"], *map(float, a["bbox"])) for a in record["annotations"]
+        ]
+        digest.update(repr((picture, boxes)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""From a dataset dict to a detector's input: read, augment, drop what has no area left.
+
+Boxes are XYXY in pixels of the augmented picture; pictures uint8 (C, H, W).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import Boxes, BoxMode, Instances
+from PIL import Image
+
+_logger = logging.getLogger(__name__)
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class BrokenPictureError(ValueError):
+    """A picture that cannot be read, or is not what the annotations say."""
+
+
+class DetectionMapper:
+    """Detectron2's dataset mapper for boxes and labels, which says what it drops.
+
+    Gives a dict of ``image`` (uint8 tensor (C, H, W)) and the dataset dict's own entries (height
+    and width of the stored picture, file_name, image_id, a classifier's label). In training also
+    ``instances`` (Instances of the augmented picture with gt_boxes and gt_classes, crowds left out)
+    and ``num_dropped_boxes``.
+
+    Args:
+        is_train: whether annotations are used.
+        augmentations: Detectron2 augmentations, in order.
+        image_format: order of the channels, "BGR" or "RGB", or "L".
+        on_broken: what to do about a picture that cannot be read: "error" stops; "skip" gives None,
+            and the loaders count it and take another.
+        min_box_side: after augmentation, boxes with a side of at most this many pixels are dropped.
+    """
+
+    def __init__(
+        self,
+        is_train: bool,
+        augmentations: Sequence[T.Augmentation | T.Transform] = (),
+        image_format: str = "BGR",
+        on_broken: str = "error",
+        min_box_side: float = 1e-5,
+    ) -> None:
+        if on_broken not in ("error", "skip"):
+            raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+        self.on_broken = on_broken
+        self.min_box_side = min_box_side
+
+    def __call__(self, record: dict) -> dict | None:
+        try:
+            image = self._read(record)
+        except BrokenPictureError as error:
+            if self.on_broken == "error":
+                raise
+            _logger.warning("skipped: %s", error)
+            return None
+        sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
+        augmented = T.AugInput(image)
+        transforms = self.augmentations(augmented)
+        sample["image"] = _to_tensor(augmented.image)
+        if self.is_train and "annotations" in record:
+            instances, num_dropped = self._instances(
+                record["annotations"], transforms, sample["image"].shape[-2:]
+            )
+            sample["instances"] = instances
+            sample["num_dropped_boxes"] = num_dropped
+        return sample
+
+    def _read(self, record: dict) -> np.ndarray:
+        """The picture as (H, W, C), checked against the size that the data set states."""
+        name = record["file_name"]
+        try:
+            image = detection_utils.read_image(name, self.image_format)
+        except FileNotFoundError:
+            raise BrokenPictureError(
+                f"{name}: no such picture; complete the folder or set the data set's image_root"
+            ) from None
+        except _UNREADABLE as error:
+            raise BrokenPictureError(
+                f"{name}: cannot be read as a picture ({_first_line(error)}); replace it, or set "
+                'the mapper\'s on_broken="skip"'
+            ) from None
+        height, width = image.shape[:2]
+        stated = (record.get("height", height), record.get("width", width))
+        if (height, width) != stated:
+            raise BrokenPictureError(
+                f"{name}: is {width}x{height}, but its annotations are for "
+                f"{stated[1]}x{stated[0]}; correct the picture or the annotation file"
+            )
+        return image
+
+    def _instances(
+        self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
+    ) -> tuple[Instances, int]:
+        """Ground truth of the augmented picture, and the number of boxes that it lost."""
+        kept = [a for a in annotations if not a.get("iscrowd", 0)]
+        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        boxes = transforms.apply_box(boxes)
+        height, width = shape
+        boxes = torch.as_tensor(boxes.clip(0, [width, height, width, height]), dtype=torch.float32)
+        classes = torch.tensor([a["category_id"] for a in kept], dtype=torch.int64)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        remains = (sides > self.min_box_side).all(dim=1)
+        instances = Instances((height, width))
+        instances.gt_boxes = Boxes(boxes[remains])
+        instances.gt_classes = classes[remains]
+        return instances, int((~remains).sum())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W) or (H, W, C) to uint8 (C, H, W)."""
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8:  # some augmentations compute in floating point
+        image = image.round().clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
