@@ -33,7 +33,7 @@ PRESETS: dict[str, dict[str, tuple[float, float]]] = {
         "small": (20, 32),
         "reasonable": (32, math.inf),
     },
-    "plates": {"<12": (0, 12), "12-24": (12, 24), "24-48": (24, 48), ">=48": (48, math.inf)},
+    "plates": {"0-12": (0, 12), "12-24": (12, 24), "24-48": (24, 48), "48-inf": (48, math.inf)},
 }
 
 
@@ -84,9 +84,12 @@ class SizeBands:
         return [(low**2, high**2) for low, high in self.ranges]
 
     def label(self, name: str) -> str:
-        """A band's name with its range, unless the name is the range: ``small (0-32 px)``."""
-        text = _range_name(*self.ranges[self.names.index(name)])
-        return f"{name} px" if name == text else f"{name} ({text} px)"
+        """A band's name with its range, unless the name is the range: ``small (<32 px)``."""
+        low, high = self.ranges[self.names.index(name)]
+        text = f"{low:g}-{high:g} px" if low else f"<{high:g} px"
+        if high == math.inf:
+            text = f">={low:g} px"
+        return text if name == _range_name(low, high) else f"{name} ({text})"
 
 
 def _from_edges(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
@@ -94,9 +97,7 @@ def _from_edges(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
 
 
 def _range_name(low: float, high: float) -> str:
-    if high == math.inf:
-        return f">={low:g}"
-    return f"{low:g}-{high:g}" if low else f"<{high:g}"
+    return f"{low:g}-{high:g}"  # nothing that a metric's name may not have in TensorBoard
 
 
 def _range(name: str, pair: object) -> tuple[float, float]:

@@ -25,7 +25,7 @@ def summary_tables(summary: dict) -> str:
         f"{summary['max_dets']}, size by {summary['area']}, figures in percent",
         _table("size", rows, COLUMNS),
         _table("class", summary["classes"], ("AP", "AP50", "AR")),
-        _table("size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
+        _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
     ]
     return "\n\n".join(parts)
 

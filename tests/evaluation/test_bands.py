@@ -32,7 +32,7 @@ def test_mapping_and_edges_from_a_recipe_are_understood():
         {"named": {"vt": [0, 8], "rest": [8, None]}, "edges": [0, 8, 16, None]}
     )
     assert SizeBands.from_config(recipe.named).ranges == ((0, 8), (8, math.inf))
-    assert SizeBands.from_config(recipe.edges).names == ("<8", "8-16", ">=16")
+    assert SizeBands.from_config(recipe.edges).names == ("0-8", "8-16", "16-inf")
 
 
 def test_an_object_on_a_border_counts_in_both_bands_as_in_coco():
@@ -40,8 +40,9 @@ def test_an_object_on_a_border_counts_in_both_bands_as_in_coco():
 
 
 def test_labels_give_the_range_once():
-    bands = SizeBands.from_config({"small": [0, 12], "<12": [0, 12]})
-    assert [bands.label(name) for name in bands.names] == ["small (<12 px)", "<12 px"]
+    bands = SizeBands.from_config({"small": [0, 12], "0-12": [0, 12], "48-inf": [48, None]})
+    labels = [bands.label(name) for name in bands.names]
+    assert labels == ["small (<12 px)", "<12 px", ">=48 px"]
 
 
 @pytest.mark.parametrize(

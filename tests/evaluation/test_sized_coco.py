@@ -139,7 +139,7 @@ def test_own_thresholds_and_bands_decide_the_keys(tmp_path):
         FEW, bands=[0, 15, None], iou_thresholds=[0.5, 0.25], output_dir=tmp_path / "new"
     )
     result = run(evaluator, FEW, [5, 9])
-    assert result["AP50-<15"] == pytest.approx(100) and "AP75" not in result
+    assert result["AP50-0-15"] == pytest.approx(100) and "AP75" not in result
     summary = json.loads((tmp_path / "new" / "sized_coco.json").read_text())
     assert [row["GT"] for row in summary["bands"]] == [1, 2]
     assert sum(row["GT"] for row in summary["sizes"]) == 3

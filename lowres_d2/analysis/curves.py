@@ -1,0 +1,146 @@
+"""Figures of a run over its iterations and over the size of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowres_d2.atomic import atomic_path
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def read_metrics(file: str | Path) -> Series:
+    """Metrics that Detectron2's JSONWriter left, by name: iterations and values.
+
+    A resumed run writes some iterations again; the last one counts. A line that a killed run left
+    unfinished at the end is passed over.
+
+    Args:
+        file: ``metrics.json``, one JSON object a line, each with ``iteration``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line is not of that form.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no metrics at {path}: train with a JSONWriter, which makes it")
+    values: dict[str, dict[int, float]] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            iteration = row.pop("iteration")
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+            if number == len(lines):
+                break
+            raise ValueError(
+                f"{path}, line {number}: expected a JSON object with iteration"
+            ) from None
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                values.setdefault(name, {})[iteration] = value
+    return {
+        name: (np.array(sorted(found)), np.array([found[k] for k in sorted(found)], float))
+        for name, found in values.items()
+    }
+
+
+def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
+    """Loss and AP over iterations, one line a run.
+
+    Args:
+        runs: name to metrics, see :func:`read_metrics`.
+        path: picture to write.
+    """
+    figure, (left, right) = _figure(2)
+    for name, series in runs.items():
+        if "total_loss" in series:
+            iterations, loss = series["total_loss"]
+            (line,) = left.plot(iterations, _smooth(loss), label=name)
+            left.plot(iterations, loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
+        if "bbox/AP" in series:
+            right.plot(*series["bbox/AP"], marker="o", markersize=4, label=name)
+    left.set(title="training loss", xlabel="iteration", yscale="log")
+    right.set(title="AP on the test set", xlabel="iteration", ylabel="%", ylim=(0, None))
+    _finish(figure, (left, right), path)
+
+
+def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> None:
+    """AP and recall over the size of objects, one line a run, with the number of objects behind.
+
+    Args:
+        runs: name to the ``sizes`` rows of an evaluation's ``sized_coco.json``.
+        path: picture to write.
+    """
+    figure, axes = _figure(2)
+    rows = next(iter(runs.values()))
+    for ax, key, title in zip(
+        axes, ("AP", "recall50"), ("AP by size", "recall at IoU 0.5 by size"), strict=True
+    ):
+        _count_bars(ax, rows)
+        for name, sizes in runs.items():
+            known = [row for row in sizes if row.get(key) is not None]
+            ax.plot([_middle(r) for r in known], [r[key] for r in known], marker="o", label=name)
+        ax.set(title=title, xlabel="size of the object, pixels", ylabel="%", ylim=(0, 100))
+        ax.set_xscale("log", base=2)
+        edges = sorted({row["low"] for row in rows if row["low"]} | {_high(row) for row in rows})
+        ax.set_xticks(edges, [f"{edge:g}" for edge in edges])
+        ax.set_xticks([], minor=True)
+    _finish(figure, axes, path)
+
+
+def _count_bars(ax: Axes, rows: Sequence[Mapping]) -> None:
+    """Grey bars of the number of objects, at most a third of the axis high, with their number."""
+    most = max(row["GT"] for row in rows)
+    for row in rows:
+        low, height = _low(row), 33 * row["GT"] / most
+        ax.bar(low, height, width=_high(row) - low, align="edge", color="0.9", edgecolor="white")
+        ax.text(_middle(row), height + 1, row["GT"], ha="center", color="0.5", fontsize=8)
+
+
+def _low(row: Mapping) -> float:
+    return row["low"] or row["high"] / 2  # a logarithmic axis has no zero
+
+
+def _high(row: Mapping) -> float:
+    return 2 * row["low"] if row["high"] is None else row["high"]
+
+
+def _middle(row: Mapping) -> float:
+    return float(np.sqrt(_low(row) * _high(row)))
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Running median over a twentieth of the curve: robust against single spikes."""
+    half = max(len(values) // 40, 1)
+    return np.array(
+        [np.median(values[max(k - half, 0) : k + half + 1]) for k in range(len(values))]
+    )
+
+
+def _figure(columns: int) -> tuple[Figure, np.ndarray]:
+    # Not through pyplot, which keeps figures alive and may want a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * columns, 3.8), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def _finish(figure: Figure, axes: Iterator[Axes] | Sequence[Axes], path: str | Path) -> None:
+    for ax in axes:
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=130)

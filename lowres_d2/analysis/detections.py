@@ -1,0 +1,122 @@
+"""Detections of one picture against its ground truth, for drawing.
+
+Boxes are XYXY in pixels of the original picture, float64 (N, 4); labels are contiguous classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.structures import BoxMode
+from torchvision.ops import box_iou
+
+NOTHING = np.zeros((0, 4))
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of one picture: ``boxes`` (N, 4), ``labels`` (N,), ``scores`` (N,)."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[Sequence[float], int, float]]) -> Objects:
+        """From (box, label, score) rows, which may be none."""
+        boxes, labels, scores = zip(*rows, strict=True) if rows else (NOTHING, (), ())
+        return cls(
+            np.asarray(boxes, float), np.asarray(labels, np.int64), np.asarray(scores, float)
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: np.ndarray | Sequence[int]) -> Objects:
+        return Objects(self.boxes[index], self.labels[index], self.scores[index])
+
+    def sizes(self) -> np.ndarray:
+        """Square root of each box's area, in pixels."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.sqrt(sides[:, 0] * sides[:, 1])
+
+
+def true_objects(entry: Mapping) -> Objects:
+    """Ground truth of a Detectron2 dataset dict, without crowds."""
+    return Objects.from_rows(
+        [
+            (
+                BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS),
+                a["category_id"],
+                1.0,
+            )
+            for a in entry["annotations"]
+            if not a.get("iscrowd", 0)
+        ]
+    )
+
+
+def read_detections(file: str | Path, category_ids: Sequence[int]) -> dict[object, Objects]:
+    """Detections by picture from a file of COCO results.
+
+    Args:
+        file: ``coco_instances_results.json``.
+        category_ids: contiguous class to id in the file.
+    """
+    label = {category: k for k, category in enumerate(category_ids)}
+    rows = defaultdict(list)
+    for row in json.loads(Path(file).read_text(encoding="utf-8")):
+        x, y, width, height = row["bbox"]
+        box = (x, y, x + width, y + height)
+        rows[row["image_id"]].append((box, label[row["category_id"]], row["score"]))
+    return {image_id: Objects.from_rows(found) for image_id, found in rows.items()}
+
+
+def match(truth: Objects, found: Objects, iou: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each detection, best score first, with the free object of its class it covers best.
+
+    Args:
+        truth: N objects.
+        found: M detections.
+        iou: least overlap of a pair.
+
+    Returns:
+        Whether each object was found (N,), and whether each detection found one (M,).
+    """
+    hit, right = np.zeros(len(truth), bool), np.zeros(len(found), bool)
+    if not len(truth) or not len(found):
+        return hit, right
+    overlap = box_iou(torch.from_numpy(found.boxes), torch.from_numpy(truth.boxes)).numpy()
+    overlap[found.labels[:, None] != truth.labels[None]] = 0
+    for k in np.argsort(-found.scores, kind="stable"):
+        free = np.where(hit, 0, overlap[k])
+        best = int(free.argmax())
+        if free[best] >= iou:
+            hit[best] = right[k] = True
+    return hit, right
+
+
+def best_threshold(pairs: Iterable[tuple[Objects, Objects]]) -> float:
+    """Score at which F1 is highest: what a user would set, and fair between detectors.
+
+    Args:
+        pairs: ground truth and detections of each picture.
+    """
+    scores, right, objects = [np.zeros(0)], [np.zeros(0, bool)], 0
+    for truth, found in pairs:
+        scores.append(found.scores)
+        right.append(match(truth, found)[1])
+        objects += len(truth)
+    scores, right = np.concatenate(scores), np.concatenate(right)
+    if not right.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + objects)  # 2 TP / (detections + objects)
+    return float(scores[order[f1.argmax()]])

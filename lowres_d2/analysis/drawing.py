@@ -1,0 +1,164 @@
+"""Boxes on enlarged pictures: pixels stay square pixels, lines stay outside of tiny objects.
+
+A picture is RGB uint8 (H, W, 3). A window is (x0, y0, x1, y1) in pixels of the original picture.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+Window = tuple[float, float, float, float]
+
+INK: Color = (32, 32, 32)
+PAPER: Color = (255, 255, 255)
+# Sasha Trubetskoy's list of simple, distinct colours (sashamaps.net), the bright ones.
+DISTINCT: tuple[Color, ...] = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (255, 225, 25),
+    (0, 130, 200),
+    (245, 130, 48),
+    (145, 30, 180),
+    (70, 240, 240),
+    (240, 50, 230),
+    (210, 245, 60),
+    (250, 190, 212),
+    (0, 128, 128),
+    (170, 110, 40),
+)
+LINE, DASH = 2, 4  # width of a line and length of a dash, in shown pixels
+GOLDEN = 0.618034  # steps of the golden ratio keep hues of neighbouring classes apart
+
+
+def class_colors(number: int) -> list[Color]:
+    """One bright colour for each class, always the same for the same class."""
+    more = [
+        colorsys.hsv_to_rgb(k * GOLDEN % 1, 0.9, (1.0, 0.7)[k % 2])
+        for k in range(number - len(DISTINCT))
+    ]
+    return [*DISTINCT, *(tuple(round(255 * part) for part in color) for color in more)][:number]
+
+
+@lru_cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings to every machine."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def look(picture: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
+    """What a window shows at some size, nearest neighbour where pixels get larger.
+
+    Args:
+        picture: the pixels that there are, whose pixel j covers [factor j, factor (j + 1)) of the
+            original picture.
+        factor: 1 for the original picture itself.
+        window: the part to show.
+        size: (height, width) of the result.
+    """
+    height, width = size
+    x0, y0, x1, y1 = (edge / factor for edge in window)
+    if width >= x1 - x0:
+        columns = np.floor(x0 + (np.arange(width) + 0.5) * (x1 - x0) / width)
+        rows = np.floor(y0 + (np.arange(height) + 0.5) * (y1 - y0) / height)
+        columns = columns.clip(0, picture.shape[1] - 1).astype(int)
+        rows = rows.clip(0, picture.shape[0] - 1).astype(int)
+        return Image.fromarray(picture[rows[:, None], columns[None]])
+    whole = Image.fromarray(picture)
+    box = (max(x0, 0), max(y0, 0), min(x1, whole.width), min(y1, whole.height))
+    return whole.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+@dataclass
+class Panel:
+    """An enlarged window onto a picture, to draw boxes on.
+
+    Attributes:
+        image: what is shown.
+        window: the part of the original picture that it shows.
+    """
+
+    image: Image.Image
+    window: Window
+    _taken: list[Window] = field(default_factory=list)
+
+    @property
+    def scale(self) -> float:
+        """Shown pixels per pixel of the original picture."""
+        return self.image.width / (self.window[2] - self.window[0])
+
+    def box(self, box: Sequence[float], color: Color, dashed: bool = False) -> None:
+        """Draw a box, given in the original picture, around its pixels; dashed: something lacks."""
+        draw = ImageDraw.Draw(self.image)
+        frame = self._frame(box)
+        halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
+        draw.rectangle(halo, outline=INK)
+        if dashed:
+            draw.rectangle(frame, outline=INK, width=LINE)
+            _dashed(draw, frame, color)
+        else:
+            draw.rectangle(frame, outline=color, width=LINE)
+        self._taken.append(frame)
+
+    def label(self, box: Sequence[float], color: Color, text: str) -> None:
+        """Write beside a box, where it hides least; call it when all boxes are drawn."""
+        letters = font(12)
+        left, top, right, bottom = letters.getbbox(text)
+        width, height = right - left + 6, bottom - top + 6
+        x0, y0, x1, y1 = self._frame(box)
+        places = [
+            (x, y)
+            for y in (y0 - height - 1, y1 + 2, y0 - 1, y1 - height + 2)
+            for x in (x0 - 1, x1 - width + 2, x1 + 2, x0 - width - 1)
+        ]
+        x, y = min(places, key=lambda place: self._cost(*place, width, height))
+        x = min(max(x, 0), max(self.image.width - width, 0))
+        y = min(max(y, 0), max(self.image.height - height, 0))
+        draw = ImageDraw.Draw(self.image)
+        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
+        light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+        fill = INK if light > 120 else PAPER
+        draw.text((x + 3 - left, y + 3 - top), text, fill=fill, font=letters)
+        self._taken.append((x, y, x + width, y + height))
+
+    def _frame(self, box: Sequence[float]) -> Window:
+        x0, y0, x1, y1 = self._shown(box)
+        return x0 - LINE, y0 - LINE, x1 + LINE - 1, y1 + LINE - 1
+
+    def _shown(self, box: Sequence[float]) -> list[int]:
+        left, top = self.window[:2]
+        return [
+            round((edge - start) * self.scale)
+            for edge, start in zip(box, (left, top, left, top), strict=True)
+        ]
+
+    def _cost(self, x: float, y: float, width: float, height: float) -> float:
+        """Area outside of the picture, and over boxes and labels: what a label's place costs."""
+        place = (x, y, x + width, y + height)
+        inside = _overlap(place, (0, 0, *self.image.size))
+        return 3 * (width * height - inside) + sum(_overlap(place, other) for other in self._taken)
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _dashed(draw: ImageDraw.ImageDraw, frame: Window, color: Color) -> None:
+    x0, y0, x1, y1 = (int(edge) for edge in frame)
+    for start in range(0, max(x1 - x0, y1 - y0), 2 * DASH):
+        for y in (y0, y1 - LINE + 1):
+            draw.rectangle((min(x0 + start, x1), y, min(x0 + start + DASH, x1), y + 1), fill=color)
+        for x in (x0, x1 - LINE + 1):
+            draw.rectangle((x, min(y0 + start, y1), x + 1, min(y0 + start + DASH, y1)), fill=color)

@@ -1,0 +1,205 @@
+"""A report of runs side by side: ``report.md`` with its pictures in the same folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
+from lowres_d2.analysis.detections import Objects, best_threshold, read_detections, true_objects
+from lowres_d2.analysis.pictures import Column, View, choose_pictures, comparison_sheet
+from lowres_d2.atomic import atomic_path
+
+from tabulate import tabulate
+
+NOT_THERE = "n/a (0 GT)"
+MOST_CLASSES = 30  # more rows than that nobody reads
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained and evaluated detector.
+
+    Attributes:
+        name: as it stands in tables and figures.
+        results: what :class:`SizedCOCOEvaluator` returned.
+        metrics_file: ``metrics.json`` of the training.
+        predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
+        iterations: trained for, in total.
+        seconds: of training and evaluation.
+        view: what its network sees of a picture, see :func:`model_view`; None is all of it.
+    """
+
+    name: str
+    results: Mapping[str, Mapping[str, float | None]]
+    metrics_file: str | Path
+    predictions_file: str | Path
+    iterations: int
+    seconds: float
+    view: View | None = field(default=None, compare=False)
+
+    @property
+    def summary(self) -> dict:
+        """The content of ``sized_coco.json``."""
+        path = Path(self.predictions_file).with_name("sized_coco.json")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_report(
+    output_dir: str | Path,
+    runs: Sequence[Run],
+    dataset: Sequence[Mapping],
+    title: str,
+    notes: str = "",
+    pictures: int = 4,
+) -> Path:
+    """Write ``report.md``, ``training.png``, ``by_size.png`` and ``pictures.png``.
+
+    Args:
+        output_dir: folder for the four files.
+        runs: compared on the same data set.
+        dataset: what they were evaluated on: dataset dicts with ``classes`` and ``category_ids``.
+        title: heading of the report.
+        notes: markdown to stand under the heading.
+        pictures: number of picture pairs.
+
+    Returns:
+        Path of ``report.md``.
+
+    Raises:
+        ValueError: the runs were not evaluated in the same way.
+    """
+    folder = Path(output_dir)
+    summaries = {run.name: run.summary for run in runs}
+    _check_comparable(summaries)
+    plot_training(
+        {run.name: read_metrics(run.metrics_file) for run in runs}, folder / "training.png"
+    )
+    plot_by_size({name: s["sizes"] for name, s in summaries.items()}, folder / "by_size.png")
+    thresholds = _draw_pictures(folder / "pictures.png", runs, dataset, pictures)
+    text = _markdown(title, notes, runs, summaries, thresholds)
+    with atomic_path(folder / "report.md") as part:
+        part.write_text(text, encoding="utf-8")
+    return folder / "report.md"
+
+
+def _check_comparable(summaries: Mapping[str, dict]) -> None:
+    """Raise where figures of two runs do not mean the same."""
+    (first, reference), *others = summaries.items()
+    for name, summary in others:
+        for key in ("images", "max_dets", "area"):
+            if summary[key] != reference[key]:
+                raise ValueError(
+                    f"runs {first!r} and {name!r} cannot be compared: {key} {reference[key]} and "
+                    f"{summary[key]}; evaluate both with the same settings"
+                )
+        bands = [
+            [(row["name"], row["low"], row["high"], row["GT"]) for row in s["bands"]]
+            for s in (reference, summary)
+        ]
+        if bands[0] != bands[1]:
+            raise ValueError(
+                f"runs {first!r} and {name!r} cannot be compared: their size bands or objects "
+                "differ; evaluate both on the same data with the same bands"
+            )
+
+
+def _draw_pictures(
+    path: Path, runs: Sequence[Run], dataset: Sequence[Mapping], number: int
+) -> dict[str, float]:
+    """Write the picture sheet; returns the least score that is drawn, by run."""
+    columns, thresholds = [Column("ground truth")], {}
+    for run in runs:
+        found = read_detections(run.predictions_file, dataset.category_ids)
+        nothing = Objects.from_rows([])
+        limit = best_threshold(
+            (true_objects(entry), found.get(entry["image_id"], nothing)) for entry in dataset
+        )
+        thresholds[run.name] = limit
+        shown = {image_id: objects[objects.scores >= limit] for image_id, objects in found.items()}
+        columns.append(Column(run.name, shown, run.view))
+    sheet = comparison_sheet(choose_pictures(dataset, number), columns, dataset.classes)
+    with atomic_path(path) as part:
+        sheet.save(part)
+    return thresholds
+
+
+def _markdown(
+    title: str,
+    notes: str,
+    runs: Sequence[Run],
+    summaries: Mapping[str, dict],
+    thresholds: Mapping[str, float],
+) -> str:
+    any_summary = next(iter(summaries.values()))
+    drawn = ", ".join(f"{name} {limit:.2f}" for name, limit in thresholds.items())
+    parts = [
+        f"# {title}",
+        notes.strip(),
+        f"{any_summary['images']} test pictures, {any_summary['all']['GT']} objects. Figures in "
+        f"percent. Size is the square root of the box's area in pixels of the original picture; "
+        f"at most {any_summary['max_dets']} detections a picture and class are scored.",
+        _overall_table(runs, summaries),
+        "## By object size",
+        _band_table(summaries),
+        "![AP and recall by size](by_size.png)",
+        "Grey bars: number of objects.",
+        "## By class",
+        _class_table(summaries),
+        "## Training",
+        "![training loss and AP](training.png)",
+        "## Pictures",
+        "Ground truth, then the pixels that each detector receives with what it finds in them; "
+        "below each picture its tiniest objects, zoomed. Dashed: missed. Drawn from the score at "
+        f"which F1 is best on this test set: {drawn}.",
+        "![ground truth and detections](pictures.png)",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
+    keys = [key for key in ("AP", "AP50", "AP75", "AR") if key in summaries[runs[0].name]["all"]]
+    rows = [
+        [run.name, run.iterations, _duration(run.seconds)]
+        + [_figure(summaries[run.name]["all"][key]) for key in keys]
+        for run in runs
+    ]
+    return _table(["detector", "iterations", "time", *keys], rows)
+
+
+def _band_table(summaries: Mapping[str, dict]) -> str:
+    bands = next(iter(summaries.values()))["bands"]
+    rows = []
+    for key in ("AP", "AP50", "AR"):
+        if key in bands[0]:
+            rows += [
+                [f"{key}, {name}", *(_figure(row[key]) for row in summary["bands"])]
+                for name, summary in summaries.items()
+            ]
+    return _table(["", *(f"{row['label']}, {row['GT']} GT" for row in bands)], rows)
+
+
+def _class_table(summaries: Mapping[str, dict]) -> str:
+    classes = next(iter(summaries.values()))["classes"]
+    rows = [
+        [row["name"], row["GT"], *(_figure(s["classes"][k]["AP"]) for s in summaries.values())]
+        for k, row in enumerate(classes)
+    ]
+    shown = _table(["class", "GT", *(f"AP, {name}" for name in summaries)], rows[:MOST_CLASSES])
+    left_out = len(rows) - MOST_CLASSES
+    return shown + (f"\n\n{left_out} more classes are in sized_coco.json." if left_out > 0 else "")
+
+
+def _table(head: list[str], rows: list[list]) -> str:
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
+def _figure(value: float | None) -> str:
+    return NOT_THERE if value is None else f"{value:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
