@@ -16,6 +16,7 @@ from lowres_d2.engine.train import evaluate_only, train
 import torch.distributed as dist
 from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import OmegaConfBaseException
+from torch.multiprocessing import ProcessExitedException
 
 MISTAKES = (
     ValueError,
@@ -85,8 +86,15 @@ def _run(args: argparse.Namespace) -> None:
         finally:
             dist.destroy_process_group()
         return
+    try:
+        _launch(args)
+    except ProcessExitedException as error:  # the process has said why
+        raise SystemExit(error.exit_code) from None
+
+
+def _launch(args: argparse.Namespace) -> None:
     launch(
-        _work,
+        _work if args.num_gpus * args.num_machines == 1 else _work_in_a_process,
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
@@ -94,6 +102,10 @@ def _run(args: argparse.Namespace) -> None:
         args=(args,),
         timeout=TIMEOUT,
     )
+
+
+def _work_in_a_process(args: argparse.Namespace) -> None:
+    run_reporting_mistakes(lambda: _work(args))
 
 
 def _work(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import accumulate
 
 from lowres_d2.engine.checkpoint import RunState
+from lowres_d2.modeling import LowResDetector
 
 from detectron2.engine import HookBase
 from fvcore.common.param_scheduler import CompositeParamScheduler, ParamScheduler
@@ -28,7 +29,8 @@ class Stage:
         iterations: how many steps it lasts.
         trainable: shell patterns of parameter names that train, within what the recipe left
             trainable from the start.
-        losses: shell patterns of loss names that count (``loss_cls``, ``loss_features``, ...).
+        losses: patterns of the losses that count, as ``LossTerms`` has them (``detector``,
+            ``feature/*``, ``*/loss_cls``).
         eval_modules: shell patterns of modules kept in eval mode (batch norm must not move).
         schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
             ``lr_multiplier``, run anew within the stage.
@@ -103,8 +105,8 @@ class StageSchedule(HookBase):
         for name, parameter in self._trainable.items():
             parameter.requires_grad_(any(fnmatchcase(name, p) for p in stage.trainable))
             parameter.grad = None
-        if hasattr(self._model, "set_active_losses"):
-            self._model.set_active_losses(stage.losses)
+        if isinstance(self._model, LowResDetector):
+            self._model.loss_terms.active = stage.losses
         elif tuple(stage.losses) != ("*",):
             raise ValueError(
                 f"train.stages[{stage.name}].losses: only a LowResDetector can switch losses"

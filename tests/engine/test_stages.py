@@ -1,0 +1,109 @@
+from lowres_d2.engine.checkpoint import RunState
+from lowres_d2.engine.stages import Stage, StageSchedule, stage_multiplier
+
+import pytest
+import torch
+from fvcore.common.param_scheduler import ConstantParamScheduler, LinearParamScheduler
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.front = nn.Linear(2, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.back = nn.Linear(2, 1)
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+
+
+class Trainer:
+    iter = 0
+
+
+STAGES = [
+    Stage("first", 3, trainable=["front.*"], eval_modules=["norm"]),
+    Stage("second", 2),
+]
+
+
+def make_hook(stages=STAGES, max_iter=5):
+    model = Network()
+    state = RunState(model, "data")
+    hook = StageSchedule(model, stages, state, max_iter)
+    hook.trainer = Trainer()
+    return model, state, hook
+
+
+def trainable(model):
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_stage_trains_what_it_says_and_never_what_the_recipe_froze():
+    model, state, hook = make_hook()
+    hook.before_step()
+    assert trainable(model) == {"front.weight", "front.bias"}
+    assert state.stage == "first"
+    hook.trainer.iter = 3
+    hook.before_step()
+    assert trainable(model) == {n for n, _ in model.named_parameters() if "frozen" not in n}
+    assert state.stage == "second"
+
+
+def test_parameters_that_a_stage_freezes_do_not_move_under_momentum_and_decay():
+    model, _, hook = make_hook()
+    optimizer = torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad], lr=1, momentum=0.9, weight_decay=0.1
+    )
+    for parameter in model.parameters():  # as a step before the stage would leave them
+        parameter.grad = torch.ones_like(parameter)
+    before = model.back.weight.clone()
+    hook.before_step()
+    assert model.back.weight.grad is None
+    model.front(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert torch.equal(model.back.weight, before)
+
+
+def test_modules_stay_in_eval_mode_after_an_evaluation():
+    model, _, hook = make_hook()
+    hook.before_step()
+    assert model.training and not model.norm.training
+    model.train()
+    hook.trainer.iter = 1
+    hook.before_step()
+    assert not model.norm.training
+    hook.trainer.iter = 3
+    hook.before_step()
+    assert model.norm.training
+
+
+def test_resuming_inside_a_stage_applies_it():
+    model, state, hook = make_hook()
+    hook.trainer.iter = 4
+    hook.before_step()
+    assert state.stage == "second"
+    assert "back.weight" in trainable(model)
+
+
+def test_each_stage_has_its_own_learning_rate_curve():
+    default = LinearParamScheduler(1.0, 0.0)
+    curve = stage_multiplier(
+        [Stage("a", 30, schedule=ConstantParamScheduler(0.5)), Stage("b", 10)], default
+    )
+    assert curve(0.0) == curve(0.74) == 0.5
+    assert curve(0.75) == pytest.approx(1.0)
+    assert curve(0.875) == pytest.approx(0.5)
+    assert stage_multiplier([], default) is default
+
+
+@pytest.mark.parametrize(
+    ("stages", "max_iter", "words"),
+    [
+        (STAGES, 6, "5 iterations together, train.max_iter is 6"),
+        ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
+        ([Stage("x", 5, eval_modules=["bn"])], 5, "'bn' matches nothing"),
+    ],
+)
+def test_stages_that_cannot_be_meant_so_are_refused(stages, max_iter, words):
+    with pytest.raises(ValueError, match=words.replace("*", r"\*")):
+        make_hook(stages, max_iter)
