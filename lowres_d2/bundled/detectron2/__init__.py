@@ -11,7 +11,9 @@ if __name__ != "detectron2":
     )
 
 from detectron2._uncovered import install_module_finder
+from detectron2.utils.env import setup_environment
 
 __version__ = "0.6"
 
 install_module_finder()
+setup_environment()

@@ -1,0 +1,178 @@
+"""Configs as python files: what a file defines, loaded, overridden, saved.
+
+A config file is executed afresh each time it is loaded or imported by another config file, so no
+change to what it defines reaches anyone else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cloudpickle
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
+
+from detectron2.utils.file_io import PathManager
+from detectron2.utils.registry import _convert_target_to_string
+
+from .files import as_config, run_config_file
+from .source import config_to_source
+
+__all__ = ["LazyCall", "LazyConfig"]
+
+logger = logging.getLogger(__name__)
+
+
+class LazyCall:
+    """A call put off: ``LazyCall(f)(a=1)`` is a config that `instantiate` turns into ``f(a=1)``.
+
+    Usually imported as ``L``.
+    """
+
+    def __init__(self, target: Any):
+        """Take what will be called: a callable, its importable name, or a config that makes it."""
+        if not (callable(target) or isinstance(target, str | Mapping)):
+            raise TypeError(f"LazyCall: expected a callable or its name, got {target!r}")
+        self._target = target
+
+    def __call__(self, **kwargs: Any) -> DictConfig:
+        """The config of the call with these arguments."""
+        target = self._target
+        # A dataclass as a value would be taken for a structured config.
+        kwargs["_target_"] = (
+            _convert_target_to_string(target) if dataclasses.is_dataclass(target) else target
+        )
+        return DictConfig(content=kwargs, flags={"allow_objects": True})
+
+
+class LazyConfig:
+    """Loading, saving and overriding of configs."""
+
+    @staticmethod
+    def load_rel(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+        """As `load`, with a path relative to the file that calls this."""
+        caller = inspect.stack()[1].filename
+        if not os.path.exists(caller):
+            raise FileNotFoundError(f"load_rel({filename!r}): the caller is {caller}, not a file")
+        return LazyConfig.load(os.path.join(os.path.dirname(caller), filename), keys)
+
+    @staticmethod
+    def load(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+        """Load a config file.
+
+        Args:
+            filename: path that ends in .py, .yaml or .yml.
+            keys: name or names to return; None for all.
+
+        Returns:
+            One value for a string, a tuple of values for several names; for None a `DictConfig` of
+            the dicts and configs in the file whose names have no leading underscore.
+        """
+        filename = str(filename).replace("/./", "/")
+        extension = os.path.splitext(filename)[1]
+        if extension == ".py":
+            names: Any = run_config_file(filename)
+        elif extension in (".yaml", ".yml"):
+            with PathManager.open(filename) as file:
+                # Saved configs name python objects.
+                names = OmegaConf.create(yaml.unsafe_load(file), flags={"allow_objects": True})
+        else:
+            raise ValueError(f"config file {filename}: expected a name in .py, .yaml or .yml")
+        if isinstance(keys, str):
+            return as_config(names[keys])
+        if keys is not None:
+            return tuple(as_config(names[key]) for key in keys)
+        if extension != ".py":
+            return names
+        public = {
+            name: as_config(value)
+            for name, value in names.items()
+            if isinstance(value, DictConfig | ListConfig | dict) and not name.startswith("_")
+        }
+        return DictConfig(public, flags={"allow_objects": True})
+
+    @staticmethod
+    def save(cfg: Any, filename: str) -> None:
+        """Save as yaml; `load` gives an equal config.
+
+        Callables to be called are written by name, interpolations as they are. Where a value does
+        not survive this, a warning says so and FILENAME.pkl has the config, by cloudpickle.
+
+        Args:
+            cfg: config.
+            filename: path that ends in .yaml.
+        """
+        content = OmegaConf.to_container(cfg, resolve=False, structured_config_mode=SCMode.INSTANTIATE)
+        try:
+            text = yaml.dump(
+                _targets_by_name(content), default_flow_style=None, allow_unicode=True, width=9999
+            )
+            with PathManager.open(filename, "w") as file:
+                file.write(text)
+            LazyConfig.load(filename)
+        except Exception as error:
+            logger.warning("%s cannot be loaded again (%s): see %s.pkl", filename, error, filename)
+            with PathManager.open(filename + ".pkl", "wb") as file:
+                cloudpickle.dump(cfg, file)
+
+    @staticmethod
+    def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+        """Change a config in place, by "key=value" in hydra's grammar.
+
+        Args:
+            cfg: config.
+            overrides: such as "model.head.num_classes=3"; unknown keys are added.
+
+        Returns:
+            `cfg`.
+        """
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        for override in OverridesParser.create().parse_overrides(overrides):
+            key = override.key_or_group
+            if override.is_delete():
+                raise NotImplementedError(f"override {override.input_line!r}: keys stay; set null")
+            _require_containers_above(cfg, key)
+            OmegaConf.update(cfg, key, override.value(), merge=True)
+        return cfg
+
+    @staticmethod
+    def to_py(cfg: Any, prefix: str = "cfg.") -> str:
+        """The config as python-like text, to read or to compare; interpolations are resolved.
+
+        Args:
+            cfg: config.
+            prefix: put before each name.
+        """
+        return config_to_source(OmegaConf.to_container(cfg, resolve=True), prefix)
+
+
+def _require_containers_above(cfg: DictConfig, key: str) -> None:
+    parts = key.split(".")
+    for depth in range(1, len(parts)):
+        above = ".".join(parts[:depth])
+        value = OmegaConf.select(cfg, above, default=None)
+        if value is None:
+            return
+        if not OmegaConf.is_config(value):
+            raise KeyError(f"cannot set {key!r}: {above!r} is the value {value!r}, no mapping")
+
+
+def _targets_by_name(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {
+            key: _name_of(value) if key == "_target_" else _targets_by_name(value)
+            for key, value in content.items()
+        }
+    return [_targets_by_name(x) for x in content] if isinstance(content, list) else content
+
+
+def _name_of(target: Any) -> Any:
+    if callable(target) and hasattr(target, "__qualname__"):
+        return _convert_target_to_string(target)
+    return _targets_by_name(target)

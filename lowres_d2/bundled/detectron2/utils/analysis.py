@@ -1,0 +1,148 @@
+"""Counts of parameters, FLOPs and activations of models that take Detectron2's inputs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import fvcore.nn
+import torch
+from fvcore.nn import activation_count, flop_count, parameter_count, parameter_count_table
+from torch import Tensor, nn
+
+from detectron2.structures import Boxes, Instances
+
+__all__ = [
+    "FlopCountAnalysis",
+    "activation_count_operators",
+    "find_unused_parameters",
+    "flop_count_operators",
+    "parameter_count",
+    "parameter_count_table",
+]
+
+# Elementwise and bookkeeping operators, left out of the counts without a warning.
+_UNCOUNTED_OPS = (
+    "aten::add aten::add_ aten::argmax aten::argsort aten::batch_norm aten::constant_pad_nd "
+    "aten::div aten::div_ aten::exp aten::log2 aten::max_pool2d aten::meshgrid aten::mul "
+    "aten::mul_ aten::neg aten::nonzero_numpy aten::reciprocal aten::repeat_interleave "
+    "aten::rsub aten::sigmoid aten::sigmoid_ aten::softmax aten::sort aten::sqrt aten::sub "
+    "torchvision::nms torchvision::roi_align"
+).split()
+
+
+class _TensorModel(nn.Module):
+    """A model as a function of the pictures, with nothing but tensors as output, for tracing."""
+
+    def __init__(self, model: nn.Module, inputs: Any):
+        super().__init__()
+        self.model = model
+        self._inputs = inputs
+
+    def pictures(self) -> tuple[Tensor, ...]:
+        """The tensors among the inputs that the trace depends on."""
+        if isinstance(self._inputs, Tensor):
+            return (self._inputs,)
+        return tuple(x["image"] if isinstance(x, dict) else x for x in self._inputs)
+
+    def forward(self, *pictures: Tensor) -> tuple[Tensor, ...]:
+        if isinstance(self._inputs, tuple):
+            outputs = self.model(*pictures)
+        elif isinstance(self._inputs, Tensor):
+            outputs = self.model(pictures[0])
+        else:
+            pairs = zip(self._inputs, pictures, strict=True)
+            outputs = self.model([{**given, "image": picture} for given, picture in pairs])
+        return tuple(_tensors_in(outputs))
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Boxes):
+        yield value.tensor
+    elif isinstance(value, Instances):
+        yield from _tensors_in(value.get_fields())
+    elif isinstance(value, dict):
+        yield from _tensors_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for element in value:
+            yield from _tensors_in(element)
+
+
+class FlopCountAnalysis(fvcore.nn.FlopCountAnalysis):
+    """fvcore's analysis, for a model in evaluation mode and `list[dict]` inputs.
+
+    One multiplication with its addition counts as one.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Any):
+        """Trace nothing yet.
+
+        Args:
+            model: model; in the report its modules are below "model".
+            inputs: a list of dicts with "image" (C, H, W), a tensor, or a tuple of tensors.
+        """
+        wrapper = _TensorModel(model, inputs)
+        super().__init__(wrapper, wrapper.pictures())
+        self.set_op_handle(**dict.fromkeys(_UNCOUNTED_OPS))
+
+
+def flop_count_operators(model: nn.Module, inputs: list[dict[str, Any]]) -> defaultdict[str, float]:
+    """10^9 FLOPs of one picture by kind of operator, in evaluation mode.
+
+    Args:
+        model: detector.
+        inputs: one dict with "image" (C, H, W). The proposals of a random picture are few, so the
+            share of a region head needs a real one.
+    """
+    return _count_operators(model, inputs, flop_count)
+
+
+def activation_count_operators(
+    model: nn.Module, inputs: list[dict[str, Any]], **kwargs: Any
+) -> defaultdict[str, float]:
+    """10^6 output elements of one picture by kind of operator, in evaluation mode.
+
+    Args:
+        model: detector.
+        inputs: one dict with "image" (C, H, W).
+        **kwargs: of `fvcore.nn.activation_count`.
+    """
+    return _count_operators(model, inputs, activation_count, **kwargs)
+
+
+def _count_operators(
+    model: nn.Module, inputs: list[dict[str, Any]], count: Any, **kwargs: Any
+) -> defaultdict[str, float]:
+    if len(inputs) != 1:
+        raise ValueError(f"counting operators takes one picture, got {len(inputs)}")
+    handles = {**dict.fromkeys(_UNCOUNTED_OPS), **kwargs.pop("supported_ops", {})}
+    wrapper = _TensorModel(model, inputs)
+    was_training = model.training
+    wrapper.eval()
+    try:
+        with torch.no_grad():
+            counts, _ = count(wrapper, wrapper.pictures(), supported_ops=handles, **kwargs)
+    finally:
+        model.train(was_training)
+    return defaultdict(float, counts)
+
+
+def find_unused_parameters(model: nn.Module, inputs: Any) -> list[str]:
+    """Names of the parameters that no loss depends on.
+
+    Args:
+        model: model in training mode; gives a loss or a dict of losses.
+        inputs: its input, or a tuple of inputs.
+    """
+    assert model.training, "find_unused_parameters: the model must be in training mode"
+    for parameter in model.parameters():
+        parameter.grad = None
+    losses = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    sum(_tensors_in(losses)).backward()
+    unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    for parameter in model.parameters():
+        parameter.grad = None
+    return unused
