@@ -1,0 +1,11 @@
+"""The composition and its parts."""
+
+from lowres_d2.modeling.checkpoint_keys import bare_detector_state_dict, route_detector_checkpoint
+from lowres_d2.modeling.meta_arch import LowResDetector, NearestPointFCOS
+
+__all__ = [
+    "LowResDetector",
+    "NearestPointFCOS",
+    "bare_detector_state_dict",
+    "route_detector_checkpoint",
+]

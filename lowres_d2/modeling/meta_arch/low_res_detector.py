@@ -1,0 +1,190 @@
+"""The composition: resampler, detector, teacher and objectives as one Detectron2 meta-architecture.
+
+    pictures -> resampler -> detector -> losses or detections
+        \\-> teacher -> taps -> objectives -> losses
+
+Pictures are CHW in 0 to 255 outside and float32 in [0, 1] inside; boxes are XYXY pixels, of the
+full-resolution picture outside and of the low-resolution one in the detector. The frames are those of
+``lowres_d2.structures.frames``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import Tensor, nn
+
+from lowres_d2.modeling.meta_arch.detector_inputs import (
+    detector_input,
+    drop_small_objects,
+    restore_output,
+)
+from lowres_d2.modeling.meta_arch.loss_terms import DETECTOR, LossTerms
+from lowres_d2.modeling.objectives import Objective
+from lowres_d2.modeling.resample import Resampler
+from lowres_d2.modeling.teacher import Tap, TapRecorder, Teacher
+from lowres_d2.structures import ObjectiveContext, picture_sizes
+
+
+class LowResDetector(nn.Module):
+    """Any Detectron2 detector or classifier, on pictures that a resampler has reduced.
+
+    Args:
+        detector: called unmodified, on ordinary Detectron2 inputs.
+        resampler: what happens to the pictures first.
+        teacher: frozen network that sees the full-resolution pictures in training.
+        objectives: extra losses, each with a name of its own.
+        loss_weights: weights by pattern, such as ``{"feature/*": 0.5, "detector/loss_cls": 2}``; the
+            first pattern that fits decides, 1 where none does.
+        min_box_size: objects whose shorter side falls under this many low-resolution pixels are
+            dropped from the ground truth and counted as ``[metric]low_res/dropped_boxes``.
+    """
+
+    def __init__(
+        self,
+        detector: nn.Module,
+        resampler: Resampler,
+        teacher: Teacher | None = None,
+        objectives: Sequence[Objective] = (),
+        loss_weights: Mapping[str, float] | None = None,
+        min_box_size: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.resampler = resampler
+        self.teacher = teacher
+        self.objectives = _by_name(objectives)
+        self.min_box_size = min_box_size
+        self.loss_terms = LossTerms((DETECTOR, *self.objectives), loss_weights or {})
+        student_taps = [tap for o in self.objectives.values() for tap in o.student_taps]
+        self._student_recorder = TapRecorder(detector, student_taps)
+        teacher_taps = [tap for o in self.objectives.values() for tap in o.teacher_taps]
+        if teacher is not None:
+            teacher.watch(teacher_taps)
+        elif teacher_taps:
+            raise ValueError(
+                f"objective taps {teacher_taps[0].path!r} of a teacher, but there is none: set "
+                "`teacher`"
+            )
+
+    @property
+    def device(self) -> torch.device | None:
+        """Device of the weights; None where there are none."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((tensor.device for tensor in tensors), None)
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Losses in training, detections in evaluation.
+
+        Args:
+            batched_inputs: a dict a picture, in Detectron2's format: ``image`` (C, H, W) in 0 to
+                255; ``instances`` with ``gt_boxes`` and ``gt_classes`` in training (``label`` for a
+                classifier); ``height`` and ``width`` of the frame that detections are wanted in, by
+                default the picture's.
+
+        Returns:
+            In training scalar losses by name, weighted. In evaluation for each picture what the
+            detector gives: ``{"instances": Instances}`` with ``pred_boxes``, ``scores`` and
+            ``pred_classes``, or ``{"scores": ...}`` of a classifier.
+        """
+        batched_inputs = [{**x, "image": x["image"].to(self.device)} for x in batched_inputs]
+        # Dividing by 255 and multiplying by it again gives every byte back; by 1/255 it does not.
+        pictures = [x["image"].float() / 255 for x in batched_inputs]
+        low_res = self._resample(pictures)
+        inputs = [
+            detector_input(x, None if low is full else low * 255, size, self.resampler.factor)
+            for x, full, low, size in zip(
+                batched_inputs, pictures, low_res, picture_sizes(pictures), strict=True
+            )
+        ]
+        if self.training:
+            return self._losses(batched_inputs, inputs, pictures, low_res)
+        return [
+            restore_output(output, x, size, self.resampler.factor)
+            for output, x, size in zip(
+                self.detector(inputs), batched_inputs, picture_sizes(pictures), strict=True
+            )
+        ]
+
+    def _resample(self, pictures: list[Tensor]) -> list[Tensor]:
+        with torch.autocast(pictures[0].device.type, enabled=False):
+            return self.resampler(pictures)
+
+    def _losses(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        inputs: list[dict[str, Any]],
+        pictures: list[Tensor],
+        low_res: list[Tensor],
+    ) -> dict[str, Tensor]:
+        originals, inputs = self._without_small_objects(batched_inputs, inputs)
+        active = [o for o in self.objectives.values() if self.loss_terms.may_count(o.name)]
+        student_taps = {tap for o in active for tap in o.student_taps}
+        teacher_taps = {tap for o in active for tap in o.teacher_taps}
+        raw: dict[str, Mapping[str, Tensor]] = {}
+        with self._student_recorder.recording(student_taps) as student:
+            if student_taps or self.loss_terms.may_count(DETECTOR):
+                raw[DETECTOR] = self.detector(inputs)
+        context = ObjectiveContext(
+            pictures=pictures,
+            low_res_pictures=low_res,
+            ground_truth=[x.get("instances", x.get("label")) for x in originals],
+            factor=self.resampler.factor,
+            student_taps=student,
+            teacher_taps=self._teach(pictures, teacher_taps),
+        )
+        with torch.autocast(pictures[0].device.type, enabled=False):
+            raw |= {objective.name: objective(context) for objective in active}
+        return self.loss_terms.combine(raw)
+
+    def _without_small_objects(
+        self, batched_inputs: list[dict[str, Any]], inputs: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        if not self.min_box_size:
+            return batched_inputs, inputs
+        triples = [
+            drop_small_objects(x, y, self.min_box_size)
+            for x, y in zip(batched_inputs, inputs, strict=True)
+        ]
+        if has_event_storage():
+            dropped = sum(count for *_, count in triples)
+            get_event_storage().put_scalar("[metric]low_res/dropped_boxes", dropped)
+        return [x for x, *_ in triples], [y for _, y, _ in triples]
+
+    def _teach(self, pictures: list[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+        if not taps:
+            return {}
+        if self.teacher is None:
+            raise ValueError(
+                "training with this model's objectives needs its teacher, which pickling has "
+                "dropped: build the model from its recipe"
+            )
+        return self.teacher(pictures, taps)
+
+    def train(self, mode: bool = True) -> LowResDetector:
+        """Training or evaluation mode; the teacher is no part of it but is loaded for training."""
+        if mode and self.teacher is not None:
+            self.teacher.load()
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> LowResDetector:
+        # Everything that moves or casts a module goes through here; the teacher is no submodule.
+        if self.teacher is not None:
+            self.teacher.model._apply(fn)
+        return super()._apply(fn, recurse)
+
+
+def _by_name(objectives: Sequence[Objective]) -> nn.ModuleDict:
+    by_name = {objective.name: objective for objective in objectives}
+    if len(by_name) < len(objectives) or DETECTOR in by_name:
+        raise ValueError(
+            f"objective names {[o.name for o in objectives]}: each needs a `name` of its own other "
+            f"than '{DETECTOR}'"
+        )
+    return nn.ModuleDict(by_name)

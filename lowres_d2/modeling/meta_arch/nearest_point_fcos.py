@@ -1,0 +1,150 @@
+"""FCOS in which every object, however small, has a positive location.
+
+FCOS calls a location positive for an object when it lies inside the object's box. An object smaller than
+the finest stride mostly contains none: of 8-pixel objects at 4x, 4 % do. Here an object that is left
+without a location gets the nearest one of its level that is free. Such a location lies outside the box,
+where FCOS's regression cannot reach and its centre-ness is not a number, so both are extended; for
+locations inside boxes of at least two strides everything is as in FCOS.
+
+Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's picture; a
+location is the centre of its anchor, a square of one stride.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling.box_regression import Box2BoxTransformLinear
+from detectron2.modeling.meta_arch.fcos import FCOS
+from detectron2.structures import Boxes
+from torch import Tensor
+
+# Above every quality that FCOS gives (1e8 minus the object's area).
+_CERTAIN = 2e8
+_CANDIDATES = 64
+# FCOS's scale ranges: the sides of a box are at most this many strides from its locations.
+_STRIDES_TO_A_SIDE = 8
+
+
+class NearestPointFCOS(FCOS):
+    """Detectron2's FCOS; arguments are those of ``FCOS``."""
+
+    def __init__(
+        self, *, box2box_transform: Box2BoxTransformLinear | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(box2box_transform=box2box_transform or SignedSides(), **kwargs)
+
+    def _match_anchors(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
+        """FCOS's match qualities, and a certain match for every object that would have none.
+
+        Returns:
+            (M, R), 0 where a location is not positive for an object.
+        """
+        quality = super()._match_anchors(gt_boxes, anchors)
+        if quality.numel() == 0:
+            return quality
+        best, owner = quality.max(dim=0)
+        owned = torch.bincount(owner[best > 0], minlength=len(quality))
+        orphans = (owned == 0).nonzero().squeeze(1)
+        if len(orphans):
+            nearest = _nearest_locations(gt_boxes.tensor[orphans], anchors)
+            owner = torch.where(best > 0, owner, -1)
+            chosen = _share_out(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
+            for row, location in chosen:
+                quality[row, location] = _CERTAIN
+        return quality
+
+    def compute_ctrness_targets(self, anchors: list[Boxes], gt_boxes: list[Tensor]) -> Tensor:
+        """Centre-ness in boxes that are taken to be at least two strides wide and high.
+
+        The nearest location of an object is at most half a stride from its centre, so that it has a
+        centre-ness of at least 1/3.
+
+        Args:
+            anchors: per level.
+            gt_boxes: per picture, the (R, 4) box of each location's object.
+
+        Returns:
+            (number of pictures, R).
+        """
+        squares = Boxes.cat(anchors).tensor
+        boxes = torch.stack(gt_boxes)
+        stride = (squares[:, 2:] - squares[:, :2]).expand_as(boxes[..., 2:])
+        half = torch.maximum((boxes[..., 2:] - boxes[..., :2]) / 2, stride)
+        away = ((squares[:, :2] + squares[:, 2:] - boxes[..., :2] - boxes[..., 2:]) / 2).abs()
+        ratio = (half - away).clamp(min=0) / (half + away)
+        return ratio.prod(dim=-1).sqrt()
+
+
+class SignedSides(Box2BoxTransformLinear):
+    """Distances from a location to the four sides of a box that need not contain it.
+
+    FCOS's transform cuts each distance off at 0. Here only width and height stay positive: under a
+    tenth of a stride they bend into an exponential. Where the distances are positive and boxes larger
+    than that, both transforms agree.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(normalize_by_size=True)
+
+    def apply_deltas(self, deltas: Tensor, boxes: Tensor) -> Tensor:
+        """Boxes at the given distances.
+
+        Args:
+            deltas: (R, 4) distances left, top, right, bottom in strides.
+            boxes: (R, 4) anchors.
+        """
+        low, high = deltas.float().chunk(2, dim=-1)
+        stride = boxes[:, 2:] - boxes[:, :2]
+        centre = (boxes[:, 2:] + boxes[:, :2]) / 2 + (high - low) / 2 * stride
+        # ELU + 1 is the identity above 1, exp below it.
+        half = 0.05 * (F.elu((low + high) / 0.1 - 1) + 1) * stride
+        return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
+    """(number of boxes, candidates) locations of each box's level, nearest to its centre first.
+
+    Its level is the finest one whose scale range reaches from the centre to the farthest side.
+    """
+    strides = torch.stack([level.tensor[0, 2] - level.tensor[0, 0] for level in anchors])
+    half = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) / 2
+    level = (half[:, None] > _STRIDES_TO_A_SIDE * strides[:-1]).sum(dim=1)
+    of_level = torch.repeat_interleave(
+        torch.arange(len(anchors), device=boxes.device),
+        torch.tensor([len(a) for a in anchors], device=boxes.device),
+    )
+    locations = Boxes.cat(anchors).get_centers()
+    distance = torch.cdist((boxes[:, :2] + boxes[:, 2:]) / 2, locations)
+    distance = distance + torch.where(level[:, None] == of_level, 0.0, 1e6)
+    return distance.topk(min(_CANDIDATES, len(locations)), largest=False).indices
+
+
+def _share_out(
+    orphans: list[int], nearest: list[list[int]], owner: list[int], owned: list[int]
+) -> list[tuple[int, int]]:
+    """Give each orphan its nearest location that is not another object's only one.
+
+    Args:
+        orphans: objects without a location.
+        nearest: for each of them candidates, nearest first.
+        owner: for each location its object, -1 for none.
+        owned: for each object how many locations it has.
+
+    Returns:
+        (object, location) pairs.
+    """
+    chosen = []
+    for orphan, candidates in zip(orphans, nearest, strict=True):
+        for location in candidates:
+            present = owner[location]
+            if present >= 0 and owned[present] == 1:
+                continue
+            if present >= 0:
+                owned[present] -= 1
+            owner[location], owned[orphan] = orphan, 1
+            chosen.append((orphan, location))
+            break
+    return chosen

@@ -1,0 +1,6 @@
+"""Extra losses: the protocol and its implementations."""
+
+from lowres_d2.modeling.objectives.feature_distillation import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.objectives.objective import Objective
+
+__all__ = ["FeatureDistillation", "FeaturePair", "Objective"]

@@ -1,0 +1,6 @@
+"""The image-space stage of a low-resolution detector."""
+
+from lowres_d2.modeling.resample.interpolation import Bicubic, DownUp, Identity
+from lowres_d2.modeling.resample.resampler import Resampler
+
+__all__ = ["Bicubic", "DownUp", "Identity", "Resampler"]

@@ -1,0 +1,68 @@
+"""Resamplers without parameters: nothing, antialiased bicubic, and down-up degradation.
+
+Interpolation is in phase with the frames of ``lowres_d2.structures``: low-resolution pixel ``j`` is
+centred at ``f (j + 1/2)`` of the full picture. Bicubic kernels overshoot at edges, so results are
+clamped to [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lowres_d2.modeling.resample.resampler import Resampler
+from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
+
+
+class Identity(Resampler):
+    """No resampling: the detector sees the full-resolution picture itself."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """The pictures themselves, not copies."""
+        return list(pictures)
+
+
+class Bicubic(Resampler):
+    """Antialiased bicubic interpolation by any rational factor."""
+
+    def resample(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H / f, W / f)."""
+        return _bicubic(pictures, low_res_size(_size(pictures), self.factor))
+
+
+class DownUp(Resampler):
+    """Lower the resolution and interpolate back: same size and frame, less detail.
+
+    Args:
+        factor: by how much the resolution is lowered; ``self.factor``, that of the frame, is 1.
+    """
+
+    def __init__(self, factor: Fraction | int | float | str) -> None:
+        super().__init__(1)
+        self.degradation = as_factor(factor)
+
+    def resample(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        size = _size(pictures)
+        check_factor_fits(size, self.degradation)
+        padded = pad_to_factor(pictures, self.degradation)
+        small = _bicubic(padded, low_res_size(size, self.degradation))
+        return _bicubic(small, _size(padded))[..., : size[0], : size[1]]
+
+    def extra_repr(self) -> str:
+        return f"degradation={self.degradation}"
+
+
+def _size(pictures: Tensor) -> Size:
+    return pictures.shape[-2], pictures.shape[-1]
+
+
+def _bicubic(pictures: Tensor, size: Size) -> Tensor:
+    resized = F.interpolate(pictures, size, mode="bicubic", align_corners=False, antialias=True)
+    return resized.clamp(0, 1)

@@ -1,0 +1,120 @@
+"""The frozen teacher: any detector, on the full-resolution pictures, as far as its last tap.
+
+It is a plain object and not a submodule of the model that holds it: absent from its state dict,
+parameters, ``train()`` and DDP; shared by copies; dropped by pickling. Pictures are float32 in
+[0, 1], CHW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import Tensor, nn
+
+from lowres_d2.modeling.checkpoint_keys import route_detector_checkpoint
+from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
+
+
+class Teacher:
+    """Holder of a frozen network whose features are learned from.
+
+    Args:
+        model: the network, called on Detectron2 inputs.
+        checkpoint: its weights, read when training starts; empty where ``model`` has them already.
+        flip_channels: the network wants the channels in the other order than the loader gives (a BGR
+            teacher from the model zoo beside an RGB student).
+    """
+
+    def __init__(self, model: nn.Module, checkpoint: str = "", flip_channels: bool = False) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.flip_channels = flip_channels
+        self._checkpoint = checkpoint
+        self._recorder: TapRecorder | None = None
+        self._calls: dict[int, dict[Tap, int]] = {}
+
+    def watch(self, taps: Collection[Tap]) -> None:
+        """Install the hooks for every tap that will ever be asked for."""
+        self._recorder = TapRecorder(self.model, taps)
+
+    def load(self) -> None:
+        """Read the weights, once.
+
+        Raises:
+            ValueError: the file lacks a parameter of the network.
+        """
+        if self._checkpoint:
+            checkpointer = _StrictCheckpointer(self.model, save_to_disk=False)
+            checkpointer.load(self._checkpoint, checkpointables=[])
+            self._checkpoint = ""
+
+    def __call__(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+        """What the taps capture of these pictures.
+
+        Returns:
+            For each tap one entry a call, in the precision that the forward ran at.
+        """
+        self.load()
+        device = pictures[0].device
+        # Reached only after a copy that shares this teacher went to another device.
+        if next(self.model.parameters()).device != device:
+            self.model.to(device)
+        inputs = [self._input(picture) for picture in pictures]
+        # no_grad and not inference_mode: what is captured goes into a backward.
+        with torch.no_grad(), torch.autocast(device.type, torch.float16, device.type == "cuda"):
+            calls = {tap: tap.call + 1 for tap in taps if tap.call != "all"}
+            if len(calls) < len(taps):
+                calls |= self._calls_of_open_taps(inputs, taps)
+            with self._recorder.recording(taps, calls) as captured:
+                self.model(inputs)
+        return captured
+
+    def _calls_of_open_taps(
+        self, inputs: list[dict[str, Any]], taps: Collection[Tap]
+    ) -> dict[Tap, int]:
+        """How often taps with ``call="all"`` are passed: known after one whole forward.
+
+        Only then can later ones stop early. It may depend on the number of pictures.
+        """
+        known = self._calls.setdefault(len(inputs), {})
+        unknown = [tap for tap in taps if tap.call == "all" and tap not in known]
+        if unknown:
+            with self._recorder.recording(unknown) as captured:
+                self.model(inputs)
+            known |= {tap: len(values) for tap, values in captured.items()}
+        return {tap: known[tap] for tap in taps if tap.call == "all"}
+
+    def _input(self, picture: Tensor) -> dict[str, Any]:
+        if self.flip_channels:
+            picture = picture.flip(0)
+        height, width = picture.shape[-2:]
+        return {"image": picture * 255, "height": height, "width": width}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        return self
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(None), ()  # unpickles as None
+
+
+class _StrictCheckpointer(DetectionCheckpointer):
+    """Refuses a file that leaves a parameter of the model as it was."""
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
+        incompatible = super()._load_model(checkpoint)
+        lacking = [*incompatible.missing_keys]
+        lacking += [name for name, *_ in incompatible.incorrect_shapes]
+        if lacking:
+            raise ValueError(
+                f"teacher checkpoint {self.path}: {len(lacking)} of "
+                f"{len(self.model.state_dict())} tensors are missing or of another shape, such as "
+                f"{lacking[0]}: give the weights of this very model"
+            )
+        return incompatible
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        self.path = path
+        return super().load(path, checkpointables)

@@ -1,0 +1,29 @@
+"""Frames and scales, feature maps with their geometry, the context an objective receives."""
+
+from lowres_d2.structures.feature_map import FeatureMap
+from lowres_d2.structures.frames import (
+    Size,
+    as_factor,
+    check_factor_fits,
+    low_res_size,
+    pad_to_factor,
+    padded_size,
+    picture_sizes,
+)
+from lowres_d2.structures.instance_frames import drop_small, fit_instances, scale_instances
+from lowres_d2.structures.objective_context import ObjectiveContext
+
+__all__ = [
+    "FeatureMap",
+    "ObjectiveContext",
+    "Size",
+    "as_factor",
+    "check_factor_fits",
+    "drop_small",
+    "fit_instances",
+    "low_res_size",
+    "pad_to_factor",
+    "padded_size",
+    "picture_sizes",
+    "scale_instances",
+]

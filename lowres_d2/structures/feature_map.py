@@ -1,0 +1,111 @@
+"""A feature map that knows where its cells stand in the full-resolution picture.
+
+Cell ``k`` stands at ``stride * k + offset`` (full-resolution pixels, continuous, origin top-left) on
+either axis. ``offset`` is 1/2 pixel of the network's input for convolutions padded by ``k // 2``,
+half a stride for patch embeddings. Two maps are compared where the pictures are: the student is
+sampled at the teacher's cell centres that lie inside the picture; padding plays no part.
+
+Shapes: N pictures, C channels, h rows and w columns of cells.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from lowres_d2.structures.frames import Size
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A feature map with its geometry.
+
+    Attributes:
+        tensor: (N, C, h, w).
+        stride: full-resolution pixels from one cell to the next.
+        offset: full-resolution coordinate of cell 0.
+        valid_sizes: (height, width) of each full-resolution picture without padding.
+    """
+
+    tensor: Tensor
+    stride: Fraction
+    offset: Fraction
+    valid_sizes: tuple[Size, ...]
+
+    @classmethod
+    def of_network(
+        cls,
+        tensor: Tensor,
+        stride: float,
+        offset: float,
+        valid_sizes: tuple[Size, ...],
+        factor: Fraction = Fraction(1),
+    ) -> FeatureMap:
+        """Map of a network that saw the pictures reduced by ``factor``.
+
+        Args:
+            stride: pixels of the network's own input from one cell to the next.
+            offset: coordinate of cell 0 in the network's own input.
+        """
+        return cls(tensor, factor * Fraction(stride), factor * Fraction(offset), valid_sizes)
+
+    def cells_inside(self, index: int) -> Size:
+        """Rows and columns of cells that stand inside picture ``index``; at least one of each.
+
+        Raises:
+            ValueError: the map has fewer cells than its stride says.
+        """
+        counts = []
+        for length, cells in zip(self.valid_sizes[index], self.tensor.shape[-2:], strict=True):
+            inside = max(math.ceil((length - self.offset) / self.stride), 1)
+            if inside > cells:
+                raise ValueError(
+                    f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover a picture "
+                    f"of {self.valid_sizes[index]} at a stride of {self.stride} full-resolution "
+                    "pixels: check the stride"
+                )
+            counts.append(inside)
+        return counts[0], counts[1]
+
+    def inside(self, index: int) -> Tensor:
+        """(C, rows, columns) of the cells that stand inside picture ``index``."""
+        rows, columns = self.cells_inside(index)
+        return self.tensor[index, :, :rows, :columns]
+
+    def sampled_at(self, other: FeatureMap, index: int) -> Tensor:
+        """This map at the cell centres of ``other`` that lie inside picture ``index``.
+
+        Bilinear between cells inside the picture. Beyond the outermost of them the last two are
+        continued linearly, so that whatever is linear in the picture stays so up to its border.
+
+        Returns:
+            (C, rows, columns), the shape of ``other.inside(index)`` but for the channels.
+        """
+        values = self.inside(index)
+        first = (other.offset - self.offset) / self.stride
+        step = other.stride / self.stride
+        vertical, horizontal = (
+            _interpolation(count, first, step, cells).to(values)
+            for count, cells in zip(other.cells_inside(index), values.shape[-2:], strict=True)
+        )
+        return vertical @ values @ horizontal.T
+
+
+@lru_cache(maxsize=1024)
+def _interpolation(points: int, first: Fraction, step: Fraction, cells: int) -> Tensor:
+    """(points, cells) weights that interpolate linearly at ``first + step * i``, counted in cells."""
+    weights = torch.zeros(points, cells, dtype=torch.float64)
+    if cells == 1:
+        return weights + 1
+    for point in range(points):
+        position = first + step * point
+        left = min(max(math.floor(position), 0), cells - 2)
+        share = float(position - left)
+        weights[point, left] = 1 - share
+        weights[point, left + 1] = share
+    return weights

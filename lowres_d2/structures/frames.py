@@ -1,0 +1,96 @@
+"""Exact frames: how a picture and its low-resolution copy lie on each other.
+
+Frames are continuous with the origin at the top left; pixel ``i`` covers ``[i, i + 1)``. Under the
+exact rational factor ``f = p / q`` low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the full
+picture, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
+therefore scale by exactly ``1 / f`` on both axes, whatever the picture's size.
+
+Sizes are (height, width). Tensors: N pictures, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]
+
+# A float is taken as exact only where it can have been meant so: 1.5 is, 4/3 written as 1.333 is not.
+_LARGEST_FLOAT_DENOMINATOR = 1024
+
+
+def as_factor(value: Fraction | int | float | str) -> Fraction:
+    """The exact factor that a configuration value stands for.
+
+    Args:
+        value: an integer, a string such as ``"3/2"``, a fraction, or a float that is exactly a
+            short fraction (1.5, 2.25).
+
+    Raises:
+        ValueError: the value is none of these or is not positive.
+    """
+    problem = ValueError(
+        f"factor={value!r}: expected a positive integer or an exact fraction such as '3/2' or 1.5"
+    )
+    if isinstance(value, bool):
+        raise problem
+    try:
+        factor = Fraction(value)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        raise problem from None
+    if factor <= 0:
+        raise problem
+    if isinstance(value, float) and factor.denominator > _LARGEST_FLOAT_DENOMINATOR:
+        raise ValueError(
+            f"factor={value!r} is not an exact fraction: write it as a string, "
+            f"such as '{factor.limit_denominator(16)}'"
+        )
+    return factor
+
+
+def padded_size(size: Size, factor: Fraction) -> Size:
+    """Size of a picture once it is padded to a multiple of the factor's numerator."""
+    multiple = factor.numerator
+    height, width = (math.ceil(length / multiple) * multiple for length in size)
+    return height, width
+
+
+def low_res_size(size: Size, factor: Fraction) -> Size:
+    """Size of the low-resolution copy of a picture of this size."""
+    height, width = (int(length / factor) for length in padded_size(size, factor))
+    return height, width
+
+
+def check_factor_fits(size: Size, factor: Fraction) -> None:
+    """Refuse a picture that would become less than one pixel.
+
+    Raises:
+        ValueError: a side is shorter than the factor.
+    """
+    if min(size) < factor:
+        raise ValueError(
+            f"a picture of {size[0]}x{size[1]} (height x width) is smaller than the factor "
+            f"{factor}: leave it out or use a smaller factor"
+        )
+
+
+def pad_to_factor(pictures: Tensor, factor: Fraction) -> Tensor:
+    """Repeat the last row and column until both sides are multiples of the factor's numerator.
+
+    Args:
+        pictures: (N, C, H, W), all of one size.
+    """
+    height, width = pictures.shape[-2:]
+    padded_height, padded_width = padded_size((height, width), factor)
+    if (padded_height, padded_width) == (height, width):
+        return pictures
+    return F.pad(pictures, (0, padded_width - width, 0, padded_height - height), mode="replicate")
+
+
+def picture_sizes(pictures: Sequence[Tensor]) -> tuple[Size, ...]:
+    """(height, width) of each (C, H, W) picture."""
+    return tuple((picture.shape[-2], picture.shape[-1]) for picture in pictures)

@@ -1,0 +1,43 @@
+"""What an objective receives: one training step seen from the pictures and from both networks.
+
+Pictures are float32 in [0, 1], CHW, each of its own size and in the channel order of the loader.
+Boxes of the ground truth are XYXY in pixels of the full-resolution picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from torch import Tensor
+
+from lowres_d2.structures.frames import Size, picture_sizes
+
+
+@dataclass(frozen=True)
+class ObjectiveContext:
+    """One training step.
+
+    Attributes:
+        pictures: full-resolution pictures.
+        low_res_pictures: what the resampler made of them; gradients flow into it from here.
+        ground_truth: for each picture its ``Instances`` in the full-resolution frame, the same
+            objects in the same order as the detector got; for a classifier its label; else None.
+        factor: full-resolution pixels in one low-resolution pixel.
+        student_taps: for each tap of the detector what it captured, one entry per call.
+        teacher_taps: the same for the teacher, without gradients.
+    """
+
+    pictures: list[Tensor]
+    low_res_pictures: list[Tensor]
+    ground_truth: list[Any]
+    factor: Fraction
+    student_taps: Mapping[Hashable, list[Tensor]]
+    teacher_taps: Mapping[Hashable, list[Tensor]]
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """(height, width) of each full-resolution picture."""
+        return picture_sizes(self.pictures)
