@@ -1,0 +1,53 @@
+"""Registers the data sets with well-known names, under the folder $DETECTRON2_DATASETS.
+
+Nothing is read here: a name costs nothing until it is loaded. Layout, `datasets` being the default:
+    datasets/coco/{annotations,train2017,val2017,...}    datasets/VOC2007, datasets/VOC2012
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..catalog import MetadataCatalog
+from .builtin_meta import _get_builtin_metadata
+from .coco import register_coco_instances
+from .pascal_voc import register_pascal_voc
+
+# Name -> folder of pictures and annotation file, below coco/.
+COCO_SPLITS = {
+    "coco_2014_train": ("train2014", "instances_train2014"),
+    "coco_2014_val": ("val2014", "instances_val2014"),
+    "coco_2014_minival": ("val2014", "instances_minival2014"),
+    "coco_2014_valminusminival": ("val2014", "instances_valminusminival2014"),
+    "coco_2017_train": ("train2017", "instances_train2017"),
+    "coco_2017_val": ("val2017", "instances_val2017"),
+    "coco_2017_test": ("test2017", "image_info_test2017"),
+    "coco_2017_test-dev": ("test2017", "image_info_test-dev2017"),
+    "coco_2017_val_100": ("val2017", "instances_val2017_100"),
+}
+VOC_SPLITS = {2007: ("trainval", "train", "val", "test"), 2012: ("trainval", "train", "val")}
+
+
+def register_all_coco(root: str) -> None:
+    """Register COCO's splits below `root`."""
+    for name, (folder, json_name) in COCO_SPLITS.items():
+        register_coco_instances(
+            name,
+            _get_builtin_metadata("coco"),
+            os.path.join(root, "coco", "annotations", f"{json_name}.json"),
+            os.path.join(root, "coco", folder),
+        )
+
+
+def register_all_pascal_voc(root: str) -> None:
+    """Register Pascal VOC's splits below `root`."""
+    for year, splits in VOC_SPLITS.items():
+        for split in splits:
+            name = f"voc_{year}_{split}"
+            register_pascal_voc(name, os.path.join(root, f"VOC{year}"), split, year)
+            MetadataCatalog.get(name).evaluator_type = "pascal_voc"
+
+
+_root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+register_all_coco(_root)
+register_all_pascal_voc(_root)
