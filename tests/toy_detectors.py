@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import lowres_d2  # noqa: F401
+from lowres_d2.modeling.backbone import SmallResNet
+
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
@@ -27,8 +29,6 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.modeling.roi_heads.roi_heads import Res5ROIHeads, StandardROIHeads
 from detectron2.structures import Boxes, Instances
 from torch import nn
-
-from lowres_d2.modeling.backbone import SmallResNet
 
 NUM_CLASSES = 3
 CHANNELS = 16

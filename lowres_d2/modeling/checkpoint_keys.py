@@ -23,8 +23,8 @@ def route_detector_checkpoint(state_dict: Mapping[str, T], model: nn.Module) -> 
         model: what they are loaded into, a plain detector or a composition.
 
     Returns:
-        The weights under the model's names. Those of a resampler or of objectives are left out where
-        the model is a plain detector.
+        The weights under the model's names. Those of a resampler or of objectives are left out
+        where the model is a plain detector.
     """
     file_is_composed = any(name.startswith(PREFIX) for name in state_dict)
     model_is_composed = any(name.startswith(PREFIX) for name in model.state_dict())

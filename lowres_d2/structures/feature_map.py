@@ -1,9 +1,9 @@
 """A feature map that knows where its cells stand in the full-resolution picture.
 
-Cell ``k`` stands at ``stride * k + offset`` (full-resolution pixels, continuous, origin top-left) on
-either axis. ``offset`` is 1/2 pixel of the network's input for convolutions padded by ``k // 2``,
-half a stride for patch embeddings. Two maps are compared where the pictures are: the student is
-sampled at the teacher's cell centres that lie inside the picture; padding plays no part.
+Cell ``k`` stands at ``stride * k + offset`` (full-resolution pixels, continuous, origin top-left)
+on either axis. ``offset`` is 1/2 pixel of the network's input for convolutions padded by ``k //
+2``, half a stride for patch embeddings. Two maps are compared where the pictures are: the student
+is sampled at the teacher's cell centres that lie inside the picture; padding plays no part.
 
 Shapes: N pictures, C channels, h rows and w columns of cells.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from lowres_d2.structures.frames import Size
+
 import torch
 from torch import Tensor
-
-from lowres_d2.structures.frames import Size
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class FeatureMap:
             inside = max(math.ceil((length - self.offset) / self.stride), 1)
             if inside > cells:
                 raise ValueError(
-                    f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover a picture "
-                    f"of {self.valid_sizes[index]} at a stride of {self.stride} full-resolution "
-                    "pixels: check the stride"
+                    f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover a "
+                    f"picture of {self.valid_sizes[index]} at a stride of {self.stride} "
+                    "full-resolution pixels: check the stride"
                 )
             counts.append(inside)
         return counts[0], counts[1]
@@ -98,7 +98,7 @@ class FeatureMap:
 
 @lru_cache(maxsize=1024)
 def _interpolation(points: int, first: Fraction, step: Fraction, cells: int) -> Tensor:
-    """(points, cells) weights that interpolate linearly at ``first + step * i``, counted in cells."""
+    """(points, cells) weights of linear interpolation at ``first + step * i``, in cells."""
     weights = torch.zeros(points, cells, dtype=torch.float64)
     if cells == 1:
         return weights + 1

@@ -1,8 +1,8 @@
 """Exact frames: how a picture and its low-resolution copy lie on each other.
 
 Frames are continuous with the origin at the top left; pixel ``i`` covers ``[i, i + 1)``. Under the
-exact rational factor ``f = p / q`` low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the full
-picture, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
+exact rational factor ``f = p / q`` low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the
+full picture, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
 therefore scale by exactly ``1 / f`` on both axes, whatever the picture's size.
 
 Sizes are (height, width). Tensors: N pictures, C channels, H height, W width.
@@ -19,7 +19,8 @@ from torch import Tensor
 
 Size = tuple[int, int]
 
-# A float is taken as exact only where it can have been meant so: 1.5 is, 4/3 written as 1.333 is not.
+# A float is taken as exact only where it can have been meant so: 1.5 is, 4/3 written as 1.333 is
+# not.
 _LARGEST_FLOAT_DENOMINATOR = 1024
 
 

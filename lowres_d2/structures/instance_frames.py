@@ -1,9 +1,9 @@
 """Moving ``Instances`` from one frame to another without losing a coordinate on the way.
 
 Boxes are XYXY in pixels of the frame whose (height, width) is the ``image_size`` of their
-``Instances``. Every field is either known to carry no coordinates (one number an instance), or it is
-boxes and is moved, or it is refused by name: a mask or key point left in the old frame would be wrong
-without anybody noticing.
+``Instances``. Every field is either known to carry no coordinates (one number an instance), or it
+is boxes and is moved, or it is refused by name: a mask or key point left in the old frame would be
+wrong without anybody noticing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from lowres_d2.structures.frames import Size
+
 import torch
 from detectron2.structures import Boxes, Instances
-
-from lowres_d2.structures.frames import Size
 
 
 def scale_instances(instances: Instances, factor: Fraction, image_size: Size) -> Instances:

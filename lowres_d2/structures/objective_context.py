@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from torch import Tensor
-
 from lowres_d2.structures.frames import Size, picture_sizes
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """A residual network small enough to train on a CPU in minutes.
 
-One basic block a stage, no max-pooling: (N, 3, H, W) gives ``res2`` to ``res5`` at strides 4 to 32, or
-2 to 16 where the stem keeps the resolution, as suits low-resolution input.
+One basic block a stage, no max-pooling: (N, 3, H, W) gives ``res2`` to ``res5`` at strides 4 to 32,
+or 2 to 16 where the stem keeps the resolution, as suits low-resolution input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import fvcore.nn.weight_init as weight_init
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ class SmallResNet(ResNet):
         norm: str = "BN",
         out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
     ) -> None:
-        steps = list(zip(channels, channels[1:], strict=False))
+        steps = list(pairwise(channels))
         if len(steps) != len(depths):
             raise ValueError(
                 f"channels={list(channels)} and depths={list(depths)}: expected one channel count "

@@ -1,19 +1,17 @@
 """The border between a composition and the detector inside it: Detectron2 inputs and outputs.
 
-Going in, a picture is replaced by its low-resolution copy (float32, 0 to 255, channels as they came),
-ground truth and proposals are moved to its frame, and ``height`` and ``width`` are set to the padded
-full-resolution size, so that the detector's own post-processing scales by exactly the factor. Coming
-out, detections are clipped to the picture and brought to the size that the input asked for. At a
-factor of 1 nothing but the picture is touched. Boxes are XYXY pixels of the frame at hand.
+Going in, a picture is replaced by its low-resolution copy (float32, 0 to 255, channels as they
+came), ground truth and proposals are moved to its frame, and ``height`` and ``width`` are set to
+the padded full-resolution size, so that the detector's own post-processing scales by exactly the
+factor. Coming out, detections are clipped to the picture and brought to the size that the input
+asked for. At a factor of 1 nothing but the picture is touched. Boxes are XYXY pixels of the frame
+at hand.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import Any
-
-from detectron2.structures import Instances
-from torch import Tensor
 
 from lowres_d2.structures import (
     Size,
@@ -23,6 +21,9 @@ from lowres_d2.structures import (
     padded_size,
     scale_instances,
 )
+
+from detectron2.structures import Instances
+from torch import Tensor
 
 # What post-processing makes of these is laid out in the padded frame, and is not cut back here.
 _SPATIAL_OUTPUTS = ("sem_seg", "panoptic_seg")
@@ -89,8 +90,8 @@ def restore_output(
     """Bring one picture's detections to the frame that the input asked for.
 
     Raises:
-        ValueError: the detector did not post-process to the size that it was told, or its output has
-            something with coordinates that cannot be moved.
+        ValueError: the detector did not post-process to the size that it was told, or its output
+            has something with coordinates that cannot be moved.
     """
     if factor == 1:
         return output

@@ -1,9 +1,9 @@
 """Which losses count, and how much.
 
-Every loss is called ``<group>/<name>``: the group is ``detector`` or an objective's name. Patterns are
-shell-style, each part matched on its own; one without a slash stands for its whole group, so that
-``detector``, ``feature/*`` and ``*/loss_cls`` all say what they seem to say. Whether a group counts at
-all is known without computing it.
+Every loss is called ``<group>/<name>``: the group is ``detector`` or an objective's name. Patterns
+are shell-style, each part matched on its own; one without a slash stands for its whole group, so
+that ``detector``, ``feature/*`` and ``*/loss_cls`` all say what they seem to say. Whether a group
+counts at all is known without computing it.
 """
 
 from __future__ import annotations

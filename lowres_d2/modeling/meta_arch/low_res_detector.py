@@ -4,8 +4,8 @@
         \\-> teacher -> taps -> objectives -> losses
 
 Pictures are CHW in 0 to 255 outside and float32 in [0, 1] inside; boxes are XYXY pixels, of the
-full-resolution picture outside and of the low-resolution one in the detector. The frames are those of
-``lowres_d2.structures.frames``.
+full-resolution picture outside and of the low-resolution one in the detector. The frames are those
+of ``lowres_d2.structures.frames``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-
-import torch
-from detectron2.utils.events import get_event_storage, has_event_storage
-from torch import Tensor, nn
 
 from lowres_d2.modeling.meta_arch.detector_inputs import (
     detector_input,
@@ -29,6 +25,10 @@ from lowres_d2.modeling.resample import Resampler
 from lowres_d2.modeling.teacher import Tap, TapRecorder, Teacher
 from lowres_d2.structures import ObjectiveContext, picture_sizes
 
+import torch
+from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import Tensor, nn
+
 
 class LowResDetector(nn.Module):
     """Any Detectron2 detector or classifier, on pictures that a resampler has reduced.
@@ -38,8 +38,8 @@ class LowResDetector(nn.Module):
         resampler: what happens to the pictures first.
         teacher: frozen network that sees the full-resolution pictures in training.
         objectives: extra losses, each with a name of its own.
-        loss_weights: weights by pattern, such as ``{"feature/*": 0.5, "detector/loss_cls": 2}``; the
-            first pattern that fits decides, 1 where none does.
+        loss_weights: weights by pattern, such as ``{"feature/*": 0.5, "detector/loss_cls": 2}``;
+            the first pattern that fits decides, 1 where none does.
         min_box_size: objects whose shorter side falls under this many low-resolution pixels are
             dropped from the ground truth and counted as ``[metric]low_res/dropped_boxes``.
     """

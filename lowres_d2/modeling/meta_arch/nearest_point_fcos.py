@@ -1,10 +1,10 @@
 """FCOS in which every object, however small, has a positive location.
 
-FCOS calls a location positive for an object when it lies inside the object's box. An object smaller than
-the finest stride mostly contains none: of 8-pixel objects at 4x, 4 % do. Here an object that is left
-without a location gets the nearest one of its level that is free. Such a location lies outside the box,
-where FCOS's regression cannot reach and its centre-ness is not a number, so both are extended; for
-locations inside boxes of at least two strides everything is as in FCOS.
+FCOS calls a location positive for an object when it lies inside the object's box. An object smaller
+than the finest stride mostly contains none: of 8-pixel objects at 4x, 4 % do. Here an object that
+is left without a location gets the nearest one of its level that is free. Such a location lies
+outside the box, where FCOS's regression cannot reach and its centre-ness is not a number, so both
+are extended; for locations inside boxes of at least two strides everything is as in FCOS.
 
 Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's picture; a
 location is the centre of its anchor, a square of one stride.
@@ -82,8 +82,8 @@ class SignedSides(Box2BoxTransformLinear):
     """Distances from a location to the four sides of a box that need not contain it.
 
     FCOS's transform cuts each distance off at 0. Here only width and height stay positive: under a
-    tenth of a stride they bend into an exponential. Where the distances are positive and boxes larger
-    than that, both transforms agree.
+    tenth of a stride they bend into an exponential. Where the distances are positive and boxes
+    larger than that, both transforms agree.
     """
 
     def __init__(self) -> None:

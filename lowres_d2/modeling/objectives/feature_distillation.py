@@ -3,8 +3,8 @@
     loss = mean over points x and channels of (student(x) - teacher(x))^2
 
 Points are the teacher's cell centres inside the pictures. ``alignment="interpolate"`` stretches the
-student's map to the teacher's size instead, as papers have it; that is off by more than a teacher cell
-at 4x, and by more still with padding.
+student's map to the teacher's size instead, as papers have it; that is off by more than a teacher
+cell at 4x, and by more still with padding.
 
 Shapes: N pictures, C channels, h and w cells.
 """
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import FeatureMap, ObjectiveContext
+
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class FeaturePair:
         student_offset: coordinate of cell 0 in the detector's input: 0.5 for convolutions padded by
             ``k // 2``, half a stride for patch embeddings.
         teacher_offset: the same in the teacher's input.
-        channels: (student's, teacher's) where they differ; a 1x1 convolution then adapts the former.
+        channels: (student's, teacher's) where they differ; a 1x1 convolution then adapts the
+            former.
     """
 
     student: str | Tap
@@ -123,9 +124,12 @@ class FeatureDistillation(Objective):
 
 
 def _as_tap(place: str | Tap) -> Tap:
-    return Tap(place, call=0) if isinstance(place, str) else place
+    tap = Tap(place, call=0) if isinstance(place, str) else place
+    if tap.call == "all":
+        raise ValueError(f"tap {tap.path}: a pair of features needs one call, such as call=0")
+    return tap
 
 
 def _loss_name(tap: Tap) -> str:
     name = tap.path.rpartition(".")[2]
-    return f"{name}_{tap.call}" if tap.call not in (0, "all") else name
+    return f"{name}_{tap.call}" if tap.call else name

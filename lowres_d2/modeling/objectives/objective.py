@@ -7,18 +7,18 @@ saved under ``objectives.<name>`` and dropped at deployment.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import ObjectiveContext
+
+from torch import Tensor, nn
 
 
 class Objective(nn.Module):
     """Base of all objectives.
 
     Args:
-        name: group of its losses: they are called ``<name>/<loss>`` in patterns and diagnostics, and
-            ``loss_<name>_<loss>`` among the losses of the model.
+        name: group of its losses: they are called ``<name>/<loss>`` in patterns and diagnostics,
+            and ``loss_<name>_<loss>`` among the losses of the model.
 
     Attributes:
         student_taps: what it reads of the detector.

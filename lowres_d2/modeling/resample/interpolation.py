@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from lowres_d2.modeling.resample.resampler import Resampler
 from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
+
+import torch.nn.functional as F
+from torch import Tensor
 
 
 class Identity(Resampler):

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 
+from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
+
 import torch
 from torch import Tensor, nn
-
-from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
 
 
 class Resampler(nn.Module):

@@ -1,16 +1,16 @@
 """Taps: reading features out of a network that knows nothing of it.
 
-A tap stands at a module's output or input, best at a block or head: in-place ReLUs, and the in-place
-sigmoid of FCOS's post-processing, change what is captured inside a block or after a head. Hooks are
-installed once, before compilation and DDP (a hook added after the first compiled call is silently
-missed); they do nothing outside ``recording``.
+A tap stands at a module's output or input, best at a block or head: in-place ReLUs, and the
+in-place sigmoid of FCOS's post-processing, change what is captured inside a block or after a head.
+Hooks are installed once, before compilation and DDP (a hook added after the first compiled call is
+silently missed); they do nothing outside ``recording``.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,10 +95,8 @@ class TapRecorder:
             key = tap.path, tap.side
             self._stop_at[key] = max(count, self._stop_at.get(key, 0))
         try:
-            try:
+            with suppress(StopForward):
                 yield captured
-            except StopForward:
-                pass
             captured.update({tap: self._of(tap) for tap in taps})
         finally:
             self._captures = None
@@ -119,8 +117,8 @@ class TapRecorder:
             values = values[tap.call : tap.call + 1]
         if not values:
             raise RuntimeError(
-                f"tap {tap.path} (call {tap.call}) captured nothing: in this forward the module ran "
-                f"{len(self._captures[tap.path, tap.side])} times as a module"
+                f"tap {tap.path} (call {tap.call}) captured nothing: this forward called the module "
+                f"{len(self._captures[tap.path, tap.side])} times"
             )
         return list(values)
 

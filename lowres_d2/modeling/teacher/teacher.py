@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from lowres_d2.modeling.checkpoint_keys import route_detector_checkpoint
+from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
+
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
-
-from lowres_d2.modeling.checkpoint_keys import route_detector_checkpoint
-from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
 
 
 class Teacher:
@@ -24,8 +24,8 @@ class Teacher:
     Args:
         model: the network, called on Detectron2 inputs.
         checkpoint: its weights, read when training starts; empty where ``model`` has them already.
-        flip_channels: the network wants the channels in the other order than the loader gives (a BGR
-            teacher from the model zoo beside an RGB student).
+        flip_channels: the network wants the channels in the other order than the loader gives (a
+            BGR teacher from the model zoo beside an RGB student).
     """
 
     def __init__(self, model: nn.Module, checkpoint: str = "", flip_channels: bool = False) -> None:
@@ -102,6 +102,10 @@ class Teacher:
 class _StrictCheckpointer(DetectionCheckpointer):
     """Refuses a file that leaves a parameter of the model as it was."""
 
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        self.path = path
+        return super().load(path, checkpointables)
+
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
         incompatible = super()._load_model(checkpoint)
@@ -114,7 +118,3 @@ class _StrictCheckpointer(DetectionCheckpointer):
                 f"{lacking[0]}: give the weights of this very model"
             )
         return incompatible
-
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        self.path = path
-        return super().load(path, checkpointables)
