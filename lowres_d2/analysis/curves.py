@@ -71,6 +71,8 @@ def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
         if "bbox/AP" in series:
             right.plot(*series["bbox/AP"], marker="o", markersize=4, label=name)
     left.set(title="training loss", xlabel="iteration", yscale="log")
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
     right.set(title="AP on the test set", xlabel="iteration", ylabel="%", ylim=(0, None))
     _finish(figure, (left, right), path)
 

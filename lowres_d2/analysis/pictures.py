@@ -20,8 +20,10 @@ from lowres_d2.analysis.drawing import (
     font,
     look,
 )
+from lowres_d2.modeling.resample import Resampler
 
 import numpy as np
+import torch
 from detectron2.data.detection_utils import read_image
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -30,8 +32,9 @@ PANEL = 512  # longest side of a picture, in pixels of the sheet
 INSETS = 3  # zoomed objects below a picture
 GAP = 8
 
-# A picture, RGB uint8 (H, W, 3), to the pixels that a network receives and their factor.
-View = Callable[[np.ndarray], tuple[np.ndarray, float]]
+# A dataset dict to the pixels that a network receives, RGB uint8 (H, W, 3), and how many pixels of
+# the original picture one of them covers on either axis.
+View = Callable[[Mapping], tuple[np.ndarray, float]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Column:
     Attributes:
         title: its heading.
         found: detections to draw, by image id; None draws the ground truth.
-        view: what the network saw of a picture; None is the picture itself.
+        view: what the network saw of a picture; None shows the picture itself.
     """
 
     title: str
@@ -49,25 +52,26 @@ class Column:
     view: View | None = None
 
 
-def model_view(model: object) -> View | None:
-    """The view of a model that resamples its input; None for one that does not.
+def network_view(mapper: Callable[[dict], dict], resampler: Resampler | None = None) -> View:
+    """The view of a detector: what it receives after the mapper and the resampler.
 
     Args:
-        model: a :class:`LowResDetector`, or any detector.
+        mapper: the recipe's test mapper, with ``image_format``.
+        resampler: the model's; None where it has none.
     """
-    import torch
-
-    resampler = getattr(model, "resampler", None)
-    if resampler is None or resampler.factor == 1:
-        return None
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     @torch.no_grad()
-    def view(picture: np.ndarray) -> tuple[np.ndarray, float]:
-        pixels = torch.from_numpy(picture).to(device).permute(2, 0, 1).float() / 255
-        low = resampler(pixels)
-        low = (low * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        return low, float(resampler.factor)
+    def view(entry: Mapping) -> tuple[np.ndarray, float]:
+        image = mapper(dict(entry))["image"]
+        factor = entry["height"] / image.shape[-2]
+        pixels = image.float() / 255
+        if resampler is not None:
+            pixels = resampler([pixels])[0]
+            factor *= float(resampler.factor)
+        pixels = (pixels * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        if mapper.image_format == "BGR":
+            pixels = pixels[..., ::-1]
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3)), factor
 
     return view
 
@@ -110,7 +114,7 @@ def _cell(
     entry: Mapping, column: Column, classes: Sequence[str], colors: Sequence[Color]
 ) -> Image.Image:
     picture = np.ascontiguousarray(read_image(entry["file_name"], format="RGB"))
-    seen, factor = column.view(picture) if column.view else (picture, 1.0)
+    seen, factor = column.view(entry) if column.view else (picture, 1.0)
     height, width = picture.shape[:2]
     truth = true_objects(entry)
     scale = PANEL / max(height, width)
@@ -163,7 +167,9 @@ def zoom_windows(truth: Objects, width: int, height: int) -> list[Window]:
     windows, centres = [], []
     sizes = truth.sizes()
     for k in np.argsort(sizes, kind="stable"):
-        side = min(max(4 * sizes[k], 32.0), width, height)
+        side = max(4 * sizes[k], 32.0)
+        if side > min(width, height) / 2:  # hardly a zoom
+            break
         x, y = (truth.boxes[k, :2] + truth.boxes[k, 2:]) / 2
         if any(max(abs(x - cx), abs(y - cy)) < other / 2 for cx, cy, other in centres):
             continue
