@@ -67,8 +67,10 @@ class FPN(Backbone):
 
         for level, name in zip(levels, in_features, strict=True):
             lateral = _projection(shapes[name].channels, out_channels, 1, norm)
-            self.add_module(f"fpn_lateral{level}", lateral)
-            self.add_module(f"fpn_output{level}", _projection(out_channels, out_channels, 3, norm))
+            output = _projection(out_channels, out_channels, 3, norm)
+            for part, layer in (("lateral", lateral), ("output", output)):
+                c2_xavier_fill(layer)
+                self.add_module(f"fpn_{part}{level}", layer)
         self._lateral_levels = levels[::-1]
         self.top_block = top_block
         self.in_features = tuple(in_features)
@@ -129,7 +131,7 @@ class FPN(Backbone):
 
 
 def _projection(in_channels: int, out_channels: int, kernel: int, norm: Any) -> Conv2d:
-    layer = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel,
@@ -137,8 +139,6 @@ def _projection(in_channels: int, out_channels: int, kernel: int, norm: Any) -> 
         bias=norm == "",
         norm=get_norm(norm, out_channels),
     )
-    c2_xavier_fill(layer)
-    return layer
 
 
 class LastLevelMaxPool(nn.Module):
