@@ -2,8 +2,8 @@
 
 Position p of the stream belongs to epoch p // n of a data set of n pictures; an epoch is a
 permutation drawn from (seed, epoch), and what the mapper draws comes from (seed, p). Batch k is
-positions [k B, (k + 1) B), of which each rank takes an equal run. So a batch depends on (seed, k) only,
-never on how many processes make it or on where the run was started.
+positions [k B, (k + 1) B), of which each rank takes an equal run. So a batch depends on (seed, k)
+only, never on how many processes make it or on where the run was started.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _admitted(
         yield image_id, annotation
     if larger_than_box:
         _logger.warning(
-            "%s: 'area' of %d annotations is larger than their box; AP by size goes by 'area'",
+            "%s: 'area' of %d annotations is larger than their box: do not size objects by it",
             path,
             larger_than_box,
         )

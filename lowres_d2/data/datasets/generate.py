@@ -35,7 +35,7 @@ def ensure_generated(folder: Path, settings: dict, write: Callable[[Path], None]
     if _is_whole(folder, settings):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(str(folder)):
+    with file_lock(str(folder.with_name(f".{folder.name}"))):
         if _is_whole(folder, settings):
             return
         if folder.exists() and not (folder / _STAMP).is_file():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from lowres_d2.data.datasets.plate_background import (
@@ -121,7 +122,10 @@ def _overlaps(a: tuple, b: tuple, gap: float = 1.0) -> bool:
 def lay_out(seed: int, split: int, index: int, settings: SceneSettings) -> Scene:
     """Decide the plates of picture ``index``."""
     draw = np.random.default_rng([seed, split, index, 0]).random
-    between = lambda low, high: low + draw() * (high - low)  # noqa: E731
+
+    def between(low: float, high: float) -> float:
+        return low + draw() * (high - low)
+
     size = settings.image_size
     num_plates = 1 + int(draw() * settings.max_plates)
     num_decoys = int(draw() * (settings.max_decoys + 1))
@@ -169,6 +173,7 @@ def _view(rng: np.random.Generator, outline: Polygon, box: tuple) -> np.ndarray:
     return into_box @ view
 
 
+@lru_cache
 def _ramp(length: int) -> np.ndarray:
     """-1 to 1, float32."""
     return np.linspace(-1, 1, length, dtype=np.float32)

@@ -25,7 +25,7 @@ def plate_sheet(path: str | Path, seed: int = 0) -> None:
     """
     pictures = [_labelled(seed, index, "standard") for index in range(_COLUMNS)]
     few_pixels = [(_enlarged(image, factor=4), []) for image, _ in pictures]
-    tiny = [_labelled(seed, index, "tiny") for index in range(_COLUMNS)]
+    tiny = [_labelled(seed, _COLUMNS + index, "tiny") for index in range(_COLUMNS)]
     rows = [
         _legend(seed),
         _row("standard: 6 to 96 px, with ground truth", pictures),
@@ -70,7 +70,7 @@ def _legend(seed: int) -> Image.Image:
     """One large plate of each class."""
     side = (_WIDTH - _GAP) // len(PLATE_CLASSES) - _GAP
     strip, draw = _strip(_GAP + side + _CAPTION)
-    settings = SceneSettings(image_size=side)
+    settings = SceneSettings(image_size=side, size_range=(side / 2, 0.75 * side))
     margin = side // 8
     for label, name in enumerate(PLATE_CLASSES):
         plate = Plate((margin, margin, side - margin, side - margin), label)

@@ -1,0 +1,6 @@
+"""The generated plates with tiny ones only, 4 to 16 px."""
+
+from .plates import dataloader
+
+dataloader.train.dataset.variant = "tiny"
+dataloader.evaluator.bands = [0, 8, 12, None]
