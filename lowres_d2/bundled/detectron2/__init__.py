@@ -1,7 +1,7 @@
 """A core with Detectron2's API, for machines without upstream Detectron2.
 
-It must be imported as ``detectron2`` (``import lowres_d2`` arranges that): under a second name every
-class would exist twice and no ``isinstance`` check would hold.
+It must be imported as ``detectron2`` (``import lowres_d2`` arranges that): under a second
+name every class would exist twice and no ``isinstance`` check would hold.
 """
 
 if __name__ != "detectron2":

@@ -48,7 +48,7 @@ def needs_upstream(name: str) -> NoReturn:
 
 
 class _Placeholder(type):
-    """Metaclass of placeholders: classes that nothing is an instance of and that cannot be called."""
+    """Metaclass of placeholders: classes without instances, which cannot be called."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
         needs_upstream(cls.__qualname__)

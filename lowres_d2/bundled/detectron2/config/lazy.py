@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import cloudpickle
@@ -54,7 +54,7 @@ class LazyConfig:
     """Loading, saving and overriding of configs."""
 
     @staticmethod
-    def load_rel(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+    def load_rel(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """As `load`, with a path relative to the file that calls this."""
         caller = inspect.stack()[1].filename
         if not os.path.exists(caller):
@@ -62,7 +62,7 @@ class LazyConfig:
         return LazyConfig.load(os.path.join(os.path.dirname(caller), filename), keys)
 
     @staticmethod
-    def load(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+    def load(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """Load a config file.
 
         Args:
@@ -107,7 +107,9 @@ class LazyConfig:
             cfg: config.
             filename: path that ends in .yaml.
         """
-        content = OmegaConf.to_container(cfg, resolve=False, structured_config_mode=SCMode.INSTANTIATE)
+        content = OmegaConf.to_container(
+            cfg, resolve=False, structured_config_mode=SCMode.INSTANTIATE
+        )
         try:
             text = yaml.dump(
                 _targets_by_name(content), default_flow_style=None, allow_unicode=True, width=9999

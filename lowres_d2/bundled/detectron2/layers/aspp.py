@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
 import torch
 from fvcore.nn import weight_init
@@ -50,7 +49,9 @@ class ASPP(nn.Module):
         self.pool_kernel_size = pool_kernel_size
         self.dropout = dropout
 
-        def conv(channels: int, kernel_size: int = 1, normed: bool = True, dilation: int = 1) -> Any:
+        def conv(
+            channels: int, kernel_size: int = 1, normed: bool = True, dilation: int = 1
+        ) -> Conv2d:
             layer = Conv2d(
                 channels,
                 out_channels,

@@ -61,7 +61,7 @@ class FrozenBatchNorm2d(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
     ) -> None:
-        version = local_metadata.get("version", None)
+        version = local_metadata.get("version")
         if version is None or version < 2:
             # Such files may hold the affine parameters only.
             state_dict.setdefault(prefix + "running_mean", torch.zeros_like(self.running_mean))
@@ -116,9 +116,7 @@ def _replace(
     return module
 
 
-def get_norm(
-    norm: str | Callable[[int], nn.Module] | None, out_channels: int
-) -> nn.Module | None:
+def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -> nn.Module | None:
     """Make a norm layer.
 
     Args:

@@ -6,9 +6,7 @@ from torch import Tensor
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss
 
 
-def diou_loss(
-    boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7
-) -> Tensor:
+def diou_loss(boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7) -> Tensor:
     """Distance IoU loss (eq. 7): 1 - IoU + (centre distance / enclosing diagonal)^2.
 
     Args:
@@ -20,9 +18,7 @@ def diou_loss(
     return distance_box_iou_loss(boxes1, boxes2, reduction=reduction, eps=eps)
 
 
-def ciou_loss(
-    boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7
-) -> Tensor:
+def ciou_loss(boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7) -> Tensor:
     """Complete IoU loss (eq. 10): DIoU loss plus a term for the difference in aspect ratio.
 
     Args:

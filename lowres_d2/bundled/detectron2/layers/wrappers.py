@@ -1,4 +1,4 @@
-"""Convolution with norm and activation, and tensor helpers that survive empty inputs and tracing."""
+"""Convolution with norm and activation; tensor helpers that survive empty inputs and tracing."""
 
 from __future__ import annotations
 

@@ -6,13 +6,12 @@ continuous frame whose origin is the picture's top-left corner; a size is (heigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import IntEnum, unique
-from typing import Any, List, Tuple, Union  # noqa: UP035 (TorchScript evaluates them)
+from typing import Any, List, Tuple  # noqa: UP035 (TorchScript evaluates them)
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, device
 
 from detectron2._uncovered import needs_upstream
 
@@ -91,7 +90,7 @@ class Boxes:
         """A copy with its own memory."""
         return Boxes(self.tensor.clone())
 
-    def to(self, device: torch.device) -> Boxes:
+    def to(self, device: device) -> Boxes:
         """The boxes on `device`."""
         return Boxes(self.tensor.to(device=device))
 
@@ -114,12 +113,13 @@ class Boxes:
         sides = self.tensor[:, 2:] - self.tensor[:, :2]
         return (sides > threshold).all(dim=1)
 
-    def __getitem__(self, item: Union[int, slice, Tensor]) -> Boxes:  # noqa: UP007
+    # `item` is not annotated: TorchScript, which knows no slices, then takes it for a tensor.
+    def __getitem__(self, item) -> Boxes:
         """The boxes that `item` (index, slice, index tensor or bool mask) selects, as `Boxes`."""
         if isinstance(item, int):
             return Boxes(self.tensor[item].unsqueeze(0))
         selected = self.tensor[item]
-        assert selected.dim() == 2, f"Boxes[{item}] is not a list of boxes: {selected.shape}"
+        assert selected.dim() == 2, "an index of Boxes must select whole boxes"
         return Boxes(selected)
 
     def __len__(self) -> int:
@@ -154,12 +154,12 @@ class Boxes:
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         """Where the boxes are."""
         return self.tensor.device
 
     @torch.jit.unused
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self):
         """Yields each box as a tensor (4,)."""
         yield from self.tensor
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, device
 from torch.nn import functional as F
 
-from detectron2.layers.wrappers import move_device_like, shapes_to_tensor
+from detectron2.layers.wrappers import shapes_to_tensor
 
 
 class ImageList:
@@ -76,19 +76,22 @@ class ImageList:
                 padded = torch.full_like(padded, side)
             size_divisibility = padding_constraints.get("size_divisibility", size_divisibility)
         if size_divisibility > 1:
-            blocks = (padded + (size_divisibility - 1)).div(size_divisibility, rounding_mode="floor")
-            padded = blocks * size_divisibility
-        if torch.jit.is_tracing():
-            image_sizes, rows, columns = sizes_as_tensors, padded[0], padded[1]
-        else:
-            image_sizes, rows, columns = sizes, int(padded[0]), int(padded[1])
-        if len(tensors) == 1:
-            height, width = image_sizes[0]
-            batch = F.pad(tensors[0], [0, columns - width, 0, rows - height], value=pad_value)
-            return ImageList(batch.unsqueeze(0).contiguous(), image_sizes)
-        # Pads by writing into one buffer: no second copy of the batch.
-        shape = [len(tensors), *tensors[0].shape[:-2], rows, columns]
-        batch = move_device_like(tensors[0].new_full(shape, pad_value), tensors[0])
-        for i, picture in enumerate(tensors):
-            batch[i, ..., : picture.shape[-2], : picture.shape[-1]].copy_(picture)
-        return ImageList(batch, image_sizes)
+            remainder = torch.remainder(-padded, size_divisibility)
+            padded = padded + remainder
+        if not torch.jit.is_scripting() and torch.jit.is_tracing():
+            return ImageList(_stack(tensors, padded[0], padded[1], pad_value), sizes_as_tensors)
+        return ImageList(_stack(tensors, int(padded[0]), int(padded[1]), pad_value), sizes)
+
+
+def _stack(tensors: List[Tensor], rows: int, columns: int, pad_value: float) -> Tensor:  # noqa: UP006
+    if len(tensors) == 1:
+        height, width = tensors[0].shape[-2], tensors[0].shape[-1]
+        padding = [0, columns - width, 0, rows - height]
+        return F.pad(tensors[0], padding, value=pad_value).unsqueeze(0).contiguous()
+    # Written into one buffer, which spares a second copy of the batch.
+    # TorchScript knows no unpacking in lists.
+    shape = [len(tensors)] + list(tensors[0].shape[:-2]) + [rows, columns]  # noqa: RUF005
+    batch = tensors[0].new_full(shape, pad_value)
+    for i, picture in enumerate(tensors):
+        batch[i, ..., : picture.shape[-2], : picture.shape[-1]].copy_(picture)
+    return batch

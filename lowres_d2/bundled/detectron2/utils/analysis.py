@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import fvcore.nn
-import torch
-from fvcore.nn import activation_count, flop_count, parameter_count, parameter_count_table
+from fvcore.nn import parameter_count, parameter_count_table
 from torch import Tensor, nn
 
 from detectron2.structures import Boxes, Instances
@@ -21,15 +20,6 @@ __all__ = [
     "parameter_count",
     "parameter_count_table",
 ]
-
-# Elementwise and bookkeeping operators, left out of the counts without a warning.
-_UNCOUNTED_OPS = (
-    "aten::add aten::add_ aten::argmax aten::argsort aten::batch_norm aten::constant_pad_nd "
-    "aten::div aten::div_ aten::exp aten::log2 aten::max_pool2d aten::meshgrid aten::mul "
-    "aten::mul_ aten::neg aten::nonzero_numpy aten::reciprocal aten::repeat_interleave "
-    "aten::rsub aten::sigmoid aten::sigmoid_ aten::softmax aten::sort aten::sqrt aten::sub "
-    "torchvision::nms torchvision::roi_align"
-).split()
 
 
 class _TensorModel(nn.Module):
@@ -86,7 +76,8 @@ class FlopCountAnalysis(fvcore.nn.FlopCountAnalysis):
         """
         wrapper = _TensorModel(model, inputs)
         super().__init__(wrapper, wrapper.pictures())
-        self.set_op_handle(**dict.fromkeys(_UNCOUNTED_OPS))
+        # Elementwise and bookkeeping operators are not counted; `unsupported_ops()` lists them.
+        self.unsupported_ops_warnings(False)
 
 
 def flop_count_operators(model: nn.Module, inputs: list[dict[str, Any]]) -> defaultdict[str, float]:
@@ -94,10 +85,10 @@ def flop_count_operators(model: nn.Module, inputs: list[dict[str, Any]]) -> defa
 
     Args:
         model: detector.
-        inputs: one dict with "image" (C, H, W). The proposals of a random picture are few, so the
-            share of a region head needs a real one.
+        inputs: one dict with "image" (C, H, W). A random picture has few proposals, so the share of
+            a region head needs a real one.
     """
-    return _count_operators(model, inputs, flop_count)
+    return _count_by_operator(fvcore.nn.FlopCountAnalysis, model, inputs, unit=1e9)
 
 
 def activation_count_operators(
@@ -108,26 +99,30 @@ def activation_count_operators(
     Args:
         model: detector.
         inputs: one dict with "image" (C, H, W).
-        **kwargs: of `fvcore.nn.activation_count`.
+        **kwargs: `supported_ops`, handles as fvcore's analysis takes them.
     """
-    return _count_operators(model, inputs, activation_count, **kwargs)
+    analysis = fvcore.nn.ActivationCountAnalysis
+    return _count_by_operator(analysis, model, inputs, unit=1e6, **kwargs)
 
 
-def _count_operators(
-    model: nn.Module, inputs: list[dict[str, Any]], count: Any, **kwargs: Any
+def _count_by_operator(
+    analysis: Any,
+    model: nn.Module,
+    inputs: list[dict[str, Any]],
+    unit: float,
+    supported_ops: dict[str, Any] | None = None,
 ) -> defaultdict[str, float]:
     if len(inputs) != 1:
         raise ValueError(f"counting operators takes one picture, got {len(inputs)}")
-    handles = {**dict.fromkeys(_UNCOUNTED_OPS), **kwargs.pop("supported_ops", {})}
     wrapper = _TensorModel(model, inputs)
     was_training = model.training
     wrapper.eval()
     try:
-        with torch.no_grad():
-            counts, _ = count(wrapper, wrapper.pictures(), supported_ops=handles, **kwargs)
+        counter = analysis(wrapper, wrapper.pictures()).set_op_handle(**(supported_ops or {}))
+        counts = counter.unsupported_ops_warnings(False).by_operator()
     finally:
         model.train(was_training)
-    return defaultdict(float, counts)
+    return defaultdict(float, {name: count / unit for name, count in counts.items()})
 
 
 def find_unused_parameters(model: nn.Module, inputs: Any) -> list[str]:

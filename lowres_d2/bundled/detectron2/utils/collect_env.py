@@ -43,10 +43,10 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "GPU available", str(torch.cuda.is_available())
     if not torch.cuda.is_available():
         return
-    names = [
-        f"{torch.cuda.get_device_name(i)} (arch={'.'.join(map(str, torch.cuda.get_device_capability(i)))})"
-        for i in range(torch.cuda.device_count())
-    ]
+    names = []
+    for i in range(torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(i)
+        names.append(f"{torch.cuda.get_device_name(i)} (arch={major}.{minor})")
     for name, count in Counter(names).items():
         yield "GPU", f"{count} x {name}"
     yield "CUDA, cuDNN", f"{torch.version.cuda}, {torch.backends.cudnn.version()}"

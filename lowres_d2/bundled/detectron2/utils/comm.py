@@ -130,7 +130,8 @@ def gather(data: Any, dst: int = 0, group: Any = None) -> list[Any]:
 
 def shared_random_seed() -> int:
     """A random number below 2^31 on which all processes agree; needs all of them."""
-    return all_gather(int(np.random.randint(2**31)))[0]
+    # From numpy's global generator, so that seeding that makes this repeatable.
+    return all_gather(int(np.random.randint(2**31)))[0]  # noqa: NPY002
 
 
 def reduce_dict(input_dict: dict[str, Tensor], average: bool = True) -> dict[str, Tensor]:

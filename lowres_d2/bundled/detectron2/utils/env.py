@@ -29,7 +29,7 @@ def seed_all_rng(seed: int | None = None) -> None:
     if seed is None:
         seed = int.from_bytes(os.urandom(4), "little") >> 1
         logging.getLogger(__name__).info("Random seed %d, from the operating system", seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the generator that augmentations draw from)
     torch.manual_seed(seed)
     random.seed(seed)
     # For child processes; too late for this one.

@@ -16,7 +16,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -248,11 +248,9 @@ class JSONWriter(EventWriter):
             self._file_handle.write(line + "\n")
             self._last_write = iteration
         self._file_handle.flush()
-        try:
+        # Not every handler's file is one of this machine.
+        with suppress(AttributeError, OSError):
             os.fsync(self._file_handle.fileno())
-        except (AttributeError, OSError):
-            # Not a file of this machine.
-            pass
 
     def close(self) -> None:
         """Close the file."""

@@ -118,7 +118,12 @@ def _caller() -> tuple[str, tuple[str, int, str]]:
 
 
 def log_first_n(
-    lvl: int, msg: str, n: int = 1, *, name: str | None = None, key: str | tuple[str, ...] = "caller"
+    lvl: int,
+    msg: str,
+    n: int = 1,
+    *,
+    name: str | None = None,
+    key: str | tuple[str, ...] = "caller",
 ) -> None:
     """Log a message the first `n` times only.
 

@@ -1,0 +1,83 @@
+"""Published weights by the name of the config that they were trained with.
+
+The configs themselves are part of upstream only; recipes of this project are in ``configs/``.
+"""
+
+from __future__ import annotations
+
+from detectron2._uncovered import uncovered
+
+get = uncovered("model_zoo.get")
+get_config = uncovered("model_zoo.get_config")
+get_config_file = uncovered("model_zoo.get_config_file")
+
+_SITE = "https://dl.fbaipublicfiles.com/detectron2"
+# folder: config, job number, first digits of the file's checksum
+_WEIGHTS = {
+    "COCO-Detection": """
+        faster_rcnn_R_50_C4_1x 137257644 721ade
+        faster_rcnn_R_50_DC5_1x 137847829 51d356
+        faster_rcnn_R_50_FPN_1x 137257794 b275ba
+        faster_rcnn_R_50_C4_3x 137849393 f97cb7
+        faster_rcnn_R_50_DC5_3x 137849425 68d202
+        faster_rcnn_R_50_FPN_3x 137849458 280758
+        faster_rcnn_R_101_C4_3x 138204752 298dad
+        faster_rcnn_R_101_DC5_3x 138204841 3e0943
+        faster_rcnn_R_101_FPN_3x 137851257 f6e8b1
+        faster_rcnn_X_101_32x8d_FPN_3x 139173657 68b088
+        retinanet_R_50_FPN_1x 190397773 bfca0b
+        retinanet_R_50_FPN_3x 190397829 5bd44e
+        retinanet_R_101_FPN_3x 190397697 971ab9
+        rpn_R_50_C4_1x 137258005 450694
+        rpn_R_50_FPN_1x 137258492 02ce48
+        fast_rcnn_R_50_FPN_1x 137635226 e5f7ce
+    """,
+    "COCO-InstanceSegmentation": """
+        mask_rcnn_R_50_C4_1x 137259246 9243eb
+        mask_rcnn_R_50_DC5_1x 137260150 4f86c3
+        mask_rcnn_R_50_FPN_1x 137260431 a54504
+        mask_rcnn_R_50_C4_3x 137849525 4ce675
+        mask_rcnn_R_50_DC5_3x 137849551 84107b
+        mask_rcnn_R_50_FPN_3x 137849600 f10217
+        mask_rcnn_R_101_C4_3x 138363239 a2914c
+        mask_rcnn_R_101_DC5_3x 138363294 0464b7
+        mask_rcnn_R_101_FPN_3x 138205316 a3ec72
+        mask_rcnn_X_101_32x8d_FPN_3x 139653917 2d9806
+    """,
+    "PascalVOC-Detection": """
+        faster_rcnn_R_50_C4 142202221 b1acc2
+    """,
+    "Misc": """
+        cascade_mask_rcnn_R_50_FPN_1x 138602847 e9d89b
+        cascade_mask_rcnn_R_50_FPN_3x 144998488 480dd8
+        mask_rcnn_R_50_FPN_1x_dconv_c3-c5 138602867 65c703
+        mask_rcnn_R_50_FPN_3x_dconv_c3-c5 144998336 821d0b
+        mask_rcnn_R_50_FPN_3x_gn 138602888 dc5d9e
+        mask_rcnn_R_50_FPN_3x_syncbn 169527823 3b3c51
+        scratch_mask_rcnn_R_50_FPN_3x_gn 138602908 01ca85
+        scratch_mask_rcnn_R_50_FPN_9x_gn 183808979 da7b4c
+        scratch_mask_rcnn_R_50_FPN_9x_syncbn 184226666 5ce33e
+    """,
+}
+_FILES = {
+    f"{folder}/{config}": f"{job}/model_final_{checksum}.pkl"
+    for folder, lines in _WEIGHTS.items()
+    for config, job, checksum in map(str.split, lines.strip().splitlines())
+}
+
+
+def get_checkpoint_url(config_path: str) -> str:
+    """Address of published weights.
+
+    Args:
+        config_path: upstream's config, as "COCO-Detection/retinanet_R_50_FPN_1x.py" (or .yaml).
+
+    Raises:
+        RuntimeError: no weights of that config are known here.
+    """
+    name = config_path.removesuffix(".yaml").removesuffix(".py")
+    if name not in _FILES:
+        raise RuntimeError(
+            f"no published weights known for {config_path!r}; known are {', '.join(sorted(_FILES))}"
+        )
+    return f"{_SITE}/{name}/{_FILES[name]}"
