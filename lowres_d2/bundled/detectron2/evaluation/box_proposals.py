@@ -64,7 +64,7 @@ def evaluate_box_proposals(
             continue
         best = proposals.objectness_logits.sort(descending=True)[1][:limit]
         ground_truth = Boxes(torch.as_tensor(boxes).reshape(-1, 4))
-        overlaps.append(_match(pairwise_iou(proposals.proposal_boxes[best], ground_truth)))
+        overlaps.append(_match(pairwise_iou(ground_truth, proposals.proposal_boxes[best])))
 
     gt_overlaps = torch.cat(overlaps).sort()[0]
     if thresholds is None:
@@ -84,17 +84,16 @@ def _match(iou: torch.Tensor) -> torch.Tensor:
     """Greedy one-to-one matching, the largest IoU first.
 
     Args:
-        iou: (P, G), overwritten.
+        iou: (G, P), overwritten.
 
     Returns:
         The IoU of each match, (G,); 0 for boxes left over when proposals run out.
     """
-    number, total = iou.shape
-    matched = torch.zeros(total)
-    for step in range(min(number, total)):
-        flat = int(iou.argmax())
-        proposal, box = divmod(flat, total)
-        matched[step] = iou[proposal, box]
-        iou[proposal, :] = -1
-        iou[:, box] = -1
+    boxes, proposals = iou.shape
+    matched = torch.zeros(boxes)
+    for step in range(min(boxes, proposals)):
+        box, proposal = divmod(int(iou.argmax()), proposals)
+        matched[step] = iou[box, proposal]
+        iou[box, :] = -1
+        iou[:, proposal] = -1
     return matched

@@ -35,7 +35,8 @@ from detectron2.utils.file_io import PathManager
 
 logger = logging.getLogger(__name__)
 
-# Metric -> (row of the IoU thresholds 0.50, 0.55, ..., 0.95, None for all; index of the area range).
+# Metric -> (row of the IoU thresholds 0.50, 0.55, ..., 0.95 or None for all; index of the range
+# of area).
 BOX_METRICS = {
     "AP": (None, 0),
     "AP50": (0, 0),

@@ -6,15 +6,19 @@ from typing import Any
 
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
+from detectron2._uncovered import needs_upstream
+
 
 class COCOeval_opt(COCOeval_faster):
-    """``pycocotools.cocoeval.COCOeval``, faster; per-image results stay in C++.
+    """``pycocotools.cocoeval.COCOeval``, faster; results of single pictures stay in C++.
 
     Args:
         cocoGt: ground truth, a pycocotools ``COCO``.
         cocoDt: detections, from its ``loadRes``.
-        iouType: ``bbox``, ``segm`` or ``keypoints``.
+        iouType: ``bbox`` or ``segm``.
     """
 
     def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
-        super().__init__(cocoGt, cocoDt, iouType, print_function=print, separate_eval=True)
+        if iouType == "keypoints":
+            needs_upstream("COCOeval_opt of keypoints")
+        super().__init__(cocoGt, cocoDt, iouType, print_function=print)

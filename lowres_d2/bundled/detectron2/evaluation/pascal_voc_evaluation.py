@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 IOU_PERCENTS = range(50, 100, 5)
 
+BOX_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
 Detection = tuple[str, float, tuple[float, ...]]  # picture's id, score, box
 GroundTruth = tuple[np.ndarray, np.ndarray]  # boxes (G, 4), difficult (G,)
 
@@ -99,18 +101,13 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
                 recall, precision = matches.curve(percent / 100.0)
                 aps[percent].append(100 * voc_ap(recall, precision, self._use_07_metric))
         means = {percent: float(np.mean(values)) for percent, values in aps.items()}
-        return {
-            "bbox": {
-                "AP": float(np.mean(list(means.values()))),
-                "AP50": means[50],
-                "AP75": means[75],
-            }
-        }
+        mean = float(np.mean(list(means.values())))
+        return {"bbox": {"AP": mean, "AP50": means[50], "AP75": means[75]}}
 
     def _read_ground_truth(self) -> dict[str, dict[str, GroundTruth]]:
         """Ground truth by class, then by picture (every picture is there)."""
         with PathManager.open(self._image_set, "r") as file:
-            images = file.read().split()
+            images = [line.split()[0] for line in file if line.strip()]
         truth: dict[str, dict[str, GroundTruth]] = {name: {} for name in self._class_names}
         for image in images:
             objects = _read_xml(os.path.join(self._annotation_dir, f"{image}.xml"))
@@ -223,9 +220,6 @@ def _read_xml(path: str) -> list[tuple[str, tuple[float, ...], bool]]:
         )
         for item in tree.findall("object")
     ]
-
-
-BOX_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _digits(value: float, digits: int) -> float:
