@@ -117,7 +117,7 @@ class TapRecorder:
             values = values[tap.call : tap.call + 1]
         if not values:
             raise RuntimeError(
-                f"tap {tap.path} (call {tap.call}) captured nothing: this forward called the module "
+                f"tap {tap.path} (call {tap.call}) captured nothing: the module ran "
                 f"{len(self._captures[tap.path, tap.side])} times"
             )
         return list(values)

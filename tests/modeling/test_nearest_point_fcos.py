@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS, SignedSides
+
+import pytest
+import torch
+from detectron2.modeling.box_regression import Box2BoxTransformLinear
+from detectron2.modeling.meta_arch.fcos import FCOS
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_detectors import STRIDES, fcos, picture
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fcos(NearestPointFCOS)
+
+
+def _anchors():
+    levels = []
+    for stride in STRIDES:
+        corner = torch.arange(0, SIDE, stride, dtype=torch.float32)
+        y, x = (axis.flatten() for axis in torch.meshgrid(corner, corner, indexing="ij"))
+        levels.append(Boxes(torch.stack([x, y, x + stride, y + stride], dim=1)))
+    return levels
+
+
+def _square(x, y, side):
+    return [x - side / 2, y - side / 2, x + side / 2, y + side / 2]
+
+
+def _positives(model, boxes):
+    quality = model._match_anchors(Boxes(torch.tensor(boxes)), _anchors())
+    best, owner = quality.max(dim=0)
+    return {m: (owner.eq(m) & (best > 0)).nonzero().flatten().tolist() for m in range(len(boxes))}
+
+
+def test_an_object_between_locations_gets_the_nearest_one(model):
+    # Locations of the finest level stand at 2, 6, 10, ...; this 1 px object contains none of them.
+    positives = _positives(model, [_square(44.5, 20.2, 1.0)])
+    centres = Boxes.cat(_anchors()).get_centers()
+    assert [centres[i].tolist() for i in positives[0]] == [[46.0, 22.0]] or [
+        centres[i].tolist() for i in positives[0]
+    ] == [[46.0, 18.0]]
+
+
+def test_the_level_is_the_finest_whose_scale_fits(model):
+    # A thin object: 60 px long contains no location of its level, whose sides reach 8 strides of 4.
+    for length, level in ((60.0, 0), (70.0, 1)):
+        box = [10.0, 48.1, 10.0 + length, 48.3]
+        (location,) = _positives(model, [box])[0]
+        firsts = [0]
+        for anchors in _anchors():
+            firsts.append(firsts[-1] + len(anchors))
+        assert firsts[level] <= location < firsts[level + 1]
+
+
+def test_objects_with_locations_keep_exactly_theirs(model):
+    boxes = [_square(30, 30, 25.0), _square(60, 70, 40.0)]
+    quality = model._match_anchors(Boxes(torch.tensor(boxes)), _anchors())
+    expected = FCOS._match_anchors(model, Boxes(torch.tensor(boxes)), _anchors())
+    assert torch.equal(quality, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(1, 95), st.floats(1, 95), st.floats(0.5, 60)), min_size=1, max_size=40
+    )
+)
+def test_every_object_has_a_positive_location(model, objects):
+    boxes = [_square(*o) for o in objects]
+    assert all(_positives(model, boxes).values())
+
+
+def test_objects_at_one_place_share_the_locations_around_it(model):
+    positives = _positives(model, [_square(46.0, 46.0, 2.0)] * 5)
+    assert sorted(len(p) for p in positives.values()) == [1] * 5
+
+
+def test_no_objects_no_positives(model):
+    assert model._match_anchors(Boxes(torch.zeros(0, 4)), _anchors()).shape[0] == 0
+
+
+def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_a_number_everywhere(model):
+    anchors = _anchors()[:1]
+    large = torch.tensor(_square(40.0, 40.0, 30.0)).expand(len(anchors[0]), 4)
+    ours = model.compute_ctrness_targets(anchors, [large])
+    inside = (anchors[0].get_centers() - 40).abs().amax(dim=1) < 15
+    expected = FCOS.compute_ctrness_targets(model, anchors, [large])
+    torch.testing.assert_close(ours[:, inside], expected[:, inside])
+    assert ((ours >= 0) & (ours <= 1)).all()
+    tiny = torch.tensor(_square(44.0, 44.0, 0.5)).expand(len(anchors[0]), 4)
+    nearest = (anchors[0].get_centers() - 44).norm(dim=1).argmin()
+    assert model.compute_ctrness_targets(anchors, [tiny])[0, nearest] >= 1 / 3 - 1e-6
+
+
+def test_signed_sides_reach_every_box_and_agree_with_fcos_inside():
+    anchor = torch.tensor([[40.0, 40.0, 48.0, 48.0]])
+    transform, fcos_transform = SignedSides(), Box2BoxTransformLinear(normalize_by_size=True)
+    inside, outside = torch.tensor([[30.0, 41.0, 60.0, 49.0]]), torch.tensor([[50.0, 30.0, 53, 39]])
+    for box in (inside, outside):
+        deltas = transform.get_deltas(anchor, box)
+        torch.testing.assert_close(transform.apply_deltas(deltas, anchor), box)
+    deltas = transform.get_deltas(anchor, inside)
+    torch.testing.assert_close(
+        transform.apply_deltas(deltas, anchor), fcos_transform.apply_deltas(deltas, anchor)
+    )
+
+
+def test_width_and_height_stay_positive_with_gradients():
+    anchor = torch.tensor([[40.0, 40.0, 48.0, 48.0]])
+    deltas = torch.tensor([[-0.05, -0.05, 0.0, 0.0]], requires_grad=True)
+    box = SignedSides().apply_deltas(deltas, anchor)
+    assert (box[:, 2:] > box[:, :2]).all()
+    (box[:, 2:] - box[:, :2]).sum().backward()
+    assert (deltas.grad > 0.1).all()
+
+
+def test_training_on_one_pixel_objects_is_finite_and_learns_them():
+    torch.manual_seed(0)
+    model = fcos(NearestPointFCOS).train()
+    instances = Instances((SIDE, SIDE))
+    instances.gt_boxes = Boxes(torch.tensor([_square(44.0, 20.0, 1.0), _square(60.3, 71.1, 2.0)]))
+    instances.gt_classes = torch.tensor([0, 2])
+    inputs = [{"image": picture(SIDE, SIDE), "instances": instances}]
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    location_losses = []
+    for _ in range(40):
+        with EventStorage():
+            losses = model(inputs)
+        assert all(loss.isfinite() for loss in losses.values())
+        location_losses.append(losses["loss_fcos_loc"].item())
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    # Upstream's cut-off distances would hold the first object at a GIoU loss above 1.
+    assert location_losses[-1] < 0.5 * location_losses[0]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+from lowres_d2.modeling.resample import Bicubic, DownUp, Identity, Resampler
+
+import pytest
+import torch
+from torch import nn
+
+SIZES = [(16, 16), (17, 31), (64, 48), (33, 20), (17, 31)]
+
+
+def _pictures(sizes=SIZES):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, *size, generator=generator) for size in sizes]
+
+
+class TwoConvolutions(Resampler):
+    """A learned resampler by 4."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.body = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 3, 3, 2, 1))
+
+    def resample(self, pictures):
+        return self.body(pictures)
+
+
+@pytest.mark.parametrize("resampler", [Identity(), Bicubic(4), Bicubic("3/2"), DownUp(3)], ids=str)
+def test_a_picture_in_a_batch_becomes_what_it_becomes_alone(resampler):
+    together = resampler(_pictures())
+    for picture, result in zip(_pictures(), together, strict=True):
+        assert torch.equal(resampler([picture])[0], result)
+
+
+def test_a_learned_resampler_treats_pictures_of_a_batch_alike():
+    resampler = TwoConvolutions()
+    for picture, result in zip(_pictures(), resampler(_pictures()), strict=True):
+        torch.testing.assert_close(resampler([picture])[0], result, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, "3/2", "7/5"])
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_follow_the_frame(factor, size):
+    (result,) = Bicubic(factor)(_pictures([size]))
+    exact = Fraction(factor)
+    expected = [-(-side // exact.numerator) * exact.denominator for side in size]
+    assert list(result.shape) == [3, *expected]
+
+
+@pytest.mark.parametrize("factor", [2, 4, "3/2", "4/3"])
+def test_bicubic_is_in_phase_with_the_frame(factor):
+    # A ramp has at each pixel its centre's coordinate; so has the low-resolution one, in its frame.
+    length = 48
+    ramp = ((torch.arange(length) + 0.5) / length).expand(1, length, length)
+    resampler = Bicubic(factor)
+    (result,) = resampler([ramp])
+    expected = (torch.arange(result.shape[-1]) + 0.5) * float(resampler.factor) / length
+    middle = slice(4, -4)
+    # A sampled kernel is exactly linear only where it is symmetric; 0.03 px are allowed elsewhere.
+    atol = 1e-6 if resampler.factor.denominator == 1 else 0.03 / length
+    torch.testing.assert_close(result[0, 8, middle], expected[middle], rtol=0, atol=atol)
+
+
+def test_bicubic_is_antialiased_and_stays_in_range():
+    stripes = torch.zeros(1, 32, 32)
+    stripes[..., ::2] = 1
+    (result,) = Bicubic(4)([stripes])
+    assert (result[..., 2:-2] - 0.5).abs().max() < 0.05
+    edge = torch.zeros(1, 32, 32)
+    edge[..., 14:] = 1
+    (result,) = Bicubic(2)([edge])
+    assert result.min() >= 0 and result.max() <= 1
+
+
+@pytest.mark.parametrize("factor", [2, 3, "5/2"])
+def test_down_up_keeps_size_and_frame_and_loses_detail(factor):
+    pictures = _pictures()
+    resampler = DownUp(factor)
+    assert resampler.factor == 1
+    for picture, result in zip(pictures, resampler(pictures), strict=True):
+        assert result.shape == picture.shape
+        assert result.var() < 0.5 * picture.var()
+    ramp = ((torch.arange(60) + 0.5) / 60).expand(1, 60, 60)
+    middle = slice(12, -12)
+    torch.testing.assert_close(
+        resampler([ramp])[0][..., middle], ramp[..., middle], rtol=0, atol=0.03 / 60
+    )
+
+
+@pytest.mark.parametrize("resampler", [Bicubic(4), DownUp(4)], ids=str)
+def test_a_picture_smaller_than_the_factor_is_one_line(resampler):
+    with pytest.raises(ValueError, match=r"3x20.*smaller than the factor 4") as error:
+        resampler([torch.rand(3, 3, 20)])
+    assert "\n" not in str(error.value)
+
+
+def test_a_resampler_that_breaks_its_factor_is_named():
+    class Wrong(Resampler):
+        def resample(self, pictures):
+            return pictures[..., ::3, ::3]
+
+    with pytest.raises(ValueError, match=r"Wrong made \(6, 6\).*asks for \(4, 4\)"):
+        Wrong(4)([torch.rand(3, 16, 16)])
+
+
+def test_identity_gives_the_pictures_themselves():
+    pictures = _pictures()
+    assert all(a is b for a, b in zip(Identity()(pictures), pictures, strict=True))

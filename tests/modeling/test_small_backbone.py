@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from lowres_d2.modeling.backbone import SmallResNet
+
+import pytest
+import torch
+
+
+@pytest.mark.parametrize(("stem_stride", "strides"), [(2, [4, 8, 16, 32]), (1, [2, 4, 8, 16])])
+def test_shapes_and_strides(stem_stride, strides):
+    network = SmallResNet(stem_stride=stem_stride).eval()
+    features = network(torch.zeros(1, 3, 64, 96))
+    shapes = network.output_shape()
+    assert list(features) == ["res2", "res3", "res4", "res5"]
+    for (name, tensor), stride, channels in zip(
+        features.items(), strides, (32, 48, 96, 128), strict=True
+    ):
+        assert tensor.shape == (1, channels, 64 // stride, 96 // stride)
+        assert (shapes[name].stride, shapes[name].channels) == (stride, channels)
+
+
+def test_it_is_small_enough_for_a_cpu():
+    assert sum(p.numel() for p in SmallResNet().parameters()) < 500_000
+
+
+def test_cells_stand_half_a_pixel_after_multiples_of_the_stride():
+    # Averaging weights pass a ramp of coordinates on; each block's shortcut doubles it.
+    network = SmallResNet(channels=(2, 3, 4, 5, 6), norm="").eval()
+    for parameter in network.parameters():
+        parameter.data.fill_(1 / parameter[0].numel() if parameter.dim() == 4 else 0)
+    ramp = (torch.arange(512) + 0.5).expand(1, 3, 512, 512)
+    for power, (stride, features) in enumerate(
+        zip((4, 8, 16, 32), network(ramp).values(), strict=True), start=1
+    ):
+        stands = torch.arange(features.shape[-1]) * stride + 0.5
+        middle = slice(6, -6)
+        row = features[0, 0, features.shape[-2] // 2] / 2**power
+        torch.testing.assert_close(row[middle], stands[middle], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(channels=(8, 8, 16, 32, 64)), "neighbouring counts have to differ"),
+        (dict(channels=(8, 16)), "one channel count more than stages"),
+    ],
+)
+def test_impossible_shapes_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SmallResNet(**arguments)
