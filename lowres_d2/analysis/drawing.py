@@ -34,7 +34,7 @@ DISTINCT: tuple[Color, ...] = (
     (0, 128, 128),
     (170, 110, 40),
 )
-LINE, DASH = 2, 4  # width of a line and length of a dash, in shown pixels
+DASH = 4  # length of a dash, in shown pixels
 GOLDEN = 0.618034  # steps of the golden ratio keep hues of neighbouring classes apart
 
 
@@ -86,10 +86,14 @@ class Panel:
     Attributes:
         image: what is shown.
         window: the part of the original picture that it shows.
+        line: width of lines, in shown pixels.
+        text: height of letters, in shown pixels.
     """
 
     image: Image.Image
     window: Window
+    line: int = 2
+    text: int = 12
     _taken: list[Window] = field(default_factory=list)
 
     @property
@@ -104,15 +108,15 @@ class Panel:
         halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
         draw.rectangle(halo, outline=INK)
         if dashed:
-            draw.rectangle(frame, outline=INK, width=LINE)
-            _dashed(draw, frame, color)
+            draw.rectangle(frame, outline=INK, width=self.line)
+            _dashed(draw, frame, color, self.line)
         else:
-            draw.rectangle(frame, outline=color, width=LINE)
+            draw.rectangle(frame, outline=color, width=self.line)
         self._taken.append(frame)
 
     def label(self, box: Sequence[float], color: Color, text: str) -> None:
         """Write beside a box, where it hides least; call it when all boxes are drawn."""
-        letters = font(12)
+        letters = font(self.text)
         left, top, right, bottom = letters.getbbox(text)
         width, height = right - left + 6, bottom - top + 6
         x0, y0, x1, y1 = self._frame(box)
@@ -133,7 +137,7 @@ class Panel:
 
     def _frame(self, box: Sequence[float]) -> Window:
         x0, y0, x1, y1 = self._shown(box)
-        return x0 - LINE, y0 - LINE, x1 + LINE - 1, y1 + LINE - 1
+        return x0 - self.line, y0 - self.line, x1 + self.line - 1, y1 + self.line - 1
 
     def _shown(self, box: Sequence[float]) -> list[int]:
         left, top = self.window[:2]
@@ -155,10 +159,13 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return max(width, 0) * max(height, 0)
 
 
-def _dashed(draw: ImageDraw.ImageDraw, frame: Window, color: Color) -> None:
+def _dashed(draw: ImageDraw.ImageDraw, frame: Window, color: Color, line: int) -> None:
     x0, y0, x1, y1 = (int(edge) for edge in frame)
+    last = line - 1
     for start in range(0, max(x1 - x0, y1 - y0), 2 * DASH):
-        for y in (y0, y1 - LINE + 1):
-            draw.rectangle((min(x0 + start, x1), y, min(x0 + start + DASH, x1), y + 1), fill=color)
-        for x in (x0, x1 - LINE + 1):
-            draw.rectangle((x, min(y0 + start, y1), x + 1, min(y0 + start + DASH, y1)), fill=color)
+        left, right = min(x0 + start, x1), min(x0 + start + DASH, x1)
+        top, bottom = min(y0 + start, y1), min(y0 + start + DASH, y1)
+        for y in (y0, y1 - last):
+            draw.rectangle((left, y, right, y + last), fill=color)
+        for x in (x0, x1 - last):
+            draw.rectangle((x, top, x + last, bottom), fill=color)

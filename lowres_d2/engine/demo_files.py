@@ -1,0 +1,66 @@
+"""Which files the demo reads, and which it writes for them."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+
+def find_inputs(given: Sequence[str]) -> list[Path]:
+    """Files for what was given: files as they are, pictures of folders, matches of globs.
+
+    Raises:
+        FileNotFoundError: something gives no file.
+    """
+    files: list[Path] = []
+    for item in given:
+        if Path(item).is_dir():
+            known = PICTURES + VIDEOS
+            found = [p for p in sorted(Path(item).iterdir()) if p.suffix.lower() in known]
+            missing = f"--input {item}: the folder has no pictures ({' '.join(PICTURES)})"
+        elif Path(item).exists():
+            found = [Path(item)]
+        else:
+            found = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
+            missing = f"--input {item}: no such file or folder, and no file matches it"
+        if not found:
+            raise FileNotFoundError(missing)
+        files += found
+    return files
+
+
+def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]:
+    """Where to write each input, and the json file; inputs of the same name get a number.
+
+    Args:
+        files: the inputs.
+        output: a folder, or a picture or ``.mp4`` for a single input.
+
+    Raises:
+        ValueError: the output does not fit the inputs, or would overwrite one of them.
+    """
+    if output.suffix.lower() in PICTURES + VIDEOS:
+        if len(files) > 1:
+            raise ValueError(f"--output {output}: a folder is needed for {len(files)} inputs")
+        if is_video(files[0]) != (output.suffix.lower() == ".mp4"):
+            raise ValueError(f"--output {output}: a picture makes a picture, a video an .mp4 file")
+        return [output], output.with_suffix(".json")
+    targets: list[Path] = []
+    for file in files:
+        name = f"{file.stem}.mp4" if is_video(file) else file.name
+        target, number = output / name, 2
+        while target in targets:
+            target, number = output / f"{Path(name).stem}-{number}{Path(name).suffix}", number + 1
+        if target.resolve() == file.resolve():
+            raise ValueError(f"--output {output}: would overwrite {file}, choose another folder")
+        targets.append(target)
+    return targets, output / "detections.json"
+
+
+def is_video(file: Path) -> bool:
+    """Whether a file's ending is that of a video."""
+    return file.suffix.lower() in VIDEOS

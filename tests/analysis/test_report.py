@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+
+from lowres_d2.analysis import Run, plot_training, read_metrics, write_report
+from lowres_d2.evaluation import SizedCOCOEvaluator
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, BoxMode, Instances
+from PIL import Image
+
+
+class Squares(list):
+    """Three pictures of 64 px, each with an object of 6 and one of 20 px."""
+
+    classes = ["one", "two"]
+    category_ids = [4, 2]
+
+    def __init__(self, folder):
+        self.coco = {"images": [], "annotations": [], "categories": [{"id": 4}, {"id": 2}]}
+        for k in range(3):
+            file = folder / f"{k}.png"
+            Image.fromarray(np.full((64, 64, 3), 50 * k, np.uint8)).save(file)
+            boxes = [[5, 5, 6, 6], [30, 30, 20, 20]]
+            self.coco["images"].append({"id": k, "height": 64, "width": 64})
+            annotations = []
+            for label, box in enumerate(boxes):
+                row = {"image_id": k, "category_id": self.category_ids[label], "bbox": box}
+                self.coco["annotations"].append(row | {"id": 10 * k + label})
+                annotations.append(
+                    {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": label}
+                )
+            self.append(
+                {"file_name": str(file), "image_id": k, "height": 64, "width": 64}
+                | {"annotations": annotations}
+            )
+
+    def coco_dict(self):
+        return self.coco
+
+
+def make_run(dataset, folder, name, found, **settings):
+    """A run that finds the objects of the given labels in every picture."""
+    evaluator = SizedCOCOEvaluator(
+        dataset,
+        **({"bands": {"s": [0, 8], "m": [8, 32], "l": [32, None]}} | settings),
+        output_dir=folder / name,
+    )
+    corners = torch.tensor([[5.0, 5, 11, 11], [30, 30, 50, 50]])[found]
+    for record in dataset:
+        instances = Instances((64, 64), pred_boxes=Boxes(corners))
+        instances.scores = torch.full((len(found),), 0.8)
+        instances.pred_classes = torch.tensor(found)
+        evaluator.process([record], [{"instances": instances}])
+    rows = [{"iteration": k, "total_loss": 1 / (k + 1), "bbox/AP": 10.0 * k} for k in range(5)]
+    metrics = folder / f"{name}.json"
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predictions = folder / name / "coco_instances_results.json"
+    return Run(name, evaluator.evaluate(), metrics, predictions, 5, 75.0)
+
+
+@pytest.fixture
+def squares(tmp_path):
+    return Squares(tmp_path)
+
+
+def test_report_has_the_figures_of_each_run_and_its_pictures(squares, tmp_path):
+    runs = [
+        make_run(squares, tmp_path, "full", [0, 1]),
+        make_run(squares, tmp_path, "low", [1]),
+    ]
+    path = write_report(tmp_path / "report", runs, squares, "Two runs", notes="A note.")
+    text = " ".join(path.read_text().split())
+    assert text.startswith("# Two runs A note. 3 test pictures, 6 objects.")
+    assert "| full | 5 | 1 min 15 s | 100.0 |" in text
+    assert "| low | 5 | 1 min 15 s | 50.0 |" in text
+    assert "s (<8 px), 3 GT" in text and "l (>=32 px), 0 GT" in text
+    assert "| AP, low | 0.0 | 100.0 | n/a (0 GT) |" in text
+    assert "| one | 3 | 100.0 | 0.0 |" in text
+    files = {p.name for p in path.parent.iterdir()}
+    assert files == {"report.md", "training.png", "by_size.png", "pictures.png"}
+    for name in files - {"report.md"}:
+        assert f"({name})" in text
+        assert min(Image.open(path.parent / name).size) > 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"max_dets": 300}, "max_dets 100 and 300"), ({"bands": "coco"}, "size bands or objects")],
+)
+def test_runs_that_were_scored_differently_are_not_put_side_by_side(
+    squares, tmp_path, settings, message
+):
+    runs = [
+        make_run(squares, tmp_path, "a", [0, 1]),
+        make_run(squares, tmp_path, "b", [1], **settings),
+    ]
+    with pytest.raises(ValueError, match=f"'a' and 'b' cannot be compared: .*{message}"):
+        write_report(tmp_path / "report", runs, squares, "No")
+    assert not (tmp_path / "report").exists()
+
+
+def test_metrics_of_a_resumed_run_count_once_and_a_torn_line_not(tmp_path):
+    file = tmp_path / "metrics.json"
+    file.write_text(
+        '{"iteration": 1, "loss": 3}\n{"iteration": 2, "loss": 9}\n'
+        '{"iteration": 2, "loss": 2, "name": "x"}\n{"itera'
+    )
+    iterations, values = read_metrics(file)["loss"]
+    assert iterations.tolist() == [1, 2] and values.tolist() == [3, 2]
+
+
+def test_wrong_metrics_are_named(tmp_path):
+    file = tmp_path / "metrics.json"
+    with pytest.raises(FileNotFoundError, match="no metrics at"):
+        read_metrics(file)
+    file.write_text('{"loss": 1}\n{"iteration": 2, "loss": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics\.json, line 1: expected a JSON object"):
+        read_metrics(file)
+
+
+def test_a_run_without_evaluations_has_curves_too(tmp_path):
+    series = {"a": {"total_loss": (np.arange(3), np.array([3.0, 2.0, 1.0]))}}
+    plot_training(series, tmp_path / "new" / "t.png")
+    assert Image.open(tmp_path / "new" / "t.png").size[0] > 1000
