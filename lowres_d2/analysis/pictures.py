@@ -20,12 +20,13 @@ from lowres_d2.analysis.drawing import (
     font,
     look,
 )
-from lowres_d2.modeling.resample import Resampler
+from lowres_d2.data import DetectionMapper
 
 import numpy as np
 import torch
 from detectron2.data.detection_utils import read_image
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import nn
 
 MISSED: Color = (255, 255, 255)
 PANEL = 512  # longest side of a picture, in pixels of the sheet
@@ -52,19 +53,23 @@ class Column:
     view: View | None = None
 
 
-def network_view(mapper: Callable[[dict], dict], resampler: Resampler | None = None) -> View:
-    """The view of a detector: what it receives after the mapper and the resampler.
+def model_view(model: nn.Module, mapper: Callable[[dict], dict] | None = None) -> View:
+    """The view of a detector: what it receives after the mapper and its resampler.
 
     Args:
-        mapper: the recipe's test mapper, with ``image_format``.
-        resampler: the model's; None where it has none.
+        model: with its weights, where its resampler has any; a detector without ``resampler`` sees
+            what the mapper gives.
+        mapper: the recipe's test mapper; None changes nothing about the pictures.
     """
+    mapper = mapper or DetectionMapper(is_train=False, image_format="RGB")
+    resampler = getattr(model, "resampler", None)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     @torch.no_grad()
     def view(entry: Mapping) -> tuple[np.ndarray, float]:
         image = mapper(dict(entry))["image"]
         factor = entry["height"] / image.shape[-2]
-        pixels = image.float() / 255
+        pixels = image.to(device).float() / 255
         if resampler is not None:
             pixels = resampler([pixels])[0]
             factor *= float(resampler.factor)

@@ -29,7 +29,7 @@ class Run:
         predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
         iterations: trained for, in total.
         seconds: of training and evaluation.
-        view: what its network sees of a picture, see :func:`network_view`; None shows all of it.
+        view: what its network sees of a picture, see :func:`model_view`; None shows all of it.
     """
 
     name: str

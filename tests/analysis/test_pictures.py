@@ -7,16 +7,19 @@ from lowres_d2.analysis.pictures import (
     Column,
     choose_pictures,
     comparison_sheet,
-    network_view,
+    model_view,
     zoom_windows,
 )
 from lowres_d2.data import DetectionMapper
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic
 
 import numpy as np
 import pytest
+from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from PIL import Image
+from torch import nn
 
 GREEN = (0, 255, 0)
 
@@ -83,17 +86,22 @@ def test_class_colors_differ_and_do_not_depend_on_the_number_of_classes():
 
 
 @pytest.mark.parametrize("image_format", ["RGB", "BGR", "L"])
-def test_the_network_view_is_what_mapper_and_resampler_give(tmp_path, image_format):
-    record = entry(tmp_path)
-    pixels, factor = network_view(DetectionMapper(False, image_format=image_format))(record)
-    expected = np.asarray(Image.open(record["file_name"]).convert("RGB"))
+def test_the_view_is_what_mapper_and_resampler_give(tmp_path, image_format):
+    record, mapper = entry(tmp_path), DetectionMapper(False, image_format=image_format)
+    pixels, factor = model_view(nn.Identity(), mapper)(record)
     assert factor == 1 and pixels.shape == (64, 96, 3)
     if image_format != "L":
-        assert np.array_equal(pixels, expected)
-    low, factor = network_view(DetectionMapper(False, image_format=image_format), Bicubic(4))(
-        record
-    )
+        assert np.array_equal(pixels, np.asarray(Image.open(record["file_name"])))
+    low, factor = model_view(LowResDetector(nn.Identity(), Bicubic(4)), mapper)(record)
     assert factor == 4 and low.shape == (16, 24, 3)
+
+
+def test_the_view_counts_what_the_mapper_resizes(tmp_path):
+    half = DetectionMapper(False, [T.Resize((32, 48))])
+    pixels, factor = model_view(LowResDetector(nn.Identity(), Bicubic("3/2")), half)(
+        entry(tmp_path)
+    )
+    assert factor == pytest.approx(3) and pixels.shape == (22, 32, 3)
 
 
 def test_chosen_pictures_are_those_with_smaller_objects_in_order(tmp_path):
