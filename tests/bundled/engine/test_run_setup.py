@@ -17,21 +17,16 @@ from torch import nn
 
 
 @pytest.fixture
-def restored_backends():
-    precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+def restored_benchmark():
+    benchmark = torch.backends.cudnn.benchmark
     yield
-    torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.benchmark = benchmark
 
 
 def make_recipe(folder):
-    train = {
-        "output_dir": str(folder),
-        "seed": 7,
-        "cudnn_benchmark": True,
-        "float32_precision": "high",
-    }
-    return OmegaConf.create({"train": train})
+    return OmegaConf.create(
+        {"train": {"output_dir": str(folder), "seed": 7, "cudnn_benchmark": True}}
+    )
 
 
 def test_flags_and_overrides_are_parsed():
@@ -46,7 +41,7 @@ def test_flags_and_overrides_are_parsed():
     assert args.dist_url == default_argument_parser().parse_args([]).dist_url
 
 
-def test_default_setup_records_the_run_and_seeds_it(tmp_path, restored_backends):
+def test_default_setup_records_the_run_and_seeds_it(tmp_path, restored_benchmark):
     recipe = make_recipe(tmp_path / "out")
     source = tmp_path / "recipe.py"
     source.write_text("train = {}\n")
@@ -55,13 +50,12 @@ def test_default_setup_records_the_run_and_seeds_it(tmp_path, restored_backends)
         default_setup(recipe, argparse.Namespace(config_file=str(source), eval_only=False))
         draws.append(torch.rand(3))
     assert torch.equal(*draws)
-    assert torch.get_float32_matmul_precision() == "high"
     assert torch.backends.cudnn.benchmark
     assert (tmp_path / "out" / "log.txt").is_file()
     assert LazyConfig.load(str(tmp_path / "out" / "config.yaml")).train.seed == 7
 
 
-def test_default_setup_leaves_the_kernel_search_off_for_evaluation(tmp_path, restored_backends):
+def test_default_setup_leaves_the_kernel_search_off_for_evaluation(tmp_path, restored_benchmark):
     torch.backends.cudnn.benchmark = False
     default_setup(make_recipe(tmp_path), argparse.Namespace(config_file="", eval_only=True))
     assert not torch.backends.cudnn.benchmark

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -104,8 +105,10 @@ def read_torch(path: str) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else "it is empty"
+            # torch's message is a page; of it, the name that was refused or the first sentence.
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            reason = f"it names {named[1]}" if named else str(error).split(". ")[0]
             raise ValueError(
-                f"{path}: refused, not a file of weights that can be read without running it "
-                f"({reason})"
+                f"{path}: refused, not a file of weights ({reason}): only tensors, numbers and "
+                "plain containers are read"
             ) from error

@@ -102,8 +102,8 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
 def default_setup(cfg: Any, args: argparse.Namespace) -> None:
     """Start a run: output folder, logs, a record of environment and config, seeds, backends.
 
-    Read from ``cfg.train``: ``output_dir``, ``seed`` (negative for a new one each run),
-    ``cudnn_benchmark`` and ``float32_precision``.
+    Read from ``cfg.train``: ``output_dir``, ``seed`` (negative for a new one each run) and
+    ``cudnn_benchmark``.
 
     Args:
         cfg: a recipe, loaded by ``LazyConfig``.
@@ -127,10 +127,6 @@ def default_setup(cfg: Any, args: argparse.Namespace) -> None:
         torch.backends.cudnn.benchmark = _try_get_key(
             cfg, "CUDNN_BENCHMARK", "train.cudnn_benchmark", default=False
         )
-    precision = _try_get_key(cfg, "FLOAT32_PRECISION", "train.float32_precision", default="")
-    if precision:
-        logger.info(f"Matrix products of float32: precision {precision!r}")
-        torch.set_float32_matmul_precision(precision)
 
 
 def _record_config(
