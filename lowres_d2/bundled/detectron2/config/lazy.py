@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 
 from detectron2.utils.file_io import PathManager
-from detectron2.utils.registry import _convert_target_to_string
+from detectron2.utils.registry import _convert_target_to_string, locate
 
 from .files import as_config, run_config_file
 from .source import config_to_source
@@ -111,12 +111,15 @@ class LazyConfig:
             cfg, resolve=False, structured_config_mode=SCMode.INSTANTIATE
         )
         try:
-            text = yaml.dump(
-                _targets_by_name(content), default_flow_style=None, allow_unicode=True, width=9999
-            )
+            named_targets: dict[str, Any] = {}
+            content = _targets_by_name(content, named_targets)
+            text = yaml.dump(content, default_flow_style=None, allow_unicode=True, width=9999)
             with PathManager.open(filename, "w") as file:
                 file.write(text)
             LazyConfig.load(filename)
+            for name, target in named_targets.items():
+                if locate(name) != target:
+                    raise ImportError(f"{name} is not {target}")
         except Exception as error:
             logger.warning("%s cannot be loaded again (%s): see %s.pkl", filename, error, filename)
             with PathManager.open(filename + ".pkl", "wb") as file:
@@ -165,16 +168,15 @@ def _require_containers_above(cfg: DictConfig, key: str) -> None:
             raise KeyError(f"cannot set {key!r}: {above!r} is the value {value!r}, no mapping")
 
 
-def _targets_by_name(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {
-            key: _name_of(value) if key == "_target_" else _targets_by_name(value)
-            for key, value in content.items()
-        }
-    return [_targets_by_name(x) for x in content] if isinstance(content, list) else content
-
-
-def _name_of(target: Any) -> Any:
+def _targets_by_name(content: Any, named_targets: dict[str, Any]) -> Any:
+    """`content` with the names of callables as targets; adds name -> callable to the dict."""
+    if isinstance(content, list):
+        return [_targets_by_name(element, named_targets) for element in content]
+    if not isinstance(content, dict):
+        return content
+    content = {key: _targets_by_name(value, named_targets) for key, value in content.items()}
+    target = content.get("_target_")
     if callable(target) and hasattr(target, "__qualname__"):
-        return _convert_target_to_string(target)
-    return _targets_by_name(target)
+        content["_target_"] = _convert_target_to_string(target)
+        named_targets[content["_target_"]] = target
+    return content

@@ -60,4 +60,7 @@ def _callee(target: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    named = callable(value) and hasattr(value, "__qualname__")
+    return _convert_target_to_string(value) if named else repr(value)

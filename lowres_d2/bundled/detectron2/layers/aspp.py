@@ -80,12 +80,13 @@ class ASPP(nn.Module):
                 activation2=deepcopy(activation),
             )
 
-        if pool_kernel_size is None:
-            # One value a channel and picture: batch statistics of it mean nothing, so no norm.
-            pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(in_channels, normed=False))
-        else:
-            pooling = nn.AvgPool2d(kernel_size=pool_kernel_size, stride=1)
-            pooled = nn.Sequential(pooling, conv(in_channels))
+        pooling = (
+            nn.AdaptiveAvgPool2d(1)
+            if pool_kernel_size is None
+            else nn.AvgPool2d(kernel_size=pool_kernel_size, stride=1)
+        )
+        # Few values a channel: batch statistics of them mean little, so no norm.
+        pooled = nn.Sequential(pooling, conv(in_channels, normed=False))
         branches = [conv(in_channels), *map(atrous, dilations), pooled]
         self.convs = nn.ModuleList(branches)
         self.project = conv(len(branches) * out_channels)

@@ -45,6 +45,8 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("bias", torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features) - eps)
+        # Carried along only, from and to the batch norm that this is converted from or to.
+        self.register_buffer("num_batches_tracked", None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
@@ -98,10 +100,11 @@ def _per_channel(values: Tensor) -> Tensor:
 def _copy_norm(norm: Any, kind: type[nn.Module]) -> nn.Module:
     copy = kind(norm.num_features, eps=norm.eps).to(norm.running_mean.device)
     for name in ("weight", "bias", "running_mean", "running_var"):
-        values = getattr(norm, name, None)
+        values = getattr(norm, name)
         if values is not None:
             getattr(copy, name).data = values.detach().clone()
-    return copy.train(norm.training)
+    copy.num_batches_tracked = norm.num_batches_tracked
+    return copy
 
 
 def _replace(

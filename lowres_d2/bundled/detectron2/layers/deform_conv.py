@@ -6,7 +6,6 @@ offset (N, 2 G K, H', W') holds (dy, dx) in cells for each kernel position; mask
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -43,6 +42,7 @@ class _DeformableConvolution(nn.Module):
         self.activation = activation
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
 
     def _apply_kernel(self, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
         # The operator guesses the number of groups from the channels and would take any multiple.
@@ -114,7 +114,6 @@ class DeformConv(_DeformableConvolution):
         self.padding = _pair(padding)
         self.dilation = _pair(dilation)
         self.bias = None
-        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """Convolve `x` (N, C, H, W) at `offset`."""
@@ -146,9 +145,6 @@ class ModulatedDeformConv(_DeformableConvolution):
         self.padding = padding
         self.dilation = dilation
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        # 1 / sqrt(inputs of the kernel, as if ungrouped)
-        bound = 1 / math.sqrt(in_channels * math.prod(self.kernel_size))
-        nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve `x` (N, C, H, W) at `offset`, samples weighted by `mask`."""

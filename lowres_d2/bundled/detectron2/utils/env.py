@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import random
-import sys
 from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
@@ -65,15 +64,12 @@ def setup_custom_environment(custom_module: str) -> None:
     module.setup_environment()
 
 
-def _import_file(module_name: str, file_path: str, make_importable: bool = False) -> ModuleType:
-    """Import a file under a name, and keep it importable by this name if asked to."""
+def _import_file(module_name: str, file_path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module_name, file_path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file_path}: not a python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if make_importable:
-        sys.modules[module_name] = module
     return module
 
 
@@ -88,15 +84,8 @@ def fixup_module_metadata(
         keys: names to change; None for all that start without an underscore.
     """
     root = module_name.partition(".")[0]
-
-    def rename(name: str, obj: Any) -> None:
+    for name in [key for key in namespace if not key.startswith("_")] if keys is None else keys:
+        home = getattr(namespace[name], "__module__", None)
         # Objects of other packages stay as they are.
-        if not isinstance(obj, ModuleType) and getattr(obj, "__module__", "").startswith(root):
-            obj.__module__ = module_name
-            if isinstance(obj, type):
-                obj.__name__ = name.rpartition(".")[2]
-                obj.__qualname__ = name
-
-    public = [name for name in namespace if not name.startswith("_")] if keys is None else keys
-    for name in public:
-        rename(name, namespace[name])
+        if isinstance(home, str) and home.partition(".")[0] == root:
+            namespace[name].__module__ = module_name

@@ -89,6 +89,7 @@ def setup_logger(
         handler.setFormatter(_Formatter(head + "%(message)s", name, abbrev_name, color))
         logger.addHandler(handler)
     if output is not None:
+        output = os.fspath(output)
         file = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
         file += f".rank{distributed_rank}" if distributed_rank > 0 else ""
         PathManager.mkdirs(os.path.dirname(file))
