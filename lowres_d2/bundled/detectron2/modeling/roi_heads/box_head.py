@@ -51,7 +51,6 @@ class FastRCNNConvFCHead(nn.Sequential):
                 norm=get_norm(conv_norm, out_channels),
                 activation=nn.ReLU(),
             )
-            weight_init.c2_msra_fill(conv)
             self.add_module(f"conv{number}", conv)
             channels = out_channels
         self._output_size: tuple[int, ...] = (channels, height, width)
@@ -59,10 +58,16 @@ class FastRCNNConvFCHead(nn.Sequential):
             if number == 1:
                 self.add_module("flatten", nn.Flatten())
             fc = nn.Linear(math.prod(self._output_size), out_features)
-            weight_init.c2_xavier_fill(fc)
             self.add_module(f"fc{number}", fc)
             self.add_module(f"fc_relu{number}", nn.ReLU())
             self._output_size = (out_features,)
+
+        # Once all layers stand, so that a seed gives the weights that it gives upstream.
+        for layer in self:
+            if isinstance(layer, Conv2d):
+                weight_init.c2_msra_fill(layer)
+            elif isinstance(layer, nn.Linear):
+                weight_init.c2_xavier_fill(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (R, C, H, W) to (R, features), or (R, channels, H, W) without fc layers."""

@@ -39,7 +39,7 @@ def fast_rcnn_inference(
 
     Returns:
         N ``Instances`` (``pred_boxes``, ``scores``, ``pred_classes``) in falling order, and for
-        each detection of each picture the index of its region.
+        each detection of each picture the index of its region among those that are finite.
     """
     found = [
         fast_rcnn_inference_single_image(*picture, score_thresh, nms_thresh, topk_per_image)
