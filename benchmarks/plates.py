@@ -1,4 +1,4 @@
-"""Pictures a second that one core generates, beside the claim (100) and beside reading them back."""
+"""Pictures a second that one core generates, against the claim of 100, and reads back."""
 
 from __future__ import annotations
 

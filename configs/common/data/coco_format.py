@@ -1,6 +1,7 @@
 """Your own data: two COCO json files, and their pictures beside them.
 
-Recipes import ``data`` and ``dataloader``. Give the files as data.train_json=FILE data.val_json=FILE.
+Recipes import ``data`` and ``dataloader``; the command line says data.train_json=FILE and
+data.val_json=FILE.
 """
 
 from lowres_d2.data import DetectionMapper, build_test_loader, build_train_loader

@@ -1,8 +1,8 @@
 """What stands behind the plates: procedural textures with clutter, or crops of photographs.
 
-Backgrounds are float32 RGB arrays (size, size, 3), 0 to 255, drawn from a picture's appearance
-stream; they decide nothing about where its objects are. Lengths are for pictures of 256 px and
-scale with the picture.
+Backgrounds are float32 RGB arrays (size, size, 3), about 0 to 255. They come from a picture's
+appearance stream and decide nothing about where its objects are. Lengths are for pictures of
+256 px and scale with the picture.
 """
 
 from __future__ import annotations
@@ -76,18 +76,15 @@ def _thing_color(rng: np.random.Generator) -> tuple[float, ...]:
 
 
 def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A wall or meadow from edge to edge, or sky above ground."""
-    image = value_noise(rng, size)
-    if rng.random() < 0.4:
-        image += _near(rng, _SURFACES)
-        return image
-    horizon = int(rng.uniform(0.3, 0.8) * size)
-    sky, ground = _near(rng, _SKIES), _near(rng, _SURFACES)
-    haze = np.linspace(0, rng.uniform(0, 0.5), horizon, dtype=np.float32)[:, None]
-    image[:horizon] *= 0.4
-    rows = np.concatenate([sky + haze * (235 - sky), np.broadcast_to(ground, (size - horizon, 3))])
-    image += np.repeat(rows[:, None], size, axis=1)
-    return image
+    """A wall or meadow from edge to edge, or sky above ground; uint8 (size, size, 3)."""
+    rows = np.tile(_near(rng, _SURFACES), (size, 1))
+    if rng.random() < 0.6:
+        horizon = int(rng.uniform(0.3, 0.8) * size)
+        sky = _near(rng, _SKIES)
+        haze = np.linspace(0, rng.uniform(0, 0.5), horizon)[:, None]
+        rows[:horizon] = sky + haze * (235 - sky)
+    rows = rows[:, None].astype(np.uint8)
+    return cv2.resize(rows, (size, size), interpolation=cv2.INTER_NEAREST)
 
 
 def _add_facade(rng: np.random.Generator, image: np.ndarray) -> None:
@@ -130,15 +127,14 @@ def _add_clutter(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def procedural_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A made-up outdoor scene."""
-    image = _backdrop(rng, size)
-    texture = image.copy()
+    """A made-up outdoor scene; may leave the range of 0 to 255 by a little."""
+    things = _backdrop(rng, size)
     if rng.random() < 0.4:
-        _add_facade(rng, image)
+        _add_facade(rng, things)
     for _ in range(rng.integers(4, 20) * size // 256):
-        _add_clutter(rng, image)
-    # Things have a grain too: some of the texture shows on them.
-    return np.clip(0.85 * image + 0.15 * texture, 0, 255)
+        _add_clutter(rng, things)
+    image = value_noise(rng, size)
+    return cv2.add(image, things, dst=image, dtype=cv2.CV_32F)
 
 
 def list_photos(folder: str | Path) -> list[Path]:

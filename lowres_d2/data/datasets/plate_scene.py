@@ -179,12 +179,14 @@ def _ramp(length: int) -> np.ndarray:
     return np.linspace(-1, 1, length, dtype=np.float32)
 
 
-def _coverage(polygons: list[tuple[Polygon, int]], shape: tuple[int, int]) -> np.ndarray:
-    """Share of each pixel that the polygons cover; later ones paint over earlier ones."""
+def _coverage(
+    shape: tuple[int, int], ground: int, polygons: list[tuple[Polygon, int]]
+) -> np.ndarray:
+    """How far each pixel is covered, 0 to 1: polygons of 0 or 255, painted in turn on a ground."""
     height, width = shape
     # Filling is up to half a sample too wide, so small plates get more samples.
     samples = 8 if max(shape) < 40 else 4
-    canvas = np.zeros((height * samples, width * samples), np.uint8)
+    canvas = np.full((height * samples, width * samples), ground, np.uint8)
     for polygon, value in polygons:
         fill_polygon(canvas, polygon * samples, value)
     small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
@@ -223,11 +225,11 @@ def _paint_plate(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> N
     x0, y0 = (math.floor(v) - 1 for v in plate.box[:2])
     x1, y1 = (math.ceil(v) + 1 for v in plate.box[2:])
     shape, origin = (y1 - y0, x1 - x0), np.array([x0, y0])
-    contour = _project(view, outline) - origin
-    inside = _coverage([(contour, 255)], shape)
-    face_contour = _project(view, FACE_SCALE * outline) - origin
-    strokes = [(_project(view, polygon) - origin, 255) for polygon in glyph]
-    ink = _coverage([(contour, 255), (face_contour, 0), *strokes], shape)
+    polygons = [outline, FACE_SCALE * outline, *glyph]
+    seen = _project(view, np.concatenate(polygons)) - origin
+    contour, inner, *strokes = np.split(seen, np.cumsum([len(p) for p in polygons[:-1]]))
+    inside = _coverage(shape, 0, [(contour, 255)])
+    ink = _coverage(shape, 255, [(inner, 0), *((stroke, 255) for stroke in strokes)])
 
     # Light falls unevenly on a plate, and weather wears its paint.
     slope_x, slope_y, level = rng.uniform([-0.18, -0.18, 0.85], [0.18, 0.18, 1.1]).astype(
@@ -245,17 +247,20 @@ def _paint_plate(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> N
 
 
 def _through_camera(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Defocus, uneven exposure, white balance and sensor noise."""
+    """Defocus, uneven exposure, white balance and sensor noise: float32 (overwritten) to uint8.
+
+    Works in place where it can: fresh memory is most of the cost.
+    """
     size = len(image)
     if rng.random() < 0.4:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.7))
+        cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.7), dst=image)
     slope_x, slope_y = rng.uniform(-0.25, 0.25, 2).astype(np.float32)
     light = 1 + slope_x * _ramp(size)[None, :] + slope_y * _ramp(size)[:, None]
     balance = rng.uniform(0.6, 1.15) * rng.uniform(0.95, 1.05, 3)
-    noise = np.float32(rng.uniform(1, 7)) * rng.standard_normal((size, size), dtype=np.float32)
-    image = image * cv2.merge([light * np.float32(gain) for gain in balance])
-    image += cv2.merge([noise] * 3)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    image *= cv2.merge([light * np.float32(gain) for gain in balance])
+    noise = rng.standard_normal((size, size), dtype=np.float32)
+    noise *= np.float32(rng.uniform(1, 7))
+    return cv2.add(image, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
 
 
 def paint_scene(scene: Scene, photos: list[Path] | None = None) -> np.ndarray:
