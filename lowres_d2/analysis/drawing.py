@@ -101,6 +101,11 @@ class Panel:
         """Shown pixels per pixel of the original picture."""
         return self.image.width / (self.window[2] - self.window[0])
 
+    def shown_share(self, box: Sequence[float]) -> float:
+        """Which part of a box's area lies in the window, 0 to 1."""
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        return _overlap(box, self.window) / area if area > 0 else 0.0
+
     def box(self, box: Sequence[float], color: Color, dashed: bool = False) -> None:
         """Draw a box, given in the original picture, around its pixels; dashed: something lacks."""
         draw = ImageDraw.Draw(self.image)

@@ -151,20 +151,15 @@ def _draw(
     shown = truth if found is None else found.get(image_id, Objects.from_rows([]))
     if found is not None:
         for box in truth[~match(truth, shown)[0]].boxes:
-            if _inside(box, panel):
+            if panel.shown_share(box):
                 panel.box(box, MISSED, dashed=True)
-    shown = shown[[k for k, box in enumerate(shown.boxes) if _inside(box, panel)]]
-    for box, label in zip(shown.boxes, shown.labels, strict=True):
+    shares = np.array([panel.shown_share(box) for box in shown.boxes])
+    for box, label in zip(shown.boxes[shares > 0], shown.labels[shares > 0], strict=True):
         panel.box(box, colors[label])
-    for box, label, score in zip(shown.boxes, shown.labels, shown.scores, strict=True):
+    named = shown[shares > 0.5]  # a box that is cut off is named where it is whole
+    for box, label, score in zip(named.boxes, named.labels, named.scores, strict=True):
         text = classes[label] if found is None else f"{classes[label]} {score:.2f}"
         panel.label(box, colors[label], text)
-
-
-def _inside(box: np.ndarray, panel: Panel) -> bool:
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    x0, y0, x1, y1 = panel.window
-    return x0 <= x <= x1 and y0 <= y <= y1
 
 
 def zoom_windows(truth: Objects, width: int, height: int) -> list[Window]:
