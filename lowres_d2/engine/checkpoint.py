@@ -84,12 +84,15 @@ class RunCheckpointer(DetectionCheckpointer):
         if not checkpoint.get("matching_heuristics"):  # which match by the names' tails
             checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
         incompatible = super()._load_model(checkpoint)
+        misshapen = [entry[0] for entry in incompatible.incorrect_shapes]
         self.report = LoadReport(
             path=self.path,
-            total=len(self.model.state_dict()),
-            missing=list(incompatible.missing_keys),
+            # Batch norm's counters are no weights; zoo files lack them, and none is missed.
+            total=sum(not n.endswith("num_batches_tracked") for n in self.model.state_dict()),
+            # Tensors of another shape are left out of the file's and would be listed again.
+            missing=[name for name in incompatible.missing_keys if name not in misshapen],
             unexpected=list(incompatible.unexpected_keys),
-            misshapen=[entry[0] for entry in incompatible.incorrect_shapes],
+            misshapen=misshapen,
         )
         return incompatible
 
@@ -160,23 +163,23 @@ class RunState:
     """What a run must know again after a restart and no other part stores.
 
     Args:
-        model: its modules with a ``loss_normalizer`` (dense detectors; no buffer upstream) are
-            stored here.
+        model: the ``loss_normalizer`` of its dense detectors is stored here; it is no buffer, and
+            they set it in their first step.
         fingerprint: of the training data; another one at resume is an error.
     """
 
     def __init__(self, model: nn.Module, fingerprint: str) -> None:
-        self._normalized = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(getattr(module, "loss_normalizer", None), int | float)
-        }
+        self._modules = dict(model.named_modules())
         self.fingerprint = fingerprint
         self.stage = ""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and texts."""
-        normalizers = {name: float(m.loss_normalizer) for name, m in self._normalized.items()}
+        normalizers = {
+            name: float(module.loss_normalizer)
+            for name, module in self._modules.items()
+            if hasattr(module, "loss_normalizer")
+        }
         return {
             "fingerprint": self.fingerprint,
             "stage": self.stage,
@@ -196,4 +199,4 @@ class RunState:
             )
         self.stage = state["stage"]
         for name, value in state["loss_normalizer"].items():
-            self._normalized[name].loss_normalizer = value
+            self._modules[name].loss_normalizer = value

@@ -39,6 +39,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="show what the recipe changes against the files it imports, and stop",
     )
     args = parser.parse_args(arguments)
+    misplaced = [word for word in args.opts if word.startswith("--")]
+    if misplaced:
+        parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
     if not args.config_file:
         parser.error("--config-file RECIPE is needed, e.g. configs/quick/fcos_small_full_plates.py")
     return args

@@ -34,7 +34,9 @@ class ConsoleWriter(EventWriter):
             return
         if self._progress is None:
             self._open()
-        self._progress.update(self._task, completed=storage.iter + 1, description=text)
+        self._progress.update(
+            self._task, completed=min(storage.iter + 1, self._max_iter), description=text
+        )
 
     def close(self) -> None:
         if self._progress is not None:
@@ -49,7 +51,7 @@ class ConsoleWriter(EventWriter):
         self._progress.start()
 
     def _describe(self, storage: EventStorage) -> str:
-        done = storage.iter + 1
+        done = min(storage.iter + 1, self._max_iter)
         parts = [f"iteration {done}/{self._max_iter}"]
         histories = storage.histories()
         if "time" in histories:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.analysis.pictures import model_view
 from lowres_d2.analysis.report import Run, write_report
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.environment import logging_to
 from lowres_d2.engine.recipe import load_recipe
-from lowres_d2.engine.train import train
+from lowres_d2.engine.train import build_model, train
 
 from detectron2.config import instantiate
 from omegaconf import DictConfig
@@ -52,14 +53,25 @@ def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
     for title, recipe in RECIPES.items():
         folder = output / Path(recipe).stem
         cfg = load_recipe(recipe, [*overrides, f"train.output_dir={folder}"])
-        runs.append(_finished_run(title, cfg, folder) or _train(title, cfg, folder))
+        done = _finished(cfg, folder) or _train(title, cfg, folder)
+        runs.append(
+            Run(
+                name=title,
+                results=done["results"],
+                metrics_file=folder / "metrics.json",
+                predictions_file=folder / "coco_instances_results.json",
+                iterations=done["iterations"],
+                seconds=done["seconds"],
+                view=model_view(build_model(cfg)),
+            )
+        )
     dataset = instantiate(cfg.dataloader.test.dataset)
     report = write_report(output, runs, dataset, title="Quickstart: full and quarter resolution")
     print(f"report: {report}")
     return report
 
 
-def _train(title: str, cfg: DictConfig, folder: Path) -> Run:
+def _train(title: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
     print(f"{title}: {cfg.train.max_iter} iterations, in {folder}")
     started = time.perf_counter()
     with logging_to(folder):
@@ -68,27 +80,16 @@ def _train(title: str, cfg: DictConfig, folder: Path) -> Run:
     done = {"iterations": cfg.train.max_iter, "seconds": seconds, "results": results}
     with atomic_path(folder / "done.json") as beside:
         beside.write_text(json.dumps(done), encoding="utf-8")
-    return _run(title, folder, done)
+    return done
 
 
-def _finished_run(title: str, cfg: DictConfig, folder: Path) -> Run | None:
-    """A run of as many iterations that an earlier quickstart completed."""
+def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
+    """What an earlier quickstart completed in as many iterations."""
     path = folder / "done.json"
     if not path.is_file():
         return None
     done = json.loads(path.read_text(encoding="utf-8"))
     if done["iterations"] != cfg.train.max_iter:
         return None
-    print(f"{title}: done before, in {folder}")
-    return _run(title, folder, done)
-
-
-def _run(title: str, folder: Path, done: dict[str, Any]) -> Run:
-    return Run(
-        name=title,
-        results=done["results"],
-        metrics_file=folder / "metrics.json",
-        predictions_file=folder / "coco_instances_results.json",
-        iterations=done["iterations"],
-        seconds=done["seconds"],
-    )
+    print(f"done before: {folder}")
+    return done

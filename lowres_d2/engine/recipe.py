@@ -119,18 +119,32 @@ def _children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _children(node._get_node(index), f"{where}[{index}]")
 
 
+def _argument_names(function: Any) -> list[str] | None:
+    """Names a callable takes; None where anything may pass.
+
+    A class that passes ``**kwargs`` on takes those of the next class in its resolution order too.
+    """
+    classes = function.__mro__[:-1] if isinstance(function, type) else ()
+    callables = [c.__init__ for c in classes if "__init__" in vars(c)] or [function]
+    names: list[str] = []
+    for part in callables:
+        try:
+            parameters = inspect.signature(part).parameters.values()
+        except (TypeError, ValueError):  # builtins without a signature
+            return None
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names += [p.name for p in parameters if p.kind not in variable]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return None
+
+
 def _check_call(node: DictConfig, where: str) -> None:
     target = node["_target_"]
     function = locate(target) if isinstance(target, str) else target
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # builtins without a signature
-        return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
-    for key in node:
-        if key not in ("_target_", "_convert_", *names):
+    names = _argument_names(function)
+    for key in node if names is not None else ():
+        if key not in ("_target_", *names):
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
             title = getattr(function, "__name__", function)
             raise KeyError(f"{where}.{key}: {title} takes no {key!r}, nearest: {near[0]!r}")

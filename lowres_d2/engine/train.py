@@ -11,8 +11,7 @@ from typing import Any
 
 from lowres_d2 import detectron2_provider
 from lowres_d2.atomic import atomic_path
-from lowres_d2.data import dataset_fingerprint
-from lowres_d2.data.datasets import check_same_classes
+from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
 from lowres_d2.engine.console import ConsoleWriter
 from lowres_d2.engine.ema import WeightAverage

@@ -1,9 +1,9 @@
 import textwrap
 
-import pytest
-
 from lowres_d2.engine.recipe import find_recipe, load_recipe, shipped_recipes
 from lowres_d2.engine.recipe_diff import describe_recipe
+
+import pytest
 
 RECIPES = sorted(map(str, shipped_recipes()))
 

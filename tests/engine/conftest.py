@@ -1,0 +1,53 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RECIPE = "configs/own_data/full_fcos_small_own.py"
+
+
+def write_coco(folder, number=6, size=64):
+    """Bright squares of two classes on grey, as a COCO json and PNG files."""
+    generator = np.random.default_rng(0)
+    images, annotations = [], []
+    (folder / "images").mkdir(parents=True)
+    for k in range(number):
+        picture = np.full((size, size, 3), 90, np.uint8)
+        x, y, side = (int(v) for v in generator.integers((4, 4, 12), (28, 28, 30)))
+        picture[y : y + side, x : x + side, k % 2] = 250
+        Image.fromarray(picture).save(folder / "images" / f"{k}.png")
+        images.append({"id": k + 1, "file_name": f"{k}.png", "width": size, "height": size})
+        box = {"bbox": [x, y, side, side], "area": side * side, "iscrowd": 0}
+        annotations.append({"id": k + 1, "image_id": k + 1, "category_id": 3 + k % 2, **box})
+    categories = [{"id": 3, "name": "red"}, {"id": 4, "name": "green"}]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    path = folder / "all.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+@pytest.fixture(scope="session")
+def coco_json(tmp_path_factory):
+    return write_coco(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture
+def toy_arguments(coco_json, tmp_path):
+    """Command line of a run of 6 steps on 6 pictures, into ``tmp_path/run``."""
+    return [
+        "--config-file",
+        RECIPE,
+        f"data.train_json={coco_json}",
+        f"data.val_json={coco_json}",
+        f"train.output_dir={tmp_path / 'run'}",
+        "train.device=cpu",
+        "train.max_iter=6",
+        "train.eval_period=0",
+        "train.checkpointer.period=3",
+        "train.checkpointer.max_to_keep=5",
+        "train.log_period=2",
+        "dataloader.train.total_batch_size=2",
+        "dataloader.train.num_workers=0",
+        "dataloader.test.num_workers=0",
+    ]

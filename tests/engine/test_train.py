@@ -1,0 +1,103 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lowres_d2.engine.cli import main
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_tensors(a, b):
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        assert torch.equal(tensor, b[name]), name
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "extra", [[], ["train.ema.enabled=true", "train.clip_gradients.enabled=true"]]
+)
+def test_killed_run_resumes_to_the_same_bits(toy_arguments, tmp_path, extra):
+    main([*toy_arguments, *extra])
+    whole, broken = tmp_path / "run", tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(whole / "model_0000002.pth", broken)
+    (broken / "last_checkpoint").write_text("model_0000002.pth")
+    main(["--resume", *toy_arguments, *extra, f"train.output_dir={broken}"])
+    a, b = weights(whole / "model_final.pth"), weights(broken / "model_final.pth")
+    assert_same_tensors(a["model"], b["model"])
+    assert a["run"] == b["run"]
+    assert a["trainer"]["iteration"] == b["trainer"]["iteration"] == 5
+    if extra:
+        assert_same_tensors(a["ema"], b["ema"])
+
+
+def test_run_leaves_checkpoints_logs_pictures_and_results(toy_arguments, tmp_path):
+    main([*toy_arguments, "train.eval_period=3"])
+    folder = tmp_path / "run"
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.json", "evaluation.json"} <= names
+    assert {"model_best.pth", "model_final.pth", "last_checkpoint"} <= names
+    assert any(name.startswith("events.out") for name in names)
+    assert weights(folder / "model_final.pth")["classes"] == ["red", "green"]
+    keys = {key for line in logged(folder) for key in line}
+    assert {"total_loss", "loss_fcos_cls", "lr", "time", "bbox/AP"} <= keys
+
+
+def test_evaluation_only_gives_what_training_ended_with(toy_arguments, tmp_path):
+    main(toy_arguments)
+    first = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    again = tmp_path / "again"
+    main(
+        [
+            "--eval-only",
+            *toy_arguments,
+            f"train.init_checkpoint={tmp_path / 'run' / 'model_final.pth'}",
+            f"train.output_dir={again}",
+        ]
+    )
+    assert json.loads((again / "evaluation.json").read_text()) == first
+    assert not (again / "model_final.pth").exists()
+
+
+def test_print_config_shows_the_difference_and_trains_nothing(toy_arguments, tmp_path, capsys):
+    main(["--print-config", *toy_arguments])
+    shown = capsys.readouterr().out
+    assert "train.max_iter:" in shown and "-> 6" in shown
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["--num-gpus", "torchrun"])
+def test_two_processes_train_as_one(toy_arguments, tmp_path, launcher):
+    main([*toy_arguments, "train.max_iter=2", "train.checkpointer.period=2"])
+    two = tmp_path / "two"
+    arguments = [*toy_arguments, "train.max_iter=2", f"train.output_dir={two}"]
+    command = [sys.executable, "train_net.py", "--num-gpus", "2", *arguments]
+    if launcher == "torchrun":
+        program = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [*program, "--nproc-per-node", "2", "train_net.py", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    a, b = weights(tmp_path / "run" / "model_final.pth"), weights(two / "model_final.pth")
+    # Batch norm sees one picture a process, so the weights differ; data and steps do not.
+    assert a["run"]["fingerprint"] == b["run"]["fingerprint"]
+    assert b["trainer"]["iteration"] == 1
+    results = json.loads((two / "evaluation.json").read_text())
+    assert results["bbox"]["GT-all"] == 6
