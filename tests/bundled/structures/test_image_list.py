@@ -1,0 +1,47 @@
+import lowres_d2  # noqa: F401
+
+import pytest
+import torch
+from detectron2.structures import ImageList
+
+
+@pytest.mark.parametrize(
+    ("arguments", "padded"),
+    [
+        ({}, (10, 9)),
+        ({"size_divisibility": 4}, (12, 12)),
+        ({"size_divisibility": 5}, (10, 10)),
+        ({"padding_constraints": {"square_size": 20}}, (20, 20)),
+        ({"padding_constraints": {"square_size": 21, "size_divisibility": 8}}, (24, 24)),
+        ({"size_divisibility": 2, "padding_constraints": {"size_divisibility": 7}}, (14, 14)),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_padding_at_bottom_and_right(arguments, padded, count):
+    pictures = [torch.rand(3, 10, 9), torch.rand(3, 7, 5)][:count]
+    batch = ImageList.from_tensors(pictures, pad_value=2.0, **arguments)
+    assert batch.tensor.shape == (count, 3, *padded)
+    assert [tuple(size) for size in batch.image_sizes] == [(10, 9), (7, 5)][:count]
+    for i, picture in enumerate(pictures):
+        assert torch.equal(batch[i], picture)
+        assert (batch.tensor[i].sum() - picture.sum()).item() == pytest.approx(
+            2.0 * 3 * (padded[0] * padded[1] - picture[0].numel()), rel=1e-5
+        )
+
+
+def test_pictures_without_channels():
+    batch = ImageList.from_tensors([torch.ones(2, 3), torch.ones(3, 2)])
+    assert batch.tensor.shape == (2, 3, 3)
+    assert len(batch) == 2 and batch.to(torch.float64).tensor.dtype == torch.float64
+
+
+def test_gradient_reaches_the_pictures():
+    pictures = [torch.rand(1, 2, 3, requires_grad=True), torch.rand(1, 4, 2, requires_grad=True)]
+    ImageList.from_tensors(pictures, 8).tensor.sum().backward()
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for p in pictures)
+
+
+@pytest.mark.parametrize("pictures", [[], [torch.rand(3, 4, 4), torch.rand(1, 4, 4)]])
+def test_pictures_that_do_not_batch(pictures):
+    with pytest.raises(AssertionError):
+        ImageList.from_tensors(pictures)
