@@ -1,0 +1,44 @@
+"""Write the bare detector of a run's checkpoint, for plain Detectron2."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.engine.cli import run_reporting_mistakes
+
+import torch
+
+PREFIX = "detector."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/extract_detector.py WEIGHTS OUTPUT``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, help="checkpoint of a run")
+    parser.add_argument("output", type=Path, help=".pth file to write")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: extract_detector(args.weights, args.output))
+
+
+def extract_detector(weights: Path, output: Path) -> None:
+    """Write ``{"model": ...}`` with the names a plain detector has.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it is not a checkpoint of a composition.
+    """
+    model = read_checkpoint(weights)["model"]
+    detector = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in model.items()
+        if name.startswith(PREFIX)
+    }
+    if not detector:
+        raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
+    with atomic_path(output) as beside:
+        torch.save({"model": detector}, beside)
+    print(f"{len(detector)} tensors written to {output}")
