@@ -74,10 +74,9 @@ def test_factor_one_is_bit_equal_to_the_bare_detector(detector):
 def test_factor_one_trains_on_the_same_losses(detector):
     inputs = [training_input(64, 80), training_input(97, 64, seed=1)]
     losses = []
-    normalizer = getattr(detector, "loss_normalizer", None)  # of dense detectors: a moving average
     for model in (detector, LowResDetector(detector, Identity())):
         model.train()
-        detector.loss_normalizer = normalizer
+        detector.__dict__.pop("loss_normalizer", None)  # moving average of dense detectors
         torch.manual_seed(1)
         with EventStorage():
             losses.append(model(inputs))

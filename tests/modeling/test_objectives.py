@@ -13,6 +13,8 @@ from lowres_d2.structures import ObjectiveContext, low_res_size
 import pytest
 import torch
 import torch.nn.functional as F
+from detectron2.config import LazyCall as L
+from detectron2.config import instantiate
 from detectron2.utils.events import EventStorage
 from torch import nn
 from toy_detectors import retinanet, training_input
@@ -67,7 +69,7 @@ def test_losses_are_weighted_in_one_place_and_logged_raw():
     model = _model(loss_weights={"brightness/one": 5, "brightness": 0.5, "detector/loss_box": 2})
     with EventStorage() as storage:
         losses = model([training_input(16, 16), training_input(18, 12)])
-    values = {name: round(float(value), 5) for name, value in losses.items()}
+    values = {name: round(value.item(), 5) for name, value in losses.items()}
     raw = {name: value for name, (value, _) in storage.latest().items()}
     mean = raw["[metric]brightness/mean"]
     assert values == {
@@ -142,7 +144,7 @@ def test_a_pattern_that_can_fit_nothing_is_an_error(patterns):
 
 
 def test_a_misspelt_weight_comes_with_the_nearest_group():
-    with pytest.raises(ValueError, match="'brightnes/mean'.*nearest: brightness"):
+    with pytest.raises(ValueError, match=r"'brightnes/mean'.*nearest: brightness"):
         _model(loss_weights={"brightnes/mean": 1})
 
 
@@ -255,6 +257,30 @@ def test_an_adapter_bridges_different_channels_and_is_trained():
     with EventStorage():
         model([training_input(64, 64)])["loss_feature_res3"].backward()
     assert model.objectives["feature"].adapters[0].weight.grad.abs().sum() > 0
+
+
+def test_a_recipe_can_say_all_of_it():
+    model = instantiate(
+        L(LowResDetector)(
+            detector=L(retinanet)(),
+            resampler=L(Bicubic)(factor="3/2"),
+            teacher=L(Teacher)(model=L(retinanet)()),
+            objectives=[
+                L(FeatureDistillation)(
+                    pairs=[
+                        L(FeaturePair)(student=RES3, student_stride=8, channels=[16, 16]),
+                        L(FeaturePair)(
+                            student=L(Tap)(path="head.cls_score", call=1), student_stride=8
+                        ),
+                    ]
+                )
+            ],
+            loss_weights={"feature/*": 0.5, "detector/loss_cls": 2},
+        )
+    )
+    with EventStorage():
+        losses = model([training_input(96, 64)])
+    assert {"loss_feature_res3", "loss_feature_cls_score_1", "loss_cls"} <= losses.keys()
 
 
 def test_bad_feature_pairs_are_named():

@@ -82,7 +82,7 @@ def test_nothing_is_captured_outside_a_recording():
     recorder = TapRecorder(model, [Tap("head")])
     model([{"image": p} for p in _pictures()])
     with (
-        pytest.raises(RuntimeError, match="tap head .* captured nothing"),
+        pytest.raises(RuntimeError, match=r"tap head .* captured nothing"),
         recorder.recording([Tap("head")]),
     ):
         pass
@@ -92,8 +92,12 @@ def test_a_call_that_does_not_happen_is_an_error():
     model = Levels(levels=2)
     recorder = TapRecorder(model, [Tap("head", call=2)])
     with pytest.raises(RuntimeError, match=r"call 2\) captured nothing: the module ran 2 times"):
-        with recorder.recording([Tap("head", call=2)]):
-            model([{"image": p} for p in _pictures()])
+        _run(recorder, model)
+
+
+def _run(recorder, model):
+    with recorder.recording([Tap("head", call=2)]):
+        model([{"image": p} for p in _pictures()])
 
 
 def test_a_copied_model_captures_its_own_features():
@@ -122,10 +126,9 @@ def test_the_teacher_stops_after_its_last_tap(taps):
     model = Levels()
     teacher = Teacher(model)
     teacher.watch(taps)
-    expected = Levels.forward  # runs to its end only to learn how often an open tap is passed
     for _ in range(4):
         captured = teacher(_pictures(), taps)
-    assert expected is Levels.forward
+    # It runs to its end only once, to learn how often a tap on all calls is passed.
     assert model.finished == any(tap.call == "all" for tap in taps)
     assert [len(captured[tap]) for tap in taps] == [1 if tap != Tap("head") else 3 for tap in taps]
 
@@ -185,7 +188,7 @@ def test_the_teacher_moves_with_the_model_and_is_shared_by_copies():
 
 def test_a_copy_still_distils():
     with EventStorage():
-        losses = copy.deepcopy(_composition())([training_input(64, 64)])
+        losses = copy.deepcopy(_composition())([training_input(96, 64)])
     assert losses["loss_feature_res3"] > 0
 
 
@@ -198,7 +201,7 @@ def test_pickling_drops_the_teacher():
     assert back.teacher is None and model.teacher is not None
     assert back.eval()([{"image": picture(64, 64)}])[0]["instances"].image_size == (64, 64)
     with pytest.raises(ValueError, match="pickling has dropped"), EventStorage():
-        back.train()([training_input(64, 64)])
+        back.train()([training_input(96, 64)])
 
 
 def _pickled(model):
@@ -213,11 +216,11 @@ def test_the_teacher_is_no_part_of_ddp(tmp_path):
     )
     try:
         model = _composition()
-        wrapped = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+        wrapped = nn.parallel.DistributedDataParallel(model)
         teachers = {id(p) for p in model.teacher.model.parameters()}
         assert not teachers & {id(p) for p in wrapped.parameters()}
         with EventStorage():
-            losses = wrapped([training_input(64, 64)])
+            losses = wrapped([training_input(96, 64)])
         sum(losses.values()).backward()
         assert losses["loss_feature_res3"] > 0
         assert model.detector.backbone.bottom_up.stem.conv1.weight.grad.abs().sum() > 0
@@ -241,14 +244,15 @@ def test_a_teachers_checkpoint_is_read_when_training_starts(tmp_path, composed):
 
 @pytest.mark.parametrize("spoil", ["missing", "shape"])
 def test_a_checkpoint_that_does_not_fill_the_teacher_is_an_error(tmp_path, spoil):
+    torch.manual_seed(0)
     weights = fcos().state_dict()
-    name = "head.cls_score.weight"
+    name = "backbone.fpn_output2.weight"
     weights[name] = weights[name][:1]
     if spoil == "missing":
         del weights[name]
     torch.save({"model": weights}, tmp_path / "teacher.pth")
     teacher = Teacher(fcos(), checkpoint=os.fspath(tmp_path / "teacher.pth"))
-    with pytest.raises(ValueError, match=r"teacher\.pth: 1 of .* such as head\.cls_score\.weight"):
+    with pytest.raises(ValueError, match=r"teacher\.pth: 1 of .* such as backbone\.fpn_output2"):
         teacher.load()
 
 

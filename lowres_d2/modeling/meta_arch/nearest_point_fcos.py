@@ -52,8 +52,8 @@ class NearestPointFCOS(FCOS):
             nearest = _nearest_locations(gt_boxes.tensor[orphans], anchors)
             owner = torch.where(best > 0, owner, -1)
             chosen = _share_out(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
-            for row, location in chosen:
-                quality[row, location] = _CERTAIN
+            rows, locations = torch.tensor(chosen, dtype=torch.long, device=quality.device).T
+            quality[rows, locations] = _CERTAIN
         return quality
 
     def compute_ctrness_targets(self, anchors: list[Boxes], gt_boxes: list[Tensor]) -> Tensor:
@@ -117,7 +117,9 @@ def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
         torch.tensor([len(a) for a in anchors], device=boxes.device),
     )
     locations = Boxes.cat(anchors).get_centers()
-    distance = torch.cdist((boxes[:, :2] + boxes[:, 2:]) / 2, locations)
+    # Not by way of a matrix product, which loses the last tenths of a pixel.
+    exactly = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist((boxes[:, :2] + boxes[:, 2:]) / 2, locations, compute_mode=exactly)
     distance = distance + torch.where(level[:, None] == of_level, 0.0, 1e6)
     return distance.topk(min(_CANDIDATES, len(locations)), largest=False).indices
 

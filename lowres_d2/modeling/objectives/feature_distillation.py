@@ -12,7 +12,6 @@ Shapes: N pictures, C channels, h and w cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from lowres_d2.modeling.objectives.objective import Objective
@@ -23,11 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
 class FeaturePair:
     """A place in the student and the place in the teacher that it learns from.
 
-    Attributes:
+    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+
+    Args:
         student: path or tap in the detector; a path means the first call of a forward.
         student_stride: pixels of the detector's input from one cell to the next.
         teacher: path or tap in the teacher; None is the same as the student's.
@@ -36,16 +36,26 @@ class FeaturePair:
             ``k // 2``, half a stride for patch embeddings.
         teacher_offset: the same in the teacher's input.
         channels: (student's, teacher's) where they differ; a 1x1 convolution then adapts the
-            former.
+            student's.
     """
 
-    student: str | Tap
-    student_stride: int
-    teacher: str | Tap | None = None
-    teacher_stride: int | None = None
-    student_offset: float = 0.5
-    teacher_offset: float = 0.5
-    channels: tuple[int, int] | None = None
+    def __init__(
+        self,
+        student: str | Tap,
+        student_stride: int,
+        teacher: str | Tap | None = None,
+        teacher_stride: int | None = None,
+        student_offset: float = 0.5,
+        teacher_offset: float = 0.5,
+        channels: tuple[int, int] | None = None,
+    ) -> None:
+        self.student = _as_tap(student)
+        self.teacher = _as_tap(teacher or student)
+        self.student_stride = student_stride
+        self.teacher_stride = teacher_stride or student_stride
+        self.student_offset = student_offset
+        self.teacher_offset = teacher_offset
+        self.channels = channels
 
 
 class FeatureDistillation(Objective):
@@ -68,8 +78,8 @@ class FeatureDistillation(Objective):
             raise ValueError(f"alignment={alignment!r}: expected 'points' or 'interpolate'")
         self.alignment = alignment
         self.pairs = tuple(pairs)
-        self.student_taps = tuple(_as_tap(pair.student) for pair in self.pairs)
-        self.teacher_taps = tuple(_as_tap(pair.teacher or pair.student) for pair in self.pairs)
+        self.student_taps = tuple(pair.student for pair in self.pairs)
+        self.teacher_taps = tuple(pair.teacher for pair in self.pairs)
         self.loss_names = [_loss_name(tap) for tap in self.student_taps]
         if len(set(self.loss_names)) < len(self.pairs):
             raise ValueError(
@@ -84,15 +94,12 @@ class FeatureDistillation(Objective):
     def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
         """One loss a pair."""
         losses = {}
-        for pair, name, student_tap, teacher_tap, adapter in zip(
-            self.pairs, self.loss_names, self.student_taps, self.teacher_taps, self.adapters,
-            strict=True,
-        ):  # fmt: skip
-            student = adapter(context.student_taps[student_tap][0].float())
-            teacher = context.teacher_taps[teacher_tap][0].float()
+        for pair, name, adapter in zip(self.pairs, self.loss_names, self.adapters, strict=True):
+            student = adapter(context.student_taps[pair.student][0].float())
+            teacher = context.teacher_taps[pair.teacher][0].float()
             if student.shape[:2] != teacher.shape[:2]:
                 raise ValueError(
-                    f"objective {self.name!r}, {student_tap.path}: student features "
+                    f"objective {self.name!r}, {pair.student.path}: student features "
                     f"{tuple(student.shape)} and teacher features {tuple(teacher.shape)} differ in "
                     "channels: set the pair's `channels`"
                 )
@@ -110,10 +117,7 @@ class FeatureDistillation(Objective):
             student, pair.student_stride, pair.student_offset, context.sizes, context.factor
         )
         theirs = FeatureMap.of_network(
-            teacher,
-            pair.teacher_stride or pair.student_stride,
-            pair.teacher_offset,
-            context.sizes,
+            teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
         )
         squared, count = student.new_zeros(()), 0
         for index in range(len(student)):

@@ -109,8 +109,8 @@ class _StrictCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
         incompatible = super()._load_model(checkpoint)
-        lacking = [*incompatible.missing_keys]
-        lacking += [name for name, *_ in incompatible.incorrect_shapes]
+        misshapen = (name for name, *_ in incompatible.incorrect_shapes)
+        lacking = sorted({*incompatible.missing_keys, *misshapen})
         if lacking:
             raise ValueError(
                 f"teacher checkpoint {self.path}: {len(lacking)} of "
