@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,7 @@ def _figure(columns: int) -> tuple[Figure, np.ndarray]:
     return figure, figure.subplots(1, columns)
 
 
-def _finish(figure: Figure, axes: Iterator[Axes] | Sequence[Axes], path: str | Path) -> None:
+def _finish(figure: Figure, axes: Iterable[Axes], path: str | Path) -> None:
     for ax in axes:
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)

@@ -108,12 +108,10 @@ def best_threshold(pairs: Iterable[tuple[Objects, Objects]]) -> float:
     Args:
         pairs: ground truth and detections of each picture.
     """
-    scores, right, objects = [np.zeros(0)], [np.zeros(0, bool)], 0
-    for truth, found in pairs:
-        scores.append(found.scores)
-        right.append(match(truth, found)[1])
-        objects += len(truth)
-    scores, right = np.concatenate(scores), np.concatenate(right)
+    pairs = list(pairs)
+    objects = sum(len(truth) for truth, _ in pairs)
+    scores = np.concatenate([found.scores for _, found in pairs])
+    right = np.concatenate([match(truth, found)[1] for truth, found in pairs])
     if not right.any():
         return 0.5
     order = np.argsort(-scores, kind="stable")

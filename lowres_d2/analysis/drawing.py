@@ -40,11 +40,11 @@ GOLDEN = 0.618034  # steps of the golden ratio keep hues of neighbouring classes
 
 def class_colors(number: int) -> list[Color]:
     """One bright colour for each class, always the same for the same class."""
-    more = [
-        colorsys.hsv_to_rgb(k * GOLDEN % 1, 0.9, (1.0, 0.7)[k % 2])
-        for k in range(number - len(DISTINCT))
-    ]
-    return [*DISTINCT, *(tuple(round(255 * part) for part in color) for color in more)][:number]
+    colors = list(DISTINCT)
+    for k in range(number - len(DISTINCT)):
+        r, g, b = colorsys.hsv_to_rgb(k * GOLDEN % 1, 0.9, (1.0, 0.7)[k % 2])
+        colors.append((round(255 * r), round(255 * g), round(255 * b)))
+    return colors[:number]
 
 
 @lru_cache
@@ -130,7 +130,7 @@ class Panel:
             for y in (y0 - height - 1, y1 + 2, y0 - 1, y1 - height + 2)
             for x in (x0 - 1, x1 - width + 2, x1 + 2, x0 - width - 1)
         ]
-        x, y = min(places, key=lambda place: self._cost(*place, width, height))
+        x, y = min(places, key=lambda place: self._cost(place[0], place[1], width, height))
         x = min(max(x, 0), max(self.image.width - width, 0))
         y = min(max(y, 0), max(self.image.height - height, 0))
         draw = ImageDraw.Draw(self.image)

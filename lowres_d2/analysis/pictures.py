@@ -53,7 +53,7 @@ class Column:
     view: View | None = None
 
 
-def model_view(model: nn.Module, mapper: Callable[[dict], dict] | None = None) -> View:
+def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
     """The view of a detector: what it receives after the mapper and its resampler.
 
     Args:
@@ -61,20 +61,20 @@ def model_view(model: nn.Module, mapper: Callable[[dict], dict] | None = None) -
             what the mapper gives.
         mapper: the recipe's test mapper; None changes nothing about the pictures.
     """
-    mapper = mapper or DetectionMapper(is_train=False, image_format="RGB")
+    read = mapper or DetectionMapper(is_train=False, image_format="RGB")
     resampler = getattr(model, "resampler", None)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     @torch.no_grad()
     def view(entry: Mapping) -> tuple[np.ndarray, float]:
-        image = mapper(dict(entry))["image"]
+        image = read(dict(entry))["image"]
         factor = entry["height"] / image.shape[-2]
         pixels = image.to(device).float() / 255
         if resampler is not None:
             pixels = resampler([pixels])[0]
             factor *= float(resampler.factor)
         pixels = (pixels * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        if mapper.image_format == "BGR":
+        if read.image_format == "BGR":
             pixels = pixels[..., ::-1]
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3)), factor
 
@@ -164,7 +164,8 @@ def _draw(
 
 def zoom_windows(truth: Objects, width: int, height: int) -> list[Window]:
     """Square windows on the tiniest objects, smallest first, none of which shows another's."""
-    windows, centres = [], []
+    windows: list[Window] = []
+    centres: list[tuple[float, float, float]] = []
     sizes = truth.sizes()
     for k in np.argsort(sizes, kind="stable"):
         side = max(4 * sizes[k], 32.0)

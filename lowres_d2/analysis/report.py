@@ -11,6 +11,7 @@ from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.detections import Objects, best_threshold, read_detections, true_objects
 from lowres_d2.analysis.pictures import Column, View, choose_pictures, comparison_sheet
 from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets import BoxDataset
 
 from tabulate import tabulate
 
@@ -50,7 +51,7 @@ class Run:
 def write_report(
     output_dir: str | Path,
     runs: Sequence[Run],
-    dataset: Sequence[Mapping],
+    dataset: BoxDataset,
     title: str,
     notes: str = "",
     pictures: int = 4,
@@ -60,7 +61,7 @@ def write_report(
     Args:
         output_dir: folder for the four files.
         runs: compared on the same data set.
-        dataset: what they were evaluated on: dataset dicts with ``classes`` and ``category_ids``.
+        dataset: what they were evaluated on.
         title: heading of the report.
         notes: markdown to stand under the heading.
         pictures: number of picture pairs.
@@ -107,7 +108,7 @@ def _check_comparable(summaries: Mapping[str, dict]) -> None:
 
 
 def _draw_pictures(
-    path: Path, runs: Sequence[Run], dataset: Sequence[Mapping], number: int
+    path: Path, runs: Sequence[Run], dataset: BoxDataset, number: int
 ) -> dict[str, float]:
     """Write the picture sheet; returns the least score that is drawn, by run."""
     columns, thresholds = [Column("ground truth")], {}

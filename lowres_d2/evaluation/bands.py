@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 # Sources. coco: the evaluation page of cocodataset.org. aitod: Wang et al., "Tiny Object Detection
 # in Aerial Images" (ICPR 2020); its evaluator puts no lower end on very tiny, the data starts at
@@ -109,7 +110,7 @@ def _range(name: str, pair: object) -> tuple[float, float]:
     return low, high
 
 
-def _number(value: object) -> float:
+def _number(value: Any) -> float:
     try:
         return math.inf if value is None else float(value)
     except (TypeError, ValueError):

@@ -149,7 +149,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             logger.debug("maxDets %d (the densest picture has %d objects)", chosen, densest)
             return chosen
         if wished < densest:
-            image_id = max(per_image, key=per_image.get)
+            image_id = per_image.most_common(1)[0][0]
             raise ValueError(
                 f"max_dets={wished}, but picture {image_id} has {densest} objects, which could "
                 "never all be found: leave max_dets out, or raise it"
