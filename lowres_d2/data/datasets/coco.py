@@ -26,8 +26,8 @@ class CocoDataset(BoxDataset):
     Args:
         json_file: COCO ground truth (``images``, ``annotations``, ``categories``).
         image_root: folder that ``file_name`` is relative to. None: it is looked for beside the
-            json file (its folder, ``images``, ``../images``, each also with a folder named after
-            the json file).
+            json file: its folder and the one above, ``images`` in these, and a folder named after
+            the json file (``instances_val2017.json``: ``val2017``) in any of them.
         classes: the classes to use, in this order; annotations of others are left out. None: all,
             in the order of their ids.
         invalid_boxes: what to do about boxes without area, outside of their picture or not finite:
@@ -162,8 +162,8 @@ def _image_root(path: Path, names: list[str], given: str | Path | None, check_im
         return root
     folder = path.parent
     stems = [path.stem, path.stem.removeprefix("instances_")]  # COCO: instances_val2017.json
-    candidates = [folder, folder / "images", folder.parent / "images"]
-    candidates += [place / stem for place in (*candidates, folder.parent) for stem in stems]
+    candidates = [folder, folder / "images", folder.parent, folder.parent / "images"]
+    candidates += [place / stem for place in candidates for stem in stems]
     for root in candidates:
         if names and (root / names[0]).is_file():
             return root

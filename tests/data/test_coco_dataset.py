@@ -1,0 +1,232 @@
+import json
+import math
+import pickle
+
+from lowres_d2.data.datasets import (
+    CocoDataset,
+    check_same_classes,
+    count_classes,
+    dataset_fingerprint,
+)
+from lowres_d2.data.datasets.coco_json import box_fault, clip_box
+
+import pytest
+from detectron2.structures import BoxMode
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+
+
+def test_records_are_detectron2_dicts(coco):
+    coco.content["annotations"].append(
+        {
+            "id": 50,
+            "image_id": 10,
+            "category_id": 7,
+            "bbox": [1.5, 2, 3, 4],
+            "area": 5,
+            "iscrowd": 1,
+        }
+    )
+    dataset = CocoDataset(coco.json_file)
+    assert dataset.classes == ["cat", "mouse"] and dataset.category_ids == [3, 7]
+    assert len(dataset) == 6
+    first = dataset[0]
+    assert first["file_name"] == str(coco.picture(0))
+    assert (first["height"], first["width"], first["image_id"]) == (40, 60, 10)
+    cat, mouse = first["annotations"]
+    assert cat["bbox"] == [0, 2, 10, 8] and cat["bbox_mode"] == BoxMode.XYWH_ABS
+    assert (cat["category_id"], cat["iscrowd"], cat["area"]) == (0, 0, 80)
+    assert (mouse["category_id"], mouse["iscrowd"], mouse["area"]) == (1, 1, 5)
+    assert dataset[-1] == dataset[5]
+    with pytest.raises(IndexError):
+        dataset[6]
+
+
+def test_items_are_copies_and_the_dataset_pickles(coco):
+    dataset = CocoDataset(coco.json_file)
+    dataset[0]["annotations"].clear()
+    assert len(dataset[0]["annotations"]) == 1
+    assert list(pickle.loads(pickle.dumps(dataset))) == list(dataset)
+
+
+def test_coco_dict_is_what_pycocotools_reads(coco):
+    dataset = CocoDataset(coco.json_file)
+    truth = COCO()
+    truth.dataset = dataset.coco_dict()
+    truth.createIndex()
+    assert truth.getCatIds() == [3, 7]
+    for given_one, ours in zip(
+        coco.content["annotations"], dataset.coco_dict()["annotations"], strict=True
+    ):
+        assert given_one.items() <= ours.items()
+
+
+@pytest.mark.parametrize("classes", [["mouse", "cat"], ["mouse"]])
+def test_classes_select_and_order(coco, classes):
+    dataset = CocoDataset(coco.json_file, classes=classes)
+    assert dataset.classes == classes
+    labels = [a["category_id"] for record in dataset for a in record["annotations"]]
+    assert labels == ([1] * 6 if len(classes) == 2 else [])
+    assert [a["category_id"] for a in dataset.coco_dict()["annotations"]] == [3] * len(labels)
+
+
+@pytest.mark.parametrize(
+    "place", ["set/images", "set", "images", "annotations", "annotations/images"]
+)
+def test_pictures_are_found_beside_the_json(coco, tmp_path, place):
+    json_file = tmp_path / "set" / "annotations" / "instances_annotations.json"
+    json_file.parent.mkdir()
+    json_file.write_text(json.dumps(coco.content))
+    target = (json_file.parent if place.startswith("annotations") else tmp_path) / place
+    if place.startswith("annotations"):
+        target = tmp_path / "set" / place
+    elif place == "images":
+        target = tmp_path / "set" / "images" / "annotations"
+    target.mkdir(parents=True, exist_ok=True)
+    for k in range(6):
+        coco.picture(k).rename(target / f"{k}.png")
+    assert CocoDataset(json_file).image_root == target
+
+
+def test_box_partly_outside_is_clipped_but_evaluated_as_given(coco):
+    coco.content["annotations"][0]["bbox"] = [-5, 30, 20, 20]
+    dataset = CocoDataset(coco.json_file)
+    assert dataset[0]["annotations"][0]["bbox"] == [0, 30, 15, 10]
+    assert dataset.coco_dict()["annotations"][0]["bbox"] == [-5, 30, 20, 20]
+
+
+BAD_BOXES = {
+    "has no area": [5, 5, 0, 3],
+    "has a negative side": [5, 5, 3, -1],
+    "lies outside the picture of 60x40": [60, 5, 3, 3],
+    "is not four finite numbers": [5, 5, math.nan, 3],
+    "is not four numbers": [1, 2, 3],
+}
+
+
+@pytest.mark.parametrize(("fault", "box"), BAD_BOXES.items())
+def test_faulty_boxes_stop_or_are_skipped(coco, fault, box, caplog):
+    coco.content["annotations"][2]["bbox"] = box
+    with pytest.raises(ValueError, match=fault) as caught:
+        CocoDataset(coco.json_file)
+    message = str(caught.value)
+    assert "annotation 3 " in message and "2.png" in message and "\n" not in message
+    dataset = CocoDataset(coco.json_file, invalid_boxes="skip")
+    assert [len(record["annotations"]) for record in dataset] == [1, 1, 0, 1, 1, 1]
+    assert "1 faulty boxes left out" in caplog.text
+
+
+def edit(section, position, **changes):
+    def apply(content):
+        content[section][position].update(changes)
+
+    return apply
+
+
+BAD_FILES = {
+    "annotation 1 has image_id 99": edit("annotations", 0, image_id=99),
+    "annotation 2 has category_id 1, which is not in 'categories'": edit(
+        "annotations", 1, category_id=1
+    ),
+    "annotation 1 occurs twice": edit("annotations", 1, id=1),
+    "id 10 occurs twice in 'images'": edit("images", 1, id=10),
+    "id 7 occurs twice in 'categories'": edit("categories", 1, id=7),
+    "two categories are called 'mouse'": edit("categories", 1, name="mouse"),
+    "image 10 .0.png. has height 0": edit("images", 0, height=0),
+    "image 10 has no 'file_name'": edit("images", 0, file_name=None),
+    r"images\[0\] has id 'a'; expected a whole number": edit("images", 0, id="a"),
+    "has no list 'annotations'": lambda content: content.pop("annotations"),
+    "has no pictures": lambda content: content.update(images=[], annotations=[]),
+}
+
+
+@pytest.mark.parametrize(("message", "damage"), BAD_FILES.items())
+def test_bad_files_are_named_in_one_line(coco, message, damage):
+    damage(coco.content)
+    with pytest.raises(ValueError, match=message) as caught:
+        CocoDataset(coco.json_file)
+    assert str(coco.folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[]", "is a list, perhaps of detections"), ("{", "is not JSON"), ("3", "has no list")],
+)
+def test_files_that_are_not_coco(tmp_path, text, message):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        count_classes(path)
+    with pytest.raises(FileNotFoundError, match="no such annotation file"):
+        count_classes(tmp_path / "y.json")
+
+
+def test_missing_pictures_are_listed(coco):
+    for k in (1, 2, 3, 4):
+        coco.picture(k).unlink()
+    with pytest.raises(FileNotFoundError, match=r"4 of 6 .*: 1.png, 2.png, 3.png and 1 more"):
+        CocoDataset(coco.json_file)
+    assert len(CocoDataset(coco.json_file, check_images=False)) == 6
+    coco.picture(0).unlink()
+    with pytest.raises(FileNotFoundError, match=r"such as 0.png.*set image_root"):
+        CocoDataset(coco.json_file)
+    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
+        CocoDataset(coco.json_file, image_root=coco.folder / "elsewhere")
+
+
+def test_unknown_class_and_policy_are_named(coco):
+    with pytest.raises(ValueError, match="no class 'cats'; did you mean 'cat'"):
+        CocoDataset(coco.json_file, classes=["cats"])
+    with pytest.raises(ValueError, match="twice"):
+        CocoDataset(coco.json_file, classes=["cat", "cat"])
+    with pytest.raises(ValueError, match="invalid_boxes='ignore'"):
+        CocoDataset(coco.json_file, invalid_boxes="ignore")
+
+
+def test_area_larger_than_its_box_is_warned_of(coco, caplog):
+    coco.content["annotations"][0]["area"] = 2400
+    CocoDataset(coco.json_file)
+    assert "'area' of 1 annotations is larger than their box" in caplog.text
+
+
+def test_count_classes(coco):
+    assert count_classes(coco.json_file) == 2
+
+
+def test_class_lists_are_compared_side_by_side(coco):
+    train = CocoDataset(coco.json_file)
+    check_same_classes(train, CocoDataset(coco.json_file))
+    val = CocoDataset(coco.json_file, classes=["mouse", "cat"])
+    with pytest.raises(ValueError, match=r"0: cat \| mouse, 1: mouse \| cat") as caught:
+        check_same_classes(train, val)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"1: mouse \| -"):
+        check_same_classes(train, CocoDataset(coco.json_file, classes=["cat"]))
+
+
+def test_fingerprint_follows_the_content_not_the_folder(coco, tmp_path):
+    before = dataset_fingerprint(CocoDataset(coco.json_file))
+    assert dataset_fingerprint(CocoDataset(coco.json_file)) == before
+    moved = coco.folder.rename(tmp_path / "moved")
+    coco.folder = moved
+    assert dataset_fingerprint(CocoDataset(coco.json_file)) == before
+    coco.content["annotations"][0]["bbox"][0] += 1
+    assert dataset_fingerprint(CocoDataset(coco.json_file)) != before
+
+
+boxes = st.tuples(*[st.floats(-200, 200)] * 2, *[st.floats(1e-3, 300)] * 2).map(list)
+
+
+@given(boxes, st.integers(1, 100), st.integers(1, 100))
+def test_clipping_keeps_what_is_inside(box, height, width):
+    if box_fault(box, height, width):
+        x, y, w, h = box
+        assert x >= width or y >= height or x + w <= 0 or y + h <= 0
+        return
+    x, y, w, h = clip_box(box, height, width)
+    assert w >= 0 and h >= 0
+    assert x >= 0 and y >= 0 and x + w <= width + 1e-9 and y + h <= height + 1e-9
+    # Inside the picture, the clipped box covers exactly what the box did.
+    assert x == max(box[0], 0) and math.isclose(x + w, min(box[0] + box[2], width), abs_tol=1e-9)
+    assert clip_box([x, y, w, h], height + 1, width + 1) == [x, y, w, h]
