@@ -100,14 +100,14 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
 
 
 def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str | None) -> np.ndarray:
-    """An image (H, W, C) of the given format as uint8 RGB in 0..255."""
+    """An image (H, W, C) of the given format as RGB in 0..255: uint8, but float from YUV."""
     if isinstance(image, torch.Tensor):
         image = image.cpu().numpy()
     image = np.asarray(image)
     if format == "BGR":
         return image[:, :, ::-1]
     if format == "YUV-BT.601":
-        return (image @ RGB_FROM_YUV.T * 255.0).astype(np.uint8)
+        return image @ RGB_FROM_YUV.T * 255.0
     if format in (None, "RGB"):
         return image.astype(np.uint8)
     if format == "L":

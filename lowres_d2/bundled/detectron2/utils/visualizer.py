@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import colorsys
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from enum import Enum, unique
@@ -26,11 +27,14 @@ from detectron2.utils.colormap import colormap
 
 __all__ = ["ColorMode", "VisImage", "Visualizer"]
 
+GenericMask = uncovered("GenericMask")
 Color = str | Sequence[float] | np.ndarray
 
 # The label of an object smaller than this (area in px^2, or height in px, at scale 1) stands
 # beside it, not in it.
 SMALL_AREA, SMALL_HEIGHT = 1000, 40
+SMALLEST_LABEL = 10  # pixels of the drawing
+LINE_ALPHA = 0.8
 PIXELS_PER_POINT = 100 / 72
 
 
@@ -75,9 +79,13 @@ def _create_text_labels(
         labels = [class_names[c] if class_names else str(c) for c in classes]
     if scores is not None:
         percent = [f"{float(score) * 100:.0f}%" for score in scores]
-        labels = percent if labels is None else [f"{a} {b}" for a, b in zip(labels, percent)]
+        labels = (
+            percent
+            if labels is None
+            else [f"{a} {b}" for a, b in zip(labels, percent, strict=True)]
+        )
     if labels is not None and is_crowd is not None:
-        labels = [f"{a}|crowd" if crowd else a for a, crowd in zip(labels, is_crowd)]
+        labels = [f"{a}|crowd" if crowd else a for a, crowd in zip(labels, is_crowd, strict=True)]
     return labels
 
 
@@ -139,13 +147,14 @@ class Visualizer:
         self.img = np.asarray(img_rgb).clip(0, 255).astype(np.uint8)
         self.metadata = MetadataCatalog.get("__nonexist__") if metadata is None else metadata
         self.output = VisImage(self.img, scale=scale)
-        # Points; a tenth larger than 90 lines a picture, and never too small to read.
+        # In points: grows with the picture, and stays readable on a small one.
         side = math.sqrt(self.output.height * self.output.width)
         self._default_font_size = max(side // 90, 10 // scale) * font_size_scale
         self._line_width = max(1.0, side / 300)
         self._instance_mode = instance_mode
         self._random = np.random.default_rng(0)
 
+    # For masks, keypoints and rotated boxes.
     draw_and_connect_keypoints = uncovered("Visualizer.draw_and_connect_keypoints")
     draw_binary_mask = uncovered("Visualizer.draw_binary_mask")
     draw_panoptic_seg = uncovered("Visualizer.draw_panoptic_seg")
@@ -170,8 +179,9 @@ class Visualizer:
         labels = _create_text_labels(classes, scores, self.metadata.get("thing_classes"))
         if self._instance_mode == ColorMode.IMAGE_BW:
             self.output.reset_image(self._create_grayscale_image())
+        colors = self._class_colors(classes, jittering)
         return self.overlay_instances(
-            boxes=boxes, labels=labels, assigned_colors=self._class_colors(classes, jittering)
+            boxes=boxes, labels=labels, assigned_colors=colors, alpha=LINE_ALPHA
         )
 
     def draw_dataset_dict(self, dic: dict) -> VisImage:
@@ -188,7 +198,9 @@ class Visualizer:
             [a.get("iscrowd", 0) for a in annotations],
         )
         colors = self._class_colors(classes, jittering=True)
-        return self.overlay_instances(boxes=boxes, labels=labels, assigned_colors=colors)
+        return self.overlay_instances(
+            boxes=boxes, labels=labels, assigned_colors=colors, alpha=LINE_ALPHA
+        )
 
     def overlay_instances(
         self,
@@ -236,12 +248,13 @@ class Visualizer:
             position = (x1, y0) if y1 >= self.output.height - 5 else (x0, y1)
         height_share = (y1 - y0) / math.sqrt(self.output.height * self.output.width)
         growth = np.clip((height_share - 0.02) / 0.08 + 1, 1.2, 2.0)
+        smallest = SMALLEST_LABEL / PIXELS_PER_POINT / self.output.scale
         self.draw_text(
             text,
             position,
             color=self._change_color_brightness(color, 0.7),
             horizontal_alignment="left",
-            font_size=0.5 * growth * self._default_font_size,
+            font_size=max(0.5 * growth * self._default_font_size, smallest),
         )
 
     def draw_text(
@@ -276,7 +289,7 @@ class Visualizer:
         tile = Image.new(
             "RGBA", (math.ceil(x1 - x0) + 2 * margin, math.ceil(y1 - y0) + 2 * margin), "#000000cc"
         )
-        light = np.maximum(_rgb(color), 0.2)
+        light = np.maximum(_rgb(color), 0.4)
         light[light.argmax()] = max(0.8, light.max())
         ImageDraw.Draw(tile).multiline_text(
             (margin - x0, margin - y0), text, font=font, fill=_rgba255(light, 1.0)
@@ -376,7 +389,7 @@ class Visualizer:
             self.output.draw.line(scaled.flatten().tolist(), fill=fill, width=pixels, joint="curve")
             return self.output
         dash = 4.0 * pixels
-        for start, end in zip(scaled[:-1], scaled[1:]):
+        for start, end in itertools.pairwise(scaled):
             length = float(np.hypot(*(end - start)))
             for begin in np.arange(0.0, length, 2 * dash):
                 ends = start + (end - start) / length * [[begin], [min(begin + dash, length)]]

@@ -252,7 +252,7 @@ def convert_to_coco_json(dataset_name: str, output_file: str, allow_cached: bool
     temporary = f"{output_file}.{os.getpid()}.tmp"
     with PathManager.open(temporary, "w") as file:
         json.dump(content, file)
-    PathManager.mv(temporary, output_file)
+    os.replace(temporary, output_file)
     logger.info(f"Wrote {dataset_name!r} in COCO format to {output_file}")
 
 

@@ -36,4 +36,6 @@ class GroupedBatchSampler(BatchSampler):
                 batch.clear()
 
     def __len__(self) -> int:
-        raise NotImplementedError("GroupedBatchSampler: the number of batches depends on the order")
+        raise TypeError(
+            "GroupedBatchSampler has no length: the number of batches depends on the order"
+        )

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import torch
 from fvcore.transforms.transform import (
@@ -152,7 +150,7 @@ class MinIoURandomCrop(Augmentation):
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         tensor_boxes = Boxes(torch.as_tensor(boxes))
         for _ in range(self.mode_trials):
-            min_iou = random.choice(self.sample_mode)
+            min_iou = np.random.choice(self.sample_mode)
             if min_iou == 1:
                 return NoOpTransform()
             for _ in range(self.crop_trials):
@@ -173,6 +171,7 @@ class MinIoURandomCrop(Augmentation):
         new_h = np.random.uniform(self.min_crop_size * h, h)
         if not 0.5 <= new_h / new_w <= 2:
             return None
-        x0, y0 = np.random.uniform(0, w - new_w), np.random.uniform(0, h - new_h)
-        patch = np.array([x0, y0, x0 + new_w, y0 + new_h]).astype(int)
+        # From the far end to 1, not to 0: so that a seed gives the crops it gives upstream.
+        x0, y0 = np.random.uniform(w - new_w, 1.0), np.random.uniform(h - new_h, 1.0)
+        patch = np.array([int(x0), int(y0), int(x0) + int(new_w), int(y0) + int(new_h)])
         return patch if (patch[2:] > patch[:2]).all() else None

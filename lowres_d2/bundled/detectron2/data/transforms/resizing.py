@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from fvcore.transforms.transform import NoOpTransform, Transform
 from PIL import Image
 
@@ -41,6 +42,7 @@ class ResizeShortestEdge(Augmentation):
         interp: PIL filter.
     """
 
+    @torch.jit.unused  # scripting get_output_shape compiles the class
     def __init__(
         self,
         short_edge_length: int | tuple[int, ...],
@@ -59,7 +61,8 @@ class ResizeShortestEdge(Augmentation):
             )
         self._init(locals())
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    @torch.jit.unused
+    def get_transform(self, image):  # TorchScript would compile the annotated classes
         if self.is_range:
             low, high = self.short_edge_length
             length = np.random.randint(low, high + 1)

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fvcore.transforms.transform import (
-    CropTransform,
     NoOpTransform,
     Transform,
-    TransformList,
 )
 from PIL import Image
 
@@ -180,6 +178,9 @@ class RotationTransform(Transform):
         self.h, self.w, self.angle, self.expand = h, w, angle, expand
         self.center, self.interp, self.image_center = center, interp, middle
         self.bound_w, self.bound_h = bound_w, bound_h
+        self._make_matrices()
+
+    def _make_matrices(self) -> None:
         self.rm_coords = self.create_rotation_matrix()
         # OpenCV counts from the centre of the first pixel, coordinates from its corner.
         self.rm_image = self.create_rotation_matrix(offset=-0.5)
@@ -217,15 +218,15 @@ class RotationTransform(Transform):
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         return self.apply_image(segmentation, interp=cv2.INTER_NEAREST)
 
-    def inverse(self) -> TransformList:
-        """Rotate back and cut the margin off; only where nothing was lost (`expand`)."""
+    def inverse(self) -> Transform:
+        """Rotate back without the margin; only where nothing was lost (`expand`)."""
         if not self.expand:
             raise NotImplementedError("RotationTransform.inverse: corners are lost without expand")
         back = RotationTransform(self.bound_h, self.bound_w, -self.angle, True, None, self.interp)
-        crop = CropTransform(
-            (back.bound_w - self.w) // 2, (back.bound_h - self.h) // 2, self.w, self.h
-        )
-        return TransformList([back, crop])
+        # About the common centre, which whole pixels of a crop would miss by half of one.
+        back.bound_w, back.bound_h = self.w, self.h
+        back._make_matrices()
+        return back
 
 
 class ColorTransform(Transform):
