@@ -52,7 +52,10 @@ def fit_instances(instances: Instances, size: Size, output_size: Size) -> Instan
         return clipped if output_size == size else clipped * boxes.new_tensor(ratio)
 
     moved = _move(instances, output_size, clip_and_scale)
-    return moved[moved.pred_boxes.nonempty()] if moved.has("pred_boxes") else moved
+    for value in moved.get_fields().values():
+        if isinstance(value, Boxes):
+            return moved[value.nonempty()]
+    return moved
 
 
 def drop_small(instances: Instances, min_size: float) -> tuple[Instances, torch.Tensor]:
