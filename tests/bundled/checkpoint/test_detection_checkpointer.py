@@ -57,7 +57,7 @@ def test_zoo_pickles(tmp_path, arrays, layout, protocol):
             "__author__": "Detectron2 Model Zoo",
         },
         "caffe2": blobs,
-        "caffe2_blobs": {"blobs": {**blobs, "weight_order": "conv1_w"}, "cfg": "MODEL: x"},
+        "caffe2_blobs": {"blobs": {**blobs, "weight_order": np.zeros(1)}, "cfg": "MODEL: x"},
     }[layout]
     path = write_pickle(tmp_path / "weights.pkl", contents, protocol)
     model = Model()

@@ -59,8 +59,7 @@ class COCOEvaluator(DatasetEvaluator):
         tasks: the tasks to evaluate; None takes them from the outputs. Only ``bbox`` is covered.
         distributed: gather from all ranks; otherwise each evaluates what it has.
         output_dir: for results as json and torch files; None writes none.
-        max_dets_per_image: detections a picture and category that count; None for 100, a number,
-            or three ascending ones.
+        max_dets_per_image: detections a picture and category that count; None for 100.
         use_fast_impl: evaluate in C++ by faster-coco-eval, else by pycocotools.
         kpt_oks_sigmas: of keypoints, which are not covered.
         allow_cached_coco: reuse a converted json in ``output_dir``.
@@ -73,7 +72,7 @@ class COCOEvaluator(DatasetEvaluator):
         distributed: bool = True,
         output_dir: str | None = None,
         *,
-        max_dets_per_image: int | Sequence[int] | None = None,
+        max_dets_per_image: int | None = None,
         use_fast_impl: bool = True,
         kpt_oks_sigmas: Sequence[float] = (),
         allow_cached_coco: bool = True,
@@ -85,11 +84,7 @@ class COCOEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._output_dir = output_dir
         self._use_fast_impl = use_fast_impl
-        if max_dets_per_image is None:
-            max_dets_per_image = 100
-        if isinstance(max_dets_per_image, int):
-            max_dets_per_image = [1, 10, max_dets_per_image]
-        self._max_dets_per_image = list(max_dets_per_image)
+        self._max_dets_per_image = 100 if max_dets_per_image is None else max_dets_per_image
 
         self._metadata = MetadataCatalog.get(dataset_name)
         if not hasattr(self._metadata, "json_file"):
@@ -162,7 +157,7 @@ class COCOEvaluator(DatasetEvaluator):
         self, predictions: Sequence[Mapping[str, Any]], img_ids: Sequence[int] | None
     ) -> None:
         detections = list(itertools.chain(*(p["instances"] for p in predictions)))
-        self._to_json_categories(detections)
+        detections = self._with_json_categories(detections)
         if self._output_dir:
             with self._open("coco_instances_results.json", "w") as file:
                 json.dump(detections, file)
@@ -176,21 +171,20 @@ class COCOEvaluator(DatasetEvaluator):
                 evaluation, task, class_names=self._metadata.get("thing_classes")
             )
 
-    def _to_json_categories(self, detections: Iterable[dict[str, Any]]) -> None:
-        """Set ``category_id`` to the json's id, in place."""
+    def _with_json_categories(self, detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The same with the json's category ids."""
         contiguous = self._metadata.get("thing_dataset_id_to_contiguous_id")
         if contiguous is None:
-            return
+            return detections
         number = len(contiguous)
         json_id = {index: category for category, index in contiguous.items()}
         assert sorted(json_id) == list(range(number)), f"classes are not contiguous: {contiguous}"
         for detection in detections:
-            index = detection["category_id"]
-            assert index in json_id, (
-                f"a detection has class {index}; {self._metadata.name} has {number} classes, "
-                f"numbered 0 to {number - 1}"
+            assert detection["category_id"] in json_id, (
+                f"a detection has class {detection['category_id']}; {self._metadata.name} has "
+                f"{number} classes, numbered 0 to {number - 1}"
             )
-            detection["category_id"] = json_id[index]
+        return [{**d, "category_id": json_id[d["category_id"]]} for d in detections]
 
     def _run(
         self, detections: list[dict[str, Any]], img_ids: Sequence[int] | None
@@ -198,7 +192,7 @@ class COCOEvaluator(DatasetEvaluator):
         engine = COCOeval_opt if self._use_fast_impl else COCOeval
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = engine(self._coco_api, self._coco_api.loadRes(detections), "bbox")
-            evaluation.params.maxDets = self._max_dets_per_image
+            evaluation.params.maxDets = [1, 10, self._max_dets_per_image]
             if img_ids is not None:
                 evaluation.params.imgIds = img_ids
             evaluation.evaluate()

@@ -168,7 +168,8 @@ def match_detections(detections: Sequence[Detection], truth: Mapping[str, Ground
         total += len(boxes)
     overlap = np.full(len(detections), -np.inf)
     target = np.full(len(detections), -1)
-    order = np.argsort(-np.array([score for _, score, _ in detections], dtype=float))
+    scores = np.array([score for _, score, _ in detections], dtype=float)
+    order = np.argsort(-scores, kind="stable")  # equal scores stay in the order they came
     for rank, index in enumerate(order):
         image, _, box = detections[index]
         if image not in truth:
