@@ -1,7 +1,7 @@
-import lowres_d2  # noqa: F401
-
 import copy
 import pickle
+
+import lowres_d2  # noqa: F401
 
 import pytest
 import torch
