@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
@@ -19,25 +18,42 @@ from torch import nn
 Key = tuple[str, str]  # path and side of a hook
 
 
-@dataclass(frozen=True)
 class Tap:
-    """A place in a network whose features are captured.
+    """A place in a network whose features are captured; equal taps are one and the same.
 
-    Attributes:
+    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+
+    Args:
         path: submodule, such as ``backbone.bottom_up.res3`` or ``head.cls_score``.
         call: ``"all"``, or the number of one call in a forward (heads run once per level).
         side: the module's output, or its first input.
     """
 
-    path: str
-    call: int | Literal["all"] = "all"
-    side: Literal["output", "input"] = "output"
+    def __init__(
+        self,
+        path: str,
+        call: int | Literal["all"] = "all",
+        side: Literal["output", "input"] = "output",
+    ) -> None:
+        if side not in ("output", "input"):
+            raise ValueError(f"tap {path}: side={side!r}, expected 'output' or 'input'")
+        if call != "all" and not (type(call) is int and call >= 0):
+            raise ValueError(f"tap {path}: call={call!r}, expected 'all' or 0, 1, ...")
+        self.path = path
+        self.call = call
+        self.side = side
 
-    def __post_init__(self) -> None:
-        if self.side not in ("output", "input"):
-            raise ValueError(f"tap {self.path}: side={self.side!r}, expected 'output' or 'input'")
-        if self.call != "all" and not (type(self.call) is int and self.call >= 0):
-            raise ValueError(f"tap {self.path}: call={self.call!r}, expected 'all' or 0, 1, ...")
+    def _identity(self) -> tuple[Any, ...]:
+        return self.path, self.call, self.side
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tap) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"Tap{self._identity()}"
 
 
 class StopForward(Exception):
