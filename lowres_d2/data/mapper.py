@@ -129,4 +129,4 @@ def _to_tensor(image: np.ndarray) -> torch.Tensor:
         image = image[..., None]
     if image.dtype != np.uint8:  # some augmentations compute in floating point
         image = image.round().clip(0, 255).astype(np.uint8)
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -46,6 +46,7 @@ def drawn(seed):
     return boxes, [zlib.crc32(paint_scene(scene).tobytes()) for scene in scenes]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_draws_the_same_layouts_and_pixels(tmp_path):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         there = pool.submit(drawn, 3).result()

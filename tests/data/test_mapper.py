@@ -1,0 +1,126 @@
+from lowres_d2.data import BrokenPictureError, DetectionMapper
+from lowres_d2.data.datasets import CocoDataset
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import transforms as T
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+
+def test_test_time_sample(coco):
+    record = CocoDataset(coco.json_file)[0]
+    sample = DetectionMapper(False, image_format="RGB")(record)
+    assert set(sample) == {"image", "file_name", "height", "width", "image_id"}
+    assert sample["image"].dtype == torch.uint8 and sample["image"].shape == (3, 40, 60)
+    pixels = np.asarray(Image.open(record["file_name"]))
+    assert np.array_equal(sample["image"].permute(1, 2, 0).numpy(), pixels)
+    bgr = DetectionMapper(False, image_format="BGR")(record)["image"]
+    assert torch.equal(bgr.flip(0), sample["image"])
+    assert DetectionMapper(False, image_format="L")(record)["image"].shape == (1, 40, 60)
+
+
+def test_training_sample_follows_the_augmentations(coco):
+    record = CocoDataset(coco.json_file)[3]  # box [3, 2, 10, 11]
+    mapper = DetectionMapper(True, [T.Resize((80, 60)), T.HFlipTransform(60)])
+    sample = mapper(record)
+    assert sample["instances"].image_size == (80, 60)
+    assert sample["instances"].gt_boxes.tensor.tolist() == [[47, 4, 57, 26]]
+    assert sample["instances"].gt_classes.tolist() == [0]
+    assert (sample["height"], sample["width"]) == (40, 60)
+    assert "annotations" in record  # the data set's dict is left as it was
+
+
+def test_crowds_are_left_out_and_lost_boxes_counted(coco):
+    crowd = {"id": 90, "image_id": 10, "category_id": 3, "bbox": [1, 1, 5, 5], "iscrowd": 1}
+    right = {"id": 91, "image_id": 10, "category_id": 7, "bbox": [50, 1, 5, 5]}
+    coco.content["annotations"] += [crowd, right]
+    record = CocoDataset(coco.json_file)[0]
+    sample = DetectionMapper(True, [T.CropTransform(0, 0, 20, 40)])(record)
+    assert sample["instances"].gt_boxes.tensor.tolist() == [[0, 2, 10, 10]]
+    assert sample["num_dropped_boxes"] == 1
+    large_only = DetectionMapper(True, min_box_side=5)(record)
+    assert len(large_only["instances"]) == 1
+
+
+def test_picture_without_objects_has_empty_instances(coco):
+    coco.content["annotations"] = []
+    sample = DetectionMapper(True, [T.RandomFlip()])(CocoDataset(coco.json_file)[0])
+    assert sample["instances"].gt_boxes.tensor.shape == (0, 4)
+    assert sample["instances"].gt_classes.dtype == torch.int64
+
+
+def test_a_classifiers_label_passes_through(coco):
+    record = {"file_name": str(coco.picture(0)), "label": 5}
+    assert DetectionMapper(True)(record)["label"] == 5
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def replace_by_text(path):
+    path.write_text("no picture")
+
+
+def replace_by_smaller(path):
+    Image.new("RGB", (30, 20)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "cannot be read as a picture"),
+        (replace_by_text, "cannot be read as a picture"),
+        (replace_by_smaller, "is 30x20, but its annotations are for 60x40"),
+        (lambda path: path.unlink(), "no such picture"),
+    ],
+)
+def test_broken_pictures_are_named_or_skipped(coco, damage, message, caplog):
+    record = CocoDataset(coco.json_file)[2]
+    damage(coco.picture(2))
+    with pytest.raises(BrokenPictureError, match=message) as caught:
+        DetectionMapper(True)(record)
+    assert "2.png" in str(caught.value) and "\n" not in str(caught.value)
+    assert DetectionMapper(True, on_broken="skip")(record) is None
+    assert "2.png" in caplog.text
+    with pytest.raises(ValueError, match="on_broken='ignore'"):
+        DetectionMapper(True, on_broken="ignore")
+
+
+side = st.floats(0.5, 40)
+corner = st.floats(0, 60)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(corner, corner, side, side), max_size=6), st.integers(0, 99))
+def test_boxes_stay_inside_whatever_the_augmentation(picture_file, boxes, seed):
+    annotations = [
+        {"bbox": [*box[:2], box[0] + box[2], box[1] + box[3]], "bbox_mode": 0, "category_id": k}
+        for k, box in enumerate(boxes)
+    ]
+    augmentations = [
+        T.RandomCrop("relative_range", (0.3, 0.3)),
+        T.RandomFlip(),
+        T.ResizeShortestEdge([20, 70]),
+    ]
+    np.random.seed(seed)  # noqa: NPY002 (what augmentations draw from)
+    sample = DetectionMapper(True, augmentations)(
+        {"file_name": picture_file, "annotations": annotations}
+    )
+    height, width = sample["image"].shape[-2:]
+    kept = sample["instances"]
+    found = kept.gt_boxes.tensor
+    assert len(found) + sample["num_dropped_boxes"] == len(boxes)
+    assert (found >= 0).all() and (found <= torch.tensor([width, height] * 2)).all()
+    assert (found[:, 2:] > found[:, :2]).all()
+    assert kept.gt_classes.tolist() == sorted(kept.gt_classes.tolist())
+
+
+@pytest.fixture(scope="module")
+def picture_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "p.png"
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(path)
+    return str(path)

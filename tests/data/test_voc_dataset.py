@@ -1,0 +1,91 @@
+from lowres_d2.data.datasets import VOC_CLASSES, VocDataset
+from lowres_d2.data.datasets.voc import read_voc_xml
+
+import numpy as np
+import pytest
+from PIL import Image
+
+OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>
+<xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"""
+
+
+def write_picture(root, year, stem, *objects, size=(50, 30)):
+    folder = root / f"VOC{year}"
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    width, height = size
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(
+        folder / "JPEGImages" / f"{stem}.jpg"
+    )
+    nodes = "".join(
+        OBJECT.format(name=n, difficult=d, x0=b[0], y0=b[1], x1=b[2], y1=b[3])
+        for n, d, b in objects
+    )
+    (folder / "Annotations" / f"{stem}.xml").write_text(
+        f"<annotation><filename>{stem}.jpg</filename><size><width>{width}</width>"
+        f"<height>{height}</height><depth>3</depth></size>{nodes}</annotation>"
+    )
+    with (folder / "ImageSets" / "Main" / "trainval.txt").open("a") as lines:
+        lines.write(f"{stem}\n")
+
+
+@pytest.fixture
+def voc(tmp_path):
+    write_picture(tmp_path, 2007, "000005", ("cat", 0, (1, 1, 10, 20)), ("dog", 1, (11, 5, 50, 30)))
+    write_picture(tmp_path, 2012, "2008_000008", ("person", 0, (7, 3, 7, 3)))
+    return tmp_path
+
+
+def test_pixels_count_from_one_and_include_the_last(voc):
+    cat, dog = VocDataset(voc)[0]["annotations"]
+    assert cat["bbox"] == [0, 0, 10, 20] and cat["iscrowd"] == 0
+    assert dog["bbox"] == [10, 4, 40, 26] and dog["iscrowd"] == 1
+    assert VOC_CLASSES[cat["category_id"]] == "cat"
+
+
+def test_years_are_put_together(voc):
+    dataset = VocDataset(voc, year=[2007, 2012])
+    assert [record["image_id"] for record in dataset] == [1, 2]
+    assert dataset[1]["annotations"][0]["bbox"] == [6, 2, 1, 1]
+    truth = dataset.coco_dict()
+    assert [a["id"] for a in truth["annotations"]] == [1, 2, 3]
+    assert [c["name"] for c in truth["categories"]] == VOC_CLASSES
+
+
+def test_mistakes_are_named(voc):
+    with pytest.raises(FileNotFoundError, match=r"test.txt: no such list; there are trainval"):
+        VocDataset(voc, "test")
+    with pytest.raises(FileNotFoundError, match=r"datasets/README.md"):
+        VocDataset(voc, year=2010)
+    with pytest.raises(ValueError, match=r"000005.xml: class 'cat' is not in classes"):
+        VocDataset(voc, classes=["dog"])
+    (voc / "VOC2007" / "JPEGImages" / "000005.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures .* 000005.jpg"):
+        VocDataset(voc)
+    write_picture(voc, 2007, "1", ("cat", 0, (20, 5, 15, 9)))
+    with pytest.raises(ValueError, match=r"object 1 \(cat\) .*1.jpg.*: box .* negative side"):
+        VocDataset(voc, check_images=False)
+    assert len(VocDataset(voc, check_images=False, invalid_boxes="skip")[1]["annotations"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation>", "is not XML"),
+        ("<annotation></annotation>", "has no <size><height>"),
+        (
+            "<annotation><size><width>x</width><height>3</height></size></annotation>",
+            "size/width is 'x'; expected a number",
+        ),
+        (
+            "<annotation><size><width>0</width><height>3</height></size></annotation>",
+            "size is 0x3",
+        ),
+    ],
+)
+def test_broken_xml_is_named(tmp_path, text, message):
+    path = tmp_path / "a.xml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_voc_xml(path)
+    assert str(path) in str(caught.value)
