@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from detectron2.engine.train_loop import HookBase, TrainerBase
+from detectron2.engine.trainer_base import HookBase, TrainerBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 

@@ -11,7 +11,7 @@ from typing import Any
 from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 
-from detectron2.engine.train_loop import HookBase
+from detectron2.engine.trainer_base import HookBase
 
 logger = logging.getLogger(__name__)
 

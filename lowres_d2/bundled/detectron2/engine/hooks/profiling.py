@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.profiler import ProfilerActivity
 
-from detectron2.engine.train_loop import HookBase, TrainerBase
+from detectron2.engine.trainer_base import HookBase, TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 

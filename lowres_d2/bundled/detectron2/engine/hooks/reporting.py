@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from fvcore.common.timer import Timer
 
-from detectron2.engine.train_loop import HookBase
+from detectron2.engine.trainer_base import HookBase
 from detectron2.utils.events import EventWriter
 
 

@@ -12,7 +12,7 @@ from fvcore.common.param_scheduler import ParamScheduler
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 
-from detectron2.engine.train_loop import HookBase
+from detectron2.engine.trainer_base import HookBase
 from detectron2.solver import LRMultiplier
 from detectron2.solver import LRScheduler as _TorchLRScheduler
 from detectron2.utils.events import EventStorage
