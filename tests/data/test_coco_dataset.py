@@ -101,7 +101,9 @@ BAD_BOXES = {
     "has a negative side": [5, 5, 3, -1],
     "lies outside the picture of 60x40": [60, 5, 3, 3],
     "is not four finite numbers": [5, 5, math.nan, 3],
-    "is not four numbers": [1, 2, 3],
+    "is not four finite": [1, 2, 3],
+    "is not four": [1, 2, "3", 4],
+    "is not": None,
 }
 
 

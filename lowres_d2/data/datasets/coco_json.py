@@ -98,12 +98,13 @@ def box_fault(bbox: object, height: int, width: int) -> str | None:
         height: the picture's.
         width: the picture's.
     """
-    if not isinstance(bbox, list | tuple) or len(bbox) != 4:
-        return "is not four numbers"
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in bbox)
-    if not numbers or not all(map(math.isfinite, bbox)):
+    try:
+        x, y, w, h = bbox
+        finite = math.isfinite(x + y + w + h)
+    except (TypeError, ValueError):
+        finite = False
+    if not finite:
         return "is not four finite numbers"
-    x, y, w, h = bbox
     if w < 0 or h < 0:
         return "has a negative side (expected x, y, width, height)"
     if w == 0 or h == 0:
