@@ -25,10 +25,12 @@ __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "Box2BoxTransformRotate
 _DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
 
 
-def _centers_and_sizes(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centres (x, y) and sizes (width, height), both (..., 2)."""
-    sizes = boxes[..., 2:] - boxes[..., :2]
-    return boxes[..., :2] + 0.5 * sizes, sizes
+def _axes(boxes: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    """Centre and size along x, then along y."""
+    x1, y1, x2, y2 = boxes.unbind(dim=-1)
+    return tuple(
+        (start + 0.5 * (stop - start), stop - start) for start, stop in ((x1, x2), (y1, y2))
+    )
 
 
 class Box2BoxTransform:
@@ -51,16 +53,19 @@ class Box2BoxTransform:
         """The deltas (N, 4) that `apply_deltas` turns back into `target_boxes`.
 
         Args:
-            src_boxes: anchors or proposals (N, 4), of positive width.
+            src_boxes: anchors or proposals (N, 4), none of them empty.
             target_boxes: (N, 4), for example ground truth.
         """
-        centers, sizes = _centers_and_sizes(src_boxes)
-        target_centers, target_sizes = _centers_and_sizes(target_boxes)
-        assert (sizes[..., 0] > 0).all(), "Box2BoxTransform.get_deltas: a box without width"
-        deltas = torch.cat(
-            [(target_centers - centers) / sizes, torch.log(target_sizes / sizes)], dim=-1
-        )
-        return deltas * deltas.new_tensor(self.weights)
+        filled = src_boxes[..., 2:] > src_boxes[..., :2]
+        assert filled.all(), "Box2BoxTransform.get_deltas: a source box without area"
+        shifts, scales = [], []
+        for (center, size), (goal, goal_size) in zip(
+            _axes(src_boxes), _axes(target_boxes), strict=True
+        ):
+            shifts.append((goal - center) / size)
+            scales.append(torch.log(goal_size / size))
+        deltas = zip(shifts + scales, self.weights, strict=True)
+        return torch.stack([delta * weight for delta, weight in deltas], dim=-1)
 
     def apply_deltas(self, deltas: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Move and scale boxes.
@@ -74,11 +79,18 @@ class Box2BoxTransform:
         """
         # float32: half-precision coordinates are whole pixels off.
         deltas = deltas.float()
-        centers, sizes = _centers_and_sizes(boxes.to(deltas.dtype)[:, None])
-        each = deltas.unflatten(1, (-1, 4)) / deltas.new_tensor(self.weights)  # (N, K, 4)
-        new_centers = each[..., :2] * sizes + centers
-        half = 0.5 * (each[..., 2:].clamp(max=self.scale_clamp).exp() * sizes)
-        return torch.cat([new_centers - half, new_centers + half], dim=-1).reshape(deltas.shape)
+        each = deltas.unflatten(1, (-1, 4)).unbind(-1)  # four of (N, K)
+        # Divided by numbers: to make a tensor of the weights would stall a GPU.
+        parts = [delta / weight for delta, weight in zip(each, self.weights, strict=True)]
+        low, high = [], []
+        for (center, size), shift, scale in zip(
+            _axes(boxes.to(deltas.dtype)[:, None]), parts[:2], parts[2:], strict=True
+        ):
+            middle = shift * size + center
+            half = 0.5 * (scale.clamp(max=self.scale_clamp).exp() * size)
+            low.append(middle - half)
+            high.append(middle + half)
+        return torch.stack(low + high, dim=-1).reshape(deltas.shape)
 
 
 class Box2BoxTransformLinear:

@@ -9,8 +9,6 @@ from typing import List, Tuple  # noqa: UP035  (TorchScript reads the annotation
 
 import torch
 
-from detectron2.layers import nonzero_tuple
-
 
 class Matcher:
     """Gives each prediction its best object, and a label by how good that match is.
@@ -83,4 +81,4 @@ class Matcher:
             match_quality_matrix: (M, N).
         """
         best_of_object = match_quality_matrix.max(dim=1, keepdim=True)[0]
-        match_labels[nonzero_tuple(match_quality_matrix == best_of_object)[1]] = 1
+        match_labels[(match_quality_matrix == best_of_object).any(dim=0)] = 1

@@ -16,7 +16,7 @@ from torch import nn
 from torchvision.ops import RoIPool
 
 from detectron2._uncovered import uncovered
-from detectron2.layers import ROIAlign, cat, nonzero_tuple
+from detectron2.layers import ROIAlign, cat
 from detectron2.structures import Boxes
 
 __all__ = ["ROIPooler"]
@@ -133,7 +133,7 @@ class ROIPooler(nn.Module):
         for level, pooler in enumerate(self.level_poolers):
             if result is None:
                 return pooler(x[level], rois)
-            chosen = nonzero_tuple(levels == level)[0]
+            chosen = torch.nonzero(levels == level).squeeze(1)
             # index_put_, not item assignment, which a trace with one chosen box gets wrong.
             result.index_put_((chosen,), pooler(x[level], rois[chosen]))
         assert result is not None

@@ -22,7 +22,7 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransformLinear, _dense_box_regression_loss
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_point_box_distance
+from detectron2.structures import Boxes, ImageList, Instances
 
 __all__ = ["FCOS"]
 
@@ -118,15 +118,19 @@ class FCOS(DenseDetector):
         """
         locations = Boxes.cat(anchors)
         strides = locations.tensor[:, 2] - locations.tensor[:, 0]  # (R,)
-        points = locations.get_centers()
         # The farthest side is 4 to 8 strides off; the outer levels take what is left.
         lower, upper = strides * 4, strides * 8
         lower[: len(anchors[0])] = 0
         upper[len(upper) - len(anchors[-1]) :] = float("inf")
 
-        reach = (points[None] - gt_boxes.get_centers()[:, None]).abs_().amax(dim=2)  # (M, R)
-        sides = pairwise_point_box_distance(points, gt_boxes)  # (R, M, 4)
-        nearest, farthest = sides.amin(dim=2).T, sides.amax(dim=2).T
+        # One (M, R) matrix a quantity, which is far faster than the last axis of an (M, R, 4).
+        x, y = locations.get_centers().unbind(dim=1)
+        center_x, center_y = gt_boxes.get_centers()[..., None].unbind(dim=1)  # (M, 1)
+        x1, y1, x2, y2 = gt_boxes.tensor[..., None].unbind(dim=1)
+        left, top, right, bottom = x - x1, y - y1, x2 - x, y2 - y
+        nearest = torch.minimum(torch.minimum(left, right), torch.minimum(top, bottom))
+        farthest = torch.maximum(torch.maximum(left, right), torch.maximum(top, bottom))
+        reach = torch.maximum((x - center_x).abs_(), (y - center_y).abs_())
         suits = reach < self.center_sampling_radius * strides
         suits &= (nearest > 0) & (farthest > lower) & (farthest < upper)
         return suits * (1e8 - gt_boxes.area()[:, None])
