@@ -85,7 +85,8 @@ def test_names_and_objects():
     assert registry.get("ShapeSpec") is ShapeSpec
 
 
-def test_metadata_of_public_names():
+def test_metadata_of_public_names(monkeypatch):
+    monkeypatch.setattr("detectron2.utils.env.DOC_BUILDING", True)
     namespace = {"Own": type("Own", (), {"__module__": "detectron2.deep"}), "array": np.array}
     fixup_module_metadata("detectron2", namespace)
     assert namespace["Own"].__module__ == "detectron2" and np.array.__module__ == "numpy"

@@ -48,26 +48,11 @@ class ASPP(nn.Module):
             raise ValueError(f"ASPP: expected 3 dilations, got {dilations}")
         self.pool_kernel_size = pool_kernel_size
         self.dropout = dropout
-
-        def conv(
-            channels: int, kernel_size: int = 1, normed: bool = True, dilation: int = 1
-        ) -> Conv2d:
-            layer = Conv2d(
-                channels,
-                out_channels,
-                kernel_size=kernel_size,
-                padding=dilation * (kernel_size // 2),
-                dilation=dilation,
-                bias=not (norm and normed),
-                norm=get_norm(norm, out_channels) if normed else None,
-                activation=deepcopy(activation),
-            )
-            weight_init.c2_xavier_fill(layer)
-            return layer
+        settings = {"norm": norm, "activation": activation}
 
         def atrous(dilation: int) -> nn.Module:
             if not use_depthwise_separable_conv:
-                return conv(in_channels, 3, dilation=dilation)
+                return _convolution(in_channels, out_channels, 3, dilation, **settings)
             return DepthwiseSeparableConv2d(
                 in_channels,
                 out_channels,
@@ -80,16 +65,16 @@ class ASPP(nn.Module):
                 activation2=deepcopy(activation),
             )
 
-        pooling = (
+        pooled = nn.Sequential(
             nn.AdaptiveAvgPool2d(1)
             if pool_kernel_size is None
-            else nn.AvgPool2d(kernel_size=pool_kernel_size, stride=1)
+            else nn.AvgPool2d(kernel_size=pool_kernel_size, stride=1),
+            # Few values a channel: batch statistics of them mean little, so no norm.
+            _convolution(in_channels, out_channels, norm="", activation=activation),
         )
-        # Few values a channel: batch statistics of them mean little, so no norm.
-        pooled = nn.Sequential(pooling, conv(in_channels, normed=False))
-        branches = [conv(in_channels), *map(atrous, dilations), pooled]
-        self.convs = nn.ModuleList(branches)
-        self.project = conv(len(branches) * out_channels)
+        first = _convolution(in_channels, out_channels, **settings)
+        self.convs = nn.ModuleList([first, *map(atrous, dilations), pooled])
+        self.project = _convolution(len(self.convs) * out_channels, out_channels, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H, W)."""
@@ -101,3 +86,26 @@ class ASPP(nn.Module):
         features[-1] = F.interpolate(features[-1], size=size, mode="bilinear", align_corners=False)
         projected = self.project(torch.cat(features, dim=1))
         return F.dropout(projected, self.dropout, self.training) if self.dropout > 0 else projected
+
+
+def _convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    dilation: int = 1,
+    *,
+    norm: str | Callable[[int], nn.Module],
+    activation: Callable[[Tensor], Tensor],
+) -> Conv2d:
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
+        bias=not norm,
+        norm=get_norm(norm, out_channels),
+        activation=deepcopy(activation),
+    )
+    weight_init.c2_xavier_fill(conv)
+    return conv

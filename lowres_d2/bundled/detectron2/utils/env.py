@@ -76,13 +76,15 @@ def _import_file(module_name: str, file_path: str) -> ModuleType:
 def fixup_module_metadata(
     module_name: str, namespace: dict[str, Any], keys: Iterable[str] | None = None
 ) -> None:
-    """Make objects say they live where users import them from.
+    """Make objects say they live where users import them from, while documentation is built.
 
     Args:
         module_name: the public module.
         namespace: its names, ``globals()`` of it.
         keys: names to change; None for all that start without an underscore.
     """
+    if not DOC_BUILDING:
+        return
     root = module_name.partition(".")[0]
     for name in [key for key in namespace if not key.startswith("_")] if keys is None else keys:
         home = getattr(namespace[name], "__module__", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -22,11 +23,9 @@ def retry_if_cuda_oom(func: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(func)
     def patient(*args: Any, **kwargs: Any) -> Any:
         for _ in range(2):
-            try:
+            # Past this block the exception, and with it the memory it holds, is let go.
+            with suppress(torch.cuda.OutOfMemoryError):
                 return func(*args, **kwargs)
-            except torch.cuda.OutOfMemoryError:
-                # Outside of this block the exception, and with it the memory, is let go.
-                pass
             torch.cuda.empty_cache()
         name = getattr(func, "__qualname__", repr(func))
         logging.getLogger(__name__).info("CUDA out of memory: %s goes on, on the CPU", name)
