@@ -90,9 +90,6 @@ class RandomSubsetTrainingSampler(TrainingSampler):
             return self.indexes_subset[torch.randperm(self._size_subset, generator=generator)]
         return self.indexes_subset
 
-    def __len__(self) -> int:
-        return self._size_subset
-
 
 class RepeatFactorTrainingSampler(TrainingSampler):
     """Pictures with rare classes come more than once a pass (LVIS, Gupta et al. 2019, sec. B.2).
