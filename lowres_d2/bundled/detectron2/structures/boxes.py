@@ -110,8 +110,9 @@ class Boxes:
 
     def nonempty(self, threshold: float = 0.0) -> Tensor:
         """Bool (N,): both sides are longer than `threshold`."""
-        sides = self.tensor[:, 2:] - self.tensor[:, :2]
-        return (sides > threshold).all(dim=1)
+        x1, y1, x2, y2 = self.tensor.unbind(dim=1)
+        # Faster than `all` over an axis of two.
+        return (x2 - x1 > threshold) & (y2 - y1 > threshold)
 
     # `item` is not annotated: TorchScript, which knows no slices, then takes it for a tensor.
     def __getitem__(self, item) -> Boxes:
