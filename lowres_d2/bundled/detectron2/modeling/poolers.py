@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import List, Optional  # noqa: UP035  (TorchScript reads the annotations)
+from typing import List  # noqa: UP035  (TorchScript reads the annotations)
 
 import torch
 from torch import nn
@@ -116,27 +116,22 @@ class ROIPooler(nn.Module):
         if len(box_lists) == 0:
             return x[0].new_zeros([0, x[0].size(1), self.output_size[0], self.output_size[1]])
         rois = convert_boxes_to_pooler_format(box_lists)
-        result: Optional[torch.Tensor] = None  # noqa: UP045
-        if len(x) > 1:
-            levels = assign_boxes_to_levels(
-                box_lists,
-                self.min_level,
-                self.max_level,
-                self.canonical_box_size,
-                self.canonical_level,
-            )
-            result = x[0].new_zeros(
-                [rois.size(0), x[0].size(1), self.output_size[0], self.output_size[1]]
-            )
-        else:
-            levels = torch.empty(0)
+        if len(self.level_poolers) == 1:
+            return self.level_poolers[0](x[0], rois)
+        levels = assign_boxes_to_levels(
+            box_lists,
+            self.min_level,
+            self.max_level,
+            self.canonical_box_size,
+            self.canonical_level,
+        )
+        result = x[0].new_zeros(
+            [rois.size(0), x[0].size(1), self.output_size[0], self.output_size[1]]
+        )
         for level, pooler in enumerate(self.level_poolers):
-            if result is None:
-                return pooler(x[level], rois)
             chosen = torch.nonzero(levels == level).squeeze(1)
             # index_put_, not item assignment, which a trace with one chosen box gets wrong.
             result.index_put_((chosen,), pooler(x[level], rois[chosen]))
-        assert result is not None
         return result
 
 
