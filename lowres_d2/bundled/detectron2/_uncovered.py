@@ -33,6 +33,7 @@ UNCOVERED_MODULES = (
     "detectron2.tracking",
     "detectron2.utils.video_visualizer",
 )
+_UNCOVERED_PREFIXES = tuple(f"{name}." for name in UNCOVERED_MODULES)
 
 
 class NeedsUpstreamError(NotImplementedError):
@@ -74,7 +75,9 @@ class _PlaceholderModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if any(fullname == name or fullname.startswith(f"{name}.") for name in UNCOVERED_MODULES):
+        # A capitalised last part is a class, which whoever resolves dotted names tries to import.
+        is_class = fullname.rpartition(".")[2][:1].isupper()
+        if not is_class and f"{fullname}.".startswith(_UNCOVERED_PREFIXES):
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 

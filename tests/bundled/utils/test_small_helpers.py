@@ -183,7 +183,8 @@ def test_uncovered_names_import_but_do_not_work():
     class Head(PointRendMaskHead, nn.Module):
         pass
 
-    for use in (TracingAdapter, polygons_to_bitmask, BitMasks.from_polygon_masks, Head):
+    tracker = locate("detectron2.tracking.bbox_iou_tracker.BBoxIOUTracker")
+    for use in (TracingAdapter, polygons_to_bitmask, BitMasks.from_polygon_masks, Head, tracker):
         with pytest.raises(NotImplementedError, match="needs upstream Detectron2"):
             use()
     with pytest.raises(ImportError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,30 @@ from torch import Tensor
 from detectron2._uncovered import uncovered
 from detectron2.config import LazyConfig
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.env import TORCH_VERSION
 
 convert_scripted_instances = uncovered("convert_scripted_instances")
 get_model_no_weights = uncovered("get_model_no_weights")
 get_sample_coco_image = uncovered("get_sample_coco_image")
+has_dynamic_axes = uncovered("has_dynamic_axes")
+register_custom_op_onnx_export = uncovered("register_custom_op_onnx_export")
+unregister_custom_op_onnx_export = uncovered("unregister_custom_op_onnx_export")
+_pytorch1111_symbolic_opset9_repeat_interleave = uncovered("repeat_interleave for ONNX")
+_pytorch1111_symbolic_opset9_to = uncovered("to for ONNX")
+
+# Decorators of export tests, none of which can run here.
+skipIfOnCPUCI = unittest.skip("needs upstream Detectron2")
+
+
+def skipIfUnsupportedMinOpsetVersion(min_opset_version: int, current: int | None = None) -> Any:
+    """Decorator that skips a test of ONNX export."""
+    return unittest.skip(f"ONNX export (opset {min_opset_version}) needs upstream Detectron2")
+
+
+def skipIfUnsupportedMinTorchVersion(min_version: str) -> Any:
+    """Decorator that skips a test where torch is older than `min_version`."""
+    wanted = tuple(int(part) for part in min_version.split(".")[:2])
+    return unittest.skipIf(TORCH_VERSION < wanted, f"needs torch {min_version}")
 
 
 def random_boxes(num_boxes: int, max_coord: float = 100, device: str = "cpu") -> Tensor:
