@@ -3,8 +3,8 @@
 FCOS calls a location positive for an object when it lies inside the object's box. An object smaller
 than the finest stride mostly contains none: of 8-pixel objects at 4x, 4 % do. Here an object that
 is left without a location gets the nearest one of its level that is free. Such a location lies
-outside the box, where FCOS's regression cannot reach and its centre-ness is not a number, so both
-are extended; for locations inside boxes of at least two strides everything is as in FCOS.
+outside the box, where distances to its four sides cannot be regressed and FCOS's centre-ness is not
+a number: boxes are regressed by centre and size instead, and centre-ness is extended.
 
 Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's picture; a
 location is the centre of its anchor, a square of one stride.
@@ -15,8 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from detectron2.modeling.box_regression import Box2BoxTransformLinear
+from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.fcos import FCOS
 from detectron2.structures import Boxes
 from torch import Tensor
@@ -29,12 +28,17 @@ _STRIDES_TO_A_SIDE = 8
 
 
 class NearestPointFCOS(FCOS):
-    """Detectron2's FCOS; arguments are those of ``FCOS``."""
+    """Detectron2's FCOS; arguments are those of ``FCOS``.
 
-    def __init__(
-        self, *, box2box_transform: Box2BoxTransformLinear | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(box2box_transform=box2box_transform or SignedSides(), **kwargs)
+    Args:
+        box2box_transform: how boxes are regressed from locations; by default by centre and size,
+            relative to an anchor of one stride.
+    """
+
+    def __init__(self, *, box2box_transform: Box2BoxTransform | None = None, **kwargs: Any) -> None:
+        super().__init__(
+            box2box_transform=box2box_transform or Box2BoxTransform((1.0, 1.0, 1.0, 1.0)), **kwargs
+        )
 
     def _match_anchors(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
         """FCOS's match qualities, and a certain match for every object that would have none.
@@ -76,32 +80,6 @@ class NearestPointFCOS(FCOS):
         away = ((squares[:, :2] + squares[:, 2:] - boxes[..., :2] - boxes[..., 2:]) / 2).abs()
         ratio = (half - away).clamp(min=0) / (half + away)
         return ratio.prod(dim=-1).sqrt()
-
-
-class SignedSides(Box2BoxTransformLinear):
-    """Distances from a location to the four sides of a box that need not contain it.
-
-    FCOS's transform cuts each distance off at 0. Here only width and height stay positive: under a
-    tenth of a stride they bend into an exponential. Where the distances are positive and boxes
-    larger than that, both transforms agree.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(normalize_by_size=True)
-
-    def apply_deltas(self, deltas: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes at the given distances.
-
-        Args:
-            deltas: (R, 4) distances left, top, right, bottom in strides.
-            boxes: (R, 4) anchors.
-        """
-        low, high = deltas.float().chunk(2, dim=-1)
-        stride = boxes[:, 2:] - boxes[:, :2]
-        centre = (boxes[:, 2:] + boxes[:, :2]) / 2 + (high - low) / 2 * stride
-        # ELU + 1 is the identity above 1, exp below it.
-        half = 0.05 * (F.elu((low + high) / 0.1 - 1) + 1) * stride
-        return torch.cat((centre - half, centre + half), dim=-1)
 
 
 def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
