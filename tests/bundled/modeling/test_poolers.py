@@ -75,10 +75,10 @@ def test_one_level_pools_maxima_too():
 
 @pytest.mark.parametrize("scales", [SCALES, SCALES[:1]])
 def test_no_boxes_give_an_empty_result(scales):
-    pooler = ROIPooler((3, 2), scales, 0, "ROIAlignV2")
+    pooler = ROIPooler(3, scales, 0, "ROIAlignV2")
     features = pyramid()[: len(scales)]
-    assert pooler(features, [Boxes(torch.zeros(0, 4))] * 2).shape == (0, 3, 3, 2)
-    assert pooler([f[:0] for f in features], []).shape == (0, 3, 3, 2)
+    assert pooler(features, [Boxes(torch.zeros(0, 4))] * 2).shape == (0, 3, 3, 3)
+    assert pooler([f[:0] for f in features], []).shape == (0, 3, 3, 3)
 
 
 def test_gradients_reach_only_the_level_of_the_box():
