@@ -37,7 +37,7 @@ def skipIfUnsupportedMinOpsetVersion(min_opset_version: int, current: int | None
 def skipIfUnsupportedMinTorchVersion(min_version: str) -> Any:
     """Decorator that skips a test where torch is older than `min_version`."""
     wanted = tuple(int(part) for part in min_version.split(".")[:2])
-    return unittest.skipIf(TORCH_VERSION < wanted, f"needs torch {min_version}")
+    return unittest.skipIf(wanted > TORCH_VERSION, f"needs torch {min_version}")
 
 
 def random_boxes(num_boxes: int, max_coord: float = 100, device: str = "cpu") -> Tensor:
