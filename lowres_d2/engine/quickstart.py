@@ -62,7 +62,7 @@ def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
                 predictions_file=folder / "coco_instances_results.json",
                 iterations=done["iterations"],
                 seconds=done["seconds"],
-                view=model_view(build_model(cfg)),
+                view=model_view(build_model(cfg), instantiate(cfg.dataloader.test.mapper)),
             )
         )
     dataset = instantiate(cfg.dataloader.test.dataset)
