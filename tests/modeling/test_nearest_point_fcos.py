@@ -123,3 +123,11 @@ def test_losses_of_objects_without_a_location_are_finite(model):
     assert all(loss.isfinite() and loss > 0 for loss in losses.values())
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_pictures_without_objects_train(model):
+    empty = Instances((SIDE, SIDE))
+    empty.gt_boxes, empty.gt_classes = Boxes(torch.zeros(0, 4)), torch.zeros(0, dtype=torch.long)
+    with EventStorage():
+        losses = model.train()([{"image": picture(SIDE, SIDE), "instances": empty}] * 2)
+    assert losses["loss_fcos_cls"] > 0 and losses["loss_fcos_loc"] == 0
