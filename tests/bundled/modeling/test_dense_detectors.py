@@ -286,6 +286,19 @@ def test_training_runs_without_an_event_storage(kind):
     assert alone == logged
 
 
+@pytest.mark.skipif(not BUNDLED, reason="upstream's FCOS cannot train in mixed precision")
+def test_mixed_precision_trains_and_detects_nearly_the_same(kind):
+    exact, _ = train(make(kind), batch())
+    model = make(kind, test_score_thresh=0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses, _ = train(model, batch())
+        found = model.eval()(batch())[0]["instances"]
+    sum(losses.values()).backward()
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss.float(), exact[name], rtol=0.02, atol=1e-3)
+    assert found.pred_boxes.tensor.dtype == torch.float32 and len(found) > 0
+
+
 @pytest.mark.skipif(not BUNDLED, reason="upstream refuses with an assertion")
 def test_missing_ground_truth_is_named(kind):
     with pytest.raises(KeyError, match="instances"):

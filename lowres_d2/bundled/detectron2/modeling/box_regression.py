@@ -126,10 +126,11 @@ class Box2BoxTransformLinear:
             boxes: (N, 4).
 
         Returns:
-            Boxes (N, K * 4).
+            Boxes (N, K * 4), float32.
         """
-        reach = F.relu(deltas).unflatten(1, (-1, 4))  # (N, K, 4)
-        boxes = boxes.to(deltas.dtype)[:, None]
+        # float32 as above; the IoU losses too refuse a mixture of precisions.
+        reach = F.relu(deltas.float()).unflatten(1, (-1, 4))  # (N, K, 4)
+        boxes = boxes.float()[:, None]
         centers = 0.5 * (boxes[..., :2] + boxes[..., 2:])
         if self.normalize_by_size:
             sizes = boxes[..., 2:] - boxes[..., :2]
