@@ -5,8 +5,9 @@
 A job is a training iteration (forward, backward, SGD step) or an inference of a detector of
 ``configs/common/models`` with random weights, on pictures of seeded noise. Each provider runs in a
 process of its own; only one works at a time, in alternating rounds, and a round's ratio compares
-two neighbours in time, so that a busy machine does not favour either. The claim: no job's median
-ratio is above 1 by more than its noise (half the distance of the quartiles).
+two neighbours in time, so that a busy machine does not favour either (``--cpu-time`` counts
+processor time, where other programs take turns with these). The claim: no job's median ratio is
+above 1 by more than its noise (half the distance of the quartiles).
 """
 
 from __future__ import annotations
@@ -72,18 +73,26 @@ def make_job(model_name: str, job: str, height: int, width: int, batch: int):
     return train
 
 
-def work(model_name: str, job: str, height: int, width: int, batch: int, repeats: int) -> None:
-    """Child process: for each line of standard input, print the seconds of one round."""
+def work(clock: str, model_name: str, job: str, *numbers: int) -> None:
+    """Child process: for each line of standard input, print the seconds of one round.
+
+    Args:
+        clock: name of a function of ``time``.
+        model_name: a recipe of ``configs/common/models``.
+        job: one of ``JOBS``.
+        *numbers: height, width, pictures a step, steps a round.
+    """
+    now, (*shape, repeats) = getattr(time, clock), numbers
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        run = make_job(model_name, job, height, width, batch)
+        run = make_job(model_name, job, *shape)
         run()
     print("ready", file=out, flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start = now()
         for _ in range(repeats):
             run()
-        print((time.perf_counter() - start) / repeats, file=out, flush=True)
+        print((now() - start) / repeats, file=out, flush=True)
 
 
 class Child:
@@ -162,6 +171,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=2, help="pictures a step")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--repeats", type=int, default=1, help="steps a round")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time, not the clock's")
     options = parser.parse_args()
     if not has_upstream(options.upstream_python):
         print(
@@ -171,11 +181,12 @@ def main() -> int:
         return 2
 
     print(f"{'model':16} {'job':10} {'bundled':>9} {'upstream':>9} {'ratio':>7} {'noise':>7}")
+    clock = "process_time" if options.cpu_time else "perf_counter"
     slower = 0
     for model_name in options.models:
         for job in options.jobs:
             numbers = (*options.size, options.batch, options.repeats)
-            arguments = [model_name, job, *map(str, numbers)]
+            arguments = [clock, model_name, job, *map(str, numbers)]
             bundled, upstream, ratio, noise = compare(
                 options.upstream_python, arguments, options.rounds
             )
@@ -190,6 +201,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        work(*sys.argv[2:4], *map(int, sys.argv[4:]))
+        work(*sys.argv[2:5], *map(int, sys.argv[5:]))
     else:
         raise SystemExit(main())
