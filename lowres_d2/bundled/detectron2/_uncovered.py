@@ -15,8 +15,19 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 UNCOVERED_MODULES = (
+    "detectron2.checkpoint.catalog",
     "detectron2.config.compat",
     "detectron2.config.defaults",
+    "detectron2.data.benchmark",
+    "detectron2.data.datasets.cityscapes",
+    "detectron2.data.datasets.cityscapes_panoptic",
+    "detectron2.data.datasets.coco_panoptic",
+    "detectron2.data.datasets.lvis",
+    "detectron2.evaluation.cityscapes_evaluation",
+    "detectron2.evaluation.lvis_evaluation",
+    "detectron2.evaluation.panoptic_evaluation",
+    "detectron2.evaluation.rotated_coco_evaluation",
+    "detectron2.evaluation.sem_seg_evaluation",
     "detectron2.export",
     "detectron2.layers.mask_ops",
     "detectron2.layers.roi_align_rotated",

@@ -173,6 +173,7 @@ def test_instances_are_compared_by_field():
 
 @bundled_only
 def test_uncovered_names_import_but_do_not_work():
+    from detectron2.evaluation.lvis_evaluation import LVISEvaluator
     from detectron2.export import TracingAdapter
     from detectron2.projects.point_rend import PointRendMaskHead
     from detectron2.structures import BitMasks, RotatedBoxes
@@ -184,7 +185,8 @@ def test_uncovered_names_import_but_do_not_work():
         pass
 
     tracker = locate("detectron2.tracking.bbox_iou_tracker.BBoxIOUTracker")
-    for use in (TracingAdapter, polygons_to_bitmask, BitMasks.from_polygon_masks, Head, tracker):
+    functions = (TracingAdapter, polygons_to_bitmask, BitMasks.from_polygon_masks)
+    for use in (*functions, Head, tracker, LVISEvaluator):
         with pytest.raises(NotImplementedError, match="needs upstream Detectron2"):
             use()
     with pytest.raises(ImportError):
@@ -206,15 +208,3 @@ def test_custom_environment_module_is_called(tmp_path, capsys, text):
     else:
         with pytest.raises((ValueError, AssertionError)):
             setup_custom_environment(str(tmp_path / "mine.py"))
-
-
-@pytest.mark.parametrize("suffix", ["", ".py", ".yaml"])
-def test_addresses_of_published_weights(suffix):
-    from detectron2 import model_zoo
-
-    name = "COCO-Detection/retinanet_R_50_FPN_1x"
-    site = "https://dl.fbaipublicfiles.com/detectron2"
-    expected = f"{site}/{name}/190397773/model_final_bfca0b.pkl"
-    assert model_zoo.get_checkpoint_url(name + suffix) == expected
-    with pytest.raises(RuntimeError, match="nope"):
-        model_zoo.get_checkpoint_url("COCO-Detection/nope.yaml")

@@ -1,4 +1,4 @@
-"""Addresses of the weights that Detectron2's authors published."""
+"""The models whose weights Detectron2's authors published."""
 
 from .model_zoo import get, get_checkpoint_url, get_config, get_config_file
 

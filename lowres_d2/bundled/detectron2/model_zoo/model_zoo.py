@@ -1,15 +1,28 @@
-"""Published weights by the name of the config that they were trained with.
+"""Published models by the name of the config that they were trained with.
 
-The configs themselves are part of upstream only; recipes of this project are in ``configs/``.
+The models are those of ``configs/common/models`` of this project. Schedules and data that go with
+them in upstream's configs are not here: recipes of this project are in ``configs/``.
 """
 
 from __future__ import annotations
 
-from detectron2._uncovered import uncovered
+import re
+from pathlib import Path
 
-get = uncovered("model_zoo.get")
-get_config = uncovered("model_zoo.get_config")
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from detectron2._uncovered import needs_upstream, uncovered
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import LazyConfig, instantiate
+
 get_config_file = uncovered("model_zoo.get_config_file")
+
+# Within the package where it is installed, beside it in a checkout.
+_PACKAGE = Path(__file__).resolve().parents[3]
+_CONFIGS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+_DETECTOR = re.compile(r"COCO-Detection/(faster_rcnn|retinanet|fcos)_R_(50|101)_(C4|FPN)_[13]x")
 
 _SITE = "https://dl.fbaipublicfiles.com/detectron2"
 # folder: config, job number, first digits of the file's checksum
@@ -81,3 +94,46 @@ def get_checkpoint_url(config_path: str) -> str:
             f"no published weights known for {config_path!r}; known are {', '.join(sorted(_FILES))}"
         )
     return f"{_SITE}/{name}/{_FILES[name]}"
+
+
+def get_config(config_path: str, trained: bool = False) -> DictConfig:
+    """Config of a detector: ``model``, and where trained also ``train.init_checkpoint``.
+
+    Args:
+        config_path: one of COCO's RetinaNet, FCOS or Faster R-CNN (C4, FPN) with ResNet-50 or 101,
+            as "COCO-Detection/retinanet_R_50_FPN_1x.py" (or .yaml), or "common/models/<name>.py".
+        trained: add the address of its weights.
+    """
+    name = config_path.removesuffix(".yaml").removesuffix(".py")
+    detector = _DETECTOR.fullmatch(name)
+    if detector:
+        kind, depth, neck = detector.groups()
+        name = "common/models/" + (f"{kind}_{neck.lower()}" if kind == "faster_rcnn" else kind)
+    files = [folder / f"{name}.py" for folder in _CONFIGS]
+    found = [str(file) for file in files if file.parent.name == "models" and file.is_file()]
+    if not found:
+        needs_upstream(f"the config {config_path}")
+    model = LazyConfig.load(found[0], "model")
+    if detector:
+        model.backbone.get("bottom_up", model.backbone).stages.depth = int(depth)
+    cfg = DictConfig({"model": model}, flags={"allow_objects": True})
+    if trained:
+        cfg.train = {"init_checkpoint": get_checkpoint_url(config_path)}
+    return cfg
+
+
+def get(
+    config_path: str, trained: bool = False, device: str | torch.device | None = None
+) -> nn.Module:
+    """A detector.
+
+    Args:
+        config_path: see `get_config`.
+        trained: load the published weights.
+        device: where it goes; None leaves it on the CPU.
+    """
+    cfg = get_config(config_path, trained)
+    model = instantiate(cfg.model).to(device or "cpu")
+    if trained:
+        DetectionCheckpointer(model).load(cfg.train.init_checkpoint)
+    return model

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from detectron2 import model_zoo
 from detectron2._uncovered import uncovered
 from detectron2.config import LazyConfig
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import TORCH_VERSION
 
 convert_scripted_instances = uncovered("convert_scripted_instances")
-get_model_no_weights = uncovered("get_model_no_weights")
 get_sample_coco_image = uncovered("get_sample_coco_image")
 has_dynamic_axes = uncovered("has_dynamic_axes")
 register_custom_op_onnx_export = uncovered("register_custom_op_onnx_export")
@@ -38,6 +38,11 @@ def skipIfUnsupportedMinTorchVersion(min_version: str) -> Any:
     """Decorator that skips a test where torch is older than `min_version`."""
     wanted = tuple(int(part) for part in min_version.split(".")[:2])
     return unittest.skipIf(wanted > TORCH_VERSION, f"needs torch {min_version}")
+
+
+def get_model_no_weights(config_path: str) -> nn.Module:
+    """A detector of the zoo with random weights; see `detectron2.model_zoo.get_config`."""
+    return model_zoo.get(config_path)
 
 
 def random_boxes(num_boxes: int, max_coord: float = 100, device: str = "cpu") -> Tensor:
