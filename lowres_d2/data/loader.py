@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from lowres_d2.data.processes import stop_opencv_threads
 from lowres_d2.data.stream import BatchPositions, PictureStream
 
 import torch
@@ -32,6 +33,8 @@ class BatchLoader:
         self.counts: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[list[dict]]:
+        if self.loader.num_workers:
+            stop_opencv_threads()
         for samples in self.loader:
             batch = []
             for sample in samples:
@@ -98,6 +101,7 @@ def build_train_loader(
             batch_sampler=positions,
             num_workers=num_workers,
             collate_fn=_samples,
+            worker_init_fn=stop_opencv_threads,
             generator=torch.Generator(),
         )
     )
@@ -131,6 +135,7 @@ def build_test_loader(
             sampler=range(first, last),
             num_workers=num_workers,
             collate_fn=_samples,
+            worker_init_fn=stop_opencv_threads,
             generator=torch.Generator(),
         )
     )

@@ -10,6 +10,7 @@ from lowres_d2.data import (
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.data.stream import picture_at, seeded
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -89,6 +90,18 @@ def test_global_random_state_is_untouched(dataset, num_workers):
     if num_workers == 0:  # an evaluation mapper that draws in this process is not fenced
         assert before == after
     assert before[3] == after[3]
+
+
+class ThreadCounter:
+    def __call__(self, record):
+        return {"threads": cv2.getNumThreads()}
+
+
+def test_forked_workers_do_not_wait_for_threads_of_opencv(dataset):
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((999, 999, 3), np.float32), (1999, 1999))  # starts the thread pool
+    batch = batches(dataset, 1, mapper=ThreadCounter(), num_workers=1)[0]
+    assert [sample["threads"] for sample in batch] == [1] * 4
 
 
 def test_seeded_restores_after_an_error():

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
+from lowres_d2.data.processes import stop_opencv_threads
+
 import torch
 from iopath.common.file_io import file_lock
 from torch.utils.data import DataLoader, Dataset
@@ -76,11 +77,12 @@ def generate_in_processes(
     total = len(make)
     if num_workers is None:
         num_workers = _num_cores() if total >= _WORTH_PROCESSES else 0
+    stop_opencv_threads()
     loader = DataLoader(
         make,
         batch_size=None,
         num_workers=num_workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=stop_opencv_threads,
         generator=torch.Generator(),  # leaves the global one alone
     )
     _logger.info("generating %s: %d pictures, %d processes", name, total, max(1, num_workers))
@@ -93,10 +95,6 @@ def generate_in_processes(
     else:
         yield from loader
     _logger.info("generated %s: %.1f s", name, time.perf_counter() - start)
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)
 
 
 def _num_cores() -> int:

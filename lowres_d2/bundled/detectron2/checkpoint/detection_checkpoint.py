@@ -7,13 +7,12 @@ import os
 from typing import Any
 from urllib.parse import parse_qsl, urlparse
 
-from fvcore.common.checkpoint import Checkpointer
-from torch import nn
-
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.checkpoint.weight_files import read_pickle, read_torch
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from omegaconf import DictConfig
-
 from detectron2.utils.file_io import PathManager
+from omegaconf import DictConfig
 
 _PACKAGE = "detectron2._config_files"
 

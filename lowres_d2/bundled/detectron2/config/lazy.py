@@ -15,10 +15,9 @@ from typing import Any
 
 import cloudpickle
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
-
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.registry import _convert_target_to_string, locate
+from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 
 from .files import as_config, run_config_file
 from .source import config_to_source

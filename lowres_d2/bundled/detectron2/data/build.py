@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.utils import data as torchdata
-
 from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.utils.comm import get_world_size
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import log_first_n
+from torch.utils import data as torchdata
 
 from .catalog import DatasetCatalog, MetadataCatalog
 from .common import AspectRatioGroupedDataset, DatasetFromList, MapDataset, ToIterableDataset

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils import data as torchdata
-
 from detectron2.utils.serialize import PicklableWrapper
+from torch.utils import data as torchdata
 
 __all__ = ["AspectRatioGroupedDataset", "DatasetFromList", "MapDataset", "ToIterableDataset"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from detectron2._uncovered import needs_upstream
 
 from . import detection_utils as utils

@@ -12,11 +12,10 @@ import logging
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-
 from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.file_io import PathManager
+from PIL import Image, ImageOps
 
 from . import transforms as T
 from .catalog import MetadataCatalog

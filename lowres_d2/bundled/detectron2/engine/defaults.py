@@ -9,10 +9,6 @@ import os
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
 from detectron2._uncovered import uncovered
 from detectron2.config import LazyConfig
 from detectron2.utils import comm
@@ -26,6 +22,9 @@ from detectron2.utils.events import (
 )
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 __all__ = [
     "DefaultPredictor",

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-
 from detectron2.structures import Boxes, BoxMode, pairwise_iou
 
 # COCO's ranges first, then finer ones; by the json's `area`, in square pixels.

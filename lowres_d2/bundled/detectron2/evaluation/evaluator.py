@@ -11,10 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import nn
-
 from detectron2.utils.comm import get_world_size, is_main_process
 from detectron2.utils.logger import log_every_n_seconds
+from torch import nn
 
 WARMUP_BATCHES = 5  # their times are left out: they fill caches and choose kernels
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
-
 from detectron2._uncovered import needs_upstream
+from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 
 class COCOeval_opt(COCOeval_faster):

@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from detectron2.utils import comm
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from detectron2.utils import comm
 
 BatchNorm2d = nn.BatchNorm2d
 

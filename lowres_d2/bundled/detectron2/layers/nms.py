@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from detectron2._uncovered import uncovered
 from torch import Tensor
 from torchvision.ops import boxes as box_ops
 from torchvision.ops import nms
-
-from detectron2._uncovered import uncovered
 
 __all__ = ["batched_nms", "batched_nms_rotated", "nms", "nms_rotated"]
 

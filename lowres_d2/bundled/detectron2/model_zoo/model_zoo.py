@@ -10,12 +10,11 @@ import re
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
-from torch import nn
-
 from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, instantiate
+from omegaconf import DictConfig
+from torch import nn
 
 get_config_file = uncovered("model_zoo.get_config_file")
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import List  # noqa: UP035  (TorchScript reads the annotations that use it)
 
 import torch
-from torch import nn
-
 from detectron2._uncovered import uncovered
 from detectron2.layers import move_device_like
 from detectron2.structures import Boxes
 from detectron2.utils.registry import Registry
+from torch import nn
 
 ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
 ANCHOR_GENERATOR_REGISTRY.__doc__ = "Anchor generators by name, for yacs configs."

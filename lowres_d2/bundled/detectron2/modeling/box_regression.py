@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn import giou_loss, smooth_l1_loss
-
 from detectron2._uncovered import uncovered
 from detectron2.layers import cat, ciou_loss, diou_loss
 from detectron2.structures import Boxes
+from fvcore.nn import giou_loss, smooth_l1_loss
 
 __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "Box2BoxTransformRotated"]
 

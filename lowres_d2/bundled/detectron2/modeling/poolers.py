@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import List  # noqa: UP035  (TorchScript reads the annotations)
 
 import torch
-from torch import nn
-from torchvision.ops import RoIPool
-
 from detectron2._uncovered import uncovered
 from detectron2.layers import ROIAlign, cat
 from detectron2.structures import Boxes
+from torch import nn
+from torchvision.ops import RoIPool
 
 __all__ = ["ROIPooler"]
 

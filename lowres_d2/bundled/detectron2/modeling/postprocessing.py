@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-
 from detectron2._uncovered import needs_upstream
 from detectron2.structures import Instances
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-
 from detectron2.layers import nonzero_tuple
 
 __all__ = ["subsample_labels"]

@@ -10,9 +10,8 @@ from enum import Enum
 from typing import Any
 
 import torch
-from torch import nn
-
 from detectron2._uncovered import uncovered
+from torch import nn
 
 # These read yacs configs.
 build_optimizer = uncovered("detectron2.solver.build_optimizer")

@@ -11,9 +11,8 @@ from typing import Any, List, Tuple  # noqa: UP035 (TorchScript evaluates them)
 
 import numpy as np
 import torch
-from torch import Tensor, device
-
 from detectron2._uncovered import needs_upstream
+from torch import Tensor, device
 
 
 @unique

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035 (TorchScript evaluates them)
 
 import torch
+from detectron2.layers.wrappers import shapes_to_tensor
 from torch import Tensor, device
 from torch.nn import functional as F
-
-from detectron2.layers.wrappers import shapes_to_tensor
 
 
 class ImageList:

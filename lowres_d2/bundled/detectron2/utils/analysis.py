@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import fvcore.nn
+from detectron2.structures import Boxes, Instances
 from fvcore.nn import parameter_count, parameter_count_table
 from torch import Tensor, nn
-
-from detectron2.structures import Boxes, Instances
 
 __all__ = [
     "FlopCountAnalysis",

@@ -21,9 +21,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from fvcore.common.history_buffer import HistoryBuffer
-
 from detectron2.utils.file_io import PathManager
+from fvcore.common.history_buffer import HistoryBuffer
 
 __all__ = [
     "CommonMetricPrinter",

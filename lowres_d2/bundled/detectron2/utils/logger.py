@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 from termcolor import colored
-
-from detectron2.utils.file_io import PathManager
 
 __all__ = [
     "create_small_table",

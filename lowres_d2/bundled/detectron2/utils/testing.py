@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from detectron2 import model_zoo
 from detectron2._uncovered import uncovered
 from detectron2.config import LazyConfig
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import TORCH_VERSION
+from torch import Tensor, nn
 
 convert_scripted_instances = uncovered("convert_scripted_instances")
 get_sample_coco_image = uncovered("get_sample_coco_image")

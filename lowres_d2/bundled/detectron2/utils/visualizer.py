@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-
 from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.colormap import colormap
+from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["ColorMode", "VisImage", "Visualizer"]
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_util
-
 from detectron2._uncovered import uncovered
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager

@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
+from detectron2.utils import comm
 from torch import Tensor
 from torch.utils.data import Sampler
-
-from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Deterministic transforms (what is done) and augmentations (how it is drawn)."""
 
+from detectron2._uncovered import uncovered
 from fvcore.transforms.transform import (
     BlendTransform,
     CropTransform,
@@ -12,8 +13,6 @@ from fvcore.transforms.transform import (
     TransformList,
     VFlipTransform,
 )
-
-from detectron2._uncovered import uncovered
 
 from .augmentation import (
     AugInput,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from detectron2.structures import Boxes, pairwise_iou
 from fvcore.transforms.transform import (
     CropTransform,
     NoOpTransform,
@@ -13,8 +14,6 @@ from fvcore.transforms.transform import (
     Transform,
     TransformList,
 )
-
-from detectron2.structures import Boxes, pairwise_iou
 
 from .augmentation import Augmentation
 from .transform import ExtentTransform

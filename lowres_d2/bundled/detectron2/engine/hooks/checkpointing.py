@@ -8,10 +8,9 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+from detectron2.engine.trainer_base import HookBase
 from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
-
-from detectron2.engine.trainer_base import HookBase
 
 logger = logging.getLogger(__name__)
 

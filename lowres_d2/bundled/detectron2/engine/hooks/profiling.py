@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.profiler import ProfilerActivity
-
 from detectron2.engine.trainer_base import HookBase, TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from torch.profiler import ProfilerActivity
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from fvcore.common.timer import Timer
-
 from detectron2.engine.trainer_base import HookBase
 from detectron2.utils.events import EventWriter
+from fvcore.common.timer import Timer
 
 
 class IterationTimer(HookBase):

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from fvcore.common.param_scheduler import ParamScheduler
-from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
-from torch import nn
-
 from detectron2.engine.trainer_base import HookBase
 from detectron2.solver import LRMultiplier
 from detectron2.solver import LRScheduler as _TorchLRScheduler
 from detectron2.utils.events import EventStorage
+from fvcore.common.param_scheduler import ParamScheduler
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import nn
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn.weight_init import c2_xavier_fill
-from torch import nn
-
 from detectron2._uncovered import uncovered
 from detectron2.layers import Conv2d, get_norm
 from detectron2.modeling.backbone.backbone import Backbone
+from fvcore.nn.weight_init import c2_xavier_fill
+from torch import nn
 
 __all__ = [
     "FPN",

@@ -14,9 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn.weight_init import c2_msra_fill
-from torch import nn
-
 from detectron2._uncovered import uncovered
 from detectron2.layers import (
     CNNBlockBase,
@@ -27,6 +24,8 @@ from detectron2.layers import (
     get_norm,
 )
 from detectron2.modeling.backbone.backbone import Backbone
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import nn
 
 __all__ = [
     "BasicBlock",

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from detectron2.layers import batched_nms, move_device_like
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import Tensor, nn
 
 
 def permute_to_N_HWA_K(tensor: Tensor, K: int) -> Tensor:

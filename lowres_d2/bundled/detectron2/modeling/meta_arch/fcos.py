@@ -12,10 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fvcore.nn import sigmoid_focal_loss_jit
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.backbone import Backbone
@@ -23,6 +19,9 @@ from detectron2.modeling.box_regression import Box2BoxTransformLinear, _dense_bo
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
 from detectron2.structures import Boxes, ImageList, Instances
+from fvcore.nn import sigmoid_focal_loss_jit
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["FCOS"]
 

@@ -13,10 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from fvcore.nn import sigmoid_focal_loss_jit
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from detectron2.layers import CycleBatchNormList, ShapeSpec, cat, get_norm
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
@@ -24,6 +20,9 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from fvcore.nn import sigmoid_focal_loss_jit
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["RetinaNet"]
 
