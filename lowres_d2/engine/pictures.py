@@ -19,7 +19,7 @@ class DetectionPictures(HookBase):
     """Puts ground truth beside detections of the first test pictures into the event storage.
 
     Args:
-        cfg: the recipe; its test loader is read.
+        cfg: the recipe with its data sets built; its test loader is read.
         model: what is evaluated.
         period: iterations between two drawings, as of evaluation; 0 draws none.
         count: number of pictures.
@@ -44,7 +44,7 @@ class DetectionPictures(HookBase):
     @torch.no_grad()
     def _draw(self) -> None:
         loader = instantiate(self._cfg.dataloader.test)
-        dataset = instantiate(self._cfg.dataloader.test.dataset)
+        dataset = self._cfg.dataloader.test.dataset
         truth = {entry["file_name"]: entry for entry in islice(dataset, self._count)}
         self._model.eval()
         for batch in islice(loader, self._count):

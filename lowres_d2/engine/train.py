@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def build_model(cfg: DictConfig) -> nn.Module:
     seed_everything(cfg.train.seed, 0)
     model = instantiate(cfg.model).to(device)
     return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
+
+
+def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:
+    """Put the recipe's data sets in place of their descriptions: loaders and evaluator share them.
+
+    Raises:
+        ValueError: their files are broken.
+        FileNotFoundError: their files are not there.
+    """
+    for split in splits:
+        cfg.dataloader[split].dataset = instantiate(cfg.dataloader[split].dataset)
 
 
 def check_classes(model: nn.Module, classes: list[str]) -> None:
@@ -92,6 +104,7 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
+    build_datasets(cfg, ["test"])
     model = build_model(cfg)
     logger.info("%s", load_weights(model, cfg.train.init_checkpoint, complete=True))
     return evaluate(cfg, model)
@@ -123,11 +136,12 @@ class _Run:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
-        dataset = instantiate(cfg.dataloader.train.dataset)
+        build_datasets(cfg)
+        dataset = cfg.dataloader.train.dataset
         self.model = build_model(cfg)
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
-            check_same_classes(dataset, instantiate(cfg.dataloader.test.dataset))
+            check_same_classes(dataset, cfg.dataloader.test.dataset)
         self.stages = [instantiate(stage) for stage in cfg.train.stages]
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         cfg.optimizer.params.model = self.model
