@@ -17,6 +17,7 @@ from detectron2.utils.analysis import (
 )
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.colormap import colormap, random_color, random_colors
+from detectron2.utils.develop import create_dummy_class, create_dummy_func
 from detectron2.utils.env import fixup_module_metadata, seed_all_rng, setup_custom_environment
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import (
@@ -83,6 +84,14 @@ def test_names_and_objects():
     registry = Registry("THINGS")
     registry.register(ShapeSpec)
     assert registry.get("ShapeSpec") is ShapeSpec
+
+
+@pytest.mark.parametrize("use", [lambda thing: thing(), lambda thing: thing.attribute])
+def test_stand_ins_name_the_missing_package(use):
+    with pytest.raises(ImportError, match="package"):
+        use(create_dummy_class("Thing", "package"))
+    with pytest.raises(ImportError, match="package"):
+        create_dummy_func("thing", "package")()
 
 
 def test_metadata_of_public_names(monkeypatch):

@@ -6,7 +6,6 @@ A group is a dict of ``params`` and hyperparameters, as torch optimizers take th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 import torch
@@ -25,13 +24,6 @@ NORM_LAYERS = (
     nn.LayerNorm,
     nn.LocalResponseNorm,
 )
-
-
-class GradientClipType(Enum):
-    """What is clipped: each entry of a gradient, or its norm."""
-
-    VALUE = "value"
-    NORM = "norm"
 
 
 def get_default_optimizer_params(

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 from termcolor import colored
@@ -183,8 +182,3 @@ def create_small_table(small_dict: Mapping[str, Any]) -> str:
         stralign="center",
         numalign="center",
     )
-
-
-def _log_api_usage(identifier: str) -> None:
-    """Tell torch's usage log, which does nothing by default, that a part is in use."""
-    torch._C._log_api_usage_once("detectron2." + identifier)
