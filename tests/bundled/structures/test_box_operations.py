@@ -48,6 +48,44 @@ def test_relative_modes_cannot_be_converted(mode):
         BoxMode.convert([0.1, 0.2, 0.3, 0.4], mode, BoxMode.XYXY_ABS)
 
 
+@pytest.mark.parametrize("angle", [0, 30, 90, -45, 200])
+@pytest.mark.parametrize("as_kind", [list, np.array, torch.tensor])
+def test_upright_box_around_a_rotated_one_holds_its_corners(angle, as_kind):
+    x, y, w, h, a = 50.0, 40.0, 30.0, 20.0, np.deg2rad(angle)
+    across, down = (
+        np.array([np.cos(a), -np.sin(a)]) * w / 2,
+        np.array([np.sin(a), np.cos(a)]) * h / 2,
+    )
+    corners = np.array([x, y]) + [i * across + j * down for i in (-1, 1) for j in (-1, 1)]
+    row = [x, y, w, h, float(angle)]
+    boxes = row if as_kind is list else as_kind([row])
+    upright = BoxMode.convert(boxes, BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS)
+    assert type(upright) is type(boxes)
+    expected = [*corners.min(0), *corners.max(0)]
+    assert np.ravel(upright) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_upright_box_is_rotated_by_zero():
+    box = BoxMode.convert([50.0, 50, 30, 21], BoxMode.XYWH_ABS, BoxMode.XYWHA_ABS)
+    assert box == [65, 60.5, 30, 21, 0]
+    boxes = BoxMode.convert(torch.ones(2, 4), BoxMode.XYWH_ABS, BoxMode.XYWHA_ABS)
+    assert boxes.tolist() == [[1.5, 1.5, 1, 1, 0]] * 2 and boxes.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("box", "mode", "wanted"),
+    [
+        ([1, 2, 3, 4], BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS),
+        ([[1, 2, 3, 4, 5]], BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS),
+        ([[1, 2, 3, 4]], BoxMode.XYWH_ABS, BoxMode.XYWHA_ABS),
+        ([1, 2, 3, 4, 5], BoxMode.XYWHA_ABS, BoxMode.XYWH_ABS),
+    ],
+)
+def test_rotated_boxes_have_five_numbers_and_two_conversions(box, mode, wanted):
+    with pytest.raises((AssertionError, ValueError, NotImplementedError)):
+        BoxMode.convert(box, mode, wanted)
+
+
 @pytest.mark.parametrize("bad", [[[1, 2, 3, 4]], [1, 2, 3]])
 def test_convert_refuses_lists_that_are_no_box(bad):
     with pytest.raises((AssertionError, ValueError)):

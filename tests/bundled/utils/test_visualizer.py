@@ -156,6 +156,9 @@ def test_lines_circles_and_texts_show_where_they_are_put(tmp_path):
     [
         lambda v: v.overlay_instances(masks=[np.ones((60, 80))]),
         lambda v: v.overlay_instances(boxes=np.zeros((1, 5))),
+        lambda v: v.draw_dataset_dict(
+            {"annotations": [{"bbox": [9, 9, 4, 4, 45], "bbox_mode": 4}]}
+        ),
         lambda v: v.draw_binary_mask(np.ones((60, 80))),
         lambda v: v.draw_sem_seg(np.ones((60, 80))),
     ],

@@ -11,7 +11,6 @@ from typing import Any, List, Tuple  # noqa: UP035 (TorchScript evaluates them)
 
 import numpy as np
 import torch
-from detectron2._uncovered import needs_upstream
 from torch import Tensor, device
 
 
@@ -28,25 +27,27 @@ class BoxMode(IntEnum):
     XYWH_REL = 3
     """As XYWH_ABS, as fractions of the picture's size; cannot be converted."""
     XYWHA_ABS = 4
-    """Centre x, centre y, width, height, angle in degrees; conversion needs upstream."""
+    """Centre x, centre y, width, height, angle in degrees (counter-clockwise is positive)."""
 
     @staticmethod
     def convert(box: Any, from_mode: BoxMode, to_mode: BoxMode) -> Any:
         """Express boxes in another mode; the input is left alone.
 
         Args:
-            box: one box as a list or tuple of 4 numbers, or boxes as an array or tensor (..., 4).
+            box: one box as a list or tuple of 4 numbers, or boxes as an array or tensor (..., 4);
+                of XYWHA_ABS 5.
             from_mode: mode of `box`.
-            to_mode: mode wanted.
+            to_mode: mode wanted. XYWHA_ABS is reached from XYWH_ABS; from it come the upright
+                boxes around the rotated ones, as XYXY_ABS.
 
         Returns:
-            The same type, shape and dtype as `box`.
+            The same type and dtype as `box`, and the same shape but for the number of numbers.
         """
         source, wanted = BoxMode(from_mode), BoxMode(to_mode)
         if source == wanted:
             return box
         if BoxMode.XYWHA_ABS in (source, wanted):
-            needs_upstream(f"BoxMode.convert from {source.name} to {wanted.name}")
+            return _convert_rotated(box, source, wanted)
         if {source, wanted} != {BoxMode.XYXY_ABS, BoxMode.XYWH_ABS}:
             raise NotImplementedError(
                 f"BoxMode.convert: no conversion from {source.name} to {wanted.name}: relative "
@@ -64,6 +65,35 @@ class BoxMode(IntEnum):
         converted = box.clone() if isinstance(box, Tensor) else np.array(box)
         converted[..., 2:] += sign * converted[..., :2]
         return converted
+
+
+def _convert_rotated(box: Any, source: BoxMode, wanted: BoxMode) -> Any:
+    """`BoxMode.convert` from or to XYWHA_ABS."""
+    if (source, wanted) not in (
+        (BoxMode.XYWH_ABS, BoxMode.XYWHA_ABS),
+        (BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS),
+    ):
+        raise NotImplementedError(
+            f"BoxMode.convert: no conversion from {source.name} to {wanted.name}: of rotated boxes "
+            "there are XYWH_ABS to XYWHA_ABS and XYWHA_ABS to XYXY_ABS"
+        )
+    given = box if isinstance(box, Tensor) else torch.from_numpy(np.array(box))
+    one_box = isinstance(box, list | tuple)
+    numbers = 5 if source == BoxMode.XYWHA_ABS else 4
+    if given.shape[-1:] != (numbers,) or (one_box and given.dim() != 1):
+        raise ValueError(f"BoxMode.convert: expected {numbers} numbers in a box, got {box!r}")
+    exact = given.double()
+    position, size = exact[..., :2], exact[..., 2:4]
+    if wanted == BoxMode.XYWHA_ABS:
+        converted = torch.cat((position + size / 2, size, torch.zeros_like(size[..., :1])), dim=-1)
+    else:
+        angle = torch.deg2rad(exact[..., 4:])
+        half = (size * angle.cos().abs() + size.flip(-1) * angle.sin().abs()) / 2
+        converted = torch.cat((position - half, position + half), dim=-1)
+    converted = converted.to(given.dtype)
+    if one_box:
+        return type(box)(converted.tolist())
+    return converted if isinstance(box, Tensor) else converted.numpy()
 
 
 class Boxes:

@@ -188,6 +188,8 @@ class Visualizer:
         annotations = dic.get("annotations")
         if not annotations:
             return self.output
+        if any(len(a["bbox"]) == 5 for a in annotations):
+            needs_upstream("Visualizer.draw_dataset_dict of rotated boxes")
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         labels = _create_text_labels(
