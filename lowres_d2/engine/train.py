@@ -53,8 +53,10 @@ def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -
         ValueError: their files are broken.
         FileNotFoundError: their files are not there.
     """
-    for split in splits:
-        cfg.dataloader[split].dataset = instantiate(cfg.dataloader[split].dataset)
+    # All are built before any is put in place: one may refer to another's description.
+    built = {split: instantiate(cfg.dataloader[split].dataset) for split in splits}
+    for split, dataset in built.items():
+        cfg.dataloader[split].dataset = dataset
 
 
 def check_classes(model: nn.Module, classes: list[str]) -> None:
