@@ -1,0 +1,1 @@
+"""Running recipes: command line, train loop, stages, checkpoints, demo and quickstart."""

@@ -1,0 +1,1 @@
+"""Layers that Detectron2 and torchvision do not have."""
