@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.ema import averaged_weights
 from lowres_d2.modeling import route_detector_checkpoint
 
 import torch
@@ -54,6 +55,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
+        self.use_average = False
         self.report: LoadReport | None = None
         super().__init__(model, save_dir, **checkpointables)
 
@@ -78,7 +80,10 @@ class RunCheckpointer(DetectionCheckpointer):
             from safetensors.torch import load_file
 
             return {"model": load_file(filename)}
-        return super()._load_file(filename)
+        checkpoint = super()._load_file(filename)
+        if self.use_average and "ema" in checkpoint:
+            checkpoint["model"] = averaged_weights(checkpoint["ema"])
+        return checkpoint
 
     def _load_model(self, checkpoint: Any) -> Any:
         if not checkpoint.get("matching_heuristics"):  # which match by the names' tails
@@ -136,7 +141,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load_weights(model: nn.Module, path: str, complete: bool = False) -> LoadReport:
+def load_weights(
+    model: nn.Module, path: str | Path, complete: bool = False, use_average: bool = False
+) -> LoadReport:
     """Load weights into a model: a run's checkpoint, a bare detector's, or a Detectron2 zoo file.
 
     Args:
@@ -144,12 +151,14 @@ def load_weights(model: nn.Module, path: str, complete: bool = False) -> LoadRep
             detector's weights.
         path: a file or a ``detectron2://`` or ``https://`` address.
         complete: every tensor of the model must be in the file.
+        use_average: take the moving average of the weights, where the file has one.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is broken, matches nothing, or ``complete`` does not hold.
     """
     checkpointer = RunCheckpointer(model)
+    checkpointer.use_average = use_average
     checkpointer.load(str(path), checkpointables=[])
     report = checkpointer.report
     if report.matched == 0:

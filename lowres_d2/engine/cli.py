@@ -13,6 +13,7 @@ from lowres_d2.engine.recipe import find_recipe, load_recipe
 from lowres_d2.engine.recipe_diff import describe_recipe
 from lowres_d2.engine.train import evaluate_only, train
 
+import torch
 import torch.distributed as dist
 from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import OmegaConfBaseException
@@ -108,6 +109,8 @@ def _launch(args: argparse.Namespace) -> None:
 
 
 def _work_in_a_process(args: argparse.Namespace) -> None:
+    if not torch.cuda.is_available():  # else every process would take all cores
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
     run_reporting_mistakes(lambda: _work(args))
 
 

@@ -76,7 +76,7 @@ class Demo:
     def from_recipe(cls, cfg: DictConfig, weights: str, threshold: float) -> Demo:
         """Build the recipe's model with its weights; all of them must be there."""
         model = build_model(cfg).eval()
-        load_weights(model, weights, complete=True)
+        load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
         mapper = instantiate(cfg.dataloader.test.mapper)
         return cls(model, mapper, class_names(cfg, model, weights), threshold)
 

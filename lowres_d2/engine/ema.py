@@ -9,6 +9,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
+def averaged_weights(state: dict[str, Any]) -> dict[str, Any]:
+    """The model's weights in what a checkpoint stores under ``ema``."""
+    prefix = "module."
+    return {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
+
+
 class WeightAverage(HookBase):
     """Keeps ``average = decay * average + (1 - decay) * weights`` after every step.
 

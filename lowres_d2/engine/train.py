@@ -108,7 +108,9 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
     build_datasets(cfg, ["test"])
     model = build_model(cfg)
-    logger.info("%s", load_weights(model, cfg.train.init_checkpoint, complete=True))
+    average = cfg.train.ema.enabled
+    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
+    logger.info("%s", report)
     return evaluate(cfg, model)
 
 

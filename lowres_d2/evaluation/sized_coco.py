@@ -69,7 +69,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             area: ``box`` measures objects by their box; ``annotation`` trusts the ``area`` of the
                 file, as COCO does (there it is the area of the mask).
             output_dir: where the first rank leaves ``coco_instances_results.json`` (detections) and
-                ``sized_coco.json`` (all figures); None writes nothing.
+                ``sized_coco.json`` (all figures); None or "" writes nothing.
         """
         self.bands = SizeBands.from_config(bands)
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
@@ -80,7 +80,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
         self.max_dets = self._choose_max_dets(max_dets)
-        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._output_dir = Path(output_dir) if output_dir else None
         self._summary: dict | None = None
         self.reset()
 

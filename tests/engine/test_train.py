@@ -57,7 +57,9 @@ def test_run_leaves_checkpoints_logs_pictures_and_results(toy_arguments, tmp_pat
     assert {"total_loss", "loss_fcos_cls", "lr", "time", "bbox/AP"} <= keys
 
 
-def test_evaluation_only_gives_what_training_ended_with(toy_arguments, tmp_path):
+@pytest.mark.parametrize("extra", [[], ["train.ema.enabled=true", "train.ema.decay=0.5"]])
+def test_evaluation_only_gives_what_training_ended_with(toy_arguments, tmp_path, extra):
+    toy_arguments += ["model.detector.test_score_thresh=0.0", "optimizer.lr=0.01", *extra]
     main(toy_arguments)
     first = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     again = tmp_path / "again"
