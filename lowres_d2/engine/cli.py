@@ -61,6 +61,9 @@ def run_reporting_mistakes(program: Callable[[], None]) -> None:
     """
     try:
         program()
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
     except MISTAKES as error:
         if os.environ.get("LOWRES_D2_TRACEBACK"):
             raise
