@@ -21,7 +21,8 @@ NEEDED_OF_UPSTREAM = {
     "layers/losses.py": ("ciou_loss", "diou_loss"),
     "layers/wrappers.py": ("move_device_like",),
     "modeling/meta_arch/dense_detector.py": ("DenseDetector",),
-    "modeling/meta_arch/fcos.py": ("FCOS", "FCOSHead", "_match_anchors"),
+    "modeling/meta_arch/fcos.py": ("FCOS", "FCOSHead", "_match_anchors", "compute_ctrness_targets"),
+    "engine/train_loop.py": ("after_backward",),
     "engine/hooks.py": ("BestCheckpointer", "TorchProfiler"),
 }
 

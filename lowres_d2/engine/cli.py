@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lowres_d2.engine.environment import TIMEOUT, join_torchrun, logging_to
+from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.engine.recipe import find_recipe, load_recipe
 from lowres_d2.engine.recipe_diff import describe_recipe
-from lowres_d2.engine.train import evaluate_only, train
+from lowres_d2.engine.train import train
 
 import torch
 import torch.distributed as dist
@@ -25,6 +26,7 @@ MISTAKES = (
     OSError,
     ImportError,
     NotImplementedError,
+    FloatingPointError,
     OmegaConfBaseException,
 )
 
@@ -44,7 +46,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if misplaced:
         parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
     if not args.config_file:
-        parser.error("--config-file RECIPE is needed, e.g. configs/quick/fcos_small_full_plates.py")
+        parser.error(
+            "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"
+        )
     return args
 
 
@@ -87,6 +91,8 @@ def _run(args: argparse.Namespace) -> None:
         return
     if args.eval_only and not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: add train.init_checkpoint=FILE")
+    if cfg.train.device == "cpu":  # else processes would talk through GPUs that are not used
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if join_torchrun():
         try:
             _work(args)
@@ -100,9 +106,12 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _launch(args: argparse.Namespace) -> None:
+    processes = max(1, args.num_gpus)
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise ValueError(f"--num-gpus {processes}: this machine has {torch.cuda.device_count()}")
     launch(
-        _work if args.num_gpus * args.num_machines == 1 else _work_in_a_process,
-        args.num_gpus,
+        _work if processes * args.num_machines == 1 else _work_in_a_process,
+        processes,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,

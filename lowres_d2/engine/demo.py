@@ -20,11 +20,11 @@ from lowres_d2.analysis.detections import Objects
 from lowres_d2.analysis.drawing import Panel, class_colors, look
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data import BrokenPictureError
+from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.demo_files import find_inputs, find_targets, is_video
 from lowres_d2.engine.recipe import load_recipe
-from lowres_d2.engine.train import build_model, check_classes
 
 import cv2
 import numpy as np

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Any
 from lowres_d2.analysis.pictures import model_view
 from lowres_d2.analysis.report import Run, write_report
 from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.build import build_model
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.environment import logging_to
 from lowres_d2.engine.recipe import load_recipe
-from lowres_d2.engine.train import build_model, train
+from lowres_d2.engine.train import train
 
-from detectron2.config import instantiate
+from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
@@ -72,24 +75,45 @@ def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
 
 
 def _train(title: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    recipe = _recipe_hash(cfg)
+    marker = folder / "recipe.sha256"
+    if folder.exists() and (not marker.exists() or marker.read_text() != recipe):
+        # Another recipe's weights and curves: kept, but not gone on from.
+        number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
+        folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(recipe)
     print(f"{title}: {cfg.train.max_iter} iterations, in {folder}")
     started = time.perf_counter()
     with logging_to(folder):
         results = train(cfg, resume=True)
     seconds = time.perf_counter() - started
-    done = {"iterations": cfg.train.max_iter, "seconds": seconds, "results": results}
+    done = {
+        "recipe": recipe,
+        "iterations": cfg.train.max_iter,
+        "seconds": seconds,
+        "results": results,
+    }
     with atomic_path(folder / "done.json") as beside:
         beside.write_text(json.dumps(done), encoding="utf-8")
     return done
 
 
 def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """What an earlier quickstart completed in as many iterations."""
+    """What an earlier quickstart completed with the same recipe."""
     path = folder / "done.json"
     if not path.is_file():
         return None
     done = json.loads(path.read_text(encoding="utf-8"))
-    if done["iterations"] != cfg.train.max_iter:
+    if done["recipe"] != _recipe_hash(cfg):
         return None
     print(f"done before: {folder}")
     return done
+
+
+def _recipe_hash(cfg: DictConfig) -> str:
+    """Changes with every value of a recipe, overrides included."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "recipe.yaml")
+        LazyConfig.save(cfg, str(path))
+        return hashlib.sha256(path.read_bytes()).hexdigest()

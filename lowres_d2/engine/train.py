@@ -3,115 +3,34 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lowres_d2 import detectron2_provider
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
+from lowres_d2.engine.best import BestWeights
+from lowres_d2.engine.build import build_datasets, build_model, check_classes
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
 from lowres_d2.engine.console import ConsoleWriter
+from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
-from lowres_d2.engine.environment import pick_device
+from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.pictures import DetectionPictures
-from lowres_d2.engine.repeatable import SeedEachStep, seed_everything
+from lowres_d2.engine.repeatable import SeedEachStep
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier
 
-import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
-from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 logger = logging.getLogger(__name__)
-
-
-def build_model(cfg: DictConfig) -> nn.Module:
-    """The recipe's model on its device; initial weights are a function of ``train.seed``.
-
-    Raises:
-        ValueError: the device is not there, or a part refuses its arguments.
-    """
-    device = pick_device(cfg.train.device)
-    seed_everything(cfg.train.seed, 0)
-    model = instantiate(cfg.model).to(device)
-    return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
-
-
-def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:
-    """Put the recipe's data sets in place of their descriptions: loaders and evaluator share them.
-
-    Raises:
-        ValueError: their files are broken.
-        FileNotFoundError: their files are not there.
-    """
-    # All are built before any is put in place: one may refer to another's description.
-    built = {split: instantiate(cfg.dataloader[split].dataset) for split in splits}
-    for split, dataset in built.items():
-        cfg.dataloader[split].dataset = dataset
-
-
-def check_classes(model: nn.Module, classes: list[str]) -> None:
-    """Raise where a model predicts another number of classes than its data has.
-
-    Raises:
-        ValueError: names the module, both numbers, and the classes.
-    """
-    for name, module in model.named_modules():
-        number = getattr(module, "num_classes", None)
-        if isinstance(number, int) and number != len(classes):
-            raise ValueError(
-                f"model.{name}.num_classes is {number}, the data has {len(classes)} classes "
-                f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): make them equal"
-            )
-
-
-def evaluate(cfg: DictConfig, model: nn.Module, show: bool = True) -> dict[str, Any]:
-    """Evaluate a model on the recipe's test set.
-
-    Args:
-        cfg: the recipe.
-        model: with its weights, without a distributed wrapper.
-        show: print the evaluator's tables.
-
-    Returns:
-        The evaluator's results (``{"bbox": {"AP": ...}}``, percent), also written to
-        ``<output_dir>/evaluation.json``; empty on all processes but the main one.
-    """
-    loader = instantiate(cfg.dataloader.test)
-    evaluator = instantiate(cfg.dataloader.evaluator)
-    results = inference_on_dataset(model, loader, evaluator)
-    if not comm.is_main_process():
-        return {}
-    if show and hasattr(evaluator, "tables"):
-        logger.info("%s", evaluator.tables())
-    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
-        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    return results
-
-
-def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
-    """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
-
-    Raises:
-        ValueError: no weights are named, or they do not cover the model.
-    """
-    if not cfg.train.init_checkpoint:
-        raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
-    build_datasets(cfg, ["test"])
-    model = build_model(cfg)
-    average = cfg.train.ema.enabled
-    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
-    logger.info("%s", report)
-    return evaluate(cfg, model)
 
 
 def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
@@ -129,10 +48,19 @@ def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
     """
     if comm.is_main_process():
         LazyConfig.save(cfg, str(Path(cfg.train.output_dir, "config.yaml")))
+        if not resume:
+            _put_aside(Path(cfg.train.output_dir, "metrics.json"))
     run = _Run(cfg)
     start = run.load(resume)
     run.trainer.train(start, cfg.train.max_iter)
     return run.results
+
+
+def _put_aside(path: Path) -> None:
+    """Keep an earlier run's file under another name: what is written now appends."""
+    if path.exists():
+        number = 1 + len(list(path.parent.glob(f"{path.stem}-earlier*")))
+        path.rename(path.with_stem(f"{path.stem}-earlier{number}"))
 
 
 class _Run:
@@ -148,6 +76,8 @@ class _Run:
             check_same_classes(dataset, cfg.dataloader.test.dataset)
         self.stages = [instantiate(stage) for stage in cfg.train.stages]
         self.state = RunState(self.model, dataset_fingerprint(dataset))
+        # Built now, so that what it refuses is said before the training, not after it.
+        self.evaluator = instantiate(cfg.dataloader.evaluator)
         cfg.optimizer.params.model = self.model
         self.optimizer = instantiate(cfg.optimizer)
         del cfg.optimizer.params["model"]
@@ -184,6 +114,12 @@ class _Run:
         if resume and self.checkpointer.has_checkpoint():
             self.checkpointer.load(self.checkpointer.get_checkpoint_file())
             start = self.trainer.iter + 1
+            if start > self.cfg.train.max_iter:
+                raise ValueError(
+                    f"{self.checkpointer.report.path} has done {start} iterations, "
+                    f"train.max_iter is {self.cfg.train.max_iter}: raise it, or give another "
+                    "train.output_dir"
+                )
             logger.info("resumed at iteration %d from %s", start, self.checkpointer.report)
         elif self.cfg.train.init_checkpoint:
             logger.info("%s", load_weights(self.model, self.cfg.train.init_checkpoint))
@@ -194,7 +130,9 @@ class _Run:
 
     def _open_loader(self, start: int) -> None:
         loader = self.cfg.dataloader.train
-        if "start_iteration" in inspect.signature(loader._target_).parameters:
+        target = loader._target_
+        build = locate(target) if isinstance(target, str) else target
+        if "start_iteration" in inspect.signature(build).parameters:
             OmegaConf.update(loader, "start_iteration", start, force_add=True)
         self.trainer.data_loader = instantiate(loader)
 
@@ -227,9 +165,10 @@ class _Run:
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
             self.average,
+            LoaderCounts(),
             hooks.PeriodicCheckpointer(self.checkpointer, **cfg.checkpointer) if main else None,
             hooks.EvalHook(cfg.eval_period, self._evaluate),
-            hooks.BestCheckpointer(cfg.eval_period, self.checkpointer, **cfg.best)
+            BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
             if main and cfg.eval_period
             else None,
             DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
@@ -251,7 +190,7 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         started = time.perf_counter()
         last = self.trainer.iter + 1 >= self.cfg.train.max_iter
-        self.results = evaluate(self.cfg, self._evaluated_model(), show=last)
+        self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
         logger.info("evaluated in %.1f s", time.perf_counter() - started)
         # The event storage takes numbers; an empty size band has none.
         return {

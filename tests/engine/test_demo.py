@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lowres_d2.engine.build import build_model
 from lowres_d2.engine.demo import main
 from lowres_d2.engine.demo_files import find_targets
 from lowres_d2.engine.recipe import load_recipe
-from lowres_d2.engine.train import build_model
 
 import cv2
 import numpy as np

@@ -1,0 +1,68 @@
+"""A recipe's model and data sets, built and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lowres_d2.engine.checkpoint import LoadReport
+from lowres_d2.engine.environment import pick_device
+from lowres_d2.engine.repeatable import seed_everything
+
+import torch
+from detectron2.config import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+
+def build_model(cfg: DictConfig) -> nn.Module:
+    """The recipe's model on its device; initial weights are a function of ``train.seed``.
+
+    Raises:
+        ValueError: the device is not there, or a part refuses its arguments.
+    """
+    device = pick_device(cfg.train.device)
+    seed_everything(cfg.train.seed, 0)
+    model = instantiate(cfg.model).to(device)
+    return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
+
+
+def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:
+    """Put the recipe's data sets in place of their descriptions: loaders and evaluator share them.
+
+    Raises:
+        ValueError: their files are broken.
+        FileNotFoundError: their files are not there.
+    """
+    # All are built before any is put in place: one may refer to another's description.
+    built = {split: instantiate(cfg.dataloader[split].dataset) for split in splits}
+    for split, dataset in built.items():
+        cfg.dataloader[split].dataset = dataset
+
+
+def check_classes(model: nn.Module, classes: list[str]) -> None:
+    """Raise where a model predicts another number of classes than its data has.
+
+    Raises:
+        ValueError: names the module, both numbers, and the classes.
+    """
+    for name, module in model.named_modules():
+        number = getattr(module, "num_classes", None)
+        if isinstance(number, int) and number != len(classes):
+            raise ValueError(
+                f"model.{name}.num_classes is {number}, the data has {len(classes)} classes "
+                f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): make them equal"
+            )
+
+
+def check_trained_classes(report: LoadReport, classes: Sequence[str]) -> None:
+    """Raise where weights were trained on other classes than the data has, or in another order.
+
+    Raises:
+        ValueError: names the file and both lists.
+    """
+    if report.classes and list(report.classes) != list(classes):
+        raise ValueError(
+            f"{report.path} was trained on {len(report.classes)} classes "
+            f"({', '.join(report.classes)}), the data has {len(classes)} ({', '.join(classes)}): "
+            "give the data the same classes in the same order"
+        )

@@ -1,0 +1,27 @@
+"""What the loader dropped, said aloud: boxes left without area, broken pictures."""
+
+from __future__ import annotations
+
+import logging
+
+from detectron2.engine import HookBase
+from detectron2.utils.events import get_event_storage
+
+logger = logging.getLogger(__name__)
+
+
+class LoaderCounts(HookBase):
+    """Logs the training loader's ``counts`` as ``[metric]data/...``, and in words at the end."""
+
+    def after_step(self) -> None:
+        for name, count in self._counts().items():
+            get_event_storage().put_scalar(f"[metric]data/{name}", count, smoothing_hint=False)
+
+    def after_train(self) -> None:
+        dropped = {name: count for name, count in self._counts().items() if count}
+        if dropped:
+            words = ", ".join(f"{name} {count}" for name, count in dropped.items())
+            logger.warning("the training data were not used in full: %s", words)
+
+    def _counts(self) -> dict[str, int]:
+        return getattr(self.trainer.data_loader, "counts", {})

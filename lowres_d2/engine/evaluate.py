@@ -1,0 +1,70 @@
+"""Evaluate a recipe's model on its test set."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.build import (
+    build_datasets,
+    build_model,
+    check_classes,
+    check_trained_classes,
+)
+from lowres_d2.engine.checkpoint import load_weights
+
+from detectron2.config import instantiate
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    cfg: DictConfig, model: nn.Module, evaluator: DatasetEvaluator, show: bool = True
+) -> dict[str, Any]:
+    """Evaluate a model on the recipe's test set.
+
+    Args:
+        cfg: the recipe.
+        model: with its weights, without a distributed wrapper.
+        evaluator: the recipe's, built.
+        show: print the evaluator's tables.
+
+    Returns:
+        The evaluator's results (``{"bbox": {"AP": ...}}``, percent), also written to
+        ``<output_dir>/evaluation.json``; empty on all processes but the main one.
+    """
+    loader = instantiate(cfg.dataloader.test)
+    results = inference_on_dataset(model, loader, evaluator)
+    if not comm.is_main_process():
+        return {}
+    if show and hasattr(evaluator, "tables"):
+        logger.info("%s", evaluator.tables())
+    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
+        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return results
+
+
+def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
+    """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
+
+    Raises:
+        ValueError: no weights are named, or they do not cover the model.
+    """
+    if not cfg.train.init_checkpoint:
+        raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
+    build_datasets(cfg, ["test"])
+    model = build_model(cfg)
+    average = cfg.train.ema.enabled
+    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
+    logger.info("%s", report)
+    classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
+    check_classes(model, classes)
+    check_trained_classes(report, classes)
+    return evaluate(cfg, model, instantiate(cfg.dataloader.evaluator))
