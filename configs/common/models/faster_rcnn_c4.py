@@ -1,42 +1,34 @@
 """Faster R-CNN on ResNet-50's res4, with res5 as its box head, as in Detectron2's zoo."""
 
 from detectron2.config import LazyCall as L
-from detectron2.modeling import GeneralizedRCNN, ResNet
+from detectron2.modeling import ResNet
 from detectron2.modeling.backbone.resnet import BottleneckBlock
-from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import Res5ROIHeads
 
-from .rcnn_parts import predictor, proposal_matcher, rpn
-from .resnet import pixel_mean, pixel_std, resnet50
+from .rcnn_parts import model, pooler
 
-resnet50.out_features = ["res4"]
-predictor.input_shape.channels = "${...res5.out_channels}"
+model.backbone.out_features = ["res4"]
 
-model = L(GeneralizedRCNN)(
-    input_format="BGR",
-    pixel_mean=pixel_mean,
-    pixel_std=pixel_std,
-    backbone=resnet50,
-    proposal_generator=rpn,
-    roi_heads=L(Res5ROIHeads)(
-        num_classes=80,
-        batch_size_per_image=512,
-        positive_fraction=0.25,
-        proposal_matcher=proposal_matcher,
-        in_features=["res4"],
-        pooler=L(ROIPooler)(
-            pooler_type="ROIAlignV2", sampling_ratio=0, scales=[1 / 16], output_size=14
-        ),
-        res5=L(ResNet.make_stage)(
-            block_class=BottleneckBlock,
-            in_channels=1024,
-            bottleneck_channels=512,
-            out_channels=2048,
-            num_blocks=3,
-            stride_per_block=[2, 1, 1],
-            stride_in_1x1=True,
-            norm="FrozenBN",
-        ),
-        box_predictor=predictor,
-    ),
+heads = model.roi_heads
+heads._target_ = Res5ROIHeads
+heads.in_features = ["res4"]
+heads.pooler = pooler
+# The backbone's last stage, on each pooled box.
+heads.res5 = L(ResNet.make_stage)(
+    # 1x1, 3x3, 1x1; ResNet-18 has BasicBlock.
+    block_class=BottleneckBlock,
+    # In a row.
+    num_blocks=3,
+    # Of each of them.
+    stride_per_block=[2, 1, 1],
+    # Of res4.
+    in_channels=1024,
+    # Of the 3x3 convolutions.
+    bottleneck_channels=512,
+    # Of each block.
+    out_channels=2048,
+    # As in the backbone's stages, and so the stride.
+    norm="FrozenBN",
+    stride_in_1x1=True,  # MSRA
 )
+heads.box_predictor.input_shape.channels = "${...res5.out_channels}"

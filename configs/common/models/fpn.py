@@ -1,0 +1,24 @@
+"""A feature pyramid (Lin et al. 2017) on ResNet-50: P3 to P7, strides 8 to 128."""
+
+from detectron2.config import LazyCall as L
+from detectron2.modeling import FPN
+from detectron2.modeling.backbone.fpn import LastLevelP6P7
+
+from .resnet import resnet50
+
+pyramid = L(FPN)(
+    bottom_up=resnet50,
+    # Maps that enter, finest first.
+    in_features="${.bottom_up.out_features}",
+    # Of each map of the pyramid.
+    out_channels=256,
+    # P6 and P7, by convolutions of stride 2.
+    top_block=L(LastLevelP6P7)(
+        # The map that they start from.
+        in_feature="p5",
+        # Of that map.
+        in_channels=256,
+        # Of P6 and P7.
+        out_channels="${..out_channels}",
+    ),
+)
