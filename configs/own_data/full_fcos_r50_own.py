@@ -8,7 +8,9 @@ from ..coco.full_fcos_r50_800_coco_1x import model, optimizer, train
 from ..common.data.coco_format import data, dataloader
 from ..common.schedule import one_cycle as lr_multiplier
 
-model.detector.num_classes = L(count_classes)(json_file="${data.train_json}")
+model.detector.num_classes = L(count_classes)(
+    json_file="${data.train_json}", classes="${data.classes}"
+)
 
 # The weights are for BGR pixels.
 dataloader.train.mapper.image_format = "BGR"

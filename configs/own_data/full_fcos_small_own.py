@@ -7,7 +7,9 @@ from detectron2.config import LazyCall as L
 from ..common.data.coco_format import data, dataloader
 from ..quick.full_fcos_small_256_plates import lr_multiplier, model, optimizer, train
 
-model.detector.num_classes = L(count_classes)(json_file="${data.train_json}")
+model.detector.num_classes = L(count_classes)(
+    json_file="${data.train_json}", classes="${data.classes}"
+)
 
 # Minutes on a CPU; more pixels find smaller objects.
 for mapper in (dataloader.train.mapper, dataloader.test.mapper):

@@ -21,8 +21,12 @@ _COUNTED = ("num_dropped_boxes", "num_skipped_pictures")
 class BatchLoader:
     """Iterates a DataLoader whose items are lists of samples.
 
-    Raises errors of the data as they are, in one line, and adds up in ``counts`` what mappers
-    report as dropped.
+    Raises errors of the data as they are, in one line.
+
+    Attributes:
+        counts: how many boxes (``num_dropped_boxes``) and pictures (``num_skipped_pictures``) the
+            mapper has left out of the batches given so far, in whatever process it ran. The engine
+            logs both.
 
     Args:
         loader: its samples may be exceptions (to be raised) or None (to be left out).
@@ -30,7 +34,7 @@ class BatchLoader:
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
 
     def __iter__(self) -> Iterator[list[dict]]:
         if self.loader.num_workers:

@@ -98,7 +98,8 @@ class DetectionMapper:
                 f"{name}: is {width}x{height}, but its annotations are for "
                 f"{stated[1]}x{stated[0]}; correct the picture or the annotation file"
             )
-        return image
+        # What Pillow shares is read-only, but augmentations may write, and torch warns of it.
+        return image if image.flags.writeable else image.copy()
 
     def _instances(
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]

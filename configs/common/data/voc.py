@@ -3,19 +3,35 @@
 from lowres_d2.data.datasets import VocDataset
 
 from detectron2.config import LazyCall as L
+from detectron2.data import transforms as T
 
-from .coco import dataloader
+from .loaders import dataloader
 
-# Folder with VOC2007 and VOC2012 in it.
 _ROOT = "${oc.env:DETECTRON2_DATASETS,datasets}"
 
-dataloader.train.dataset = L(VocDataset)(root=_ROOT, split="trainval", year=[2007, 2012])
-dataloader.train.mapper.augmentations[0].short_edge_length = [480, 512, 544, 576, 608, 640]
-dataloader.train.filter_empty = False
+dataloader.train.dataset = L(VocDataset)(
+    # Folder with VOC2007 and VOC2012 in it.
+    root=_ROOT,
+    # A list in ImageSets/Main.
+    split="trainval",
+    # One year or several, put together.
+    year=[2007, 2012],
+)
+dataloader.train.mapper.augmentations = [
+    L(T.ResizeShortestEdge)(
+        # One of these lengths for the shorter side ...
+        short_edge_length=[480, 512, 544, 576, 608, 640],
+        # ... unless the longer one passes this.
+        max_size=1333,
+        # choice: one of the lengths; range: any between two.
+        sample_style="choice",
+    ),
+    L(T.RandomFlip)(),
+]
+dataloader.train.mapper.image_format = "BGR"
+dataloader.train.num_workers = 4
 
 dataloader.test.dataset = L(VocDataset)(root=_ROOT, split="test", year=2007)
-dataloader.test.mapper.augmentations[0].short_edge_length = 600
-
-# VOC has no masks: objects are sized by their boxes.
-dataloader.evaluator.area = "box"
-dataloader.evaluator.max_dets = None
+dataloader.test.mapper.augmentations = [
+    L(T.ResizeShortestEdge)(short_edge_length=600, max_size=1333)
+]

@@ -115,6 +115,18 @@ def make_annotation(
     }
 
 
+def class_names(classes: Sequence[str]) -> list[str]:
+    """The list that a user gave, refused where it is none of names."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes={classes!r}: expected a list of class names, as [{classes}]")
+    names = list(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"classes={names}: expected class names; put quotes around those that are numbers"
+        )
+    return names
+
+
 def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
     """Refuse two data sets whose category k is not the same class."""
     if train.classes == val.classes:

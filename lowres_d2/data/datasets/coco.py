@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections.abc import Iterable
@@ -11,13 +10,16 @@ from pathlib import Path
 from lowres_d2.data.datasets.base import BoxDataset, make_annotation
 from lowres_d2.data.datasets.coco_json import (
     BoxPolicy,
+    checked_annotations,
     checked_categories,
     checked_images,
     read_coco_json,
+    select_classes,
 )
 
 _logger = logging.getLogger(__name__)
 _SHOWN_NAMES = 3
+_TRIED_NAMES = 100  # enough to tell a folder that lacks some pictures from a wrong one
 
 
 class CocoDataset(BoxDataset):
@@ -51,9 +53,9 @@ class CocoDataset(BoxDataset):
         names = [image["file_name"] for image in images.values()]
         root = _image_root(path, names, image_root, check_images)
         if check_images:
-            check_pictures_exist(path, root, names)
+            check_pictures_exist(path, root, names, "set image_root or complete the folder")
 
-        selected = _select_classes(path, categories, classes)
+        selected = select_classes(path, categories, classes)
         policy = BoxPolicy(path, invalid_boxes)
         records = {
             image_id: {
@@ -66,10 +68,19 @@ class CocoDataset(BoxDataset):
             for image_id, image in images.items()
         }
         contiguous = {category_id: k for k, category_id in enumerate(selected)}
-        for image_id, annotation in _admitted(
-            path, content, images, categories, contiguous, policy
-        ):
-            records[image_id]["annotations"].append(annotation)
+        annotations = checked_annotations(path, content, images, categories)
+        wanted = (a for a in annotations if a["category_id"] in contiguous)
+        for entry, bbox in _admitted(path, wanted, images, policy):
+            annotation = make_annotation(
+                entry["id"],
+                contiguous[entry["category_id"]],
+                bbox,
+                area=entry.get("area"),
+                iscrowd=int(entry.get("iscrowd", 0)),
+            )
+            if bbox is not entry["bbox"]:
+                annotation["unclipped_bbox"] = entry["bbox"]
+            records[entry["image_id"]]["annotations"].append(annotation)
         policy.log()
         super().__init__(
             list(records.values()),
@@ -82,47 +93,20 @@ class CocoDataset(BoxDataset):
 
 
 def _admitted(
-    path: Path,
-    content: dict,
-    images: dict[int, dict],
-    categories: dict[int, str],
-    contiguous: dict[int, int],
-    policy: BoxPolicy,
-) -> Iterable[tuple[int, dict]]:
-    """Pairs of image id and checked annotation, of the selected classes."""
-    seen: set[int] = set()
+    path: Path, annotations: Iterable[dict], images: dict[int, dict], policy: BoxPolicy
+) -> Iterable[tuple[dict, list[float]]]:
+    """Pairs of annotation and its admitted box."""
     larger_than_box = 0
-    for position, entry in enumerate(content["annotations"], start=1):
-        annotation_id = entry.get("id", position)
-        what = f"annotation {annotation_id}"
-        if annotation_id in seen:
-            raise ValueError(f"{path}: {what} occurs twice; ids must be unique")
-        seen.add(annotation_id)
-        image_id, category_id = entry.get("image_id"), entry.get("category_id")
-        if image_id not in images:
-            raise ValueError(f"{path}: {what} has image_id {image_id!r}, which is not in 'images'")
-        if category_id not in categories:
-            raise ValueError(
-                f"{path}: {what} has category_id {category_id!r}, which is not in 'categories' "
-                f"({_shortened(map(str, categories))})"
-            )
-        if category_id not in contiguous:
-            continue
-        bbox = policy.admit(entry.get("bbox"), images[image_id], what)
+    for entry in annotations:
+        bbox = policy.admit(
+            entry.get("bbox"), images[entry["image_id"]], f"annotation {entry['id']}"
+        )
         if bbox is None:
             continue
-        annotation = make_annotation(
-            annotation_id,
-            contiguous[category_id],
-            bbox,
-            area=entry.get("area"),
-            iscrowd=int(entry.get("iscrowd", 0)),
-        )
-        if bbox is not entry["bbox"]:
-            annotation["unclipped_bbox"] = entry["bbox"]
         # A pixel a side of slack: some tools count both border pixels.
-        larger_than_box += annotation["area"] > (entry["bbox"][2] + 1) * (entry["bbox"][3] + 1)
-        yield image_id, annotation
+        width, height = entry["bbox"][2:]
+        larger_than_box += entry.get("area", 0) > (width + 1) * (height + 1)
+        yield entry, bbox
     if larger_than_box:
         _logger.warning(
             "%s: 'area' of %d annotations is larger than their box: do not size objects by it",
@@ -131,53 +115,41 @@ def _admitted(
         )
 
 
-def _select_classes(
-    path: Path, categories: dict[int, str], classes: list[str] | None
-) -> dict[int, str]:
-    """Category id -> name of the classes to use, in the order of ``classes``."""
-    if classes is None:
-        return categories
-    id_of = {name: category_id for category_id, name in categories.items()}
-    for name in classes:
-        if name not in id_of:
-            near = difflib.get_close_matches(name, id_of, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {_shortened(id_of)}"
-            raise ValueError(f"{path}: has no class '{name}'; {hint}")
-    if len(set(classes)) < len(classes):
-        raise ValueError(f"{path}: classes={list(classes)} names a class twice")
-    return {id_of[name]: name for name in classes}
-
-
-def _shortened(names: Iterable[str], limit: int = 10) -> str:
-    names = list(names)
-    return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
-
-
 def _image_root(path: Path, names: list[str], given: str | Path | None, check_images: bool) -> Path:
     """The folder of the pictures: the given one, or the first beside the json that has them."""
     if given is not None:
-        root = Path(given)
-        if check_images and not root.is_dir():
-            raise FileNotFoundError(f"{root}: no such folder of pictures (image_root of {path})")
-        return root
+        return Path(given)
     folder = path.parent
     stems = [path.stem, path.stem.removeprefix("instances_")]  # COCO: instances_val2017.json
     candidates = [folder, folder / "images", folder.parent, folder.parent / "images"]
     candidates += [place / stem for place in candidates for stem in stems]
-    for root in candidates:
-        if names and (root / names[0]).is_file():
-            return root
+    for name in names[:_TRIED_NAMES]:
+        for root in candidates:
+            if (root / name).is_file():
+                return root
     if check_images and names:
         tried = ", ".join(dict.fromkeys(str(root) for root in candidates))
         raise FileNotFoundError(
-            f"{path}: its pictures (such as {names[0]}) were not found; set image_root (looked in "
-            f"{tried})"
+            f"{path}: its {len(names)} pictures ({_first_few(names)}) were not found; set "
+            f"image_root (looked in {tried})"
         )
     return folder
 
 
-def check_pictures_exist(source: Path, root: Path, names: list[str]) -> None:
-    """Refuse a data set that lacks pictures; folders are listed once, which is fast for many."""
+def check_pictures_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:
+    """Refuse a data set that lacks pictures; folders are listed once, which is fast for many.
+
+    Args:
+        source: what lists the pictures.
+        root: their folder.
+        names: relative to it.
+        remedy: what the user can do.
+    """
+    if names and not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no such folder, for the {len(names)} pictures of {source} "
+            f"({_first_few(names)}); {remedy}"
+        )
     listed: dict[Path, set[str]] = {}
     missing = []
     for name in names:
@@ -187,8 +159,12 @@ def check_pictures_exist(source: Path, root: Path, names: list[str]) -> None:
         if path.name not in listed[path.parent]:
             missing.append(name)
     if missing:
-        more = f" and {len(missing) - _SHOWN_NAMES} more" if len(missing) > _SHOWN_NAMES else ""
         raise FileNotFoundError(
             f"{source}: {len(missing)} of {len(names)} pictures are not in {root}: "
-            f"{', '.join(missing[:_SHOWN_NAMES])}{more}; set image_root or complete the folder"
+            f"{_first_few(missing)}; {remedy}"
         )
+
+
+def _first_few(names: list[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

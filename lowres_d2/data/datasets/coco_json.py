@@ -5,11 +5,14 @@ Boxes are XYWH in pixels of the stored picture.
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
+
+from lowres_d2.data.datasets.base import class_names
 
 _logger = logging.getLogger(__name__)
 _SECTIONS = ("images", "annotations", "categories")
@@ -41,16 +44,31 @@ def read_coco_json(json_file: str | Path) -> dict:
     return content
 
 
-def count_classes(json_file: str | Path) -> int:
-    """Number of categories of a COCO json file, for ``num_classes`` of a recipe."""
-    return len(read_coco_json(json_file)["categories"])
+def count_classes(json_file: str | Path, classes: Sequence[str] | None = None) -> int:
+    """Number of classes for ``num_classes`` of a recipe.
+
+    Args:
+        json_file: a COCO json file.
+        classes: the classes of it that are used; None: all.
+    """
+    path = Path(json_file)
+    return len(select_classes(path, checked_categories(path, read_coco_json(path)), classes))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that computing with can cope with; JSON may hold 10**999 and NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def _index_by_id(path: Path, section: str, entries: Iterable[dict]) -> dict[int, dict]:
     index: dict[int, dict] = {}
     for position, entry in enumerate(entries):
         key = entry.get("id")
-        if not isinstance(key, int) or isinstance(key, bool):
+        if not _is_whole(key):
             raise ValueError(
                 f"{path}: {section}[{position}] has id {key!r}; expected a whole number"
             )
@@ -75,19 +93,87 @@ def checked_categories(path: Path, content: dict) -> dict[int, str]:
     return names
 
 
+def select_classes(
+    path: Path, categories: dict[int, str], classes: Sequence[str] | None
+) -> dict[int, str]:
+    """Category id -> name of the classes to use, in the order of ``classes``; None: all."""
+    if classes is None:
+        return categories
+    classes = class_names(classes)
+    id_of = {name: category_id for category_id, name in categories.items()}
+    for name in classes:
+        if name not in id_of:
+            near = difflib.get_close_matches(name, id_of, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has {shortened(id_of)}"
+            raise ValueError(f"{path}: has no class '{name}'; {hint}")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"{path}: classes={classes} names a class twice")
+    return {id_of[name]: name for name in classes}
+
+
+def shortened(names: Iterable[str], limit: int = 10) -> str:
+    """The first few names, and how many there are."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
+
+
 def checked_images(path: Path, content: dict) -> dict[int, dict]:
     """Image id -> entry with ``file_name``, ``height`` and ``width``, in the file's order."""
     images = _index_by_id(path, "images", content["images"])
     for image_id, image in images.items():
-        if not isinstance(image.get("file_name"), str):
+        name = image.get("file_name")
+        if not isinstance(name, str) or not name:
             raise ValueError(f"{path}: image {image_id} has no 'file_name'")
         for key in ("height", "width"):
-            if not isinstance(image.get(key), int) or image[key] <= 0:
+            value = image.get(key)
+            if not _is_whole(value) or value <= 0:
                 raise ValueError(
-                    f"{path}: image {image_id} ({image['file_name']}) has {key} "
-                    f"{image.get(key)!r}; expected a positive whole number"
+                    f"{path}: image {image_id} ({name}) has {key} {value!r}; expected a positive "
+                    "whole number"
                 )
     return images
+
+
+def checked_annotations(
+    path: Path, content: dict, images: dict[int, dict], categories: dict[int, str]
+) -> Iterable[dict]:
+    """Annotations with whole-number ids, known references, and sound ``area`` and ``iscrowd``.
+
+    Those without an id get one that no other has. Boxes are left to :class:`BoxPolicy`.
+    """
+    given = {a["id"] for a in content["annotations"] if _is_whole(a.get("id"))}
+    free_ids = count(max(given, default=0) + 1)
+    seen: set[int] = set()
+    for position, entry in enumerate(content["annotations"]):
+        if "id" not in entry:
+            entry = entry | {"id": next(free_ids)}
+        what = f"{path}: annotation {entry['id']}"
+        if not _is_whole(entry["id"]):
+            raise ValueError(
+                f"{path}: annotations[{position}] has id {entry['id']!r}; expected a whole number"
+            )
+        if entry["id"] in seen:
+            raise ValueError(f"{what} occurs twice; ids must be unique")
+        seen.add(entry["id"])
+        for key, section, known in (
+            ("image_id", "images", images),
+            ("category_id", "categories", categories),
+        ):
+            value = entry.get(key)
+            if not _is_whole(value) or value not in known:
+                there = shortened(map(str, known))
+                raise ValueError(
+                    f"{what} has {key} {value!r}, which is not in '{section}' ({there})"
+                )
+        if "area" in entry and not (_is_finite(entry["area"]) and entry["area"] >= 0):
+            raise ValueError(
+                f"{what} has area {entry['area']!r}; expected a number, 0 or more, or no 'area'"
+            )
+        if entry.get("iscrowd", 0) not in (0, 1):
+            raise ValueError(
+                f"{what} has iscrowd {entry['iscrowd']!r}; expected 0, 1 or no 'iscrowd'"
+            )
+        yield entry
 
 
 def box_fault(bbox: object, height: int, width: int) -> str | None:
@@ -98,13 +184,9 @@ def box_fault(bbox: object, height: int, width: int) -> str | None:
         height: the picture's.
         width: the picture's.
     """
-    try:
-        x, y, w, h = bbox
-        finite = math.isfinite(x + y + w + h)
-    except (TypeError, ValueError):
-        finite = False
-    if not finite:
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_finite, bbox)):
         return "is not four finite numbers"
+    x, y, w, h = bbox
     if w < 0 or h < 0:
         return "has a negative side (expected x, y, width, height)"
     if w == 0 or h == 0:

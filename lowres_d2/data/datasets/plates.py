@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def scenes_to_coco(scenes: list[list[tuple[int, tuple]]], settings: SceneSetting
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def check_choice(key: str, value: str, choices) -> None:
+def check_choice(key: str, value: str, choices: Collection[str]) -> None:
     """Refuse a value that is none of the choices."""
     if value not in choices:
         raise ValueError(f"{key}={value!r}: expected one of {', '.join(choices)}")

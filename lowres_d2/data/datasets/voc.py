@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from lowres_d2.data.datasets.base import BoxDataset, make_annotation
+from lowres_d2.data.datasets.base import BoxDataset, class_names, make_annotation
 from lowres_d2.data.datasets.coco import check_pictures_exist
 from lowres_d2.data.datasets.coco_json import BoxPolicy
 
@@ -98,7 +98,7 @@ class VocDataset(BoxDataset):
         invalid_boxes: str = "error",
         check_images: bool = True,
     ) -> None:
-        classes = VOC_CLASSES if classes is None else list(classes)
+        classes = VOC_CLASSES if classes is None else class_names(classes)
         root = Path(root)
         records: list[dict] = []
         num_boxes = 0
@@ -108,7 +108,7 @@ class VocDataset(BoxDataset):
             policy = BoxPolicy(folder, invalid_boxes)
             if check_images:
                 names = [f"{stem}.jpg" for stem in stems]
-                check_pictures_exist(folder, folder / "JPEGImages", names)
+                check_pictures_exist(folder, folder / "JPEGImages", names, "complete the folder")
             for stem in stems:
                 record = _record(folder, stem, len(records) + 1, classes, policy, num_boxes)
                 num_boxes += len(record["annotations"])
