@@ -62,6 +62,42 @@ def test_evaluation_without_weights(toy_arguments, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_weights_trained_on_other_classes(toy_arguments, coco_json, tmp_path, capsys):
+    main(toy_arguments)
+    data = json.loads(coco_json.read_text())
+    data["categories"][0]["name"], data["categories"][1]["name"] = "green", "red"
+    (tmp_path / "swapped.json").write_text(json.dumps(data))
+    line = fails(
+        [
+            "--eval-only",
+            *toy_arguments,
+            f"train.init_checkpoint={tmp_path / 'run' / 'model_final.pth'}",
+            f"train.output_dir={tmp_path / 'again'}",
+            f"data.val_json={tmp_path / 'swapped.json'}",
+            f"data.val_images={coco_json.parent / 'images'}",
+        ],
+        capsys,
+    )
+    assert "model_final.pth" in line and "(red, green)" in line and "(green, red)" in line
+
+
+def test_resuming_a_run_that_is_longer_than_asked_for(toy_arguments, tmp_path, capsys):
+    main(toy_arguments)
+    before = (tmp_path / "run" / "model_final.pth").read_bytes()
+    line = fails(["--resume", *toy_arguments, "train.max_iter=4"], capsys)
+    assert "has done 6 iterations" in line and "train.max_iter is 4" in line
+    assert (tmp_path / "run" / "model_final.pth").read_bytes() == before
+
+
+def test_training_and_test_classes_differ(toy_arguments, coco_json, tmp_path, capsys):
+    data = json.loads(coco_json.read_text())
+    data["categories"][1]["name"] = "blue"
+    (tmp_path / "val.json").write_text(json.dumps(data))
+    images = f"data.val_images={coco_json.parent / 'images'}"
+    line = fails([*toy_arguments, f"data.val_json={tmp_path / 'val.json'}", images], capsys)
+    assert "green" in line and "blue" in line
+
+
 def test_weights_that_match_no_parameter(toy_arguments, tmp_path, capsys):
     torch.save({"model": {"something.else": torch.zeros(3)}}, tmp_path / "w.pth")
     line = fails([*toy_arguments, f"train.init_checkpoint={tmp_path / 'w.pth'}"], capsys)

@@ -1,0 +1,62 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lowres_d2.engine.cli import main
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = str(Path(__file__).parent / "recipes" / "staged_distilled.py")
+
+
+def model_at(folder, iteration):
+    return torch.load(folder / f"model_{iteration:07d}.pth", weights_only=True)
+
+
+@pytest.fixture
+def arguments(toy_arguments):
+    toy_arguments[1] = RECIPE
+    kept = [a for a in toy_arguments if not a.startswith("train.checkpointer")]
+    return [*kept, "train.checkpointer.period=1", "train.checkpointer.max_to_keep=9"]
+
+
+def moved(a, b):
+    return {name for name in a if not torch.equal(a[name], b[name])}
+
+
+def test_stages_train_what_they_say_and_resume_inside_and_across(arguments, tmp_path):
+    main(arguments)
+    whole = tmp_path / "run"
+    states = [model_at(whole, k) for k in range(6)]
+    assert [state["run"]["stage"] for state in states] == ["neck"] * 4 + ["all"] * 2
+    first = moved(states[0]["model"], states[3]["model"])
+    assert first and all(name.startswith("detector.backbone.bottom_up.") for name in first)
+    # Batch norm in a module that is kept in eval mode stands still.
+    assert not any("stem" in name and "running" in name for name in first)
+    second = moved(states[3]["model"], states[5]["model"])
+    assert any(name.startswith("detector.head.") for name in second)
+    assert not any("teacher" in name for name in states[5]["model"])
+    for stop in (1, 3, 4):  # inside the first stage, at its end, inside the second
+        folder = tmp_path / f"stopped{stop}"
+        folder.mkdir()
+        shutil.copy(whole / f"model_{stop:07d}.pth", folder)
+        (folder / "last_checkpoint").write_text(f"model_{stop:07d}.pth")
+        main(["--resume", *arguments, f"train.output_dir={folder}"])
+        assert not moved(states[5]["model"], model_at(folder, 5)["model"])
+
+
+@pytest.mark.slow
+def test_two_processes_cross_a_stage_boundary(arguments, tmp_path):
+    command = [sys.executable, "train_net.py", "--num-gpus", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    final = model_at(tmp_path / "run", 5)
+    assert final["run"]["stage"] == "all"
+    assert moved(model_at(tmp_path / "run", 3)["model"], final["model"])
