@@ -104,6 +104,9 @@ BAD_BOXES = {
     "is not four finite": [1, 2, 3],
     "is not four": [1, 2, "3", 4],
     "is not": None,
+    "is not four finite numbers; correct": [1, 2, 10**400, 3],
+    "[1], [2], [3], [4]] is not".replace("[", r"\[").replace("]", r"\]"): [[1], [2], [3], [4]],
+    "box 5 is not four": 5,
 }
 
 
@@ -138,6 +141,22 @@ BAD_FILES = {
     "image 10 .0.png. has height 0": edit("images", 0, height=0),
     "image 10 has no 'file_name'": edit("images", 0, file_name=None),
     r"images\[0\] has id 'a'; expected a whole number": edit("images", 0, id="a"),
+    "image 11 .1.png. has width None": edit("images", 1, width=None),
+    "has height 40.0; expected a positive whole number": edit("images", 0, height=40.0),
+    "has width True": edit("images", 0, width=True),
+    r"images\[1\] has id \[10\]": edit("images", 1, id=[10]),
+    r"categories\[0\] has id None": edit("categories", 0, id=None),
+    r"annotations\[2\] has id \[3\]; expected a whole number": edit("annotations", 2, id=[3]),
+    r"annotations\[2\] has id None": edit("annotations", 2, id=None),
+    r"annotation 1 has image_id \[10\]": edit("annotations", 0, image_id=[10]),
+    r"annotation 1 has category_id \[3\]": edit("annotations", 0, category_id=[3]),
+    "annotation 3 has area '80'; expected a number, 0 or more": edit("annotations", 2, area="80"),
+    "annotation 3 has area -1;": edit("annotations", 2, area=-1),
+    "annotation 3 has area nan;": edit("annotations", 2, area=math.nan),
+    "annotation 3 has area None;": edit("annotations", 2, area=None),
+    "annotation 3 has iscrowd None; expected 0, 1": edit("annotations", 2, iscrowd=None),
+    "annotation 3 has iscrowd 2;": edit("annotations", 2, iscrowd=2),
+    r"annotation 3 has iscrowd \[1\];": edit("annotations", 2, iscrowd=[1]),
     "has no list 'annotations'": lambda content: content.pop("annotations"),
     "has no pictures": lambda content: content.update(images=[], annotations=[]),
 }
@@ -171,17 +190,41 @@ def test_missing_pictures_are_listed(coco):
         CocoDataset(coco.json_file)
     assert len(CocoDataset(coco.json_file, check_images=False)) == 6
     coco.picture(0).unlink()
-    with pytest.raises(FileNotFoundError, match=r"such as 0.png.*set image_root"):
+    with pytest.raises(FileNotFoundError, match=r"5 of 6 .*: 0.png, 1.png, 2.png and 2 more"):
         CocoDataset(coco.json_file)
-    with pytest.raises(FileNotFoundError, match="no such folder of pictures"):
-        CocoDataset(coco.json_file, image_root=coco.folder / "elsewhere")
 
 
-def test_unknown_class_and_policy_are_named(coco):
-    with pytest.raises(ValueError, match="no class 'cats'; did you mean 'cat'"):
-        CocoDataset(coco.json_file, classes=["cats"])
-    with pytest.raises(ValueError, match="twice"):
-        CocoDataset(coco.json_file, classes=["cat", "cat"])
+def test_a_missing_picture_folder_is_named_with_its_first_pictures(coco, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(FileNotFoundError) as caught:
+        CocoDataset(coco.json_file, image_root=elsewhere)
+    message = str(caught.value)
+    assert message.startswith(f"{elsewhere}: no such folder, for the 6 pictures of {coco.folder}")
+    assert "(0.png, 1.png, 2.png and 3 more); set image_root" in message and "\n" not in message
+    (coco.folder / "images").rename(elsewhere)
+    with pytest.raises(FileNotFoundError, match=r"its 6 pictures \(0.png, 1.*set image_root"):
+        CocoDataset(coco.json_file)
+
+
+@pytest.mark.parametrize("without_id", [[1], [0, 3], range(6)])
+def test_annotations_without_id_get_one_that_no_other_has(coco, without_id):
+    for position in without_id:
+        del coco.content["annotations"][position]["id"]
+    dataset = CocoDataset(coco.json_file)
+    found = [a["id"] for record in dataset for a in record["annotations"]]
+    assert len(set(found)) == 6
+    given_ids = [
+        a.get("id", new) for a, new in zip(coco.content["annotations"], found, strict=True)
+    ]
+    assert found == given_ids
+
+
+def test_crowds_may_be_marked_by_true(coco):
+    coco.content["annotations"][0]["iscrowd"] = True
+    assert CocoDataset(coco.json_file)[0]["annotations"][0]["iscrowd"] == 1
+
+
+def test_an_unknown_policy_is_named(coco):
     with pytest.raises(ValueError, match="invalid_boxes='ignore'"):
         CocoDataset(coco.json_file, invalid_boxes="ignore")
 
@@ -194,6 +237,24 @@ def test_area_larger_than_its_box_is_warned_of(coco, caplog):
 
 def test_count_classes(coco):
     assert count_classes(coco.json_file) == 2
+    assert count_classes(coco.json_file, ["mouse"]) == 1
+
+
+@pytest.mark.parametrize("use", [CocoDataset, count_classes])
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("cat", r"classes='cat': expected a list of class names, as \[cat\]"),
+        ([], r"classes=\[\]: expected class names"),
+        ([1], "put quotes around those that are numbers"),
+        (["cats"], "no class 'cats'; did you mean 'cat'"),
+        (["cat", "cat"], "names a class twice"),
+    ],
+)
+def test_class_lists_are_checked_wherever_they_are_given(coco, use, classes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        use(coco.json_file, classes=classes)
+    assert "\n" not in str(caught.value)
 
 
 def test_class_lists_are_compared_side_by_side(coco):

@@ -145,12 +145,17 @@ def test_nothing_readable_is_an_error(coco, dataset):
         batches(dataset, 1, mapper=DetectionMapper(True, on_broken="skip"))
 
 
-def test_dropped_boxes_are_counted_by_the_loader(dataset):
-    mapper = DetectionMapper(True, [T.CropTransform(40, 20, 20, 20)])  # where no box is
-    loader = build_train_loader(dataset, mapper, 6, seed=0)
-    batch = next(iter(loader))
-    assert loader.counts["num_dropped_boxes"] == 6
-    assert "num_dropped_boxes" not in batch[0]
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_what_is_left_out_is_counted_by_the_loader(coco, dataset, num_workers):
+    coco.picture(2).write_text("no picture")
+    corner = [T.CropTransform(40, 20, 20, 20)]  # where no box is
+    mapper = DetectionMapper(True, corner, on_broken="skip")
+    loader = build_train_loader(dataset, mapper, 6, seed=0, num_workers=num_workers)
+    assert loader.counts == {"num_dropped_boxes": 0, "num_skipped_pictures": 0}
+    for number, batch in enumerate(islice(loader, 2), start=1):
+        # Only batches that were given count, not those that workers have ready.
+        assert loader.counts == {"num_dropped_boxes": 6 * number, "num_skipped_pictures": number}
+        assert not {"num_dropped_boxes", "num_skipped_pictures"} & set(batch[0])
 
 
 def test_empty_pictures_stay_unless_filtered(coco):

@@ -22,6 +22,27 @@ def test_test_time_sample(coco):
     assert DetectionMapper(False, image_format="L")(record)["image"].shape == (1, 40, 60)
 
 
+class Darken(T.Augmentation):
+    """Writes into the picture that it is given, and hands its memory to torch."""
+
+    def get_transform(self, image):
+        def halve(pixels):
+            shared = torch.from_numpy(pixels)
+            shared //= 2
+            return pixels
+
+        return T.ColorTransform(halve)
+
+
+@pytest.mark.parametrize("image_format", ["RGB", "BGR", "L"])
+@pytest.mark.filterwarnings("error")
+def test_augmentations_may_write_into_the_picture(coco, image_format):
+    record = CocoDataset(coco.json_file)[0]
+    before = DetectionMapper(False, image_format=image_format)(record)["image"]
+    after = DetectionMapper(False, [Darken()], image_format)(record)["image"]
+    assert torch.equal(after, before // 2)
+
+
 def test_training_sample_follows_the_augmentations(coco):
     record = CocoDataset(coco.json_file)[3]  # box [3, 2, 10, 11]
     mapper = DetectionMapper(True, [T.Resize((80, 60)), T.HFlipTransform(60)])

@@ -1,8 +1,10 @@
 """The pieces of ``configs/common/data`` load, dump, and build."""
 
+import re
 from pathlib import Path
 
 from lowres_d2.data.datasets import check_same_classes
+from lowres_d2.engine.recipe import load_recipe
 
 import pytest
 from detectron2.config import LazyConfig, instantiate
@@ -58,3 +60,37 @@ def test_own_data_builds_from_two_paths(coco, tmp_path):
     cfg.data.val_json = "nowhere.json"
     with pytest.raises(FileNotFoundError, match=r"nowhere.json"):
         instantiate(cfg.dataloader.test.dataset)
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("null", 2), ("[mouse]", 1), ("[mouse,cat]", 2)])
+@pytest.mark.parametrize("recipe", ["full_fcos_small_own", "full_fcos_r50_own"])
+def test_own_data_counts_the_chosen_classes(coco, recipe, choice, expected):
+    json_file = coco.json_file
+    overrides = [f"data.{split}_json={json_file}" for split in ("train", "val")]
+    name = f"configs/own_data/{recipe}.py"
+    cfg = load_recipe(name, [*overrides, f"data.classes={choice}"])
+    assert instantiate(cfg.model.detector.num_classes) == expected
+    assert len(instantiate(cfg.dataloader.train.dataset).classes) == expected
+
+
+def test_own_data_refuses_classes_that_are_no_list(coco):
+    cfg = load_recipe(
+        "configs/own_data/full_fcos_small_own.py",
+        [f"data.train_json={coco.json_file}", "data.classes=mouse"],
+    )
+    for part in (cfg.model.detector.num_classes, cfg.dataloader.train.dataset):
+        with pytest.raises(ValueError, match=r"classes='mouse': expected a list .*\[mouse\]"):
+            instantiate(part)
+
+
+def test_every_key_is_explained_where_it_first_stands():
+    """A comment stands above each key of the shared piece, but for those of the test loader."""
+    lines = (FOLDER / "loaders.py").read_text().splitlines()
+    keys = [k for k, line in enumerate(lines) if re.match(r" +\w+=", line)]
+    seen, bare = set(), []
+    for k in keys:
+        key = lines[k].split("=")[0].strip()
+        if key not in seen and not lines[k - 1].strip().startswith("#"):
+            bare.append(key)
+        seen.add(key)
+    assert not bare and len(keys) > 20

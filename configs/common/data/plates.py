@@ -1,5 +1,6 @@
 """The generated plates: nothing to download, made on first use in ``datasets/plates``."""
 
+from lowres_d2.data import RandomSaturation
 from lowres_d2.data.datasets import PlatesDataset
 
 from detectron2.config import LazyCall as L
@@ -28,7 +29,7 @@ dataloader.train.mapper.augmentations = [
     # Factors on the pixels, 1 leaves them.
     L(T.RandomBrightness)(intensity_min=0.7, intensity_max=1.3),
     # 0 is grey, 1 leaves the colours.
-    L(T.RandomSaturation)(intensity_min=0.5, intensity_max=1.5),
+    L(RandomSaturation)(intensity_min=0.5, intensity_max=1.5),
 ]
 dataloader.train.num_workers = 1
 
