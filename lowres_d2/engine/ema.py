@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowres_d2.modeling.checkpoint_keys import averaged_weights
+
 from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-
-def averaged_weights(state: dict[str, Any]) -> dict[str, Any]:
-    """The model's weights in what a checkpoint stores under ``ema``."""
-    prefix = "module."
-    return {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
+__all__ = ["WeightAverage", "averaged_weights"]
 
 
 class WeightAverage(HookBase):

@@ -9,10 +9,13 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.engine.cli import run_reporting_mistakes
+from lowres_d2.modeling.checkpoint_keys import (
+    PREFIX,
+    bare_detector_state_dict,
+    evaluated_state_dict,
+)
 
 import torch
-
-PREFIX = "detector."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,20 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def extract_detector(weights: Path, output: Path) -> None:
-    """Write ``{"model": ...}`` with the names a plain detector has.
+    """Write ``{"model": ...}`` with the names a plain detector has, from the evaluated weights.
 
     Raises:
         FileNotFoundError: no such checkpoint.
         ValueError: it is not a checkpoint of a composition.
     """
-    model = read_checkpoint(weights)["model"]
-    detector = {
-        name.removeprefix(PREFIX): tensor
-        for name, tensor in model.items()
-        if name.startswith(PREFIX)
-    }
+    checkpoint = read_checkpoint(weights)
+    detector = bare_detector_state_dict(evaluated_state_dict(checkpoint))
     if not detector:
         raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
     with atomic_path(output) as beside:
         torch.save({"model": detector}, beside)
-    print(f"{len(detector)} tensors written to {output}")
+    kind = "averaged tensors" if "ema" in checkpoint else "tensors"
+    print(f"{len(detector)} {kind} written to {output}")

@@ -36,7 +36,7 @@ def test_weights_that_fit_stay_as_they_are():
 
 def test_the_bare_detector_is_one_that_detectron2_loads(tmp_path):
     model, plain = LowResDetector(retinanet(), Bicubic(2)), retinanet()
-    torch.save({"model": bare_detector_state_dict(model)}, tmp_path / "bare.pth")
+    torch.save({"model": bare_detector_state_dict(model.state_dict())}, tmp_path / "bare.pth")
     DetectionCheckpointer(plain).load(str(tmp_path / "bare.pth"))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, model.detector.state_dict()[name])

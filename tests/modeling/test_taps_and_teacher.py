@@ -12,6 +12,7 @@ from lowres_d2.modeling.teacher import Tap, TapRecorder, Teacher
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from safetensors.torch import save_file
 from torch import nn
 from toy_detectors import fcos, picture, retinanet, training_input
 
@@ -242,18 +243,45 @@ def test_a_teachers_checkpoint_is_read_when_training_starts(tmp_path, composed):
     assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "shape"])
-def test_a_checkpoint_that_does_not_fill_the_teacher_is_an_error(tmp_path, spoil):
+@pytest.mark.parametrize("words", ["not in the file", "of another shape"])
+def test_a_checkpoint_that_does_not_fill_the_teacher_is_an_error(tmp_path, words):
     torch.manual_seed(0)
     weights = fcos().state_dict()
     name = "backbone.fpn_output2.weight"
     weights[name] = weights[name][:1]
-    if spoil == "missing":
+    if words == "not in the file":
         del weights[name]
     torch.save({"model": weights}, tmp_path / "teacher.pth")
     teacher = Teacher(fcos(), checkpoint=os.fspath(tmp_path / "teacher.pth"))
-    with pytest.raises(ValueError, match=r"teacher\.pth: 1 of .* such as backbone\.fpn_output2"):
+    with pytest.raises(ValueError, match=rf"teacher\.pth: 90 of 91 .*{words} \({name}\)"):
         teacher.load()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"junk"])
+@pytest.mark.parametrize("ending", ["pth", "pkl", "safetensors"])
+def test_a_missing_or_broken_teacher_file_is_named_in_one_line(tmp_path, ending, content):
+    path = tmp_path / f"teacher.{ending}"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"teacher\.{ending}") as caught:
+        Teacher(Levels(), checkpoint=str(path)).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_is_read_from_safetensors(tmp_path):
+    source, teacher = Levels(), Levels()
+    save_file(source.state_dict(), tmp_path / "teacher.safetensors")
+    Teacher(teacher, checkpoint=str(tmp_path / "teacher.safetensors")).load()
+    assert torch.equal(teacher.body.weight, source.body.weight)
+
+
+@pytest.mark.parametrize("use_average", [True, False])
+def test_a_teacher_is_what_its_run_evaluated(tmp_path, use_average):
+    weights, teacher = Levels().state_dict(), Levels()
+    average = {f"module.{name}": torch.full_like(value, 7) for name, value in weights.items()}
+    torch.save({"model": weights, "ema": {"n_averaged": 1, **average}}, tmp_path / "run.pth")
+    Teacher(teacher, checkpoint=str(tmp_path / "run.pth"), use_average=use_average).load()
+    assert torch.all(teacher.body.weight == 7) == use_average
 
 
 def test_objectives_without_the_teacher_they_read_are_an_error():

@@ -7,15 +7,17 @@ parameters, ``train()`` and DDP; shared by copies; dropped by pickling. Pictures
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from lowres_d2.modeling.checkpoint_keys import route_detector_checkpoint
 from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
+from lowres_d2.modeling.weights import load_weights
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
 
 
 class Teacher:
@@ -24,13 +26,23 @@ class Teacher:
     Args:
         model: the network, called on Detectron2 inputs.
         checkpoint: its weights, read when training starts; empty where ``model`` has them already.
+            A run's checkpoint, a bare detector's or a zoo file, by path or address.
         flip_channels: the network wants the channels in the other order than the loader gives (a
             BGR teacher from the model zoo beside an RGB student).
+        use_average: take the moving average of the weights, where the checkpoint has one; it is
+            what that run was evaluated with.
     """
 
-    def __init__(self, model: nn.Module, checkpoint: str = "", flip_channels: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        checkpoint: str = "",
+        flip_channels: bool = False,
+        use_average: bool = True,
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.flip_channels = flip_channels
+        self.use_average = use_average
         self._checkpoint = checkpoint
         self._recorder: TapRecorder | None = None
         self._calls: dict[int, dict[Tap, int]] = {}
@@ -43,11 +55,14 @@ class Teacher:
         """Read the weights, once.
 
         Raises:
-            ValueError: the file lacks a parameter of the network.
+            FileNotFoundError: no such file.
+            ValueError: the file is broken, or lacks a tensor of the network.
         """
         if self._checkpoint:
-            checkpointer = _StrictCheckpointer(self.model, save_to_disk=False)
-            checkpointer.load(self._checkpoint, checkpointables=[])
+            report = load_weights(
+                self.model, self._checkpoint, complete=True, use_average=self.use_average
+            )
+            logger.info("teacher: %s", report)
             self._checkpoint = ""
 
     def __call__(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
@@ -97,24 +112,3 @@ class Teacher:
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return type(None), ()  # unpickles as None
-
-
-class _StrictCheckpointer(DetectionCheckpointer):
-    """Refuses a file that leaves a parameter of the model as it was."""
-
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        self.path = path
-        return super().load(path, checkpointables)
-
-    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        checkpoint["model"] = route_detector_checkpoint(checkpoint["model"], self.model)
-        incompatible = super()._load_model(checkpoint)
-        misshapen = (name for name, *_ in incompatible.incorrect_shapes)
-        lacking = sorted({*incompatible.missing_keys, *misshapen})
-        if lacking:
-            raise ValueError(
-                f"teacher checkpoint {self.path}: {len(lacking)} of "
-                f"{len(self.model.state_dict())} tensors are missing or of another shape, such as "
-                f"{lacking[0]}: give the weights of this very model"
-            )
-        return incompatible

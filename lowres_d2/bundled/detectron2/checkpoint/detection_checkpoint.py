@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from typing import Any
-from urllib.parse import parse_qsl, urlparse
+
+from lowres_d2.weight_files import read_weight_file, split_query
 
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
-from detectron2.checkpoint.weight_files import read_pickle, read_torch
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from fvcore.common.checkpoint import Checkpointer
@@ -24,7 +24,8 @@ CONSTANTS_OF_CHECKPOINT = "anchor_generator.cell_anchors"
 class DetectionCheckpointer(Checkpointer):
     """fvcore's ``Checkpointer``, which reads besides its own files:
 
-    * ``.pkl`` of Detectron2's and Caffe2 Detectron's model zoos, ``.pyth`` of pycls;
+    * ``.pkl`` of Detectron2's and Caffe2 Detectron's model zoos, ``.pyth`` of pycls, and
+      ``.safetensors``;
     * any path that ``PathManager`` knows, such as ``detectron2://...`` and ``https://...``;
     * with ``?matching_heuristics=True`` behind the path: weights whose names lack prefixes that the
       model's have.
@@ -64,15 +65,8 @@ class DetectionCheckpointer(Checkpointer):
             What is left of the file's contents.
         """
         if path and not os.path.isfile(path):
-            address = urlparse(path)
-            query = dict(parse_qsl(address.query, keep_blank_values=True))
-            heuristics = query.pop("matching_heuristics", "False")
-            if query or heuristics not in ("True", "False"):
-                raise ValueError(
-                    f"{path}: the only query is ?matching_heuristics=True, got {address.query!r}"
-                )
-            self._use_heuristics = heuristics == "True"
-            asked, path = path, address._replace(query="").geturl()
+            asked = path
+            path, self._use_heuristics = split_query(path)
             path = self.path_manager.get_local_path(path)
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"{asked}: there is no such checkpoint")
@@ -82,15 +76,11 @@ class DetectionCheckpointer(Checkpointer):
             self._use_heuristics = False
 
     def _load_file(self, f: str) -> dict[str, Any]:
-        if f.endswith(".pkl"):
-            return _from_zoo(f)
-        contents = read_torch(f)
-        if f.endswith(".pyth"):
-            return _from_pycls(f, contents)
-        if "model" not in contents:
-            contents = {"model": contents}
+        contents = read_weight_file(f)
         if self._use_heuristics:
             contents["matching_heuristics"] = True
+        if "__author__" in contents:
+            logger.info(f"{f} was made by {contents['__author__']!r}")
         return contents
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
@@ -110,31 +100,3 @@ class DetectionCheckpointer(Checkpointer):
             name for name in incompatible.unexpected_keys if CONSTANTS_OF_CHECKPOINT not in name
         ]
         return incompatible
-
-
-def _from_zoo(path: str) -> dict[str, Any]:
-    """A ``.pkl``: Detectron2's names its author; Caffe2 Detectron's is the bare blobs."""
-    contents = read_pickle(path)
-    if not isinstance(contents, dict):
-        raise ValueError(f"{path}: expected a dict of weights, got {type(contents).__name__}")
-    if "model" in contents and "__author__" in contents:
-        logger.info(f"{path} was made by {contents['__author__']!r}")
-        return contents
-    blobs = contents.get("blobs", contents)
-    weights = {
-        name: value
-        for name, value in blobs.items()
-        if name != "weight_order" and not name.endswith("_momentum")
-    }
-    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
-
-
-def _from_pycls(path: str, contents: dict[str, Any]) -> dict[str, Any]:
-    if "model_state" not in contents:
-        raise ValueError(f"{path}: a .pyth file of pycls has the key 'model_state', this has not")
-    weights = {
-        name: value
-        for name, value in contents["model_state"].items()
-        if not name.endswith("num_batches_tracked")
-    }
-    return {"model": weights, "__author__": "pycls", "matching_heuristics": True}

@@ -1,0 +1,149 @@
+"""Weights from a file into a model, with a count of what matched.
+
+The one way for runs, evaluation and teachers, on either Detectron2: files are read by
+``lowres_d2.weight_files``, which runs nothing of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.modeling.checkpoint_keys import evaluated_state_dict, route_detector_checkpoint
+from lowres_d2.weight_files import read_weight_file, split_query
+
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
+from torch import nn
+
+COUNTER = "num_batches_tracked"  # of batch norm: no weight; zoo files lack it, and none is missed
+
+
+@dataclass
+class LoadReport:
+    """How a file's tensors met a model's.
+
+    Attributes:
+        path: the file, as it was asked for.
+        total: tensors of the model.
+        missing: those that the file lacks.
+        unexpected: tensors of the file that the model lacks.
+        misshapen: tensors of the model that have another shape in the file.
+        classes: names of the classes that the file's model predicts; empty where it has none.
+    """
+
+    path: str
+    total: int
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+    @property
+    def matched(self) -> int:
+        """How many tensors of the model were set from the file."""
+        return self.total - len(self.missing) - len(self.misshapen)
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.matched} of {self.total} tensors of the model loaded"
+        for words, names in (
+            ("not in the file", self.missing),
+            ("of another shape", self.misshapen),
+            ("of the file unused", self.unexpected),
+        ):
+            if names:
+                more = ", ..." if len(names) > 3 else ""
+                text += f"; {len(names)} {words} ({', '.join(names[:3])}{more})"
+        return text
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Contents of a weight file, read onto the CPU without executing anything in it.
+
+    Args:
+        path: a file, or a ``detectron2://`` or ``https://`` address, which is downloaded once; with
+            ``?matching_heuristics=True`` behind it where the names lack prefixes of the model's.
+
+    Returns:
+        See :func:`lowres_d2.weight_files.read_weight_file`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is broken, or the address cannot be reached.
+    """
+    address, heuristics = split_query(str(path))
+    if "://" in address:
+        try:
+            address = PathManager.get_local_path(address)
+        except Exception as error:  # whatever the network and its libraries come up with
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise ValueError(
+                f"{address} cannot be fetched ({reason}): check address and network, or give a file"
+            ) from error
+    checkpoint = read_weight_file(address)
+    return checkpoint | {"matching_heuristics": True} if heuristics else checkpoint
+
+
+def fill_model(
+    model: nn.Module, checkpoint: dict[str, Any], path: str | Path, use_average: bool = False
+) -> LoadReport:
+    """Set a model's tensors from a checkpoint's, as far as names and shapes match.
+
+    Args:
+        model: a detector or a composition; it takes weights of either.
+        checkpoint: of :func:`read_checkpoint`.
+        path: where that came from, for messages.
+        use_average: take the moving average of the weights, where the checkpoint has one.
+
+    Raises:
+        ValueError: the weights cannot be those of a model of this kind.
+    """
+    heuristics = checkpoint.get("matching_heuristics", False)
+    kind = {"__author__": checkpoint.get("__author__"), "matching_heuristics": heuristics}
+    checkpointer = DetectionCheckpointer(model, save_to_disk=False)
+    try:
+        weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
+        if not heuristics:  # these match by the names' ends
+            weights = route_detector_checkpoint(weights, checkpointer.model)
+        found = checkpointer._load_model({"model": dict(weights), **kind})
+    except Exception as error:  # names of a file from elsewhere can make the matching raise
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{path} does not fit the model ({reason}): give weights of this very model"
+        ) from error
+    misshapen = [entry[0] for entry in found.incorrect_shapes]
+    classes = checkpoint.get("classes", [])
+    return LoadReport(
+        path=str(path),
+        total=sum(not name.endswith(COUNTER) for name in checkpointer.model.state_dict()),
+        # Tensors of another shape are left out of the file's and would be listed again.
+        missing=[n for n in found.missing_keys if n not in misshapen and not n.endswith(COUNTER)],
+        unexpected=list(found.unexpected_keys),
+        misshapen=misshapen,
+        classes=[str(name) for name in classes] if isinstance(classes, list) else [],
+    )
+
+
+def load_weights(
+    model: nn.Module, path: str | Path, complete: bool = False, use_average: bool = False
+) -> LoadReport:
+    """Load weights into a model: a run's checkpoint, a bare detector's, or a Detectron2 zoo file.
+
+    Args:
+        model: a detector, or a :class:`LowResDetector`, whose ``detector`` then receives a bare
+            detector's weights.
+        path: as of :func:`read_checkpoint`.
+        complete: every tensor of the model must be in the file.
+        use_average: take the moving average of the weights, where the file has one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is broken, matches nothing, or ``complete`` does not hold.
+    """
+    report = fill_model(model, read_checkpoint(path), path, use_average)
+    if report.matched == 0:
+        raise ValueError(f"{report}: these weights belong to another model")
+    if complete and report.matched < report.total:
+        raise ValueError(f"{report}: all of them are needed; check that recipe and weights match")
+    return report

@@ -1,0 +1,205 @@
+"""Reading of weight files without running what they contain, whichever Detectron2 is in use.
+
+A pickle is a program: it can call any function it names. Those of model zoos need only a few names
+(numpy arrays and plain containers); a file that names anything else is refused, and not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlparse
+
+import numpy as np
+import torch
+
+REMEDY = "give a .pth, .pkl or .safetensors file of weights"
+
+# What numpy's arrays and numbers are made by when read; the module has moved between versions.
+_reconstruct = np.zeros(1).__reduce__()[0]
+_frombuffer = np.zeros(1).__reduce_ex__(5)[0]
+_scalar = np.float64(0).__reduce__()[0]
+
+
+def _bytes_of_python2(text: str, encoding: str) -> bytes:
+    """What ``_codecs.encode`` is used for in these files, and no more."""
+    return text.encode("latin1" if encoding in ("latin1", "latin-1") else "ascii")
+
+
+# (module, name) as pickles of numpy 1 and 2, Python 2 and 3 have them.
+ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("_codecs", "encode"): _bytes_of_python2,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{
+        (module, kind): target
+        for package in ("numpy.core", "numpy._core")
+        for module, kind, target in (
+            (f"{package}.multiarray", "_reconstruct", _reconstruct),
+            (f"{package}.multiarray", "scalar", _scalar),
+            (f"{package}.numeric", "_frombuffer", _frombuffer),
+        )
+    },
+    **{
+        (module, kind.__name__): kind
+        for module in ("builtins", "__builtin__")
+        for kind in (set, frozenset, bytearray, complex)
+    },
+}
+
+# What torch's own safe reader is told besides: numbers and settings that training programs save
+# beside the weights. None of them does anything when it is made.
+SAFE_FOR_TORCH = [
+    argparse.Namespace,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OSUVMm"},
+    (_reconstruct, "numpy.core.multiarray._reconstruct"),
+    (_reconstruct, "numpy._core.multiarray._reconstruct"),
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    _bytes_of_python2,
+    (_bytes_of_python2, "_codecs.encode"),
+]
+
+
+class _WeightsUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}") from None
+
+
+def read_weight_file(path: str | Path) -> dict[str, Any]:
+    """Contents of a weight file, with the weights under ``model``.
+
+    Args:
+        path: a local file. ``.pkl`` is a model zoo's (Detectron2's or Caffe2 Detectron's),
+            ``.pyth`` pycls', ``.safetensors`` its own; any other ending is ``torch.save``'s.
+
+    Returns:
+        ``model`` (tensors or arrays by name) and what else the file holds, on the CPU.
+        ``matching_heuristics`` is set where the names lack prefixes that a detector's have;
+        ``__author__`` is ``"Caffe2"`` where they are Caffe2 Detectron's.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is broken, has no weights, or names what it must not; nothing of it has run.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"{path} is a folder: {REMEDY}")
+    if not file.is_file():
+        raise FileNotFoundError(f"no weights at {path}: {REMEDY}")
+    reader, layout = FORMATS.get(file.suffix, (_read_torch, _from_torch))
+    try:
+        contents = reader(file)
+    except Exception as error:  # a broken file can make its reader raise anything
+        raise ValueError(
+            f"{path}: refused, not a file of weights ({_reason(error)}): {REMEDY}"
+        ) from error
+    if not isinstance(contents, Mapping):
+        raise ValueError(f"{path} holds no weights but a {type(contents).__name__}: {REMEDY}")
+    checkpoint = layout(contents)
+    if not _are_weights(checkpoint["model"]):
+        keys = ", ".join(map(str, list(contents)[:5])) or "nothing"
+        raise ValueError(f"{path} has no weights (it has {keys}): {REMEDY}")
+    return checkpoint
+
+
+def _are_weights(found: Any) -> bool:
+    return (
+        isinstance(found, Mapping)
+        and all(isinstance(name, str) for name in found)
+        and any(isinstance(value, torch.Tensor | np.ndarray) for value in found.values())
+    )
+
+
+def split_query(path: str) -> tuple[str, bool]:
+    """A path or address without its query, and whether that asks for matching by names' ends.
+
+    Raises:
+        ValueError: the query is not ``?matching_heuristics=True``.
+    """
+    if os.path.exists(path):
+        return path, False
+    address = urlparse(path)
+    query = dict(parse_qsl(address.query, keep_blank_values=True))
+    heuristics = query.pop("matching_heuristics", "False")
+    if query or heuristics not in ("True", "False"):
+        raise ValueError(
+            f"{path}: the only query is ?matching_heuristics=True, got {address.query!r}"
+        )
+    return address._replace(query="").geturl(), heuristics == "True"
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return _WeightsUnpickler(file, encoding="latin1").load()
+
+
+def _read_torch(path: Path) -> Any:
+    with torch.serialization.safe_globals(SAFE_FOR_TORCH), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the pickle protocol; it reads or fails
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _reason(error: Exception) -> str:
+    """One line: the name that was refused, or the first sentence (torch's message is a page)."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return f"it names {named[1]}"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    return re.split(r"\. |\n", f"{type(error).__name__}: {error}")[0][:200]
+
+
+def _from_torch(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Ours and Detectron2's have ``model``; others have ``state_dict`` or are the bare dict."""
+    if "model" in contents:
+        return dict(contents)
+    return {"model": contents.get("state_dict", contents)}
+
+
+def _from_zoo(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Detectron2's has ``model``; Caffe2 Detectron's is the bare blobs, or ``blobs``."""
+    if "model" in contents:
+        return dict(contents)
+    blobs = contents.get("blobs", contents)
+    if isinstance(blobs, Mapping):
+        blobs = {
+            name: value
+            for name, value in blobs.items()
+            if name != "weight_order" and not str(name).endswith("_momentum")
+        }
+    return {"model": blobs, "__author__": "Caffe2", "matching_heuristics": True}
+
+
+def _from_pycls(contents: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": contents.get("model_state"),
+        "__author__": "pycls",
+        "matching_heuristics": True,
+    }
+
+
+FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    ".pkl": (_read_pickle, _from_zoo),
+    ".pyth": (_read_torch, _from_pycls),
+    ".safetensors": (_read_safetensors, lambda tensors: {"model": tensors}),
+}
