@@ -80,6 +80,19 @@ def test_objects_at_one_place_share_the_locations_around_it(model):
     assert sorted(len(p) for p in positives.values()) == [1] * 5
 
 
+def test_of_more_objects_at_one_place_than_candidates_as_many_get_a_location(model):
+    positives = _positives(model, [_square(44.0, 44.0, 4.0)] * 100)
+    assert sorted(len(p) for p in positives.values()) == [0] * 36 + [1] * 64
+
+
+def test_an_object_stays_without_where_the_only_location_is_anothers(model):
+    anchors = [Boxes(torch.tensor([[0.0, 0.0, stride, stride]])) for stride in STRIDES]
+    boxes = torch.tensor([_square(STRIDES[0] / 2, STRIDES[0] / 2, 2.0)] * 2)
+    quality = model._match_anchors(Boxes(boxes), anchors[:1])
+    assert (quality > 0).tolist() == [[True], [True]]
+    assert quality[0, 0] == quality.max()
+
+
 def test_no_objects_no_positives(model):
     assert model._match_anchors(Boxes(torch.zeros(0, 4)), _anchors()).shape[0] == 0
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 # Above every quality that FCOS gives (1e8 minus the object's area).
 _CERTAIN = 2e8
+# Locations that an object may be given, so that at most as many share a place.
 _CANDIDATES = 64
 # FCOS's scale ranges: the sides of a box are at most this many strides from its locations.
 _STRIDES_TO_A_SIDE = 8
@@ -56,7 +57,8 @@ class NearestPointFCOS(FCOS):
             nearest = _nearest_locations(gt_boxes.tensor[orphans], anchors)
             owner = torch.where(best > 0, owner, -1)
             chosen = _share_out(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
-            rows, locations = torch.tensor(chosen, dtype=torch.long, device=quality.device).T
+            pairs = torch.tensor(chosen, dtype=torch.long, device=quality.device)
+            rows, locations = pairs.reshape(-1, 2).T
             quality[rows, locations] = _CERTAIN
         return quality
 
@@ -106,6 +108,9 @@ def _share_out(
     orphans: list[int], nearest: list[list[int]], owner: list[int], owned: list[int]
 ) -> list[tuple[int, int]]:
     """Give each orphan its nearest location that is not another object's only one.
+
+    Where all of its candidates (at most 64) are others' only ones it stays without: of a denser
+    cluster only so many objects are learnt from.
 
     Args:
         orphans: objects without a location.
