@@ -1,18 +1,23 @@
 """Strict command-line overrides: a misspelt key or a value of another type is an error.
 
 Grammar: Hydra's, as Detectron2 has it. ``key=value`` changes a key that exists and keeps its type;
-``+key=value`` adds one.
+``+key=value`` adds one. Elements of lists are ``key.0`` or ``key[0]``.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from detectron2.utils.registry import locate
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+_ABSENT = object()
 
 
 def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
@@ -25,54 +30,119 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """
     parser = OverridesParser.create()
     for text in overrides:
+        name, sign, raw = text.partition("=")
         try:
-            override = parser.parse_override(text)
+            override = parser.parse_override(re.sub(r"\[(\d+)\]", r".\1", name) + sign + raw)
         except HydraException as error:
-            raise ValueError(f"override {text!r}: expected key=value or +key=value") from error
-        if override.is_delete() or override.is_force_add():
-            raise ValueError(f"override {text!r}: only key=value and +key=value are understood")
-        key, value = override.key_or_group, override.value()
-        _set(cfg, key, value, add=override.is_add())
+            raise ValueError(
+                f"override {text!r}: expected key=value or +key=value, "
+                "a text with special characters in quotes: \"key='a (b)'\""
+            ) from error
+        if override.is_delete() or override.is_force_add() or override.is_sweep_override():
+            raise ValueError(
+                f"override {text!r}: only key=value and +key=value are understood, "
+                "a list is written [1,2]"
+            )
+        _set(cfg, override.key_or_group, override.value(), raw, add=override.is_add())
 
 
-def _set(cfg: DictConfig, key: str, value: Any, add: bool) -> None:
-    exists = _exists(cfg, key)
-    if exists and add:
+def _set(cfg: DictConfig, key: str, value: Any, raw: str, add: bool) -> None:
+    holder, old = _reach(cfg, key)
+    if old is not _ABSENT and add:
         raise KeyError(f"+{key}: the recipe has this key already; write {key}=... to change it")
-    if not exists and not add:
+    if old is _ABSENT and not add:
         raise KeyError(_unknown(cfg, key))
-    if exists:
-        value = _fit(key, OmegaConf.select(cfg, key), value)
+    if isinstance(old, DictConfig) and isinstance(value, dict) and "_target_" not in value:
+        for name, part in value.items():
+            _set(cfg, f"{key}.{name}", part, str(part), add=False)
+        return
+    if old is not _ABSENT:
+        value = _fit(key, old, value, raw, _annotation(holder, key.rsplit(".", 1)[-1]))
     OmegaConf.update(cfg, key, value, merge=False, force_add=add)
 
 
-def _exists(cfg: DictConfig, key: str) -> bool:
-    missing = object()
-    return OmegaConf.select(cfg, key, default=missing) is not missing
+def _reach(cfg: DictConfig, key: str) -> tuple[Any, Any]:
+    """The node that holds ``key``, and its value, interpolations resolved; or ``_ABSENT``.
+
+    Raises:
+        KeyError: the way there leads through a reference or a plain value.
+    """
+    holder: Any = cfg
+    parts = key.split(".")
+    for depth, part in enumerate(parts[:-1], 1):
+        node, above = _child(holder, part), ".".join(parts[:depth])
+        if node is _ABSENT:
+            return None, _ABSENT
+        if node._is_interpolation():
+            raise KeyError(f"{key}: {above} is {node._value()}; change what it refers to")
+        if not isinstance(node, DictConfig | ListConfig):
+            raise KeyError(f"{key}: {above} is the value {node._value()!r} and has no keys")
+        holder = node
+    there = _child(holder, parts[-1]) is not _ABSENT
+    return holder, OmegaConf.select(cfg, key) if there else _ABSENT
 
 
-def _fit(key: str, old: Any, new: Any) -> Any:
-    """``new`` in the type of ``old``; numbers widen, None takes and gives way to anything."""
-    kinds = ((bool, "true or false"), (int, "an integer"), (float, "a number"), (str, "a text"))
-    if old is None or new is None or _is_open(old):
+def _child(holder: Any, name: str) -> Any:
+    """The node of that name, or of that index in a list."""
+    if holder._is_none():
+        return _ABSENT
+    if isinstance(holder, ListConfig):
+        inside = name.isdecimal() and int(name) < len(holder)
+        return holder._get_node(int(name)) if inside else _ABSENT
+    node = holder._get_node(name)
+    return _ABSENT if node is None else node
+
+
+def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
+    """``new`` in the type of ``old`` or in one that the call declares for this argument.
+
+    Numbers widen; what is None gives way to anything.
+    """
+    if old is None or (callable(old) and not OmegaConf.is_config(old)):
         return new
-    for kind, words in kinds:
-        if isinstance(old, kind):
-            if kind is float and type(new) is int:
-                return float(new)
-            if kind is str and isinstance(new, int | float) and not isinstance(new, bool):
-                return str(new)
-            if type(new) is not kind:
-                raise ValueError(f"{key}={new!r}: expected {words}, as in {key}={old!r}")
-            return new
-    if isinstance(old, ListConfig | list | tuple) and not isinstance(new, list | tuple):
-        raise ValueError(f"{key}={new!r}: expected a list, as in {key}={list(old)!r}")
+    declared = re.findall(r"\w+", re.sub(r"\[.*\]", "", annotation))
+    if new is None and ("None" in declared or "Optional" in declared):
+        return new
+    if isinstance(old, DictConfig):
+        return _fit_group(key, old, new)
+    if isinstance(old, ListConfig):
+        if not isinstance(new, list):
+            raise ValueError(f"{key}={raw}: expected a list, as in {key}={list(old)!r}")
+        return new
+    kinds = ((bool, "true or false"), (int, "an integer"), (float, "a number"), (str, "a text"))
+    kind, words = next(((k, w) for k, w in kinds if isinstance(old, k)), (type(old), "the like"))
+    number = isinstance(new, int | float) and not isinstance(new, bool)
+    if kind is float and number:
+        return float(new)
+    if kind is str and number:  # as it was written: 007 stays
+        return raw
+    if type(new) is not kind and type(new).__name__ not in declared:
+        raise ValueError(f"{key}={raw}: expected {words}, as in {key}={old!r}")
     return new
 
 
-def _is_open(old: Any) -> bool:
-    """Whether any value may replace ``old``: a call, a callable, a group."""
-    return isinstance(old, DictConfig | dict) or callable(old)
+def _fit_group(key: str, old: DictConfig, new: Any) -> Any:
+    """A group takes another call; what a function gives may also be written out."""
+    if isinstance(new, dict):
+        return new
+    target = old.get("_target_")
+    if target is None:
+        raise ValueError(f"{key}={new!r}: a group stands there, with {', '.join(map(str, old))}")
+    made_by = locate(target) if isinstance(target, str) else target
+    if new is None or inspect.isclass(made_by):
+        name = getattr(made_by, "__name__", made_by)
+        raise ValueError(f"{key}={new!r}: a call of {name} stands there; change its arguments")
+    return new
+
+
+def _annotation(holder: Any, name: str) -> str:
+    """How the callable that ``holder`` is a call of declares an argument; empty if it does not."""
+    target = holder.get("_target_") if isinstance(holder, DictConfig) else None
+    try:
+        function = locate(target) if isinstance(target, str) else target
+        return str(inspect.signature(function).parameters[name].annotation)
+    except Exception:  # no call, no signature, no such argument: check_calls speaks of these
+        return ""
 
 
 def _unknown(cfg: DictConfig, key: str) -> str:
@@ -86,9 +156,11 @@ def _unknown(cfg: DictConfig, key: str) -> str:
 
 
 def _flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        for key in node:
-            child = node._get_node(key)
-            if key != "_target_":
+    """Keys below a node, those in lists with their index."""
+    if not isinstance(node, DictConfig | ListConfig) or node._is_none() or node._is_interpolation():
+        return
+    for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+        if key != "_target_":
+            if isinstance(node, DictConfig):
                 yield f"{prefix}{key}"
-                yield from _flat_keys(child, f"{prefix}{key}.")
+            yield from _flat_keys(node._get_node(key), f"{prefix}{key}.")

@@ -19,13 +19,17 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
     """Lines ``key: base -> recipe`` for every key in which a recipe differs from its base.
 
     Args:
-        path: the recipe's file; the files it imports relatively are its base.
+        path: the recipe's file; the files it imports relatively are its base. A yaml file has none:
+            all of its keys are listed.
         cfg: the recipe as loaded, overrides included.
         color: colour the lines; None asks the terminal.
 
     Returns:
         The lines; parts that stand in the recipe alone are listed with their resolved values.
     """
+    if path.suffix != ".py":
+        lines = [f"{key}: {value}" for key, value in sorted(_flatten(cfg))]
+        return "\n".join([f"# {path}: all of it; a yaml file imports nothing", *lines])
     color = sys.stdout.isatty() if color is None else color
     base = dict(_flatten(_load_base(path)))
     mine = dict(_flatten(cfg))

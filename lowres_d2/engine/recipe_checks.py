@@ -1,0 +1,144 @@
+"""What is checked in a recipe as soon as it is loaded: its calls' arguments, and ``train``."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+# The run puts these in.
+FILLED_IN = ("optimizer.params.model",)
+# Key of `train` -> its least value.
+LEAST = {
+    "max_iter": 1,
+    "log_period": 1,
+    "eval_period": 0,
+    "seed": 0,
+    "checkpointer.period": 1,
+    "checkpointer.max_to_keep": 1,
+}
+
+
+def check_train(train: DictConfig, known: DictConfig) -> None:
+    """Check the keys and numbers of a recipe's ``train``.
+
+    Args:
+        train: the recipe's.
+        known: one that has every key there is; what stands in its group ``ddp`` and in its lists is
+            free.
+
+    Raises:
+        KeyError: a key that is not known; names the nearest.
+        ValueError: a number out of its range.
+    """
+    _check_keys(train, known, "train")
+    for key, least in LEAST.items():
+        value = OmegaConf.select(train, key, default=least)
+        if type(value) is not int or value < least:
+            raise ValueError(f"train.{key} is {value}: expected a whole number from {least} on")
+    average = train.get("ema")
+    if average and average.get("enabled") and not 0 < average.decay < 1:
+        raise ValueError(f"train.ema.decay is {average.decay}: expected a number between 0 and 1")
+
+
+def _check_keys(node: DictConfig, known: DictConfig, where: str) -> None:
+    for key in node:
+        if key not in known:
+            raise KeyError(f"{where}.{key}: there is no such key{_nearest(str(key), known)}")
+        if isinstance(known[key], DictConfig) and key != "ddp":
+            if not isinstance(node[key], DictConfig):
+                raise ValueError(
+                    f"{where}.{key} is {node[key]}: expected a group with {', '.join(known[key])}"
+                )
+            _check_keys(node[key], known[key], f"{where}.{key}")
+
+
+def check_calls(cfg: DictConfig, where: str = "") -> None:
+    """Check the arguments of every ``L(...)`` in a recipe against its callable's signature.
+
+    Raises:
+        KeyError: a callable has no such argument; names the key and the nearest argument.
+        ValueError: an argument that a callable must have is not there, or there is no callable.
+    """
+    if "_target_" in cfg:
+        _check_call(cfg, where)
+    for key in cfg:
+        if cfg._get_node(key)._is_none():
+            continue
+        for place, child in _children(cfg._get_node(key), f"{where}.{key}".lstrip(".")):
+            check_calls(child, place)
+
+
+def _children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
+    """DictConfigs at or inside a list at ``node``; interpolations are checked where they point."""
+    if node._is_interpolation():
+        return
+    if isinstance(node, DictConfig):
+        yield where, node
+    elif isinstance(node, ListConfig):
+        for index in range(len(node)):
+            yield from _children(node._get_node(index), f"{where}[{index}]")
+
+
+def _check_call(node: DictConfig, where: str) -> None:
+    function = _target(node["_target_"], where)
+    name = getattr(function, "__name__", function)
+    taken = _arguments(function)
+    known = [parameter.name for parameters in taken or () for parameter in parameters]
+    for key in node if taken is not None else ():
+        if key not in ("_target_", *known):
+            raise KeyError(f"{where}.{key}: {name} takes no {key!r}{_nearest(key, known)}")
+    for parameter in _named(function) or ():
+        place = f"{where}.{parameter.name}".lstrip(".")
+        given = parameter.name in node.keys() or place in FILLED_IN  # noqa: SIM118 also unresolved
+        if parameter.default is parameter.empty and not given:
+            raise ValueError(f"{place} is missing: {name} needs it")
+
+
+def _target(target: Any, where: str) -> Any:
+    """What is called; in a recipe read from a yaml file its name stands there."""
+    if not isinstance(target, str):
+        return target
+    try:
+        function = locate(target)
+    except Exception as error:  # importing a module may fail in any way
+        raise ValueError(f"{where}._target_: {target} cannot be imported: {error}") from error
+    if not callable(function):
+        raise ValueError(f"{where}._target_: {target} cannot be called")
+    return function
+
+
+def _arguments(function: Any) -> list[list[inspect.Parameter]] | None:
+    """Arguments a callable takes, by class that takes them; None where anything may pass.
+
+    A class that passes ``**kwargs`` on takes those of the next class in its resolution order too.
+    """
+    classes = function.__mro__[:-1] if isinstance(function, type) else ()
+    taken = []
+    for part in [c for c in classes if "__init__" in vars(c)] or [function]:
+        named = _named(part)
+        if named is None:
+            return None
+        taken.append(named)
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(part).parameters.values()):
+            return taken
+    return None
+
+
+def _named(function: Any) -> list[inspect.Parameter] | None:
+    """Arguments that can be given by name, without ``self``; None for builtins that do not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = list(map(str, known))
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
+    return f", nearest: {near[0]!r}" if near else ", nor any other"
