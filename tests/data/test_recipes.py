@@ -19,7 +19,11 @@ def load(name, output_dir="unused"):
     return cfg
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.py")))
+# All but the shared one, which lacks the data sets that the others fill in.
+PIECES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"loaders"})
+
+
+@pytest.mark.parametrize("name", PIECES)
 def test_piece_survives_a_dump(name, tmp_path):
     cfg = load(name)
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"

@@ -62,6 +62,8 @@ def test_mistakes_are_named(voc):
     (voc / "VOC2007" / "JPEGImages" / "000005.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures .* 000005.jpg"):
         VocDataset(voc)
+    with pytest.raises(ValueError, match="classes='cat': expected a list"):
+        VocDataset(voc, classes="cat")
     write_picture(voc, 2007, "1", ("cat", 0, (20, 5, 15, 9)))
     with pytest.raises(ValueError, match=r"object 1 \(cat\) .*1.jpg.*: box .* negative side"):
         VocDataset(voc, check_images=False)
