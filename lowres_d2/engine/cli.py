@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from lowres_d2.engine.environment import TIMEOUT, join_torchrun, logging_to
+from lowres_d2.engine.environment import TIMEOUT, join_torchrun, log_environment, logging_to
 from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.engine.recipe import find_recipe, load_recipe
 from lowres_d2.engine.recipe_diff import describe_recipe
@@ -130,6 +130,7 @@ def _work(args: argparse.Namespace) -> None:
     """One process of a run; each loads the recipe itself, so that nothing needs pickling."""
     cfg = load_recipe(args.config_file, args.opts)
     with logging_to(cfg.train.output_dir):
+        log_environment()
         try:
             if args.eval_only:
                 evaluate_only(cfg)

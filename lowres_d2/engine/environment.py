@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowres_d2 import __version__, detectron2_provider
+
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
 
 TIMEOUT = datetime.timedelta(minutes=30)
 
@@ -57,6 +60,13 @@ def join_torchrun() -> bool:
     dist.init_process_group(backend, timeout=TIMEOUT)
     comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     return True
+
+
+def log_environment() -> None:
+    """Write versions, machine and Detectron2's provider to the log file, not to the screen."""
+    report = collect_env_info()
+    words = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
+    logging.getLogger("environment").info("%s", words)
 
 
 @contextlib.contextmanager
