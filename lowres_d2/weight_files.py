@@ -57,7 +57,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 # What torch's own safe reader is told besides: numbers and settings that training programs save
 # beside the weights. None of them does anything when it is made.
-SAFE_FOR_TORCH = [
+SAFE_FOR_TORCH: list[Any] = [
     argparse.Namespace,
     np.ndarray,
     np.dtype,

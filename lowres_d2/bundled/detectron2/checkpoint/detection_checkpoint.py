@@ -84,19 +84,17 @@ class DetectionCheckpointer(Checkpointer):
         return contents
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        if checkpoint.get("matching_heuristics", False):
-            self._convert_ndarray_to_tensor(checkpoint["model"])
-            checkpoint["model"] = align_and_update_state_dicts(
-                self.model.state_dict(),
-                checkpoint["model"],
-                c2_conversion=checkpoint.get("__author__") == "Caffe2",
-            )
+        if checkpoint.get("matching_heuristics"):
+            weights, ours = checkpoint["model"], self.model.state_dict()
+            self._convert_ndarray_to_tensor(weights)
+            from_caffe2 = checkpoint.get("__author__") == "Caffe2"
+            checkpoint["model"] = align_and_update_state_dicts(ours, weights, from_caffe2)
         incompatible = super()._load_model(checkpoint)
         buffers = dict(self.model.named_buffers())
         for name in CONSTANTS_OF_MODEL:
             if name in buffers and name in incompatible.missing_keys:
                 incompatible.missing_keys.remove(name)
-        incompatible.unexpected_keys[:] = [
-            name for name in incompatible.unexpected_keys if CONSTANTS_OF_CHECKPOINT not in name
-        ]
+        for name in list(incompatible.unexpected_keys):
+            if CONSTANTS_OF_CHECKPOINT in name:
+                incompatible.unexpected_keys.remove(name)
         return incompatible
