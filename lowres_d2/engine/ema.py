@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowres_d2.modeling.checkpoint_keys import averaged_weights
-
 from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-__all__ = ["WeightAverage", "averaged_weights"]
 
 
 class WeightAverage(HookBase):

@@ -3,8 +3,9 @@ import logging
 from lowres_d2.engine.best import BestWeights
 from lowres_d2.engine.console import ConsoleWriter
 from lowres_d2.engine.counts import LoaderCounts
-from lowres_d2.engine.ema import WeightAverage, averaged_weights
+from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.modeling.checkpoint_keys import averaged_weights
 
 import pytest
 import torch
