@@ -106,7 +106,8 @@ def _target(target: Any, where: str) -> Any:
     try:
         function = locate(target)
     except Exception as error:  # importing a module may fail in any way
-        raise ValueError(f"{where}._target_: {target} cannot be imported: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{where}._target_: {target} cannot be imported: {reason}") from error
     if not callable(function):
         raise ValueError(f"{where}._target_: {target} cannot be called")
     return function
