@@ -12,9 +12,9 @@ model.detector.num_classes = L(count_classes)(
 )
 
 # Minutes on a CPU; more pixels find smaller objects.
-for mapper in (dataloader.train.mapper, dataloader.test.mapper):
-    mapper.augmentations[0].short_edge_length = 240
-    mapper.augmentations[0].max_size = 400
+for _mapper in (dataloader.train.mapper, dataloader.test.mapper):
+    _mapper.augmentations[0].short_edge_length = 240
+    _mapper.augmentations[0].max_size = 400
 train.max_iter = 1000
 train.eval_period = 500
 train.checkpointer.period = 250

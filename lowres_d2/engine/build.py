@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from lowres_d2.engine.checkpoint import LoadReport
 from lowres_d2.engine.environment import pick_device
+from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import seed_everything
 
 import torch
-from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
@@ -22,7 +22,7 @@ def build_model(cfg: DictConfig) -> nn.Module:
     """
     device = pick_device(cfg.train.device)
     seed_everything(cfg.train.seed, 0)
-    model = instantiate(cfg.model).to(device)
+    model = build(cfg, "model").to(device)
     return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
 
 
@@ -34,7 +34,7 @@ def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -
         FileNotFoundError: their files are not there.
     """
     # All are built before any is put in place: one may refer to another's description.
-    built = {split: instantiate(cfg.dataloader[split].dataset) for split in splits}
+    built = {split: build(cfg, f"dataloader.{split}.dataset") for split in splits}
     for split, dataset in built.items():
         cfg.dataloader[split].dataset = dataset
 

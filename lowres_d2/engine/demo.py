@@ -24,12 +24,11 @@ from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.demo_files import find_inputs, find_targets, is_video
-from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.engine.recipe import build, load_recipe
 
 import cv2
 import numpy as np
 import torch
-from detectron2.config import instantiate
 from detectron2.data.detection_utils import read_image
 from omegaconf import DictConfig
 from PIL import Image
@@ -77,7 +76,7 @@ class Demo:
         """Build the recipe's model with its weights; all of them must be there."""
         model = build_model(cfg).eval()
         load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
-        mapper = instantiate(cfg.dataloader.test.mapper)
+        mapper = build(cfg, "dataloader.test.mapper")
         return cls(model, mapper, class_names(cfg, model, weights), threshold)
 
     @torch.no_grad()
@@ -185,7 +184,7 @@ def class_names(cfg: DictConfig, model: nn.Module, weights: str) -> list[str]:
             names = torch.load(weights, map_location="cpu", weights_only=True).get("classes", [])
     if not names:
         try:
-            names = list(instantiate(cfg.dataloader.test.dataset).classes)
+            names = list(build(cfg, "dataloader.test.dataset").classes)
         except (OSError, ValueError, AttributeError):
             counts = [getattr(module, "num_classes", 0) for module in model.modules()]
             return [f"class {k}" for k in range(max(n for n in counts if isinstance(n, int)))]

@@ -15,8 +15,8 @@ from lowres_d2.engine.build import (
     check_trained_classes,
 )
 from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.recipe import build
 
-from detectron2.config import instantiate
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 from omegaconf import DictConfig
@@ -40,7 +40,7 @@ def evaluate(
         The evaluator's results (``{"bbox": {"AP": ...}}``, percent), also written to
         ``<output_dir>/evaluation.json``; empty on all processes but the main one.
     """
-    loader = instantiate(cfg.dataloader.test)
+    loader = build(cfg, "dataloader.test")
     results = inference_on_dataset(model, loader, evaluator)
     if not comm.is_main_process():
         return {}
@@ -67,4 +67,4 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)
-    return evaluate(cfg, model, instantiate(cfg.dataloader.evaluator))
+    return evaluate(cfg, model, build(cfg, "dataloader.evaluator"))

@@ -19,10 +19,11 @@ from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.pictures import DetectionPictures
+from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier
 
-from detectron2.config import LazyConfig, instantiate
+from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
@@ -74,12 +75,12 @@ class _Run:
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
             check_same_classes(dataset, cfg.dataloader.test.dataset)
-        self.stages = [instantiate(stage) for stage in cfg.train.stages]
+        self.stages = list(build(cfg, "train.stages"))
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that what it refuses is said before the training, not after it.
-        self.evaluator = instantiate(cfg.dataloader.evaluator)
+        self.evaluator = build(cfg, "dataloader.evaluator")
         cfg.optimizer.params.model = self.model
-        self.optimizer = instantiate(cfg.optimizer)
+        self.optimizer = build(cfg, "optimizer")
         del cfg.optimizer.params["model"]
         average = cfg.train.ema
         self.average = WeightAverage(self.model, average.decay) if average.enabled else None
@@ -131,10 +132,10 @@ class _Run:
     def _open_loader(self, start: int) -> None:
         loader = self.cfg.dataloader.train
         target = loader._target_
-        build = locate(target) if isinstance(target, str) else target
-        if "start_iteration" in inspect.signature(build).parameters:
+        function = locate(target) if isinstance(target, str) else target
+        if "start_iteration" in inspect.signature(function).parameters:
             OmegaConf.update(loader, "start_iteration", start, force_add=True)
-        self.trainer.data_loader = instantiate(loader)
+        self.trainer.data_loader = build(self.cfg, "dataloader.train")
 
     def _ddp_arguments(self) -> dict[str, Any]:
         arguments = OmegaConf.to_container(self.cfg.train.ddp)
@@ -155,7 +156,7 @@ class _Run:
 
     def _hooks(self) -> list[HookBase]:
         cfg, main = self.cfg.train, comm.is_main_process()
-        multiplier = stage_multiplier(self.stages, instantiate(self.cfg.lr_multiplier))
+        multiplier = stage_multiplier(self.stages, build(self.cfg, "lr_multiplier"))
         found: list[HookBase | None] = [
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
