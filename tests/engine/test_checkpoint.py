@@ -155,7 +155,7 @@ def test_a_tensor_of_another_shape_is_not_counted_as_loaded(tmp_path):
     assert (report.matched, report.misshapen) == (1, ["layer.bias"])
 
 
-def one_line(path, *words):
+def assert_refused_in_one_line(path, *words):
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         load_weights(Detector(), path)
     message = str(caught.value)
@@ -169,15 +169,15 @@ def test_a_missing_or_broken_file_is_named_in_one_line(tmp_path, ending, content
     path = tmp_path / f"broken.{ending}"
     if content is not None:
         path.write_bytes(content)
-    one_line(path, "give a .pth, .pkl or .safetensors file")
+    assert_refused_in_one_line(path, "give a .pth, .pkl or .safetensors file")
 
 
 def test_a_truncated_checkpoint_and_a_folder_are_named(tmp_path):
     RunCheckpointer(filled(1.0), str(tmp_path)).save("run")
     path = tmp_path / "run.pth"
     path.write_bytes(path.read_bytes()[:-200])
-    one_line(path, "refused")
-    one_line(tmp_path, "is a folder")
+    assert_refused_in_one_line(path, "refused")
+    assert_refused_in_one_line(tmp_path, "is a folder")
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_a_truncated_checkpoint_and_a_folder_are_named(tmp_path):
 def test_a_file_without_weights_is_named(tmp_path, contents, ending):
     path = tmp_path / f"none.{ending}"
     torch.save(contents, path) if ending == "pth" else path.write_bytes(pickle.dumps(contents))
-    one_line(path)
+    assert_refused_in_one_line(path)
 
 
 def test_an_address_that_cannot_be_reached_is_named():
-    one_line("http://127.0.0.1:9/w.pth", "check address and network")
+    assert_refused_in_one_line("http://127.0.0.1:9/w.pth", "check address and network")
 
 
 def test_weights_are_read_without_running_them(tmp_path):
