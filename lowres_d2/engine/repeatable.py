@@ -15,7 +15,10 @@ def seed_everything(*key: int) -> None:
     word = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(word)
     np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002  (the global generator is what libraries use)
-    torch.manual_seed(word)
+    # Not torch.manual_seed: without CUDA that formats a traceback every time.
+    torch.default_generator.manual_seed(word)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(word)
 
 
 class SeedEachStep(HookBase):
