@@ -2,6 +2,7 @@ import itertools
 import pickle
 
 import lowres_d2  # noqa: F401
+from lowres_d2 import detectron2_provider
 
 import numpy as np
 import pytest
@@ -43,13 +44,19 @@ def test_changing_an_element_reaches_the_list_only_without_copy(arguments, chang
 
 
 def test_the_default_form_is_restored_after_its_context():
+    with set_default_dataset_from_list_serialize_method(torch.tensor):
+        assert torch.is_tensor(DatasetFromList([1, 2])[1])
+    assert not torch.is_tensor(DatasetFromList([1, 2])[1])
+
+
+@pytest.mark.skipif(detectron2_provider() == "upstream", reason="upstream leaves it changed")
+def test_the_default_form_is_restored_after_an_error():
     with (
         pytest.raises(RuntimeError, match="inside"),
         set_default_dataset_from_list_serialize_method(torch.tensor),
     ):
-        assert torch.is_tensor(DatasetFromList([1, 2])[1])
         raise RuntimeError("inside")
-    assert DatasetFromList([1, 2])[1] == 2
+    assert not torch.is_tensor(DatasetFromList([1, 2])[1])
 
 
 def test_mapping_survives_pickling_with_a_lambda():
