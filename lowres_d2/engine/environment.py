@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +68,13 @@ def log_environment() -> None:
     logging.getLogger("environment").info("%s", words)
 
 
+class _Screen(logging.Handler):
+    """Prints to what ``sys.stdout`` is at the moment: a live line may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
 @contextlib.contextmanager
 def logging_to(output_dir: str | Path) -> Iterator[None]:
     """While it lasts, log everything to ``output_dir/log.txt`` and what matters to the screen.
@@ -85,7 +91,7 @@ def logging_to(output_dir: str | Path) -> Iterator[None]:
     file.setFormatter(logging.Formatter("[%(asctime)s %(name)s] %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [file]
     if rank == 0:
-        screen = logging.StreamHandler(sys.stdout)
+        screen = _Screen()
         screen.setFormatter(logging.Formatter("%(message)s"))
         screen.addFilter(lambda r: r.levelno >= logging.WARNING or r.name.startswith("lowres_d2"))
         handlers.append(screen)
