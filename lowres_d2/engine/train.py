@@ -139,7 +139,7 @@ class _Run:
 
     def _ddp_arguments(self) -> dict[str, Any]:
         arguments = OmegaConf.to_container(self.cfg.train.ddp)
-        if len(self.stages) > 1:
+        if self.stages:
             # Frozen before wrapping and thawed later, the ranks would silently diverge.
             arguments["find_unused_parameters"] = True
         if next(self.model.parameters()).device.type == "cpu":
