@@ -5,6 +5,8 @@ train = dict(
     output_dir="",
     # Weights to start from, or to evaluate: .pth, .pkl, .safetensors, detectron2:// or https://.
     init_checkpoint="",
+    # Start the student's detector with the teacher's weights, all of them; without init_checkpoint.
+    student_from_teacher=False,
     # auto (a GPU where there is one), cpu, cuda, cuda:<k>, mps.
     device="auto",
     # Initial weights, order and augmentation of the pictures, and every random choice follow it.

@@ -39,8 +39,13 @@ def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -
         cfg.dataloader[split].dataset = dataset
 
 
-def check_classes(model: nn.Module, classes: list[str]) -> None:
+def check_classes(model: nn.Module, classes: list[str], key: str = "model") -> None:
     """Raise where a model predicts another number of classes than its data has.
+
+    Args:
+        model: the network.
+        classes: of the data.
+        key: where the recipe describes the model.
 
     Raises:
         ValueError: names the module, both numbers, and the classes.
@@ -48,8 +53,9 @@ def check_classes(model: nn.Module, classes: list[str]) -> None:
     for name, module in model.named_modules():
         number = getattr(module, "num_classes", None)
         if isinstance(number, int) and number != len(classes):
+            place = ".".join(part for part in (key, name, "num_classes") if part)
             raise ValueError(
-                f"model.{name}.num_classes is {number}, the data has {len(classes)} classes "
+                f"{place} is {number}, the data has {len(classes)} classes "
                 f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): make them equal"
             )
 

@@ -22,6 +22,8 @@ from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier
+from lowres_d2.engine.student_init import start_from_teacher
+from lowres_d2.engine.teacher_check import check_teacher_fits
 
 from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
@@ -47,6 +49,11 @@ def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
     Raises:
         ValueError: data, model, weights and recipe do not fit each other.
     """
+    if cfg.train.init_checkpoint and cfg.train.student_from_teacher:
+        raise ValueError(
+            "train.init_checkpoint and train.student_from_teacher are both set: keep the one that "
+            "the student is to start from"
+        )
     if comm.is_main_process():
         LazyConfig.save(cfg, str(Path(cfg.train.output_dir, "config.yaml")))
         if not resume:
@@ -72,9 +79,12 @@ class _Run:
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
         self.model = build_model(cfg)
+        self.teacher = getattr(self.model, "teacher", None)
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
             check_same_classes(dataset, cfg.dataloader.test.dataset)
+        if self.teacher is not None:
+            check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
         self.stages = list(build(cfg, "train.stages"))
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that what it refuses is said before the training, not after it.
@@ -122,12 +132,18 @@ class _Run:
                     "train.output_dir"
                 )
             logger.info("resumed at iteration %d from %s", start, self.checkpointer.report)
-        elif self.cfg.train.init_checkpoint:
-            logger.info("%s", load_weights(self.model, self.cfg.train.init_checkpoint))
-            if self.average:
-                self.average.restart()
+        else:
+            self._load_initial_weights()
         self._open_loader(start)
         return start
+
+    def _load_initial_weights(self) -> None:
+        if self.cfg.train.student_from_teacher:
+            start_from_teacher(self.model)
+        elif self.cfg.train.init_checkpoint:
+            logger.info("%s", load_weights(self.model, self.cfg.train.init_checkpoint))
+        if self.average:
+            self.average.restart()
 
     def _open_loader(self, start: int) -> None:
         loader = self.cfg.dataloader.train

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
-from lowres_d2.modeling.weights import load_weights
+from lowres_d2.modeling.weights import LoadReport, load_weights
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,9 @@ class Teacher:
 
     Args:
         model: the network, called on Detectron2 inputs.
-        checkpoint: its weights, read when training starts; empty where ``model`` has them already.
-            A run's checkpoint, a bare detector's or a zoo file, by path or address.
+        checkpoint: its weights, read when training starts: a run's checkpoint, a bare detector's or
+            a zoo file, by path or address. Empty: a run refuses to start until it is set; None:
+            ``model`` has its weights already, or is meant to be as it is built.
         flip_channels: the network wants the channels in the other order than the loader gives (a
             BGR teacher from the model zoo beside an RGB student).
         use_average: take the moving average of the weights, where the checkpoint has one; it is
@@ -36,13 +37,14 @@ class Teacher:
     def __init__(
         self,
         model: nn.Module,
-        checkpoint: str = "",
+        checkpoint: str | None = "",
         flip_channels: bool = False,
         use_average: bool = True,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.flip_channels = flip_channels
         self.use_average = use_average
+        self.report: LoadReport | None = None
         self._checkpoint = checkpoint
         self._recorder: TapRecorder | None = None
         self._calls: dict[int, dict[Tap, int]] = {}
@@ -51,19 +53,24 @@ class Teacher:
         """Install the hooks for every tap that will ever be asked for."""
         self._recorder = TapRecorder(self.model, taps)
 
+    @property
+    def lacks_weights(self) -> bool:
+        """Whether neither a checkpoint nor ``checkpoint=None`` says what its weights are."""
+        return self._checkpoint == ""
+
     def load(self) -> None:
-        """Read the weights, once.
+        """Read the weights, once; :attr:`report` then says how they met the network.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: the file is broken, or lacks a tensor of the network.
         """
         if self._checkpoint:
-            report = load_weights(
+            self.report = load_weights(
                 self.model, self._checkpoint, complete=True, use_average=self.use_average
             )
-            logger.info("teacher: %s", report)
-            self._checkpoint = ""
+            logger.info("teacher: %s", self.report)
+            self._checkpoint = None
 
     def __call__(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
         """What the taps capture of these pictures.

@@ -18,7 +18,7 @@ from ....configs.own_data.bicubic4_fcos_small_own import (
     train,
 )
 
-model.teacher = L(Teacher)(model=deepcopy(model.detector))
+model.teacher = L(Teacher)(model=deepcopy(model.detector), checkpoint=None)
 # res3 of the student has stride 8 in its own pixels, as the teacher's has in full ones.
 model.objectives = [
     L(FeatureDistillation)(

@@ -1,0 +1,133 @@
+import re
+import shutil
+from pathlib import Path
+
+from lowres_d2.engine.cli import main
+from lowres_d2.engine.recipe import load_recipe
+
+import pytest
+import torch
+from detectron2.config import instantiate
+from test_bad_input import fails
+
+RECIPE = str(Path(__file__).parent / "recipes" / "distilled.py")
+
+
+def loaded(path):
+    return torch.load(path, weights_only=True)
+
+
+def save_teacher(arguments, path, classes=("red", "green"), edit=lambda weights: None, ema=False):
+    """The teacher's network with random weights, as a run writes it."""
+    cfg = load_recipe(RECIPE, arguments[2:])
+    torch.manual_seed(5)
+    weights = {f"detector.{k}": v for k, v in instantiate(cfg.model.detector).state_dict().items()}
+    edit(weights)
+    checkpoint = {"model": weights, "classes": list(classes)}
+    if ema:
+        average = {f"module.{k}": v + 1 for k, v in weights.items()}
+        checkpoint["ema"] = {"n_averaged": torch.tensor(3), **average}
+    torch.save(checkpoint, path)
+    return path
+
+
+@pytest.fixture
+def arguments(toy_arguments):
+    """A distilled run of 2 steps; the teacher's weights are not given yet."""
+    toy_arguments[1] = RECIPE
+    return [*toy_arguments, "train.max_iter=2", "train.checkpointer.period=1"]
+
+
+@pytest.fixture
+def taught(arguments, tmp_path):
+    """The same with a teacher's file."""
+    path = save_teacher(arguments, tmp_path / "teacher.pth")
+    return [*arguments, f"model.teacher.checkpoint={path}"]
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_the_student_starts_as_its_teacher(arguments, tmp_path, ema):
+    path = save_teacher(arguments, tmp_path / "teacher.pth", ema=ema)
+    still = ["optimizer.lr=0", "train.ema.enabled=true", "train.student_from_teacher=true"]
+    main([*arguments, f"model.teacher.checkpoint={path}", *still])
+    run, teacher = loaded(tmp_path / "run" / "model_0000000.pth"), loaded(path)
+    compared = [name for name in teacher["model"] if not name.endswith(("running_mean", "var"))]
+    for name in compared:
+        if teacher["model"][name].is_floating_point():
+            # The weights that the teacher's run evaluated: its average, where there is one.
+            assert torch.equal(run["model"][name], teacher["model"][name] + ema), name
+            assert torch.equal(run["ema"][f"module.{name}"], run["model"][name]), name
+    said = re.search(
+        r"student from teacher: (\d+) of (\d+) t", (tmp_path / "run/log.txt").read_text()
+    )
+    assert said[1] == said[2] and int(said[1]) > 50
+
+
+def test_a_resumed_run_goes_on_from_its_checkpoint_not_from_the_teacher(taught, tmp_path):
+    taught += ["train.student_from_teacher=true"]
+    main(taught)
+    whole = loaded(tmp_path / "run" / "model_0000001.pth")["model"]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(tmp_path / "run" / "model_0000000.pth", broken)
+    (broken / "last_checkpoint").write_text("model_0000000.pth")
+    main(["--resume", *taught, f"train.output_dir={broken}"])
+    resumed = loaded(broken / "model_0000001.pth")["model"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def narrow(weights):
+    del weights["detector.head.cls_score.bias"]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.init_checkpoint=w.pth", ["train.init_checkpoint", "keep the one"]),
+        ("+model.teacher.flip_channels=true", ["image_format", "flip_channels=false"]),
+        (
+            "model.detector.pixel_mean=[1.0, 2.0, 3.0]",
+            ["pixel_mean is [1.0, 2.0, 3.0]", "make them equal"],
+        ),
+        (
+            "model.detector.head.conv_dims=[96]",
+            ["head.cls_subnet", "the teacher has", "train.init_checkpoint"],
+        ),
+    ],
+)
+def test_a_student_that_cannot_start_as_its_teacher(taught, tmp_path, capsys, override, words):
+    line = fails([*taught, "train.student_from_teacher=true", override], capsys)
+    assert all(word in line for word in words), line
+    assert not list(tmp_path.rglob("model_*.pth"))
+
+
+def test_a_student_without_a_teacher_cannot_start_as_one(toy_arguments, capsys):
+    line = fails([*toy_arguments, "train.student_from_teacher=true"], capsys)
+    assert "no teacher" in line
+
+
+def test_a_teacher_without_weights_is_refused(arguments, capsys):
+    line = fails(arguments, capsys)
+    assert "model.teacher.checkpoint=FILE" in line
+
+
+def test_a_teacher_of_another_number_of_classes(taught, capsys):
+    line = fails([*taught, "model.teacher.model.num_classes=5"], capsys)
+    assert "model.teacher.model.num_classes is 5" in line and "2 classes (red, green)" in line
+
+
+def test_a_teacher_that_was_trained_on_classes_in_another_order(arguments, tmp_path, capsys):
+    path = save_teacher(arguments, tmp_path / "teacher.pth", classes=("green", "red"))
+    line = fails([*arguments, f"model.teacher.checkpoint={path}"], capsys)
+    assert "teacher.pth" in line and "(green, red)" in line and "(red, green)" in line
+
+
+def test_a_teacher_whose_file_lacks_a_tensor(arguments, tmp_path, capsys):
+    path = save_teacher(arguments, tmp_path / "teacher.pth", edit=narrow)
+    line = fails([*arguments, f"model.teacher.checkpoint={path}"], capsys)
+    assert "teacher.pth" in line and "head.cls_score.bias" in line
+
+
+def test_a_tap_that_the_teacher_has_not(taught, capsys):
+    line = fails([*taught, "+model.objectives.0.pairs.0.teacher=backbone.bottom_up.res33"], capsys)
+    assert "backbone.bottom_up.res33" in line and "backbone.bottom_up.res3" in line
