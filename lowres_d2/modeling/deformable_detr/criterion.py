@@ -1,0 +1,152 @@
+"""Losses of a detector with queries: each object pulls the one query that is matched to it.
+
+    loss_class = 2 / B * sum over all logits of focal(logit, target)     (alpha 0.25, gamma 2)
+    loss_bbox  = 5 / B * sum over matched pairs of |box - truth|_1
+    loss_giou  = 2 / B * sum over matched pairs of 1 - GIoU(box, truth)
+
+B is the mean number of objects a process has, at least 1. Every decoder layer is matched and paid
+for on its own; in the two-stage variant the encoder's proposals are too, as of one class.
+
+Shapes: L decoder layers, N pictures, Q queries, K classes, M objects (of one picture), P matched
+pairs of all layers. Boxes are cxcywh in units of the picture's width and height.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from torch import Tensor, nn
+from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
+
+Targets = Sequence[Mapping[str, Tensor]]
+
+
+class SetCriterion(nn.Module):
+    """Weighted losses of all decoder layers after Hungarian matching.
+
+    Args:
+        num_classes: number K of classes; background is none of them.
+        matcher: assigns queries to objects.
+        class_weight: weight of the focal loss.
+        bbox_weight: weight of the L1 loss.
+        giou_weight: weight of the generalised IoU loss.
+        alpha: share of the focal loss that positives have.
+        gamma: exponent of the focal loss.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        matcher: HungarianMatcher,
+        class_weight: float = 2.0,
+        bbox_weight: float = 5.0,
+        giou_weight: float = 2.0,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.matcher = matcher
+        self.class_weight = class_weight
+        self.bbox_weight = bbox_weight
+        self.giou_weight = giou_weight
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def forward(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Tensor]:
+        """Losses by name, already weighted.
+
+        Args:
+            outputs: ``pred_logits`` (N, Q, K) before the sigmoid and ``pred_boxes`` (N, Q, 4) of
+                the last layer; optionally ``aux_outputs``, a list of the same from earlier layers,
+                and ``enc_outputs``, the same from the encoder with its own number of queries.
+            targets: a dict a picture with ``labels`` (M,) and ``boxes`` (M, 4).
+
+        Returns:
+            ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer; with ``_0``, ``_1``
+            ... of earlier layers, with ``_enc`` of the encoder.
+
+        Raises:
+            ValueError: a label that is no class.
+            FloatingPointError: predictions or ground truth are not finite.
+        """
+        self._check_labels(targets)
+        normalizer = _mean_over_processes(sum(len(t["labels"]) for t in targets), outputs)
+        auxiliary = list(outputs.get("aux_outputs", ()))
+        suffixes = [f"_{i}" for i in range(len(auxiliary))] + [""]
+        losses = self._losses([*auxiliary, outputs], suffixes, targets, normalizer)
+        if "enc_outputs" in outputs:
+            objects = [{**t, "labels": torch.zeros_like(t["labels"])} for t in targets]
+            losses |= self._losses([outputs["enc_outputs"]], ["_enc"], objects, normalizer)
+        return losses
+
+    def _losses(
+        self,
+        layers: Sequence[Mapping[str, Tensor]],
+        suffixes: Sequence[str],
+        targets: Targets,
+        normalizer: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of layers with equal shapes, matched and computed all at once."""
+        logits = torch.cat([layer["pred_logits"] for layer in layers]).float()  # (L * N, Q, K)
+        boxes = torch.cat([layer["pred_boxes"] for layer in layers]).float()  # (L * N, Q, 4)
+        picture, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (P,)
+        labels = torch.cat([t["labels"] for t in targets])[chosen]
+        truth = torch.cat([t["boxes"] for t in targets]).float()[chosen]
+        matched = boxes[picture, query]
+
+        one_hot = torch.zeros_like(logits)
+        one_hot[picture, query, labels] = 1
+        focal = sigmoid_focal_loss(logits, one_hot, self.alpha, self.gamma, reduction="none")
+        weighted = {
+            "class": self.class_weight * focal,
+            "bbox": self.bbox_weight * (matched - truth).abs(),
+            "giou": self.giou_weight * _giou_loss(matched, truth),
+        }
+        # All layers have equally many logits and pairs, so each is one row.
+        return {
+            f"loss_{name}{suffix}": row.sum() / normalizer
+            for name, values in weighted.items()
+            for suffix, row in zip(suffixes, values.chunk(len(layers)), strict=True)
+        }
+
+    def _match(self, logits: Tensor, boxes: Tensor, targets: Targets, layers: int) -> Tensor:
+        """Rows (3, P): index of picture and layer, of query, of object among the whole batch's."""
+        pairs = self.matcher(logits.detach(), boxes.detach(), [*targets] * layers)
+        starts = list(itertools.accumulate((len(t["labels"]) for t in targets), initial=0))[:-1]
+        found = [
+            torch.stack((torch.full_like(queries, index), queries, objects + start))
+            for index, ((queries, objects), start) in enumerate(
+                zip(pairs, starts * layers, strict=True)
+            )
+        ]
+        return torch.cat(found, dim=1).to(logits.device)
+
+    def _check_labels(self, targets: Targets) -> None:
+        labels = torch.cat([t["labels"] for t in targets])
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise ValueError(
+                f"ground truth has class {int(labels.max())}, the detector has num_classes="
+                f"{self.num_classes} (0 to {self.num_classes - 1}): set it to the data set's"
+            )
+
+
+def _giou_loss(boxes: Tensor, truth: Tensor) -> Tensor:
+    # The default eps, 1e-7, is no longer small beside the normalised area of a tiny box (1e-5).
+    return generalized_box_iou_loss(
+        box_convert(boxes, "cxcywh", "xyxy"), box_convert(truth, "cxcywh", "xyxy"), eps=1e-12
+    )
+
+
+def _mean_over_processes(count: int, outputs: Mapping[str, Any]) -> Tensor:
+    mean = torch.tensor(float(count), device=outputs["pred_logits"].device)
+    if comm.get_world_size() > 1:
+        dist.all_reduce(mean)
+    return (mean / comm.get_world_size()).clamp(min=1)
