@@ -1,6 +1,16 @@
 """Extra losses: the protocol and its implementations."""
 
+from lowres_d2.modeling.objectives.dense_distillation import (
+    DenseBoxDistillation,
+    DenseLogitDistillation,
+)
 from lowres_d2.modeling.objectives.feature_distillation import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.objectives.objective import Objective
 
-__all__ = ["FeatureDistillation", "FeaturePair", "Objective"]
+__all__ = [
+    "DenseBoxDistillation",
+    "DenseLogitDistillation",
+    "FeatureDistillation",
+    "FeaturePair",
+    "Objective",
+]

@@ -1,0 +1,59 @@
+"""Distances between class logits: what "the student says what the teacher says" can mean.
+
+softmax  T^2 KL(softmax(t / T) || softmax(s / T)): ThumbDet, Eq. 6 and 7; T^2 keeps the size of the
+         gradient (Hinton et al., "Distilling the knowledge in a neural network", 2015, Sec. 2).
+sigmoid  the same with a Bernoulli distribution for each class, summed over classes: heads trained
+         by focal loss have independent classes, whose softmax says nothing of the background.
+focal    |p_t - p_s|^b BCE(p_s, p_t), summed over classes: the quality focal loss (Li et al.,
+         "Generalized Focal Loss", 2020, Eq. 5) with the teacher's probability for the quality, as
+         Yang et al. ("Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object
+         Detection", 2023) distil dense heads. Easy background weighs nothing: needs no filter.
+
+Shapes: P points, K classes; s and t are the logits (P, K) of student and teacher.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Form = Literal["softmax", "sigmoid", "focal"]
+FORMS = ("softmax", "sigmoid", "focal")
+
+
+def logit_distance(
+    student: Tensor, teacher: Tensor, form: Form, temperature: float = 1.0, focus: float = 2.0
+) -> Tensor:
+    """Distance (P,) of each point's logits; zero where they are equal.
+
+    Args:
+        temperature: T of the forms ``softmax`` and ``sigmoid``.
+        focus: exponent b of the form ``focal``.
+    """
+    if form == "focal":
+        goal = teacher.sigmoid()
+        away = (goal - student.sigmoid()).abs().pow(focus)
+        entropy = F.binary_cross_entropy_with_logits(student, goal, reduction="none")
+        return (away * entropy).sum(dim=-1)
+    student, teacher = student / temperature, teacher / temperature
+    if form == "softmax":
+        log_goal, log_found = teacher.log_softmax(dim=-1), student.log_softmax(dim=-1)
+        divergence = F.kl_div(log_found, log_goal, reduction="none", log_target=True)
+    else:
+        # p_t (log p_t - log p_s) of the class, and the same of its absence.
+        divergence = teacher.sigmoid() * (F.logsigmoid(teacher) - F.logsigmoid(student))
+        absence = F.logsigmoid(-teacher) - F.logsigmoid(-student)
+        divergence = divergence + (-teacher).sigmoid() * absence
+    return divergence.sum(dim=-1) * temperature**2
+
+
+def check_form(form: str, temperature: float, num_classes: int | None = None) -> None:
+    """Refuse a form or temperature that cannot be meant."""
+    if form not in FORMS:
+        raise ValueError(f"form={form!r}: expected one of {', '.join(FORMS)}")
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature!r}: expected a positive number")
+    if form == "softmax" and num_classes == 1:
+        raise ValueError("form='softmax' over one class is always zero: use form='sigmoid'")
