@@ -17,6 +17,8 @@ train = dict(
     log_period=20,
     # Steps between two evaluations; 0 evaluates at the end only.
     eval_period=5000,
+    # With --eval-only, measure a low-resolution model beside its full-resolution teacher.
+    compare_teacher=True,
     # Keep weights and activations channels-last: up to 40 % faster on a CPU.
     channels_last=False,
     # Mixed precision; CUDA only.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lowres_d2.engine.build import (
     check_trained_classes,
 )
 from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.recipe import build
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
@@ -46,15 +48,20 @@ def evaluate(
         return {}
     if show and hasattr(evaluator, "tables"):
         logger.info("%s", evaluator.tables())
-    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
-        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    _write(cfg, results)
     return results
 
 
 def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
 
+    A model with a full-resolution teacher is compared with it, see ``lowres_d2.engine.compare``.
+
+    Returns:
+        As of :func:`evaluate`, and ``comparison`` where there was one; all of it is written.
+
     Raises:
+        FileNotFoundError: the teacher's weights are not there.
         ValueError: no weights are named, or they do not cover the model.
     """
     if not cfg.train.init_checkpoint:
@@ -67,4 +74,17 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)
-    return evaluate(cfg, model, build(cfg, "dataloader.evaluator"))
+    full = full_resolution_model(cfg, model)
+    # In training mode it would want its teacher afterwards, compared with or not.
+    results = evaluate(cfg, model.eval(), build(cfg, "dataloader.evaluator"))
+    comparison = compare(cfg, model, full, results) if full else None
+    if comparison is not None:
+        logger.info("%s", comparison.table())
+        results = {**results, "comparison": comparison.record()}
+        _write(cfg, results)
+    return results
+
+
+def _write(cfg: DictConfig, results: Mapping[str, Any]) -> None:
+    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
+        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
