@@ -1,0 +1,1 @@
+"""The parts of Deformable DETR (Zhu et al. 2021)."""

@@ -1,0 +1,109 @@
+"""Queries: learned ones, or the encoder's best cells (two-stage: Zhu et al. 2021, section 4.2).
+
+Shapes: N pictures, Q queries, S cells of all levels, C channels, K classes. References and boxes
+are shares of the picture, (x, y) and (x, y, width, height).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .geometry import PyramidGeometry
+from .heads import BoxHead, class_head
+from .position import sine_features
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What the decoder starts from.
+
+    Attributes:
+        content: (N, Q, C).
+        position: (N, Q, C).
+        reference: (N, Q, 2) points or (N, Q, 4) boxes.
+        proposals: ``pred_logits`` (N, S, K) and ``pred_boxes`` (N, S, 4) of all cells; None for
+            learned queries.
+    """
+
+    content: Tensor
+    position: Tensor
+    reference: Tensor
+    proposals: dict[str, Tensor] | None = None
+
+
+class LearnedQueries(nn.Module):
+    """The same queries for every picture.
+
+    Args:
+        num_queries: Q.
+        channels: C.
+    """
+
+    def __init__(self, num_queries: int, channels: int) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(num_queries, channels))
+        self.content = nn.Parameter(torch.randn(num_queries, channels))
+        self.reference_points = nn.Linear(channels, 2)
+        nn.init.xavier_uniform_(self.reference_points.weight)
+        nn.init.zeros_(self.reference_points.bias)
+
+    def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
+        """The queries of as many pictures as ``memory`` (N, S, C) has."""
+        content, position, reference = (
+            x.expand(len(memory), -1, -1)
+            for x in (self.content, self.position, self.reference_points(self.position).sigmoid())
+        )
+        return Queries(content, position, reference)
+
+
+class TwoStageQueries(nn.Module):
+    """Every cell proposes a box; the best become references, and their features become queries.
+
+    Args:
+        num_queries: Q.
+        channels: C.
+        num_classes: K.
+    """
+
+    def __init__(self, num_queries: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_queries = num_queries
+        self.cell = nn.Linear(channels, channels)
+        self.cell_norm = nn.LayerNorm(channels)
+        self.class_head = class_head(channels, num_classes)
+        self.box_head = BoxHead(channels)
+        self.position = nn.Linear(2 * channels, 2 * channels)
+        self.position_norm = nn.LayerNorm(2 * channels)
+        for linear in (self.cell, self.position):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
+        """The queries of the pictures whose encoded cells are ``memory`` (N, S, C)."""
+        anchors = _anchors(geometry)  # (N or 1, S, 4)
+        usable = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
+        if geometry.padding is not None:
+            usable = usable & ~geometry.padding[..., None]
+        cells = self.cell_norm(self.cell(memory.masked_fill(~usable, 0)))
+        logits = self.class_head(cells)
+        # Cells that are not usable have boxes at infinity, as in the authors' checkpoints.
+        known = anchors.logit().masked_fill(~usable, float("inf"))
+        box_logits = self.box_head.logits(cells) + known
+        # The proposals are trained as one class, the first.
+        best = logits[..., 0].topk(min(self.num_queries, logits.shape[1]), dim=1).indices
+        reference = box_logits.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
+        features = sine_features(reference, memory.shape[-1] // 2).flatten(-2)
+        position, content = self.position_norm(self.position(features)).chunk(2, -1)
+        proposals = {"pred_logits": logits, "pred_boxes": box_logits.sigmoid()}
+        return Queries(content, position, reference, proposals)
+
+
+def _anchors(geometry: PyramidGeometry) -> Tensor:
+    """A square on every cell (N or 1, S, 4): 0.05 wide in the first level, twice that in the next."""
+    centres = geometry.centres()
+    widths = [
+        centres.new_full((h * w, 2), 0.05 * 2**level) for level, (h, w) in enumerate(geometry.sizes)
+    ]
+    return torch.cat([centres, torch.cat(widths).expand(len(centres), -1, -1)], -1)
