@@ -95,7 +95,7 @@ def compare(
     Returns:
         None on all processes but the main one.
     """
-    full_results = _evaluate(cfg, full)
+    full_results = evaluate_apart(cfg, full, FOLDER)
     if not comm.is_main_process():
         return None
     pictures = first_pictures(build(cfg, "dataloader.test"), MEASURED_PICTURES)
@@ -104,7 +104,7 @@ def compare(
 
     def measured(name: str, network: nn.Module, found: Mapping[str, Any]) -> Measured:
         complexity = measure_complexity(network, pictures)
-        return Measured(_metric(found, metric), complexity, timings[name])
+        return Measured(metric_of(found, metric), complexity, timings[name])
 
     return Comparison(
         measured("full", full, full_results), measured("low", model, results), metric, machine(full)
@@ -125,18 +125,19 @@ def machine(model: nn.Module) -> str:
     return f"{device.type}, {torch.get_num_threads()} thread(s)"
 
 
-def _evaluate(cfg: DictConfig, full: FullResolutionModel) -> Mapping[str, Any]:
-    """Evaluate with an evaluator of its own, whose files go into a folder of their own."""
-    folder = cfg.train.output_dir
-    cfg.train.output_dir = str(Path(folder, FOLDER))
+def evaluate_apart(cfg: DictConfig, network: nn.Module, folder: str) -> Mapping[str, Any]:
+    """Evaluate with an evaluator of its own, whose files go into a folder in the run's."""
+    output_dir = cfg.train.output_dir
+    cfg.train.output_dir = str(Path(output_dir, folder))
     try:
         evaluator = build(cfg, "dataloader.evaluator")
-        return inference_on_dataset(full, build(cfg, "dataloader.test"), evaluator)
+        return inference_on_dataset(network, build(cfg, "dataloader.test"), evaluator)
     finally:
-        cfg.train.output_dir = folder
+        cfg.train.output_dir = output_dir
 
 
-def _metric(results: Mapping[str, Any], name: str) -> float | None:
+def metric_of(results: Mapping[str, Any], name: str) -> float | None:
+    """One result by its name, such as ``bbox/AP``; None where there is none."""
     for key in name.split("/"):
         results = results.get(key) if isinstance(results, Mapping) else None
     return results
