@@ -5,6 +5,7 @@ from lowres_d2.modeling.objectives.dense_distillation import (
     DenseLogitDistillation,
 )
 from lowres_d2.modeling.objectives.feature_distillation import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.objectives.objective import Objective
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "DenseLogitDistillation",
     "FeatureDistillation",
     "FeaturePair",
+    "MomentMatching",
     "Objective",
 ]

@@ -1,6 +1,7 @@
 """The image-space stage of a low-resolution detector."""
 
 from lowres_d2.modeling.resample.interpolation import Bicubic, DownUp, Identity
+from lowres_d2.modeling.resample.learned import LearnedDownsampler
 from lowres_d2.modeling.resample.resampler import Resampler
 
-__all__ = ["Bicubic", "DownUp", "Identity", "Resampler"]
+__all__ = ["Bicubic", "DownUp", "Identity", "LearnedDownsampler", "Resampler"]

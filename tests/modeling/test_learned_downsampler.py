@@ -1,0 +1,84 @@
+import lowres_d2  # noqa: F401
+from lowres_d2.modeling.resample import LearnedDownsampler
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1))]
+
+
+@pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
+def test_starts_as_a_box_filter_in_phase_with_the_frames(factor, layers, strides):
+    down = LearnedDownsampler(factor, layers, strides)
+    picture = torch.rand(3, 8 * factor, 6 * factor)
+    expected = F.avg_pool2d(picture[None], factor)[0]
+    torch.testing.assert_close(down([picture])[0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
+def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
+    torch.manual_seed(0)
+    down = LearnedDownsampler(factor, layers, strides)
+    pictures, targets = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32 // factor, 32 // factor)
+    start = [p.detach().clone() for p in down.parameters()]
+    optimizer = torch.optim.SGD(down.parameters(), lr=0.1)
+    for _ in range(layers):  # the last layer has to listen before an earlier one has a gradient
+        optimizer.zero_grad()
+        (torch.stack(down(list(pictures))) - targets).square().sum().backward()
+        optimizer.step()
+    for before, after in zip(start, down.parameters(), strict=True):
+        moved = (before != after).flatten(1).any(dim=1) if before.ndim > 1 else before != after
+        assert moved[:3].all()
+        assert moved.float().mean() > 0.7
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(4, 23), st.integers(4, 23)), min_size=1, max_size=4))
+def test_a_batch_gives_each_picture_what_it_gets_alone(sizes):
+    torch.manual_seed(1)
+    down = LearnedDownsampler(4, init="random")
+    pictures = [torch.rand(3, *size) for size in sizes]
+    for picture, together in zip(pictures, down(pictures), strict=True):
+        torch.testing.assert_close(together, down([picture])[0])
+
+
+@pytest.mark.parametrize(("factor", "gmacs"), [(4, 0.09), (2, 1.0)])
+def test_costs_at_800_by_1120_are_those_of_the_paper(factor, gmacs):
+    down = LearnedDownsampler(factor)
+    with FlopCounterMode(display=False) as counter:
+        down([torch.zeros(3, 800, 1120)])
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, rel=0.12)
+
+
+def test_a_random_start_has_no_dead_colour_in_forty_seeds():
+    pictures = [torch.rand(3, 1, 1).expand(3, 32, 32) for _ in range(16)]
+    for seed in range(40):
+        torch.manual_seed(seed)
+        assert LearnedDownsampler(4, init="random").dead_channels(pictures) == []
+
+
+def test_a_colour_that_its_bias_silences_is_called_dead():
+    down = LearnedDownsampler(4)
+    with torch.no_grad():
+        down.layers[-1].bias[1] = -2
+    assert down.dead_channels([torch.rand(3, 16, 16), torch.rand(3, 8, 24)]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(factor=3), "there are 4x with 1, 4x with 2"),
+        (dict(factor=2, layers=5), "there are 4x with 1, 4x with 2"),
+        (dict(factor=2, strides=(2, 2)), "product is the factor 2"),
+        (dict(factor=4, strides=(4,)), "expected 2 whose product"),
+        (dict(init="zeros"), "expected 'box' or 'random'"),
+    ],
+)
+def test_a_variant_that_is_not_there_is_refused_in_one_line(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        LearnedDownsampler(**arguments)
+    assert "\n" not in str(caught.value)
