@@ -310,8 +310,11 @@ class DenseBoxDistillation(_DenseDistillation):
             ours.append(boxes * float(context.factor))
             theirs.append(self._boxes(context.teacher_taps, others, picture, anchor, chosen))
             weights.append(confidence[picture, anchor, cell])
-        distance = self._distance(torch.cat(ours), torch.cat(theirs))
-        return {"reg": mean_of(distance, torch.cat(weights))}
+        boxes = torch.cat(theirs)
+        # Boxes whose sides have crossed, which FCOS makes points of, teach nothing.
+        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        distance = self._distance(torch.cat(ours), boxes)
+        return {"reg": mean_of(distance, torch.cat(weights) * solid)}
 
     def _boxes(
         self, taps: Any, levels: list[int], picture: Tensor, anchor: Tensor, cell: Tensor

@@ -4,7 +4,8 @@ A dense head's cell k stands at (k + offset) strides of its network's input: whe
 whatever the convolutions before it see. Levels are paired by the size of what they detect: at 4x
 the student's stride of 4 is one of 16 full-resolution pixels, and its finest level answers for
 everything finer too. A student's cell covers a square of one stride; of the teacher's cells that
-stand in it, on all levels paired with it, the most confident one is its teacher.
+stand in it (the nearest one, where a level has none), on all levels paired with it, the most
+confident one is its teacher.
 
 Shapes: N pictures, A anchors a cell, h and w cells of a map, S = h w, T cells of several maps.
 """
