@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from lowres_d2.analysis.parts import metering
 
 import torch
 from torch import nn
@@ -68,6 +71,41 @@ def time_models(
                 if number:
                     seconds[name][index].append(spent)
     return {name: Timing(times) for name, times in seconds.items()}
+
+
+@torch.no_grad()
+def time_parts(
+    model: nn.Module,
+    pictures: Sequence[dict[str, Any]],
+    rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Seconds by part, see ``lowres_d2.analysis.parts``: mean over pictures, median over rounds.
+
+    Args:
+        model: put into evaluation mode.
+        pictures: Detectron2 inputs.
+        rounds: how often each picture is seen, after one time that does not count.
+        clock: as of :func:`time_models`.
+    """
+
+    def meter() -> float:
+        _wait_for_gpu()
+        return clock()
+
+    model.eval()
+    found: dict[str, list[float]] = defaultdict(list)
+    for picture in pictures:
+        model([picture])
+        spent: dict[str, list[float]] = defaultdict(list)
+        for _ in range(rounds):
+            with metering(model, meter) as seconds:
+                model([picture])
+            for part, amount in seconds.items():
+                spent[part].append(amount)
+        for part, amounts in spent.items():
+            found[part].append(statistics.median(amounts))
+    return {part: sum(amounts) / len(pictures) for part, amounts in found.items()}
 
 
 def _seconds(model: nn.Module, picture: dict[str, Any], clock: Callable[[], float]) -> float:

@@ -8,19 +8,21 @@ detector's other modules); ``rest`` (outside all modules: normalising, batching,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 REST = "rest"
+# What a picture passes first; the other parts follow in the order of the model.
+_FIRST = ("resampler", "backbone", "neck")
 # Modules that only hold others, whose names say more.
 _HOLDERS = ("detector", "transformer")
 
 
 def part_of(path: str, model: nn.Module) -> str:
-    """The part that a submodule or parameter belongs to.
+    """The part that a submodule belongs to.
 
     Args:
         path: its name within the model; empty for the model itself.
@@ -35,6 +37,13 @@ def part_of(path: str, model: nn.Module) -> str:
     if names[0] == "backbone" and hasattr(holder.backbone, "bottom_up"):
         return "backbone" if names[1:2] == ["bottom_up"] else "neck"
     return names[0]
+
+
+def in_order(parts: Iterable[str]) -> list[str]:
+    """Each part once: as a picture passes them, the rest last."""
+    given = dict.fromkeys(parts)
+    middle = [part for part in given if part not in (*_FIRST, REST)]
+    return [*(p for p in _FIRST if p in given), *middle, *([REST] if REST in given else [])]
 
 
 @contextmanager
