@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import check_classes, check_trained_classes
+from lowres_d2.engine.compare import FullResolutionModel, evaluate_apart, metric_of
 from lowres_d2.modeling.teacher import Teacher
+
+from detectron2.utils import comm
+from omegaconf import DictConfig
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "teacher_check"  # in the run's: what the teacher found
 
 
 def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
@@ -29,3 +39,45 @@ def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
     teacher.load()
     if classes is not None and teacher.report is not None:
         check_trained_classes(teacher.report, classes)
+
+
+def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
+    """Evaluate the teacher, at its full resolution, on some pictures of the test set.
+
+    Args:
+        cfg: the recipe with its data sets built; ``train.teacher_check`` has the number of pictures
+            (0: no check) and the floor.
+        teacher: with its weights.
+
+    Returns:
+        What it reaches of ``train.best.val_metric``; None without a check.
+
+    Raises:
+        ValueError: that is under the floor.
+    """
+    wanted, metric = cfg.train.teacher_check, cfg.train.best.val_metric
+    if not wanted.pictures:
+        return None
+    whole = cfg.dataloader.test.dataset
+    cfg.dataloader.test.dataset = sample = EvenSample(whole, wanted.pictures)
+    try:
+        results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), FOLDER)
+    finally:
+        cfg.dataloader.test.dataset = whole
+    # Only the main process has results, but all have to stop.
+    reached = comm.all_gather(metric_of(results, metric))[0]
+    if reached is None:
+        raise ValueError(f"the evaluator gives no {metric} (train.best.val_metric) for the teacher")
+    logger.info(
+        "teacher: %s %.1f on %d pictures of the test set, at full resolution",
+        metric,
+        reached,
+        len(sample),
+    )
+    if reached < wanted.min_ap:
+        raise ValueError(
+            f"the teacher reaches {metric} {reached:.1f} on {len(sample)} pictures of the test "
+            f"set, train.teacher_check.min_ap is {wanted.min_ap:g}: check its weights "
+            "(model.teacher.checkpoint) and channel order, or lower that floor"
+        )
+    return reached

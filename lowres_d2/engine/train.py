@@ -23,7 +23,7 @@ from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier
 from lowres_d2.engine.student_init import start_from_teacher
-from lowres_d2.engine.teacher_check import check_teacher_fits
+from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher_fits
 
 from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
@@ -138,6 +138,8 @@ class _Run:
         return start
 
     def _load_initial_weights(self) -> None:
+        if self.teacher is not None:
+            check_teacher_accuracy(self.cfg, self.teacher)
         if self.cfg.train.student_from_teacher:
             start_from_teacher(self.model)
         elif self.cfg.train.init_checkpoint:

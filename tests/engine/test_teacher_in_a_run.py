@@ -10,6 +10,7 @@ import torch
 from detectron2.config import instantiate
 from test_bad_input import fails
 
+UNCHECKED = "train.teacher_check.pictures=0"
 RECIPE = str(Path(__file__).parent / "recipes" / "distilled.py")
 
 
@@ -35,7 +36,7 @@ def save_teacher(arguments, path, classes=("red", "green"), edit=lambda weights:
 def arguments(toy_arguments):
     """A distilled run of 2 steps; the teacher's weights are not given yet."""
     toy_arguments[1] = RECIPE
-    return [*toy_arguments, "train.max_iter=2", "train.checkpointer.period=1"]
+    return [*toy_arguments, "train.max_iter=2", "train.checkpointer.period=1", UNCHECKED]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ model.objectives = [
         pairs=[L(FeaturePair)(student="backbone.bottom_up.res3", student_stride=8)]
     )
 ]
+train.teacher_check.pictures = 0  # it knows nothing
 train.max_iter = 6
 train.stages = [
     L(Stage)(

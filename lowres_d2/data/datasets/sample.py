@@ -1,0 +1,48 @@
+"""A few pictures of a data set, evenly spread, as a data set of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class EvenSample(Sequence):
+    """Pictures with something to find, from all over a data set; the same ones every time.
+
+    Whatever else the data set knows (its classes, say) is asked of it.
+
+    Args:
+        dataset: dataset dicts.
+        number: how many; all there are where there are fewer.
+    """
+
+    def __init__(self, dataset: Sequence[dict], number: int) -> None:
+        self._dataset = dataset
+        step = max(1, len(dataset) // number)
+        records: dict[int, dict] = {}
+        for index in (i for first in range(step) for i in range(first, len(dataset), step)):
+            if len(records) == number:
+                break
+            record = dataset[index]
+            if any(not a.get("iscrowd", 0) for a in record.get("annotations", [{}])):
+                records[index] = record
+        self._records = [records[index] for index in sorted(records)]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(self._records[index])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # asked for while a copy is made, before there is a data set
+            raise AttributeError(name)
+        return getattr(self._dataset, name)
+
+    def coco_dict(self) -> dict:
+        """The ground truth of these pictures in COCO's form."""
+        whole = self._dataset.coco_dict()
+        chosen = {record["image_id"] for record in self._records}
+        images = [image for image in whole["images"] if image["id"] in chosen]
+        annotations = [a for a in whole["annotations"] if a["image_id"] in chosen]
+        return whole | {"images": images, "annotations": annotations}
