@@ -13,7 +13,7 @@ from typing import Any
 
 from lowres_d2.structures.frames import Size, picture_sizes
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ObjectiveContext:
         factor: full-resolution pixels in one low-resolution pixel.
         student_taps: for each tap of the detector what it captured, one entry per call.
         teacher_taps: the same for the teacher, without gradients.
+        teacher: the teacher's network, for questions that only the student's answers raise.
     """
 
     pictures: list[Tensor]
@@ -36,6 +37,7 @@ class ObjectiveContext:
     factor: Fraction
     student_taps: Mapping[Hashable, list[Tensor]]
     teacher_taps: Mapping[Hashable, list[Tensor]]
+    teacher: nn.Module | None = None
 
     @property
     def sizes(self) -> tuple[Size, ...]:

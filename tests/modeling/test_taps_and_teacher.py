@@ -56,8 +56,18 @@ def test_a_bad_call_is_an_error(call):
 
 
 def test_a_bad_side_is_an_error():
-    with pytest.raises(ValueError, match="'output' or 'input'"):
+    with pytest.raises(ValueError, match="'output', 'input' or 'inputs'"):
         Tap("head", side="inside")
+
+
+def test_a_tap_sees_the_output_the_first_input_or_all_inputs():
+    model = nn.Bilinear(2, 3, 4)
+    taps = [Tap("", side=side) for side in ("output", "input", "inputs")]
+    first, second = torch.rand(5, 2), torch.rand(5, 3)
+    with TapRecorder(model, taps).recording(taps) as captured:
+        result = model(first, second)
+    assert captured[taps[0]][0] is result and captured[taps[1]][0] is first
+    assert captured[taps[2]][0][1] is second and len(captured[taps[2]][0]) == 2
 
 
 def test_an_unknown_path_comes_with_the_nearest_names():

@@ -138,6 +138,7 @@ class LowResDetector(nn.Module):
             factor=self.resampler.factor,
             student_taps=student,
             teacher_taps=self._teach(pictures, teacher_taps),
+            teacher=None if self.teacher is None else self.teacher.model,
         )
         with torch.autocast(pictures[0].device.type, enabled=False):
             raw |= {objective.name: objective(context) for objective in active}

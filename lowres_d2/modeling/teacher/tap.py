@@ -26,17 +26,17 @@ class Tap:
     Args:
         path: submodule, such as ``backbone.bottom_up.res3`` or ``head.cls_score``.
         call: ``"all"``, or the number of one call in a forward (heads run once per level).
-        side: the module's output, or its first input.
+        side: the module's output, its first input, or the tuple of all its positional inputs.
     """
 
     def __init__(
         self,
         path: str,
         call: int | Literal["all"] = "all",
-        side: Literal["output", "input"] = "output",
+        side: Literal["output", "input", "inputs"] = "output",
     ) -> None:
-        if side not in ("output", "input"):
-            raise ValueError(f"tap {path}: side={side!r}, expected 'output' or 'input'")
+        if side not in ("output", "input", "inputs"):
+            raise ValueError(f"tap {path}: side={side!r}, expected 'output', 'input' or 'inputs'")
         if call != "all" and not (type(call) is int and call >= 0):
             raise ValueError(f"tap {path}: call={call!r}, expected 'all' or 0, 1, ...")
         self.path = path
@@ -150,7 +150,7 @@ class _Probe:
         self.recorder.record(self.key, output)
 
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.recorder.record(self.key, inputs[0])
+        self.recorder.record(self.key, inputs[0] if self.key[1] == "input" else inputs)
 
 
 def _unknown_path(path: str, names: Collection[str]) -> str:
