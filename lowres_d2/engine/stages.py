@@ -7,10 +7,11 @@ and momentum move a parameter whose gradient is zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import accumulate
+from typing import Any
 
 from lowres_d2.engine.checkpoint import RunState
 from lowres_d2.modeling import LowResDetector
@@ -34,6 +35,8 @@ class Stage:
         eval_modules: shell patterns of modules kept in eval mode (batch norm must not move).
         schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
             ``lr_multiplier``, run anew within the stage.
+        check: called after the last step with the model and a batch of training inputs; raises
+            ValueError where the run must not go on, as ``NoDeadChannels`` does.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Stage:
     losses: Sequence[str] = ("*",)
     eval_modules: Sequence[str] = ()
     schedule: ParamScheduler | None = None
+    check: Callable[[nn.Module, list[dict[str, Any]]], None] | None = None
 
 
 def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:
@@ -99,6 +103,15 @@ class StageSchedule(HookBase):
         for module in self._kept_in_eval(stage):  # evaluation puts everything back in train mode
             if module.training:
                 module.eval()
+
+    def after_step(self) -> None:
+        if self._current.check is not None and self.trainer.iter + 1 in self._ends:
+            # An iterator of its own: the run's goes on where it is.
+            batch = next(iter(self.trainer.data_loader))
+            try:
+                self._current.check(self._model, batch)
+            except ValueError as error:
+                raise ValueError(f"at the end of stage {self._current.name!r}: {error}") from error
 
     def apply(self, stage: Stage) -> None:
         """Freeze and thaw parameters, choose losses; the modes follow at each step."""

@@ -1,5 +1,9 @@
 from lowres_d2.engine.checkpoint import RunState
+from lowres_d2.engine.stage_checks import NoDeadChannels
 from lowres_d2.engine.stages import Stage, StageSchedule, stage_multiplier
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import Identity
+from lowres_d2.modeling.resample.learned import LearnedDownsampler
 
 import pytest
 import torch
@@ -18,6 +22,7 @@ class Network(nn.Module):
 
 class Trainer:
     iter = 0
+    data_loader = (["batch 0"], ["batch 1"])
 
 
 STAGES = [
@@ -94,6 +99,47 @@ def test_each_stage_has_its_own_learning_rate_curve():
     assert curve(0.75) == pytest.approx(1.0)
     assert curve(0.875) == pytest.approx(0.5)
     assert stage_multiplier([], default) is default
+
+
+def test_a_stage_is_checked_after_its_last_step_and_only_then():
+    calls = []
+
+    def check(model, batch):
+        calls.append((hook.trainer.iter, batch))
+        assert model is network
+        if hook.trainer.iter == 4:
+            raise ValueError("all is lost")
+
+    network, _, hook = make_hook([Stage("a", 3, check=check), Stage("b", 2, check=check)])
+    for hook.trainer.iter in range(4):
+        hook.before_step()
+        hook.after_step()
+    assert calls == [(2, ["batch 0"])]
+    hook.trainer.iter = 4
+    hook.before_step()
+    with pytest.raises(ValueError, match="at the end of stage 'b': all is lost"):
+        hook.after_step()
+
+
+@pytest.mark.parametrize("dead", [[], [1], [0, 2]])
+def test_dead_channels_are_named(dead):
+    down = LearnedDownsampler(4)
+    with torch.no_grad():
+        down.layers[-1].bias[dead] = -100
+    model = LowResDetector(nn.Linear(1, 1), down)
+    batch = [{"image": picture} for picture in torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)]
+    if not dead:
+        assert NoDeadChannels()(model, batch) is None
+        return
+    with pytest.raises(ValueError, match=rf"channels \[{str(dead)[1:-1]}\] .*init='box'") as caught:
+        NoDeadChannels()(model, batch)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(1, 1), LowResDetector(nn.Linear(1, 1), Identity())])
+def test_nothing_to_check_for_dead_channels_is_an_error(model):
+    with pytest.raises(ValueError, match="no learned down-sampler"):
+        NoDeadChannels()(model, [])
 
 
 @pytest.mark.parametrize(

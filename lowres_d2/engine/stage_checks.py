@@ -1,0 +1,43 @@
+"""What a stage may be asked to have reached at its end (``Stage.check``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lowres_d2.modeling import LowResDetector
+
+from detectron2.utils import comm
+from torch import nn
+
+
+class NoDeadChannels:
+    """Every colour channel of a learned down-sampler still shows something.
+
+    After its last ReLU a channel that is zero everywhere gets no gradient: it is lost for good.
+    """
+
+    def __call__(self, model: nn.Module, batch: list[dict[str, Any]]) -> None:
+        """
+        Args:
+            model: a composition whose resampler has ``dead_channels``, or parts that have.
+            batch: training inputs; ``image`` is (C, H, W) in 0 to 255.
+
+        Raises:
+            ValueError: there is nothing to check, or channels are dead on all processes' pictures.
+        """
+        resampler = model.resampler if isinstance(model, LowResDetector) else nn.Module()
+        parts = {n: m for n, m in resampler.named_modules() if hasattr(m, "dead_channels")}
+        if not parts:
+            raise ValueError(
+                "NoDeadChannels: the model has no learned down-sampler: leave out the stage's check"
+            )
+        pictures = [x["image"].to(model.device).float() / 255 for x in batch]
+        for name, part in parts.items():
+            dead = set.intersection(*map(set, comm.all_gather(part.dead_channels(pictures))))
+            if dead:
+                place = f"model.resampler.{name}".rstrip(".")
+                raise ValueError(
+                    f"{place}: channels {sorted(dead)} of the thumbnails are dead, zero on every "
+                    "picture: start it with init='box', or use another train.seed or a lower "
+                    "learning rate"
+                )
