@@ -7,6 +7,8 @@ from lowres_d2.modeling.objectives.dense_distillation import (
 from lowres_d2.modeling.objectives.feature_distillation import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.objectives.proposal_distillation import ProposalLogitDistillation
+from lowres_d2.modeling.objectives.query_distillation import QueryLogitDistillation
 
 __all__ = [
     "DenseBoxDistillation",
@@ -15,4 +17,6 @@ __all__ = [
     "FeaturePair",
     "MomentMatching",
     "Objective",
+    "ProposalLogitDistillation",
+    "QueryLogitDistillation",
 ]

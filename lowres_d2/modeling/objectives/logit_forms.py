@@ -49,10 +49,18 @@ def logit_distance(
     return divergence.sum(dim=-1) * temperature**2
 
 
-def check_form(form: str, temperature: float, num_classes: int | None = None) -> None:
-    """Refuse a form or temperature that cannot be meant."""
-    if form not in FORMS:
-        raise ValueError(f"form={form!r}: expected one of {', '.join(FORMS)}")
+def check_form(
+    form: str, temperature: float, num_classes: int | None = None, filtered: bool = False
+) -> None:
+    """Refuse a form or temperature that cannot be meant.
+
+    Args:
+        num_classes: where known; a softmax needs two.
+        filtered: whether background is left out, which ``focal`` is for.
+    """
+    forms = FORMS[:2] if filtered else FORMS
+    if form not in forms:
+        raise ValueError(f"form={form!r}: expected one of {', '.join(forms)}")
     if not temperature > 0:
         raise ValueError(f"temperature={temperature!r}: expected a positive number")
     if form == "softmax" and num_classes == 1:

@@ -1,0 +1,142 @@
+"""Distillation of two-stage detectors: the teacher scores the student's sampled boxes.
+
+The boxes that the student's head samples in training, times the factor, are pooled from the
+teacher's features and go through its head: the same image region for both (Chen et al., "Learning
+efficient object detection models with knowledge distillation", 2017, Sec. 3.2, on the teacher's
+proposals there). A teacher costs its backbone and its head on these boxes, no proposals of its own.
+
+Shapes: R sampled boxes of all pictures, K classes and background, which is last. Boxes are XYXY, in
+pixels of the detector's picture, or of the full-resolution one once multiplied by the factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lowres_d2.modeling.objectives.logit_forms import check_form, logit_distance
+from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.objectives.query_filter import best_class_probability, mean_of
+from lowres_d2.modeling.teacher import Tap
+from lowres_d2.structures import ObjectiveContext
+
+import torch
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+
+
+class ProposalLogitDistillation(Objective):
+    """The student says of its sampled boxes what the teacher says of the same regions.
+
+    Means over the boxes in which the teacher sees an object, 0 where there are none: ``cls``, and
+    with ``learn_boxes`` ``box``, the L1 distance of the deltas of the teacher's class, summed over
+    the four. A cascade's losses end in ``_stage<k>``: each stage has boxes of its own.
+
+    Args:
+        pooler: place of the student's pooler: ``roi_heads.box_pooler``, or ``roi_heads.pooler`` of
+            the C4 head.
+        stages: those of a cascade that learn; None for a head that has none.
+        form: ``"softmax"``, over classes and background; ``"sigmoid"``, for heads trained that way
+            (``use_sigmoid_ce``), which have no use for background. See ``logit_forms``.
+        temperature: T.
+        threshold: best class probability of the teacher above which a box counts; 0 for all.
+        learn_boxes: whether deltas follow, too; both heads need the same transform.
+        name: group of the losses.
+    """
+
+    def __init__(
+        self,
+        pooler: str = "roi_heads.box_pooler",
+        stages: Sequence[int] | None = None,
+        form: Literal["softmax", "sigmoid"] = "softmax",
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        learn_boxes: bool = False,
+        name: str = "logit",
+    ) -> None:
+        super().__init__(name)
+        check_form(form, temperature, filtered=True)
+        self.form = form
+        self.temperature = temperature
+        self.threshold = threshold
+        self.learn_boxes = learn_boxes
+        self.stages = [None] if stages is None else list(stages)
+        heads = pooler.rpartition(".")[0]
+        self.boxes = [Tap(pooler, stage or 0, side="inputs") for stage in self.stages]
+        self.predictions = [
+            Tap(f"{heads}.box_predictor" + ("" if stage is None else f".{stage}"), 0)
+            for stage in self.stages
+        ]
+        self.features = Tap("backbone", 0)
+        self.student_taps = (*self.boxes, *self.predictions)
+        self.teacher_taps = (self.features,)
+
+    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+        """Losses ``cls`` and, where deltas are learned, ``box``; of each stage."""
+        features = context.teacher_taps[self.features][0]
+        losses = {}
+        for stage, boxes, predictions in zip(
+            self.stages, self.boxes, self.predictions, strict=True
+        ):
+            _, pooled = context.student_taps[boxes][0]
+            full = [Boxes(b.tensor.detach() * float(context.factor)) for b in pooled]
+            theirs = teacher_predictions(context.teacher.roi_heads, features, full, stage)
+            ours = [x.float() for x in context.student_taps[predictions][0]]
+            suffix = "" if stage is None else f"_stage{stage}"
+            losses |= {f"{key}{suffix}": x for key, x in self._compare(ours, theirs).items()}
+        return losses
+
+    def _compare(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> dict[str, Tensor]:
+        (logits, deltas), (goal, goal_deltas) = ours, theirs
+        if logits.shape[1] != goal.shape[1]:
+            raise ValueError(
+                f"objective {self.name!r}: the student scores {logits.shape[1] - 1} classes, the "
+                f"teacher {goal.shape[1] - 1}: both need the same classes"
+            )
+        confidence = best_class_probability(goal, self.form, background=True)
+        kept = (confidence > self.threshold).nonzero()[:, 0]
+        best = goal[kept, :-1].argmax(dim=1)
+        if self.form == "sigmoid":
+            logits, goal = logits[:, :-1], goal[:, :-1]
+        distance = logit_distance(logits[kept], goal[kept], self.form, self.temperature)
+        losses = {"cls": mean_of(distance)}
+        if self.learn_boxes:
+            away = _of_class(deltas[kept], best) - _of_class(goal_deltas[kept], best)
+            losses["box"] = mean_of(away.abs().sum(dim=1))
+        return losses
+
+
+@torch.no_grad()
+def teacher_predictions(
+    heads: nn.Module, features: dict[str, Tensor], boxes: list[Boxes], stage: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Class logits (R, K + 1) and deltas (R, 4 or 4 K) of a two-stage head for given boxes.
+
+    Args:
+        heads: ``StandardROIHeads``, ``CascadeROIHeads`` or ``Res5ROIHeads``, in eval mode.
+        features: of the backbone, by name; the head runs in their precision.
+        boxes: of each picture, in pixels of the network's input.
+        stage: of a cascade; all its stages can be asked about any boxes.
+    """
+    maps = [features[name] for name in heads.in_features]
+    precision, device = maps[0].dtype, maps[0].device.type
+    with torch.autocast(device, precision, enabled=precision != torch.float32):
+        if hasattr(heads, "box_pooler"):
+            regions = heads.box_pooler(maps, boxes)
+            head, predictor = heads.box_head, heads.box_predictor
+            if stage is not None:
+                head, predictor = head[stage], predictor[stage]
+            predictions: Any = predictor(head(regions))
+        else:
+            regions = heads.res5(heads.pooler(maps, boxes))
+            predictions = heads.box_predictor(regions.mean(dim=(2, 3)))
+    logits, deltas = predictions
+    return logits.float(), deltas.float()
+
+
+def _of_class(deltas: Tensor, classes: Tensor) -> Tensor:
+    """(P, 4) of each box's class; of all classes alike where the head knows no difference."""
+    by_class = deltas.unflatten(1, (-1, 4))
+    if by_class.shape[1] == 1:
+        return by_class[:, 0]
+    return by_class[torch.arange(len(classes), device=classes.device), classes]

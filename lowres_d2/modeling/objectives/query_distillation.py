@@ -1,0 +1,162 @@
+"""Distillation of queries (DETR and its kin): each kept query of the teacher teaches one.
+
+Kept are the teacher's queries that pass the query filter (ThumbDet, Algorithm 1). A student that
+starts from its teacher has the same queries, and each teaches its own. Otherwise a query's number
+means nothing, and the student's queries are matched to what the teacher says, as if it were ground
+truth (Chang et al., "DETRDistill", 2023, Sec. 3.1).
+
+Shapes: N pictures, Q queries, K classes, P queries kept.
+Boxes are (x, y, width, height) in shares of the picture that the network got.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+from lowres_d2.modeling.objectives.logit_forms import Form, check_form, logit_distance
+from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.objectives.query_filter import (
+    Activation,
+    best_class_probability,
+    check_activation,
+    mean_of,
+)
+from lowres_d2.modeling.teacher import Tap
+from lowres_d2.structures import ObjectiveContext, picture_sizes
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert, generalized_box_iou_loss
+
+Indices = tuple[Tensor, Tensor]  # (P,) pictures and (P,) queries
+
+
+class QueryLogitDistillation(Objective):
+    """The student's queries say what the teacher's confident ones say.
+
+    Losses are means over the kept queries of the batch, 0 where there are none: ``cls``; with
+    ``learn_boxes`` also ``l1``, of the four numbers' sum, and ``giou``, as the detector's own.
+
+    Args:
+        path: place of the last layer's class logits (N, Q, K).
+        box_path: place of its boxes (N, Q, 4); needed to match or to learn them.
+        teacher_path: as ``path``, in the teacher; None where it is the same.
+        teacher_box_path: as ``box_path``; None likewise.
+        form: ``"softmax"`` is the paper's Eq. 6 and 7; see ``logit_forms``.
+        temperature: T.
+        threshold: best class probability above which a query of the teacher is kept.
+        activation: what makes probabilities of the logits for the filter: ``"sigmoid"``, as the
+            detector itself does, or ``"softmax"`` over the classes.
+        pairing: ``"index"``, each query teaches the student's of the same number: for a student
+            that starts from the teacher's weights; ``"hungarian"`` matches them.
+        learn_boxes: whether boxes follow, too.
+        name: group of the losses.
+    """
+
+    def __init__(
+        self,
+        path: str = "pred_logits",
+        box_path: str = "pred_boxes",
+        teacher_path: str | None = None,
+        teacher_box_path: str | None = None,
+        form: Form = "softmax",
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        activation: Activation = "sigmoid",
+        pairing: Literal["index", "hungarian"] = "index",
+        learn_boxes: bool = False,
+        name: str = "logit",
+    ) -> None:
+        super().__init__(name)
+        check_form(form, temperature, filtered=True)
+        check_activation(activation)
+        if pairing not in ("index", "hungarian"):
+            raise ValueError(f"pairing={pairing!r}: expected 'index' or 'hungarian'")
+        self.form = form
+        self.temperature = temperature
+        self.threshold = threshold
+        self.activation = activation
+        self.pairing = pairing
+        self.learn_boxes = learn_boxes
+        self.matcher = HungarianMatcher()
+        self.student_taps = (Tap(path, 0),)
+        self.teacher_taps = (Tap(teacher_path or path, 0),)
+        if learn_boxes or pairing == "hungarian":
+            self.student_taps += (Tap(box_path, 0),)
+            self.teacher_taps += (Tap(teacher_box_path or box_path, 0),)
+
+    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+        """Loss ``cls``, and ``l1`` and ``giou`` where boxes are learned."""
+        student, own_boxes = _read(self.student_taps, context.student_taps)
+        teacher, boxes = _read(self.teacher_taps, context.teacher_taps)
+        self._check(student, teacher)
+        if own_boxes is not None:
+            own_boxes = own_boxes * _low_res_shares(context, own_boxes)
+        own, kept = self._pairs(student, own_boxes, teacher, boxes)
+        distance = logit_distance(student[own], teacher[kept], self.form, self.temperature)
+        losses = {"cls": mean_of(distance)}
+        if self.learn_boxes:
+            ours, theirs = own_boxes[own], boxes[kept]
+            losses["l1"] = mean_of((ours - theirs).abs().sum(dim=1))
+            corners = (box_convert(b, "cxcywh", "xyxy") for b in (ours, theirs))
+            losses["giou"] = mean_of(generalized_box_iou_loss(*corners))
+        return losses
+
+    @torch.no_grad()
+    def _pairs(
+        self, student: Tensor, own_boxes: Tensor | None, teacher: Tensor, boxes: Tensor | None
+    ) -> tuple[Indices, Indices]:
+        """Queries of the student, and those of the teacher that they learn from."""
+        best = best_class_probability(teacher, self.activation)
+        picture, query = (best > self.threshold).nonzero(as_tuple=True)
+        if self.pairing == "index":
+            return (picture, query), (picture, query)
+        kept = [query[picture == i] for i in range(len(teacher))]
+        matches = self.matcher(
+            student,
+            own_boxes,
+            [
+                {"labels": teacher[i, chosen].argmax(dim=1), "boxes": boxes[i, chosen]}
+                for i, chosen in enumerate(kept)
+            ],
+        )
+        device = student.device
+        own = torch.cat([queries.to(device) for queries, _ in matches])
+        their = torch.cat(
+            [chosen[objects.to(device)] for chosen, (_, objects) in zip(kept, matches, strict=True)]
+        )
+        counts = torch.tensor([len(queries) for queries, _ in matches])
+        picture = torch.arange(len(matches)).repeat_interleave(counts).to(device)
+        return (picture, own), (picture, their)
+
+    def _check(self, student: Tensor, teacher: Tensor) -> None:
+        check_form(self.form, self.temperature, student.shape[-1])
+        what = None
+        if student.shape[-1] != teacher.shape[-1]:
+            what = "classes", student.shape[-1], teacher.shape[-1], "both need the same classes"
+        elif self.pairing == "index" and student.shape[1] != teacher.shape[1]:
+            what = "queries", student.shape[1], teacher.shape[1], "use pairing='hungarian'"
+        if what:
+            raise ValueError(
+                f"objective {self.name!r}: the student's {self.student_taps[0].path} has {what[1]} "
+                f"{what[0]}, the teacher's {self.teacher_taps[0].path} {what[2]}: {what[3]}"
+            )
+
+
+def _read(taps: tuple[Tap, ...], captured: Any) -> tuple[Tensor, Tensor | None]:
+    """Logits, and boxes where they are tapped."""
+    logits, *boxes = (captured[tap][0].float() for tap in taps)
+    return logits, boxes[0] if boxes else None
+
+
+def _low_res_shares(context: ObjectiveContext, like: Tensor) -> Tensor:
+    """(N, 1, 4): the low-resolution picture in shares of the full one; 1 where nothing is padded.
+
+    A thumbnail of 4x covers up to three columns more than its picture has.
+    """
+    shares = [
+        [low[1] * float(context.factor) / full[1], low[0] * float(context.factor) / full[0]] * 2
+        for low, full in zip(picture_sizes(context.low_res_pictures), context.sizes, strict=True)
+    ]
+    return like.new_tensor(shares)[:, None]
