@@ -1,6 +1,8 @@
 """Feature distillation: the student's features follow the teacher's at the same image points.
 
-    loss = mean over points x and channels of (student(x) - teacher(x))^2
+Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Sec. 3.4; its loss is
+
+    mean over points x and channels of (student(x) - teacher(x))^2
 
 Points are the teacher's cell centres inside the pictures. ``alignment="interpolate"`` stretches the
 student's map to the teacher's size instead, as papers have it; that is off by more than a teacher
@@ -14,12 +16,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from lowres_d2.modeling.objectives.feature_distances import (
+    Points,
+    channel_distance,
+    correlation_distance,
+    squared_distance,
+)
 from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.objectives.point_weights import foreground_weights
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_DISTANCES = {"squared": squared_distance, "correlation": correlation_distance}
 
 
 class FeaturePair:
@@ -59,24 +70,45 @@ class FeaturePair:
 
 
 class FeatureDistillation(Objective):
-    """Mean squared error between features of student and teacher.
+    """Distance between features of student and teacher.
 
     Args:
         pairs: which features; each gives a loss named after the last part of the student's path.
         alignment: ``"points"`` compares at the same image points, ``"interpolate"`` stretches.
+        distance: ``"squared"`` (the paper's), ``"correlation"`` or ``"channel"``; see
+            ``feature_distances``.
+        foreground_share: of the loss that objects make up, each of them as much as any other; None:
+            every point counts the same.
         name: group of the losses.
+
+    Raises:
+        ValueError: an unknown value, or weights of points where there are none.
     """
 
     def __init__(
         self,
         pairs: Sequence[FeaturePair],
         alignment: Literal["points", "interpolate"] = "points",
+        distance: Literal["squared", "correlation", "channel"] = "squared",
+        foreground_share: float | None = None,
         name: str = "feature",
     ) -> None:
         super().__init__(name)
         if alignment not in ("points", "interpolate"):
             raise ValueError(f"alignment={alignment!r}: expected 'points' or 'interpolate'")
+        if distance not in (*_DISTANCES, "channel"):
+            raise ValueError(
+                f"distance={distance!r}: expected 'squared', 'correlation' or 'channel'"
+            )
+        weighable = alignment == "points" and distance in _DISTANCES
+        if foreground_share is not None and not weighable:
+            raise ValueError(
+                "foreground_share weighs points: it goes with alignment='points' and with distance "
+                "'squared' or 'correlation'"
+            )
         self.alignment = alignment
+        self.distance = distance
+        self.foreground_share = foreground_share
         self.pairs = tuple(pairs)
         self.student_taps = tuple(pair.student for pair in self.pairs)
         self.teacher_taps = tuple(pair.teacher for pair in self.pairs)
@@ -111,20 +143,27 @@ class FeatureDistillation(Objective):
     ) -> Tensor:
         if self.alignment == "interpolate":
             size = teacher.shape[-2:]
-            stretched = F.interpolate(student, size, mode="bilinear", align_corners=False)
-            return F.mse_loss(stretched, teacher)
+            student = F.interpolate(student, size, mode="bilinear", align_corners=False)
+            return self._between(list(zip(student.flatten(2), teacher.flatten(2), strict=True)))
         ours = FeatureMap.of_network(
             student, pair.student_stride, pair.student_offset, context.sizes, context.factor
         )
         theirs = FeatureMap.of_network(
             teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
         )
-        squared, count = student.new_zeros(()), 0
-        for index in range(len(student)):
-            difference = ours.sampled_at(theirs, index) - theirs.inside(index)
-            squared = squared + difference.square().sum()
-            count += difference.numel()
-        return squared / count
+        points = [
+            (ours.sampled_at(theirs, index).flatten(1), theirs.inside(index).flatten(1))
+            for index in range(len(student))
+        ]
+        if self.foreground_share is None:
+            return self._between(points)
+        boxes = [truth.gt_boxes.tensor for truth in context.ground_truth]
+        return self._between(points, foreground_weights(boxes, theirs, self.foreground_share))
+
+    def _between(self, points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
+        if self.distance == "channel":
+            return channel_distance(points)
+        return _DISTANCES[self.distance](points, weights)
 
 
 def _as_tap(place: str | Tap) -> Tap:

@@ -1,0 +1,58 @@
+"""How far two sets of features are from each other, point by point.
+
+Every picture gives a pair (student's, teacher's) of (C, P) features at the same P points, and
+optionally (P,) weights of its points; the weights of a batch sum to 1.
+
+Shapes: C channels, P points; they differ from picture to picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Points = Sequence[tuple[Tensor, Tensor]]
+
+# Under the root of a variance; features behind a ReLU may be zero throughout.
+_EPSILON = 1e-6
+
+
+def squared_distance(points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
+    """Mean over points and channels of the squared difference (ThumbDet, Sec. 3.4)."""
+    squares = [(student - teacher).square().mean(dim=0) for student, teacher in points]
+    if weights is None:
+        return torch.cat(squares).mean()
+    return torch.stack([(w * s).sum() for w, s in zip(weights, squares, strict=True)]).sum()
+
+
+def correlation_distance(points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
+    """One minus the correlation of student and teacher over the points, mean of the channels.
+
+    Source: Cao et al., "PKD", NeurIPS 2022, Eq. 2: half the squared difference of features that
+    were standardised channel by channel. Blind to a scale and an offset of a channel.
+    """
+    standardised = (_standardised([pair[side] for pair in points]) for side in (0, 1))
+    return squared_distance(list(zip(*standardised, strict=True)), weights) / 2
+
+
+def channel_distance(points: Points, temperature: float = 4.0) -> Tensor:
+    """Divergence of where each channel is active: teacher against student, mean of channels.
+
+    Source: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV 2021, Eq.
+    4, 5; temperature 4 as there. Unweighted: the softmax over points weighs them itself.
+    """
+    divergences = []
+    for student, teacher in points:
+        ours = torch.log_softmax(student / temperature, dim=1)
+        theirs = torch.log_softmax(teacher / temperature, dim=1)
+        divergences.append((theirs.exp() * (theirs - ours)).sum(dim=1).mean())
+    return temperature**2 * torch.stack(divergences).mean()
+
+
+def _standardised(features: Sequence[Tensor]) -> list[Tensor]:
+    """(C, P) each, to mean 0 and variance 1 of each channel over all points of the batch."""
+    variance, mean = torch.var_mean(torch.cat(list(features), dim=1), dim=1, correction=0)
+    scale = (variance + _EPSILON).rsqrt()
+    return [(f - mean[:, None]) * scale[:, None] for f in features]
