@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
 from lowres_d2.modeling.objectives.logit_forms import Form, check_form, logit_distance
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.objectives.query_filter import (
@@ -79,12 +78,16 @@ class QueryLogitDistillation(Objective):
         self.activation = activation
         self.pairing = pairing
         self.learn_boxes = learn_boxes
-        self.matcher = HungarianMatcher()
         self.student_taps = (Tap(path, 0),)
         self.teacher_taps = (Tap(teacher_path or path, 0),)
         if learn_boxes or pairing == "hungarian":
             self.student_taps += (Tap(box_path, 0),)
             self.teacher_taps += (Tap(teacher_box_path or box_path, 0),)
+        if pairing == "hungarian":
+            # Not above: importing scipy's optimizers takes longer than all of this folder.
+            from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+
+            self.matcher = HungarianMatcher()
 
     def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
         """Loss ``cls``, and ``l1`` and ``giou`` where boxes are learned."""
