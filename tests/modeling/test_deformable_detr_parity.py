@@ -1,0 +1,205 @@
+"""Deformable DETR against `transformers` (pip install lowres-d2[test]): weights, outputs, losses.
+
+Theirs is random but for nothing: offsets, attention and boxes, which start at 0, are stirred too.
+"""
+
+import lowres_d2  # noqa: F401
+from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
+from lowres_d2.modeling.deformable_detr.criterion import SetCriterion
+from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
+from lowres_d2.weight_files import read_weight_file
+
+import pytest
+import torch
+from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock, ResNet
+
+transformers = pytest.importorskip("transformers", reason="needs transformers: extra `test`")
+
+VARIANTS = {
+    "plain": {},
+    "refine": {"with_box_refine": True},
+    "two_stage": {"with_box_refine": True, "two_stage": True},
+}
+SMALL = dict(
+    widths=(8, 16, 24, 32, 40),
+    depths=(1, 2, 1, 1),
+    channels=32,
+    heads=4,
+    layers=(2, 3),
+    feedforward=48,
+    queries=12,
+    classes=5,
+)
+FULL = dict(
+    widths=(64, 256, 512, 1024, 2048),
+    depths=(3, 4, 6, 3),
+    channels=256,
+    heads=8,
+    layers=(6, 6),
+    feedforward=1024,
+    queries=300,
+    classes=91,
+)
+
+
+def theirs(size, **variant):
+    """Their model with random weights and batch-norm statistics."""
+    torch.manual_seed(0)
+    backbone = transformers.ResNetConfig(
+        embedding_size=size["widths"][0],
+        hidden_sizes=list(size["widths"][1:]),
+        depths=list(size["depths"]),
+        layer_type="bottleneck",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    config = transformers.DeformableDetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone_config=backbone,
+        d_model=size["channels"],
+        encoder_layers=size["layers"][0],
+        decoder_layers=size["layers"][1],
+        encoder_attention_heads=size["heads"],
+        decoder_attention_heads=size["heads"],
+        encoder_ffn_dim=size["feedforward"],
+        decoder_ffn_dim=size["feedforward"],
+        num_queries=size["queries"],
+        two_stage_num_proposals=size["queries"],
+        num_labels=size["classes"],
+        auxiliary_loss=True,
+        class_cost=2,
+        **variant,
+    )
+    model = transformers.DeformableDetrForObjectDetection(config).eval()
+    for parameter in model.parameters():
+        if parameter.dim() < 4:
+            scale = parameter.shape[1] ** -0.5 if parameter.dim() == 2 else 0.1
+            parameter.data += scale * torch.randn_like(parameter)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+        elif name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+    return model
+
+
+def ours(size, **variant):
+    widths = size["widths"]
+    stages = [
+        ResNet.make_stage(
+            BottleneckBlock,
+            depth,
+            in_channels=widths[i],
+            out_channels=widths[i + 1],
+            bottleneck_channels=widths[i + 1] // 4,
+            stride_per_block=[2 if i else 1] + [1] * (depth - 1),
+            stride_in_1x1=False,
+            norm="FrozenBN",
+        )
+        for i, depth in enumerate(size["depths"])
+    ]
+    features = ["res3", "res4", "res5"]
+    return DeformableDETR(
+        ResNet(BasicStem(3, widths[0], norm="FrozenBN"), stages, out_features=features),
+        features,
+        size["classes"],
+        SetCriterion(size["classes"], HungarianMatcher()),
+        pixel_mean=[0.0, 0.0, 0.0],
+        pixel_std=[1.0, 1.0, 1.0],
+        num_queries=size["queries"],
+        channels=size["channels"],
+        num_heads=size["heads"],
+        feedforward=size["feedforward"],
+        encoder_layers=size["layers"][0],
+        decoder_layers=size["layers"][1],
+        **variant,
+    ).eval()
+
+
+def converted(model, size, weights=None, **variant):
+    """Ours with their weights."""
+    mine = ours(size, **variant)
+    weights = model.state_dict() if weights is None else weights
+    mine.load_state_dict(convert_deformable_detr(weights, mine), strict=True)
+    return mine
+
+
+def pictures(*sizes):
+    generator = torch.Generator().manual_seed(3)
+    return [{"image": torch.randn(3, *size, generator=generator)} for size in sizes]
+
+
+def padded(inputs):
+    """Their pictures and mask."""
+    height = max(x["image"].shape[1] for x in inputs)
+    width = max(x["image"].shape[2] for x in inputs)
+    batch = torch.zeros(len(inputs), 3, height, width)
+    mask = torch.zeros(len(inputs), height, width, dtype=torch.long)
+    for i, x in enumerate(inputs):
+        _, h, w = x["image"].shape
+        batch[i, :, :h, :w], mask[i, :h, :w] = x["image"], 1
+    return dict(pixel_values=batch, pixel_mask=mask)
+
+
+@torch.no_grad()
+def assert_equal_outputs(model, mine, inputs):
+    expected = model(**padded(inputs))
+    found = mine.predict(mine.preprocess_image(inputs))
+    assert found["pred_logits"].std() > 0.05 and found["pred_boxes"].std() > 0.01
+    torch.testing.assert_close(found["pred_logits"], expected.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found["pred_boxes"], expected.pred_boxes, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("sizes", [[(128, 160)], [(96, 128), (128, 75), (61, 130)]], ids=str)
+def test_same_weights_give_the_same_outputs(variant, sizes):
+    model = theirs(SMALL, **variant)
+    assert_equal_outputs(model, converted(model, SMALL, **variant), pictures(*sizes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_same_weights_give_the_same_outputs_in_the_full_model(variant):
+    model = theirs(FULL, **variant)
+    assert_equal_outputs(model, converted(model, FULL, **variant), pictures((160, 192), (120, 192)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_files_that_transformers_writes_are_read(variant, tmp_path):
+    model = theirs(SMALL, **variant)
+    model.save_pretrained(tmp_path)
+    weights = read_weight_file(tmp_path / "model.safetensors")["model"]
+    mine = converted(model, SMALL, weights, **variant)
+    assert_equal_outputs(model, mine, pictures((128, 128)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_same_outputs_give_the_same_losses(variant):
+    model = theirs(SMALL, **variant)
+    generator = torch.Generator().manual_seed(1)
+    targets = [
+        {
+            "labels": torch.randint(0, SMALL["classes"], (count,), generator=generator),
+            "boxes": torch.rand(count, 4, generator=generator) * 0.4 + 0.1,
+        }
+        for count in (4, 2, 1)
+    ]
+    labels = [{"class_labels": t["labels"], "boxes": t["boxes"]} for t in targets]
+    result = model(**padded(pictures((96, 128), (128, 75), (61, 130))), labels=labels)
+    outputs = {
+        "pred_logits": result.logits,
+        "pred_boxes": result.pred_boxes,
+        "aux_outputs": [
+            {"pred_logits": x["logits"], "pred_boxes": x["pred_boxes"]}
+            for x in result.auxiliary_outputs
+        ],
+    }
+    found = SetCriterion(SMALL["classes"], HungarianMatcher())(outputs, targets)
+    weights = {"loss_class": 2, "loss_bbox": 5, "loss_giou": 2}  # theirs are raw
+    expected = {
+        name: factor * result.loss_dict[name.replace("class", "ce")].item()
+        for prefix, factor in weights.items()
+        for name in (prefix, f"{prefix}_0", f"{prefix}_1")
+    }
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(expected, rel=1e-4)
