@@ -15,7 +15,7 @@ from typing import Any
 from lowres_d2.analysis.comparison import Comparison, Measured
 from lowres_d2.analysis.complexity import measure_complexity
 from lowres_d2.analysis.latency import time_models
-from lowres_d2.engine.build import check_classes
+from lowres_d2.engine.build import check_classes, check_trained_classes
 from lowres_d2.engine.recipe import build
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.teacher import Teacher
@@ -23,7 +23,7 @@ from lowres_d2.modeling.teacher import Teacher
 import torch
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
     teacher = model.teacher if isinstance(model, LowResDetector) else None
     if teacher is None or not cfg.train.compare_teacher:
         return None
-    if not OmegaConf.select(cfg, "model.teacher.checkpoint"):
+    if teacher.lacks_weights:
         logger.info("not compared with full resolution: model.teacher.checkpoint is empty")
         return None
     try:
@@ -77,7 +77,9 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
         ) from None
     dataset = cfg.dataloader.test.dataset
     if hasattr(dataset, "classes"):
-        check_classes(teacher.model, dataset.classes)
+        check_classes(teacher.model, dataset.classes, "model.teacher.model")
+        if teacher.report is not None:
+            check_trained_classes(teacher.report, dataset.classes)
     return FullResolutionModel(teacher)
 
 

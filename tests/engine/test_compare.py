@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+
+from lowres_d2.engine.analyze import main as analyze
+from lowres_d2.engine.cli import main
+from lowres_d2.engine.compare import FullResolutionModel
+from lowres_d2.modeling.teacher import Teacher
+
+import pytest
+import torch
+from torch import nn
+
+STUDENT = Path(__file__).parent / "recipes" / "staged_distilled.py"
+LOOSE = "model.detector.test_score_thresh=0.0"
+
+
+def results(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+@pytest.fixture
+def trained(toy_arguments, tmp_path):
+    """Weights of a teacher after one step, which also fit its student, and its own evaluation."""
+    folder = tmp_path / "teacher"
+    main([*toy_arguments, LOOSE, "train.max_iter=1", f"train.output_dir={folder}"])
+    return folder
+
+
+@pytest.fixture
+def student_arguments(toy_arguments, trained):
+    weights = trained / "model_final.pth"
+    rest = [*toy_arguments[2:], LOOSE, "model.teacher.model.test_score_thresh=0.0"]
+    return [
+        "--config-file",
+        str(STUDENT),
+        *[word for word in rest if "max_iter" not in word],
+        f"train.init_checkpoint={weights}",
+        f"model.teacher.checkpoint={weights}",
+    ]
+
+
+def test_evaluation_compares_a_student_with_its_teacher(
+    student_arguments, trained, tmp_path, capsys
+):
+    main(["--eval-only", *student_arguments])
+    found = results(tmp_path / "run")
+    comparison, full = found["comparison"], found["comparison"]["full_resolution"]
+    assert full["accuracy"] == results(trained)["bbox"]["AP"]
+    assert comparison["low_resolution"]["accuracy"] == found["bbox"]["AP"]
+    assert full["parameters"] == comparison["low_resolution"]["parameters"]
+    assert comparison["fewer_macs"] > 3 and comparison["pictures_timed"] == 6
+    boxes = "coco_instances_results.json"
+    found_again = (tmp_path / "run" / "full_resolution" / boxes).read_text()
+    assert found_again == (trained / boxes).read_text() and len(json.loads(found_again)) > 50
+    shown = capsys.readouterr().out
+    assert "full resolution" in shown and "images/s" in shown and "drop, %" in shown
+
+
+def test_training_compares_nothing(student_arguments, tmp_path):
+    main(student_arguments)
+    assert set(results(tmp_path / "run")) == {"bbox"}
+
+
+def test_teacher_is_not_needed_where_no_comparison_is_wanted(student_arguments, tmp_path):
+    student_arguments[-1] = "model.teacher.checkpoint=gone.pth"
+    main(["--eval-only", *student_arguments, "train.compare_teacher=False"])
+    assert set(results(tmp_path / "run")) == {"bbox"}
+
+
+def test_missing_teacher_is_named_with_the_way_to_do_without(student_arguments, capsys):
+    student_arguments[-1] = "model.teacher.checkpoint=gone.pth"
+    with pytest.raises(SystemExit):
+        main(["--eval-only", *student_arguments])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "gone.pth" in line and "train.compare_teacher=False" in line
+
+
+def test_teacher_without_weights_is_not_compared_with(student_arguments, tmp_path, capsys):
+    main(["--eval-only", *student_arguments[:-1], "model.teacher.checkpoint=''"])
+    assert set(results(tmp_path / "run")) == {"bbox"}
+    assert "model.teacher.checkpoint" in capsys.readouterr().out
+
+
+def test_teacher_of_the_other_channel_order_gets_it():
+    class Echo(nn.Module):
+        def forward(self, inputs):
+            return [{"image": x["image"], "height": x["height"]} for x in inputs]
+
+    picture = torch.arange(12).view(3, 2, 2)
+    inputs = [{"image": picture, "height": 7}]
+    for flip, expected in ((False, picture), (True, picture[[2, 1, 0]])):
+        (output,) = FullResolutionModel(Teacher(Echo(), flip_channels=flip))(inputs)
+        assert torch.equal(output["image"], expected) and output["height"] == 7
+
+
+def test_analysis_of_a_recipe_by_part(capsys):
+    recipe = ["--config-file", "configs/quick/bicubic4_fcos_small_64_plates.py"]
+    analyze([*recipe, "--size", "128", "128", "--json", "--latency", "train.device=cpu"])
+    found = json.loads(capsys.readouterr().out)
+    full, low = found["full resolution"], found["low resolution"]
+    assert full["parameters"] == low["parameters"]
+    assert full["macs"]["head"] == 16 * low["macs"]["head"]
+    assert low["images_per_second"] > 0 and set(low["seconds"]) >= {"resampler", "head", "rest"}
+    analyze([*recipe, "--size", "128", "128", "train.device=cpu"])
+    assert "MACs, G" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        analyze([*recipe, "--size", "64", "0", "train.device=cpu"])
+    assert "--size 64 0" in capsys.readouterr().err
