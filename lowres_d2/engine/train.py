@@ -85,6 +85,8 @@ class _Run:
             check_same_classes(dataset, cfg.dataloader.test.dataset)
         if self.teacher is not None:
             check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
+            if self.teacher.cache is not None:
+                self.teacher.cache.dataset_size = len(dataset)
         self.stages = list(build(cfg, "train.stages"))
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that what it refuses is said before the training, not after it.

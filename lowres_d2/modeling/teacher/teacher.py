@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
+from lowres_d2.modeling.teacher.cache import TeacherCache, fingerprint
 from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
 from lowres_d2.modeling.weights import LoadReport, load_weights
 
@@ -32,6 +34,7 @@ class Teacher:
             BGR teacher from the model zoo beside an RGB student).
         use_average: take the moving average of the weights, where the checkpoint has one; it is
             what that run was evaluated with.
+        cache: keeps what the taps capture on disk, for runs that show the same pictures again.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Teacher:
         checkpoint: str | None = "",
         flip_channels: bool = False,
         use_average: bool = True,
+        cache: TeacherCache | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.flip_channels = flip_channels
         self.use_average = use_average
+        self.cache = cache
         self.report: LoadReport | None = None
         self._checkpoint = checkpoint
         self._recorder: TapRecorder | None = None
@@ -76,9 +81,21 @@ class Teacher:
         """What the taps capture of these pictures.
 
         Returns:
-            For each tap one entry a call, in the precision that the forward ran at.
+            For each tap one entry a call, in the precision that the forward ran at, or that of the
+            cache.
         """
         self.load()
+        if self.cache is not None:
+            return self.cache.outputs(
+                pictures, taps, lambda picture: self._captures([picture], taps), self._fingerprint
+            )
+        return self._captures(pictures, taps)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.model, self.flip_channels)
+
+    def _captures(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
         device = pictures[0].device
         # Reached only after a copy that shares this teacher went to another device.
         if next(self.model.parameters()).device != device:

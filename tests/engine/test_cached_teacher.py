@@ -1,0 +1,53 @@
+import shutil
+from pathlib import Path
+
+from lowres_d2.engine.cli import main
+
+import pytest
+import torch
+from test_bad_input import fails
+
+RECIPE = str(Path(__file__).parent / "recipes" / "cached.py")
+
+
+@pytest.fixture
+def arguments(toy_arguments):
+    toy_arguments[1] = RECIPE
+    return [*toy_arguments, "train.checkpointer.period=1", "train.checkpointer.max_to_keep=9"]
+
+
+def weights(folder):
+    return torch.load(folder / "model_final.pth", weights_only=True)["model"]
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def files(folder):
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def test_what_the_cache_holds_does_not_change_a_run(arguments, tmp_path):
+    cold, warm, broken = (tmp_path / name for name in ("run", "warm", "broken"))
+    main(arguments)
+    assert len(files(cold)) == 6  # pictures of the data set
+    log = (cold / "log.txt").read_text()
+    assert "teacher cache" in log and "6 pictures of" in log
+    # Another run that reads all of it, and one that was killed with half of it gone.
+    shared = f"model.teacher.cache.folder={cold / 'teacher_cache'}"
+    main([*arguments, shared, f"train.output_dir={warm}"])
+    assert same(weights(cold), weights(warm)) and not files(warm)
+    broken.mkdir()
+    shutil.copy(cold / "model_0000002.pth", broken)
+    (broken / "last_checkpoint").write_text("model_0000002.pth")
+    for path in files(cold)[::2]:
+        path.unlink()
+    main(["--resume", *arguments, shared, f"train.output_dir={broken}"])
+    assert same(weights(cold), weights(broken))
+
+
+def test_a_cache_that_would_be_too_large_is_refused(arguments, tmp_path, capsys):
+    line = fails([*arguments, "model.teacher.cache.limit_gb=1e-6"], capsys)
+    assert "6 pictures of" in line and "limit_gb" in line
+    assert not files(tmp_path)
