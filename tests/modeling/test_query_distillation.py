@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.objectives import QueryLogitDistillation
-from lowres_d2.modeling.teacher import Tap
+from lowres_d2.modeling.resample import Bicubic, Identity
+from lowres_d2.modeling.teacher import Tap, Teacher
 from lowres_d2.structures import ObjectiveContext, low_res_size
 
 import numpy as np
 import pytest
 import torch
+from detectron2.config import LazyCall as L
+from detectron2.config import LazyConfig, instantiate
+from detectron2.utils.events import EventStorage
+from torch import nn
 from torchvision.ops import box_convert, generalized_box_iou
+from toy_detectors import training_input
 
+MODELS = Path(__file__).parents[2] / "configs/common/models"
 SIZES = ((64, 80), (33, 47))
 
 
@@ -205,3 +214,48 @@ def test_only_matching_and_boxes_need_the_box_taps():
     assert len(QueryLogitDistillation(pairing="hungarian").teacher_taps) == 2
     other = QueryLogitDistillation(teacher_path="a", teacher_box_path="b", learn_boxes=True)
     assert other.teacher_taps == (Tap("a", 0), Tap("b", 0))
+
+
+def _detr(resampler, **arguments):
+    """A recipe with the small Deformable DETR as student and as teacher."""
+    torch.manual_seed(0)
+    detector = LazyConfig.load(str(MODELS / "deformable_detr_small.py")).model
+    model = instantiate(
+        L(LowResDetector)(
+            detector=detector,
+            resampler=resampler,
+            teacher=L(Teacher)(model=detector),
+            objectives=[L(QueryLogitDistillation)(**arguments)],
+            loss_weights={"logit/*": 0.5},
+        )
+    )
+    for head in model.teacher.model.class_heads:
+        nn.init.normal_(head.weight, std=1.0)
+    return model.train()
+
+
+def _distilled(model):
+    with EventStorage():
+        losses = model([training_input(64, 80), training_input(49, 57, seed=1)])
+    return {k: v for k, v in losses.items() if k.startswith("loss_logit_")}
+
+
+@pytest.mark.parametrize("pairing", ["index", "hungarian"])
+def test_deformable_detr_learns_from_its_like(pairing):
+    model = _detr(L(Bicubic)(factor=4), pairing=pairing, learn_boxes=True)
+    losses = _distilled(model)
+    assert len(losses) == 3 and all(loss > 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    for name in ("class_heads.0.weight", "box_heads.0.layers.2.weight"):
+        gradient = model.detector.get_parameter(name).grad
+        assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+    assert all(p.grad is None for p in model.teacher.model.parameters())
+
+
+def test_a_deformable_detr_equal_to_its_teacher_has_nothing_to_learn():
+    model = _detr(L(Identity)(), form="sigmoid", learn_boxes=True)
+    model.detector.load_state_dict(model.teacher.model.state_dict())
+    for module in model.detector.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.Dropout, nn.MultiheadAttention)):
+            module.eval()  # the teacher's are
+    assert all(abs(loss) < 1e-4 for loss in _distilled(model).values())
