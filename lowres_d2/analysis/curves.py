@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEGEND_COLUMNS = 5
+
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -56,23 +58,28 @@ def read_metrics(file: str | Path) -> Series:
 
 
 def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
-    """Loss and AP over iterations, one line a run.
+    """The detector's own losses and AP over iterations, one line a run.
+
+    Losses of objectives are left out: runs differ in them.
 
     Args:
         runs: name to metrics, see :func:`read_metrics`.
         path: picture to write.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, (left, right) = _figure(2)
     for name, series in runs.items():
         if "total_loss" in series:
-            iterations, loss = series["total_loss"]
+            iterations, loss = _detector_loss(series)
             (line,) = left.plot(iterations, _smooth(loss), label=name)
             left.plot(iterations, loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
         if "bbox/AP" in series:
             right.plot(*series["bbox/AP"], marker="o", markersize=4, label=name)
-    left.set(title="training loss", xlabel="iteration", yscale="log")
+    left.set(title="training loss of the detector", xlabel="iteration", yscale="log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(NullFormatter())
     right.set(title="AP on the test set", xlabel="iteration", ylabel="%", ylim=(0, None))
     _finish(figure, (left, right), path)
 
@@ -93,7 +100,8 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
         for name, sizes in runs.items():
             known = [row for row in sizes if row.get(key) is not None]
             ax.plot([_middle(r) for r in known], [r[key] for r in known], marker="o", label=name)
-        ax.set(title=title, xlabel="size of the object, pixels", ylabel="%", ylim=(0, 100))
+        ax.set(xlabel="size of the object, pixels", ylabel="%", ylim=(0, 100))
+        ax.set_title(title, pad=18)
         ax.set_xscale("log", base=2)
         edges = sorted({row["low"] for row in rows if row["low"]} | {_high(row) for row in rows})
         ax.set_xticks(edges, [f"{edge:g}" for edge in edges])
@@ -101,13 +109,33 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
     _finish(figure, axes, path)
 
 
+def _detector_loss(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """Iterations, and the sum of the losses that no objective added; else the total.
+
+    The composition logs an objective's ``loss_<group>_<name>`` raw as ``[metric]<group>/<name>``.
+    """
+    added = {
+        "loss_" + name.removeprefix("[metric]").replace("/", "_", 1)
+        for name in series
+        if name.startswith("[metric]")
+    }
+    own = [name for name in series if name.startswith("loss") and name not in added]
+    if not own:
+        return series["total_loss"]
+    totals: dict[int, float] = {}
+    for name in own:
+        for iteration, value in zip(*series[name], strict=True):
+            totals[iteration] = totals.get(iteration, 0.0) + value
+    return np.array(sorted(totals)), np.array([totals[k] for k in sorted(totals)])
+
+
 def _count_bars(ax: Axes, rows: Sequence[Mapping]) -> None:
-    """Grey bars of the number of objects, at most a third of the axis high, with their number."""
+    """Grey bars of the number of objects, at most a third of the axis high; numbers on top."""
     most = max(row["GT"] for row in rows)
     for row in rows:
         low, height = _low(row), 33 * row["GT"] / most
         ax.bar(low, height, width=_high(row) - low, align="edge", color="0.9", edgecolor="white")
-        ax.text(_middle(row), height + 1, row["GT"], ha="center", color="0.5", fontsize=8)
+        ax.text(_middle(row), 101, row["GT"], ha="center", color="0.5", fontsize=8)
 
 
 def _low(row: Mapping) -> float:
@@ -134,7 +162,7 @@ def _figure(columns: int) -> tuple[Figure, np.ndarray]:
     # Not through pyplot, which keeps figures alive and may want a display.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5 * columns, 3.8), layout="constrained")
+    figure = Figure(figsize=(5.5 * columns, 4.1), layout="constrained")
     return figure, figure.subplots(1, columns)
 
 
@@ -142,7 +170,9 @@ def _finish(figure: Figure, axes: Iterable[Axes], path: str | Path) -> None:
     for ax in axes:
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(frameon=False)
+    handles, labels = max((ax.get_legend_handles_labels() for ax in axes), key=lambda x: len(x[0]))
+    if handles:
+        columns = min(len(handles), LEGEND_COLUMNS)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     with atomic_path(path) as part:
         figure.savefig(part, dpi=130)

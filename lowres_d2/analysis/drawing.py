@@ -114,7 +114,7 @@ class Panel:
         draw.rectangle(halo, outline=INK)
         if dashed:
             draw.rectangle(frame, outline=INK, width=self.line)
-            _dashed(draw, frame, color, self.line)
+            dashed_frame(draw, frame, color, self.line)
         else:
             draw.rectangle(frame, outline=color, width=self.line)
         self._taken.append(frame)
@@ -164,7 +164,8 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return max(width, 0) * max(height, 0)
 
 
-def _dashed(draw: ImageDraw.ImageDraw, frame: Window, color: Color, line: int) -> None:
+def dashed_frame(draw: ImageDraw.ImageDraw, frame: Window, color: Color, line: int) -> None:
+    """A rectangle of dashes, whose gaps leave what is there."""
     x0, y0, x1, y1 = (int(edge) for edge in frame)
     last = line - 1
     for start in range(0, max(x1 - x0, y1 - y0), 2 * DASH):

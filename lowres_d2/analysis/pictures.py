@@ -6,36 +6,30 @@ squares. A dashed white box is an object that the run missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lowres_d2.analysis.cells import close_cell, open_panels, zoom_windows
 from lowres_d2.analysis.detections import Objects, match, true_objects
-from lowres_d2.analysis.drawing import (
-    INK,
-    PAPER,
-    Color,
-    Panel,
-    Window,
-    class_colors,
-    font,
-    look,
+from lowres_d2.analysis.drawing import Color, Panel, class_colors
+from lowres_d2.analysis.sheets import (
+    GAP,
+    headings,
+    join,
+    legend,
+    panel_side,
+    stack,
+    text_block,
 )
-from lowres_d2.data import DetectionMapper
+from lowres_d2.analysis.views import View, model_view, stored_view
 
 import numpy as np
-import torch
-from detectron2.data.detection_utils import read_image
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import nn
+from PIL import Image
+
+__all__ = ["Column", "View", "choose_pictures", "comparison_sheet", "model_view"]
 
 MISSED: Color = (255, 255, 255)
-PANEL = 512  # longest side of a picture, in pixels of the sheet
-INSETS = 3  # zoomed objects below a picture
-GAP = 8
-
-# A dataset dict to the pixels that a network receives, RGB uint8 (H, W, 3), and how many pixels of
-# the original picture one of them covers on either axis.
-View = Callable[[Mapping], tuple[np.ndarray, float]]
+NAMED_FROM = 384  # in smaller panels names would hide the picture: colours tell
 
 
 @dataclass(frozen=True)
@@ -45,40 +39,16 @@ class Column:
     Attributes:
         title: its heading.
         found: detections to draw, by image id; None draws the ground truth.
-        view: what the network saw of a picture; None shows the picture itself.
+        view: what the network saw of a picture.
     """
 
     title: str
     found: Mapping[object, Objects] | None = None
-    view: View | None = None
+    view: View = stored_view
 
-
-def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
-    """The view of a detector: what it receives after the mapper and its resampler.
-
-    Args:
-        model: with its weights, where its resampler has any; a detector without ``resampler`` sees
-            what the mapper gives.
-        mapper: the recipe's test mapper; None changes nothing about the pictures.
-    """
-    read = mapper or DetectionMapper(is_train=False, image_format="RGB")
-    resampler = getattr(model, "resampler", None)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-
-    @torch.no_grad()
-    def view(entry: Mapping) -> tuple[np.ndarray, float]:
-        image = read(dict(entry))["image"]
-        factor = entry["height"] / image.shape[-2]
-        pixels = image.to(device).float() / 255
-        if resampler is not None:
-            pixels = resampler([pixels])[0]
-            factor *= float(resampler.factor)
-        pixels = (pixels * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        if read.image_format == "BGR":
-            pixels = pixels[..., ::-1]
-        return np.broadcast_to(pixels, (*pixels.shape[:2], 3)), factor
-
-    return view
+    def found_in(self, entry: Mapping) -> Objects:
+        """The detections of one picture."""
+        return (self.found or {}).get(entry["image_id"], Objects.from_rows([]))
 
 
 def choose_pictures(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
@@ -100,120 +70,56 @@ def choose_pictures(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
 def comparison_sheet(
     entries: Sequence[Mapping], columns: Sequence[Column], classes: Sequence[str]
 ) -> Image.Image:
-    """One row a picture, one column a run; each picture with its tiniest objects zoomed beside it.
+    """One row a picture, one column a run; each picture with its tiniest objects zoomed below it.
 
     Args:
         entries: Detectron2 dataset dicts.
         columns: usually ground truth first.
         classes: names in the order of the labels.
     """
-    colors = class_colors(len(classes))
-    heads = [_text_line(column.title, PANEL, 26, font(18, bold=True)) for column in columns]
-    rows = [[_cell(entry, column, classes, colors) for column in columns] for entry in entries]
-    lines = [_join(images, 2 * GAP, across=True) for images in (heads, *rows)]
-    lines.append(_legend(classes, colors, lines[0].width))
-    return ImageOps.expand(_join(lines, 2 * GAP, across=False), border=2 * GAP, fill=PAPER)
+    colors, side = class_colors(len(classes)), panel_side(len(columns))
+    lines = [join(headings([column.title for column in columns], side), 2 * GAP, across=True)]
+    for entry in entries:
+        cells = [_cell(entry, column, classes, colors, side) for column in columns]
+        lines.append(join(cells, 2 * GAP, across=True))
+    names = [*zip(classes, colors, strict=True), ("missed", MISSED)]
+    lines.append(legend(names, lines[0].width, dashed=["missed"]))
+    return stack(lines)
 
 
 def _cell(
-    entry: Mapping, column: Column, classes: Sequence[str], colors: Sequence[Color]
+    entry: Mapping, column: Column, classes: Sequence[str], colors: Sequence[Color], side: int
 ) -> Image.Image:
-    picture = np.ascontiguousarray(read_image(entry["file_name"], format="RGB"))
-    seen, factor = column.view(entry) if column.view else (picture, 1.0)
-    height, width = picture.shape[:2]
-    truth = true_objects(entry)
-    scale = PANEL / max(height, width)
-    side = (PANEL - (INSETS - 1) * GAP) // INSETS
-    whole = (0.0, 0.0, float(width), float(height))
-    views = [(whole, (round(height * scale), round(width * scale)))]
-    views += [(window, (side, side)) for window in zoom_windows(truth, width, height)]
-    panels = [Panel(look(seen, factor, window, size), window) for window, size in views]
+    truth, seen = true_objects(entry), column.view(entry)
+    zooms = zoom_windows(truth, entry["width"], entry["height"])
+    panels = open_panels(seen, entry, zooms, side)
+    names = classes if column.found is None or side >= NAMED_FROM else None
     for panel in panels:
-        _draw(panel, truth, column.found, entry["image_id"], classes, colors)
-    caption = f"{seen.shape[1]} x {seen.shape[0]} pixels"
-    parts = [panels[0].image, _text_line(caption, PANEL, 18, font(13))]
-    if len(panels) > 1:
-        parts.append(_join([panel.image for panel in panels[1:]], GAP, across=True))
-    cell = _join(parts, GAP // 2, across=False)
-    wide = Image.new("RGB", (PANEL, cell.height), PAPER)
-    wide.paste(cell, (0, 0))
-    return wide
+        if column.found is None:
+            _draw_objects(panel, truth, colors, names)
+        else:
+            found = column.found_in(entry)
+            for box in truth[~match(truth, found)[0]].boxes:
+                if panel.shown_share(box):
+                    panel.box(box, MISSED, dashed=True)
+            _draw_objects(panel, found, colors, names, scores=True)
+    height, width = seen.values.shape[:2]
+    return close_cell(panels, text_block(f"{width} x {height} pixels", side, 14), side)
 
 
-def _draw(
+def _draw_objects(
     panel: Panel,
-    truth: Objects,
-    found: Mapping[object, Objects] | None,
-    image_id: object,
-    classes: Sequence[str],
+    objects: Objects,
     colors: Sequence[Color],
+    names: Sequence[str] | None,
+    scores: bool = False,
 ) -> None:
-    shown = truth if found is None else found.get(image_id, Objects.from_rows([]))
-    if found is not None:
-        for box in truth[~match(truth, shown)[0]].boxes:
-            if panel.shown_share(box):
-                panel.box(box, MISSED, dashed=True)
-    shares = np.array([panel.shown_share(box) for box in shown.boxes])
-    for box, label in zip(shown.boxes[shares > 0], shown.labels[shares > 0], strict=True):
+    """Boxes in their class's colour, with class and score where there are names."""
+    shares = np.array([panel.shown_share(box) for box in objects.boxes])
+    for box, label in zip(objects.boxes[shares > 0], objects.labels[shares > 0], strict=True):
         panel.box(box, colors[label])
-    named = shown[shares > 0.5]  # a box that is cut off is named where it is whole
+    if names is None:
+        return
+    named = objects[shares > 0.5]  # a box that is cut off is named where it is whole
     for box, label, score in zip(named.boxes, named.labels, named.scores, strict=True):
-        text = classes[label] if found is None else f"{classes[label]} {score:.2f}"
-        panel.label(box, colors[label], text)
-
-
-def zoom_windows(truth: Objects, width: int, height: int) -> list[Window]:
-    """Square windows on the tiniest objects, smallest first, none of which shows another's."""
-    windows: list[Window] = []
-    centres: list[tuple[float, float, float]] = []
-    sizes = truth.sizes()
-    for k in np.argsort(sizes, kind="stable"):
-        side = max(4 * sizes[k], 32.0)
-        if side > min(width, height) / 2:  # hardly a zoom
-            break
-        x, y = (truth.boxes[k, :2] + truth.boxes[k, 2:]) / 2
-        if any(max(abs(x - cx), abs(y - cy)) < other / 2 for cx, cy, other in centres):
-            continue
-        x0 = min(max(x - side / 2, 0.0), width - side)
-        y0 = min(max(y - side / 2, 0.0), height - side)
-        windows.append((x0, y0, x0 + side, y0 + side))
-        centres.append((x, y, side))
-        if len(windows) == INSETS:
-            break
-    return windows
-
-
-def _text_line(text: str, width: int, height: int, letters: ImageFont.FreeTypeFont) -> Image.Image:
-    image = Image.new("RGB", (width, height), PAPER)
-    ImageDraw.Draw(image).text((0, 0), text, fill=INK, font=letters)
-    return image
-
-
-def _legend(classes: Sequence[str], colors: Sequence[Color], width: int) -> Image.Image:
-    letters = font(14)
-    entries = [*zip(classes, colors, strict=True), ("missed (dashed)", MISSED)]
-    places, x, y = [], 0, 0
-    for name, _ in entries:
-        wide = 42 + round(letters.getlength(name))
-        if x and x + wide > width:
-            x, y = 0, y + 24
-        places.append((x, y))
-        x += wide
-    image = Image.new("RGB", (width, y + 24), PAPER)
-    draw = ImageDraw.Draw(image)
-    for (name, color), (x, y) in zip(entries, places, strict=True):
-        draw.rectangle((x, y + 2, x + 16, y + 18), fill=color, outline=INK)
-        draw.text((x + 24, y), name, fill=INK, font=letters)
-    return image
-
-
-def _join(images: Sequence[Image.Image], gap: int, across: bool) -> Image.Image:
-    sizes = [image.width if across else image.height for image in images]
-    length = sum(sizes) + gap * (len(images) - 1)
-    other = max(image.height if across else image.width for image in images)
-    whole = Image.new("RGB", (length, other) if across else (other, length), PAPER)
-    at = 0
-    for image, size in zip(images, sizes, strict=True):
-        whole.paste(image, (at, 0) if across else (0, at))
-        at += size + gap
-    return whole
+        panel.label(box, colors[label], f"{names[label]} {score:.2f}" if scores else names[label])

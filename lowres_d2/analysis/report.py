@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.detections import Objects, best_threshold, read_detections, true_objects
-from lowres_d2.analysis.pictures import Column, View, choose_pictures, comparison_sheet
+from lowres_d2.analysis.pictures import Column, choose_pictures, comparison_sheet
+from lowres_d2.analysis.sheets import save_sheet
+from lowres_d2.analysis.views import View, stored_view
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 
@@ -30,7 +32,7 @@ class Run:
         predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
         iterations: trained for, in total.
         seconds: of training and evaluation.
-        view: what its network sees of a picture, see :func:`model_view`; None shows all of it.
+        view: what its network sees of a picture, see :func:`model_view`; all of it by default.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Run:
     predictions_file: str | Path
     iterations: int
     seconds: float
-    view: View | None = field(default=None, compare=False)
+    view: View = field(default=stored_view, compare=False)
 
     @property
     def summary(self) -> dict:
@@ -79,7 +81,11 @@ def write_report(
         {run.name: read_metrics(run.metrics_file) for run in runs}, folder / "training.png"
     )
     plot_by_size({name: s["sizes"] for name, s in summaries.items()}, folder / "by_size.png")
-    thresholds = _draw_pictures(folder / "pictures.png", runs, dataset, pictures)
+    columns, thresholds = run_columns(runs, dataset)
+    sheet = comparison_sheet(
+        choose_pictures(dataset, pictures), [Column("ground truth"), *columns], dataset.classes
+    )
+    save_sheet(sheet, folder / "pictures.png")
     text = _markdown(title, notes, runs, summaries, thresholds)
     with atomic_path(folder / "report.md") as part:
         part.write_text(text, encoding="utf-8")
@@ -107,24 +113,26 @@ def _check_comparable(summaries: Mapping[str, dict]) -> None:
             )
 
 
-def _draw_pictures(
-    path: Path, runs: Sequence[Run], dataset: BoxDataset, number: int
-) -> dict[str, float]:
-    """Write the picture sheet; returns the least score that is drawn, by run."""
-    columns, thresholds = [Column("ground truth")], {}
+def run_columns(runs: Sequence[Run], dataset: BoxDataset) -> tuple[list[Column], dict[str, float]]:
+    """A column for each run, with its detections from the score on at which F1 is best.
+
+    Args:
+        runs: evaluated on the data set.
+        dataset: its ground truth decides the score.
+
+    Returns:
+        The columns, and the least score that counts by run.
+    """
+    truths = {entry["image_id"]: true_objects(entry) for entry in dataset}
+    nothing = Objects.from_rows([])
+    columns, thresholds = [], {}
     for run in runs:
         found = read_detections(run.predictions_file, dataset.category_ids)
-        nothing = Objects.from_rows([])
-        limit = best_threshold(
-            (true_objects(entry), found.get(entry["image_id"], nothing)) for entry in dataset
-        )
+        limit = best_threshold((truth, found.get(k, nothing)) for k, truth in truths.items())
         thresholds[run.name] = limit
         shown = {image_id: objects[objects.scores >= limit] for image_id, objects in found.items()}
         columns.append(Column(run.name, shown, run.view))
-    sheet = comparison_sheet(choose_pictures(dataset, number), columns, dataset.classes)
-    with atomic_path(path) as part:
-        sheet.save(part)
-    return thresholds
+    return columns, thresholds
 
 
 def _markdown(

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from lowres_d2.analysis.cells import zoom_windows
 from lowres_d2.analysis.detections import Objects, true_objects
 from lowres_d2.analysis.drawing import Panel, class_colors, look
-from lowres_d2.analysis.pictures import (
-    PANEL,
-    Column,
-    choose_pictures,
-    comparison_sheet,
-    model_view,
-    zoom_windows,
+from lowres_d2.analysis.pictures import Column, choose_pictures, comparison_sheet
+from lowres_d2.analysis.sheets import (
+    LARGEST_PANEL,
+    MOST_BYTES,
+    SMALLEST_PANEL,
+    headings,
+    legend,
+    panel_side,
+    save_sheet,
 )
+from lowres_d2.analysis.views import Seen, model_view
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic
@@ -88,20 +92,25 @@ def test_class_colors_differ_and_do_not_depend_on_the_number_of_classes():
 @pytest.mark.parametrize("image_format", ["RGB", "BGR", "L"])
 def test_the_view_is_what_mapper_and_resampler_give(tmp_path, image_format):
     record, mapper = entry(tmp_path), DetectionMapper(False, image_format=image_format)
-    pixels, factor = model_view(nn.Identity(), mapper)(record)
-    assert factor == 1 and pixels.shape == (64, 96, 3)
+    seen = model_view(nn.Identity(), mapper)(record)
+    assert seen.factor == 1 and seen.values.shape == (64, 96, 3)
     if image_format != "L":
-        assert np.array_equal(pixels, np.asarray(Image.open(record["file_name"])))
-    low, factor = model_view(LowResDetector(nn.Identity(), Bicubic(4)), mapper)(record)
-    assert factor == 4 and low.shape == (16, 24, 3)
+        assert np.array_equal(seen.pixels, np.asarray(Image.open(record["file_name"])))
+    low = model_view(LowResDetector(nn.Identity(), Bicubic(4)), mapper)(record)
+    assert low.factor == 4 and low.values.shape == (16, 24, 3)
 
 
 def test_the_view_counts_what_the_mapper_resizes(tmp_path):
     half = DetectionMapper(False, [T.Resize((32, 48))])
-    pixels, factor = model_view(LowResDetector(nn.Identity(), Bicubic("3/2")), half)(
-        entry(tmp_path)
-    )
-    assert factor == pytest.approx(3) and pixels.shape == (22, 32, 3)
+    seen = model_view(LowResDetector(nn.Identity(), Bicubic("3/2")), half)(entry(tmp_path))
+    assert seen.factor == pytest.approx(3) and seen.values.shape == (22, 32, 3)
+
+
+def test_values_that_leave_the_range_are_counted_and_clipped_only_for_display():
+    values = np.float32([[[0, 1.5, -0.1], [1, 2, 0.5]]])
+    seen = Seen(values, 4)
+    assert seen.share_outside().tolist() == [0, 1, 0.5]
+    assert seen.pixels.tolist() == [[[0, 255, 0], [255, 255, 128]]]
 
 
 def test_chosen_pictures_are_those_with_smaller_objects_in_order(tmp_path):
@@ -117,6 +126,9 @@ def test_zooms_show_the_smallest_objects_first_and_stay_inside(tmp_path):
     assert windows[0] == (64, 32, 96, 64)  # the neighbour of 4 px is in it
     assert all(x0 >= 0 and y0 >= 0 and x1 <= 96 and y1 <= 64 for x0, y0, x1, y1 in windows)
     assert len(windows) == 2  # of the one of 16 px a window would be no zoom
+    truth = true_objects(entry(tmp_path, boxes=boxes))
+    chosen = zoom_windows(truth, 96, 64, first=np.array([False, False, False, True]))
+    assert chosen == windows[::-1]
 
 
 def test_a_sheet_has_a_column_for_each_run_and_draws_what_was_missed(tmp_path):
@@ -124,8 +136,9 @@ def test_a_sheet_has_a_column_for_each_run_and_draws_what_was_missed(tmp_path):
     truth = true_objects(record)
     columns = [Column("truth"), Column("all", {"a": truth}), Column("none", {})]
     sheet = np.asarray(comparison_sheet([record], columns, ["x", "y"]))
-    assert sheet.shape[1] == 3 * PANEL + 4 * 16
-    parts = [sheet[50:350, 16 + k * (PANEL + 16) :][:, :PANEL] for k in range(3)]
+    side = panel_side(3)
+    assert sheet.shape[1] == 3 * side + 4 * 16
+    parts = [sheet[50:350, 16 + k * (side + 16) :][:, :side] for k in range(3)]
     red = [(part == class_colors(1)[0]).all(-1).sum() for part in parts]
     assert red[0] > 0 and red[1] > 0 and red[2] == 0
     white = [(part == 255).all(-1).sum() for part in parts]
@@ -138,4 +151,34 @@ def test_an_empty_picture_has_a_cell_too(tmp_path):
         [Column("truth"), Column("run", {"a": Objects.from_rows([])})],
         [],
     )
-    assert sheet.width == 2 * PANEL + 3 * 16
+    assert sheet.width == 2 * panel_side(2) + 3 * 16
+
+
+@pytest.mark.parametrize("columns", range(1, 9))
+def test_many_columns_have_smaller_panels(columns):
+    side = panel_side(columns)
+    assert SMALLEST_PANEL <= side <= LARGEST_PANEL and side % 64 == 0
+    assert columns > 6 or columns * side <= 1600
+
+
+def test_headings_are_wrapped_and_of_one_height():
+    short, long = headings(["one", "a heading of several words that is wider than that"], 200)
+    assert short.size == long.size and short.width == 200 and short.height > 56
+    assert np.asarray(short)[:28].min() == 255  # the shorter one stands at the bottom
+
+
+def test_a_legend_takes_the_lines_it_needs():
+    entries = [(f"name {k}", (k, 0, 0)) for k in range(10)]
+    assert legend(entries, 300).height > legend(entries, 3000).height
+    assert legend(entries, 300).width == 300
+
+
+def test_a_large_sheet_is_written_in_fewer_shades_and_a_small_one_exactly(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    file = save_sheet(Image.fromarray(noise), tmp_path / "new" / "large.png")
+    written = np.asarray(Image.open(file))
+    assert file.stat().st_size < MOST_BYTES
+    assert np.abs(written.astype(int) - noise).max() <= 6
+    assert (written[noise == 255] == 255).all() and (written[noise == 0] == 0).all()
+    small = Image.fromarray(noise[:100])
+    assert np.array_equal(Image.open(save_sheet(small, tmp_path / "small.png")), small)

@@ -1,0 +1,76 @@
+"""What a detector's network receives of a picture, after the mapper and its resampler.
+
+Values are RGB float32 (h, w, 3) where 1 is white; a learned resampler may leave [0, 1]. Pixel j of
+them covers [factor j, factor (j + 1)) of the stored picture on either axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lowres_d2.data import DetectionMapper
+
+import numpy as np
+import torch
+from detectron2.data.detection_utils import read_image
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network receives of one picture.
+
+    Attributes:
+        values: RGB float32 (h, w, 3).
+        factor: pixels of the stored picture in one of these, on either axis.
+    """
+
+    values: np.ndarray
+    factor: float
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """For the eye: clipped to [0, 1], as uint8."""
+        return (255 * self.values.clip(0, 1)).round().astype(np.uint8)
+
+    def share_outside(self) -> np.ndarray:
+        """Which part of each channel's values (3,) clipping changes."""
+        return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
+
+
+# From a dataset dict.
+View = Callable[[Mapping], Seen]
+
+
+def stored_view(entry: Mapping) -> Seen:
+    """The picture as it is stored."""
+    return Seen(np.float32(read_image(entry["file_name"], format="RGB")) / 255, 1.0)
+
+
+def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
+    """The view of a detector: what it receives after the mapper and its resampler.
+
+    Args:
+        model: with its weights, where its resampler has any; a detector without ``resampler`` sees
+            what the mapper gives.
+        mapper: the recipe's test mapper; None changes nothing about the pictures.
+    """
+    read = mapper or DetectionMapper(is_train=False, image_format="RGB")
+    resampler = getattr(model, "resampler", None)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    @torch.no_grad()
+    def view(entry: Mapping) -> Seen:
+        image = read(dict(entry))["image"]
+        factor = entry["height"] / image.shape[-2]
+        values = image.to(device).float() / 255
+        if resampler is not None:
+            values = resampler([values])[0]
+            factor *= float(resampler.factor)
+        values = values.permute(1, 2, 0).float().cpu().numpy()
+        if read.image_format == "BGR":
+            values = values[..., ::-1]
+        return Seen(np.broadcast_to(values, (*values.shape[:2], 3)), factor)
+
+    return view
