@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lowres_d2.analysis.accuracy_drop import accuracy_drop_rate
 from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.detections import Objects, best_threshold, read_detections, true_objects
 from lowres_d2.analysis.pictures import Column, choose_pictures, comparison_sheet
 from lowres_d2.analysis.sheets import save_sheet
+from lowres_d2.analysis.trade_off import Point, plot_trade_off
 from lowres_d2.analysis.views import View, stored_view
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
@@ -33,6 +35,8 @@ class Run:
         iterations: trained for, in total.
         seconds: of training and evaluation.
         view: what its network sees of a picture, see :func:`model_view`; all of it by default.
+        images_per_second: measured together with the other runs', see :func:`measure_points`.
+        macs: multiply-adds of a picture.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Run:
     iterations: int
     seconds: float
     view: View = field(default=stored_view, compare=False)
+    images_per_second: float | None = None
+    macs: float | None = None
 
     @property
     def summary(self) -> dict:
@@ -58,11 +64,11 @@ def write_report(
     notes: str = "",
     pictures: int = 4,
 ) -> Path:
-    """Write ``report.md``, ``training.png``, ``by_size.png`` and ``pictures.png``.
+    """Write ``report.md`` with its figures, ``trade_off.png`` among them where speeds are known.
 
     Args:
-        output_dir: folder for the four files.
-        runs: compared on the same data set.
+        output_dir: folder for all of them.
+        runs: compared on the same data set; the drop of AP is told from the first one.
         dataset: what they were evaluated on.
         title: heading of the report.
         notes: markdown to stand under the heading.
@@ -81,12 +87,19 @@ def write_report(
         {run.name: read_metrics(run.metrics_file) for run in runs}, folder / "training.png"
     )
     plot_by_size({name: s["sizes"] for name, s in summaries.items()}, folder / "by_size.png")
+    points = [
+        Point(run.name, summaries[run.name]["all"]["AP"] or 0.0, run.images_per_second, run.macs)
+        for run in runs
+    ]
+    has_costs = any(point.images_per_second or point.macs for point in points)
+    if has_costs:
+        plot_trade_off(points, folder / "trade_off.png")
     columns, thresholds = run_columns(runs, dataset)
     sheet = comparison_sheet(
         choose_pictures(dataset, pictures), [Column("ground truth"), *columns], dataset.classes
     )
     save_sheet(sheet, folder / "pictures.png")
-    text = _markdown(title, notes, runs, summaries, thresholds)
+    text = _markdown(title, notes, runs, summaries, thresholds, has_costs)
     with atomic_path(folder / "report.md") as part:
         part.write_text(text, encoding="utf-8")
     return folder / "report.md"
@@ -141,6 +154,7 @@ def _markdown(
     runs: Sequence[Run],
     summaries: Mapping[str, dict],
     thresholds: Mapping[str, float],
+    has_costs: bool,
 ) -> str:
     any_summary = next(iter(summaries.values()))
     drawn = ", ".join(f"{name} {limit:.2f}" for name, limit in thresholds.items())
@@ -151,6 +165,7 @@ def _markdown(
         f"percent. Size is the square root of the box's area in pixels of the original picture; "
         f"at most {any_summary['max_dets']} detections a picture and class are scored.",
         _overall_table(runs, summaries),
+        "![AP against images a second and multiply-adds](trade_off.png)" if has_costs else "",
         "## By object size",
         _band_table(summaries),
         "![AP and recall by size](by_size.png)",
@@ -169,13 +184,26 @@ def _markdown(
 
 
 def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
-    keys = [key for key in ("AP", "AP50", "AP75", "AR") if key in summaries[runs[0].name]["all"]]
+    first = summaries[runs[0].name]["all"]
+    keys = [key for key in ("AP", "AP50", "AP75", "AR") if key in first]
+    head = ["detector", "iterations", "time", *keys]
     rows = [
         [run.name, run.iterations, _duration(run.seconds)]
         + [_figure(summaries[run.name]["all"][key]) for key in keys]
         for run in runs
     ]
-    return _table(["detector", "iterations", "time", *keys], rows)
+    if len(runs) > 1 and first["AP"]:
+        head.append("AP drop, %")
+        for row, run in zip(rows[1:], runs[1:], strict=True):
+            row.append(f"{accuracy_drop_rate(first['AP'], summaries[run.name]['all']['AP']):.1f}")
+    costs = [("MACs, G", [run.macs and run.macs / 1e9 for run in runs])]
+    costs.append(("images/s", [run.images_per_second for run in runs]))
+    for title, values in costs:
+        if any(values):
+            head.append(title)
+            for row, value in zip(rows, values, strict=True):
+                row += [""] * (len(head) - 1 - len(row)) + [f"{value:.3g}" if value else ""]
+    return _table(head, rows)
 
 
 def _band_table(summaries: Mapping[str, dict]) -> str:

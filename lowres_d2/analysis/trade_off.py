@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lowres_d2.analysis.complexity import measure_complexity
+from lowres_d2.analysis.latency import time_models
 from lowres_d2.atomic import atomic_path
 
 import numpy as np
+from torch import nn
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -75,6 +78,32 @@ def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
 
 def _point(name: str, measured: Mapping) -> Point:
     return Point(name, measured["accuracy"], measured["images_per_second"], measured["macs"])
+
+
+def measure_points(
+    models: Mapping[str, nn.Module],
+    accuracies: Mapping[str, float],
+    pictures: Sequence[dict],
+    rounds: int = 3,
+) -> list[Point]:
+    """Count and time models on the same pictures, one at a time, in turns.
+
+    Args:
+        models: by name, with their weights: untrained ones have nothing to post-process.
+        accuracies: AP in percent by name.
+        pictures: Detectron2 inputs.
+        rounds: how often each picture is timed.
+    """
+    timings = time_models(models, pictures, rounds)
+    return [
+        Point(
+            name,
+            accuracies[name],
+            timings[name].images_per_second,
+            measure_complexity(model, pictures).total_macs,
+        )
+        for name, model in models.items()
+    ]
 
 
 def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") -> Path:
