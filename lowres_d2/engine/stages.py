@@ -8,7 +8,7 @@ and momentum move a parameter whose gradient is zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
@@ -27,7 +27,7 @@ class Stage:
 
     Attributes:
         name: for the log and the checkpoint.
-        iterations: how many steps it lasts.
+        iterations: how many steps it lasts; None, for one stage: what the others leave of the run.
         trainable: shell patterns of parameter names that train, within what the recipe left
             trainable from the start.
         losses: patterns of the losses that count, as ``LossTerms`` has them (``detector``,
@@ -40,7 +40,7 @@ class Stage:
     """
 
     name: str
-    iterations: int
+    iterations: int | None = None
     trainable: Sequence[str] = ("*",)
     losses: Sequence[str] = ("*",)
     eval_modules: Sequence[str] = ()
@@ -48,8 +48,30 @@ class Stage:
     check: Callable[[nn.Module, list[dict[str, Any]]], None] | None = None
 
 
+def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
+    """The stages, the open one as long as what the others leave of the run.
+
+    Raises:
+        ValueError: together they do not last as long as the run.
+    """
+    known = sum(stage.iterations or 0 for stage in stages)
+    number_open = sum(stage.iterations is None for stage in stages)
+    left = max_iter - known
+    if stages and (number_open > 1 or (left <= 0 if number_open else left)):
+        raise ValueError(
+            f"train.stages last {known} iterations together, train.max_iter is {max_iter}: make "
+            "them equal, or leave the iterations of one stage open (None) for the rest"
+        )
+    return [replace(s, iterations=left) if s.iterations is None else s for s in stages]
+
+
 def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:
-    """The learning-rate curve of a whole run: each stage's own curve in its share of the run."""
+    """The learning-rate curve of a whole run: each stage's own curve in its share of the run.
+
+    Args:
+        stages: of known lengths.
+        default: curve of a stage without its own.
+    """
     if not stages:
         return default
     total = sum(stage.iterations for stage in stages)
@@ -65,23 +87,14 @@ class StageSchedule(HookBase):
 
     Args:
         model: without its distributed wrapper.
-        stages: in order; together they last as long as the run.
+        stages: in order, of known lengths; together they last as long as the run.
         state: where the stage's name is kept for the checkpoint.
-        max_iter: of the run.
 
     Raises:
-        ValueError: the stages do not add up to ``max_iter``, or a pattern matches nothing.
+        ValueError: a pattern matches nothing.
     """
 
-    def __init__(
-        self, model: nn.Module, stages: Sequence[Stage], state: RunState, max_iter: int
-    ) -> None:
-        total = sum(stage.iterations for stage in stages)
-        if total != max_iter:
-            raise ValueError(
-                f"train.stages last {total} iterations together, train.max_iter is {max_iter}: "
-                "make them equal"
-            )
+    def __init__(self, model: nn.Module, stages: Sequence[Stage], state: RunState) -> None:
         self._stages, self._state, self._model = stages, state, model
         self._ends = list(accumulate(stage.iterations for stage in stages))
         self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}

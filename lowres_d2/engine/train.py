@@ -21,7 +21,7 @@ from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
-from lowres_d2.engine.stages import StageSchedule, stage_multiplier
+from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher_fits
 
@@ -87,7 +87,7 @@ class _Run:
             check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
             if self.teacher.cache is not None:
                 self.teacher.cache.dataset_size = len(dataset)
-        self.stages = list(build(cfg, "train.stages"))
+        self.stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that what it refuses is said before the training, not after it.
         self.evaluator = build(cfg, "dataloader.evaluator")
@@ -180,9 +180,7 @@ class _Run:
         found: list[HookBase | None] = [
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
-            StageSchedule(self.model, self.stages, self.state, cfg.max_iter)
-            if self.stages
-            else None,
+            StageSchedule(self.model, self.stages, self.state) if self.stages else None,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
             self.average,

@@ -1,6 +1,6 @@
 from lowres_d2.engine.checkpoint import RunState
 from lowres_d2.engine.stage_checks import NoDeadChannels
-from lowres_d2.engine.stages import Stage, StageSchedule, stage_multiplier
+from lowres_d2.engine.stages import Stage, StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Identity
 from lowres_d2.modeling.resample.learned import LearnedDownsampler
@@ -34,7 +34,7 @@ STAGES = [
 def make_hook(stages=STAGES, max_iter=5):
     model = Network()
     state = RunState(model, "data")
-    hook = StageSchedule(model, stages, state, max_iter)
+    hook = StageSchedule(model, with_lengths(stages, max_iter), state)
     hook.trainer = Trainer()
     return model, state, hook
 
@@ -101,6 +101,11 @@ def test_each_stage_has_its_own_learning_rate_curve():
     assert stage_multiplier([], default) is default
 
 
+def test_an_open_stage_takes_what_the_others_leave():
+    stages = with_lengths([Stage("a", 2), Stage("rest"), Stage("c", 1)], 10)
+    assert [stage.iterations for stage in stages] == [2, 7, 1]
+
+
 def test_a_stage_is_checked_after_its_last_step_and_only_then():
     calls = []
 
@@ -146,6 +151,8 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
     ("stages", "max_iter", "words"),
     [
         (STAGES, 6, "5 iterations together, train.max_iter is 6"),
+        ([Stage("a", 5), Stage("rest")], 5, "5 iterations together, train.max_iter is 5"),
+        ([Stage("a"), Stage("b")], 5, "leave the iterations of one stage open"),
         ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
         ([Stage("x", 5, eval_modules=["bn"])], 5, "'bn' matches nothing"),
     ],
