@@ -159,6 +159,24 @@ def test_scores_of_the_same_regions_do_not_depend_on_the_batch():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("kind", ["fpn", "c4"])
+def test_features_of_a_teacher_at_reduced_precision_are_pooled_exactly(kind):
+    torch.manual_seed(0)
+    heads = KINDS[kind][0]().eval().roi_heads
+    shapes = dict(p2=(16, 256), p3=(16, 128), p4=(16, 64), p5=(16, 32), res4=(20, 64))
+    features = {
+        name: torch.randn(1, channels, cells, cells).bfloat16()
+        for name, (channels, cells) in shapes.items()
+        if name in heads.in_features
+    }
+    boxes = [Boxes(torch.tensor([[1003.3, 1006.7, 1014.1, 1017.9]]))]
+    exact = teacher_predictions(heads, {k: v.float() for k, v in features.items()}, boxes)
+    reduced = teacher_predictions(heads, features, boxes)
+    for a, b in zip(reduced, exact, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, rtol=0.02, atol=0.002)
+
+
 def test_class_counts_that_differ_are_named():
     model = _model("fpn")
     heads = model.teacher.model.roi_heads

@@ -120,6 +120,8 @@ def teacher_predictions(
     """
     maps = [features[name] for name in heads.in_features]
     precision, device = maps[0].dtype, maps[0].device.type
+    # Poolers take boxes in the precision of the maps: half of it is a pixel off at x = 1024.
+    maps = [level.float() for level in maps]
     with torch.autocast(device, precision, enabled=precision != torch.float32):
         if hasattr(heads, "box_pooler"):
             regions = heads.box_pooler(maps, boxes)
