@@ -1,0 +1,11 @@
+"""Table 5: down-sampler and detector trained together from the first step."""
+
+from ..coco.learned4_deformable_detr_r50_200_coco_50ep import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+
+train.stages = []

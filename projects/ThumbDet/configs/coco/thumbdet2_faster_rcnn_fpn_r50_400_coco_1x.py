@@ -1,0 +1,11 @@
+"""ThumbDet's method on Faster R-CNN FPN, ResNet-50, 2x, COCO, 12 epochs."""
+
+from .thumbdet4_faster_rcnn_fpn_r50_200_coco_1x import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+
+model.resampler.factor = 2

@@ -1,0 +1,5 @@
+"""ThumbDet's method on RetinaNet, ResNet-50, 2x, COCO, 12 epochs."""
+
+from .thumbdet4_retinanet_r50_200_coco_1x import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2

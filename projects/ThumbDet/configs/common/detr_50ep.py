@@ -1,0 +1,31 @@
+"""50 epochs of COCO, 32 pictures a step, and the paper's two stages of them (Algorithm 2)."""
+
+from lowres_d2.engine.stage_checks import NoDeadChannels
+from lowres_d2.engine.stages import Stage
+
+from detectron2.config import LazyCall as L
+from fvcore.common import param_scheduler
+
+# 118,287 pictures.
+STEPS_PER_EPOCH = 3697
+
+# x 0.1 after 40 of 50 epochs.
+lr_multiplier = L(param_scheduler.MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[40, 50])
+
+stages = [
+    L(Stage)(
+        name="thumbnails",
+        iterations=5 * STEPS_PER_EPOCH,
+        trainable=["resampler.*"],
+        losses=["moments"],
+        schedule=L(param_scheduler.ConstantParamScheduler)(value=1.0),
+        check=L(NoDeadChannels)(),
+    ),
+    L(Stage)(
+        name="everything",
+        iterations=45 * STEPS_PER_EPOCH,
+        schedule=L(param_scheduler.MultiStepParamScheduler)(
+            values=lr_multiplier.values, milestones=[35, 45]
+        ),
+    ),
+]
