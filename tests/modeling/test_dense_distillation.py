@@ -311,7 +311,6 @@ def test_boxes_are_compared_in_the_full_resolution_frame(distance):
     confident = torch.full((1, 2, 4, 4), -9.0)
     confident[0, 1, 1, 2] = 3.0  # at (10, 6) of the full picture
     reach = torch.tensor([4.0, 2.0, 6.0, 6.0])  # box 6, 4, 16, 12
-    grid = torch.tensor([[x, y, x + 4, y + 4] for y in range(0, 16, 4) for x in range(0, 16, 4)])
     student_reach = torch.tensor([0.5, 1.0, 2.0, 1.5])  # from (2, 2): 1.5, 1, 4, 3.5, times 4
     context = ObjectiveContext(
         pictures=[torch.empty(3, 16, 16)],
@@ -326,7 +325,6 @@ def test_boxes_are_compared_in_the_full_resolution_frame(distance):
         teacher_taps={
             cls: [confident],
             box: [reach.reshape(1, 4, 1, 1).expand(1, 4, 4, 4)],
-            anchors: [[Boxes(grid.float())]],
         },
     )
     ours, theirs = torch.tensor([[6.0, 4.0, 16.0, 14.0]]), torch.tensor([[6.0, 4.0, 16.0, 12.0]])
