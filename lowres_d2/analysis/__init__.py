@@ -2,10 +2,20 @@
 
 from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.failure_cases import write_failure_cases
-from lowres_d2.analysis.pictures import Column, choose_pictures, comparison_sheet
-from lowres_d2.analysis.report import Run, run_columns, write_report
+from lowres_d2.analysis.pictures import (
+    Column,
+    choose_pictures,
+    comparison_sheet,
+    detected_column,
+)
+from lowres_d2.analysis.report import Run, write_report
 from lowres_d2.analysis.thumbnails import write_thumbnails
-from lowres_d2.analysis.trade_off import Point, plot_trade_off, points_of_comparisons
+from lowres_d2.analysis.trade_off import (
+    Point,
+    measure_points,
+    plot_trade_off,
+    points_of_comparisons,
+)
 from lowres_d2.analysis.views import model_view
 
 __all__ = [
@@ -14,13 +24,14 @@ __all__ = [
     "Run",
     "choose_pictures",
     "comparison_sheet",
+    "detected_column",
+    "measure_points",
     "model_view",
     "plot_by_size",
     "plot_trade_off",
     "plot_training",
     "points_of_comparisons",
     "read_metrics",
-    "run_columns",
     "write_failure_cases",
     "write_report",
     "write_thumbnails",

@@ -123,7 +123,7 @@ def write_failure_cases(
         path: PNG to write.
         dataset: Detectron2 dataset dicts.
         columns: detectors with what they found on all pictures, from the score on that counts; see
-            :func:`lowres_d2.analysis.report.run_columns`.
+            :func:`lowres_d2.analysis.pictures.detected_column`.
         classes: names in the order of the labels.
         ours: title of the method's column.
         baseline: title of the column to compare it with.

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lowres_d2.analysis.cells import close_cell, open_panels, zoom_windows
-from lowres_d2.analysis.detections import Objects, match, true_objects
+from lowres_d2.analysis.detections import (
+    Objects,
+    best_threshold,
+    match,
+    read_detections,
+    true_objects,
+)
 from lowres_d2.analysis.drawing import Color, Panel, class_colors
 from lowres_d2.analysis.sheets import (
     GAP,
@@ -22,11 +29,12 @@ from lowres_d2.analysis.sheets import (
     text_block,
 )
 from lowres_d2.analysis.views import View, model_view, stored_view
+from lowres_d2.data.datasets import BoxDataset
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Column", "View", "choose_pictures", "comparison_sheet", "model_view"]
+__all__ = ["Column", "choose_pictures", "comparison_sheet", "detected_column", "model_view"]
 
 MISSED: Color = (255, 255, 255)
 NAMED_FROM = 384  # in smaller panels names would hide the picture: colours tell
@@ -49,6 +57,27 @@ class Column:
     def found_in(self, entry: Mapping) -> Objects:
         """The detections of one picture."""
         return (self.found or {}).get(entry["image_id"], Objects.from_rows([]))
+
+
+def detected_column(
+    title: str, predictions_file: str | Path, dataset: BoxDataset, view: View = stored_view
+) -> tuple[Column, float]:
+    """A column of what an evaluation left, from the score on at which F1 is best.
+
+    Args:
+        title: of the column.
+        predictions_file: ``coco_instances_results.json``.
+        dataset: what was evaluated on; its ground truth decides the score.
+        view: what the network saw of a picture.
+
+    Returns:
+        The column, and that score.
+    """
+    found = read_detections(predictions_file, dataset.category_ids)
+    nothing = Objects.from_rows([])
+    limit = best_threshold((true_objects(e), found.get(e["image_id"], nothing)) for e in dataset)
+    shown = {image_id: objects[objects.scores >= limit] for image_id, objects in found.items()}
+    return Column(title, shown, view), limit
 
 
 def choose_pictures(dataset: Sequence[Mapping], number: int) -> list[Mapping]:

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from lowres_d2.analysis.accuracy_drop import accuracy_drop_rate
 from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
-from lowres_d2.analysis.detections import Objects, best_threshold, read_detections, true_objects
-from lowres_d2.analysis.pictures import Column, choose_pictures, comparison_sheet
+from lowres_d2.analysis.pictures import (
+    Column,
+    choose_pictures,
+    comparison_sheet,
+    detected_column,
+)
 from lowres_d2.analysis.sheets import save_sheet
 from lowres_d2.analysis.trade_off import Point, plot_trade_off
 from lowres_d2.analysis.views import View, stored_view
@@ -94,7 +98,12 @@ def write_report(
     has_costs = any(point.images_per_second or point.macs for point in points)
     if has_costs:
         plot_trade_off(points, folder / "trade_off.png")
-    columns, thresholds = run_columns(runs, dataset)
+    columns, thresholds = [], {}
+    for run in runs:
+        column, thresholds[run.name] = detected_column(
+            run.name, run.predictions_file, dataset, run.view
+        )
+        columns.append(column)
     sheet = comparison_sheet(
         choose_pictures(dataset, pictures), [Column("ground truth"), *columns], dataset.classes
     )
@@ -124,28 +133,6 @@ def _check_comparable(summaries: Mapping[str, dict]) -> None:
                 f"runs {first!r} and {name!r} cannot be compared: their size bands or objects "
                 "differ; evaluate both on the same data with the same bands"
             )
-
-
-def run_columns(runs: Sequence[Run], dataset: BoxDataset) -> tuple[list[Column], dict[str, float]]:
-    """A column for each run, with its detections from the score on at which F1 is best.
-
-    Args:
-        runs: evaluated on the data set.
-        dataset: its ground truth decides the score.
-
-    Returns:
-        The columns, and the least score that counts by run.
-    """
-    truths = {entry["image_id"]: true_objects(entry) for entry in dataset}
-    nothing = Objects.from_rows([])
-    columns, thresholds = [], {}
-    for run in runs:
-        found = read_detections(run.predictions_file, dataset.category_ids)
-        limit = best_threshold((truth, found.get(k, nothing)) for k, truth in truths.items())
-        thresholds[run.name] = limit
-        shown = {image_id: objects[objects.scores >= limit] for image_id, objects in found.items()}
-        columns.append(Column(run.name, shown, run.view))
-    return columns, thresholds
 
 
 def _markdown(
@@ -184,26 +171,23 @@ def _markdown(
 
 
 def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
-    first = summaries[runs[0].name]["all"]
-    keys = [key for key in ("AP", "AP50", "AP75", "AR") if key in first]
-    head = ["detector", "iterations", "time", *keys]
-    rows = [
-        [run.name, run.iterations, _duration(run.seconds)]
-        + [_figure(summaries[run.name]["all"][key]) for key in keys]
-        for run in runs
-    ]
-    if len(runs) > 1 and first["AP"]:
-        head.append("AP drop, %")
-        for row, run in zip(rows[1:], runs[1:], strict=True):
-            row.append(f"{accuracy_drop_rate(first['AP'], summaries[run.name]['all']['AP']):.1f}")
-    costs = [("MACs, G", [run.macs and run.macs / 1e9 for run in runs])]
-    costs.append(("images/s", [run.images_per_second for run in runs]))
-    for title, values in costs:
-        if any(values):
-            head.append(title)
-            for row, value in zip(rows, values, strict=True):
-                row += [""] * (len(head) - 1 - len(row)) + [f"{value:.3g}" if value else ""]
-    return _table(head, rows)
+    found = [summaries[run.name]["all"] for run in runs]
+    columns = {
+        "detector": [run.name for run in runs],
+        "iterations": [run.iterations for run in runs],
+        "time": [_duration(run.seconds) for run in runs],
+    }
+    for key in ("AP", "AP50", "AP75", "AR"):
+        columns[key] = [_figure(row[key]) for row in found if key in row]
+    first, *others = (row["AP"] for row in found)
+    if first:
+        drops = [f"{accuracy_drop_rate(first, ap):.1f}" for ap in others]
+        columns["AP drop, %"] = ["", *drops]
+    columns["MACs, G"] = [f"{run.macs / 1e9:.3g}" if run.macs else "" for run in runs]
+    speeds = [run.images_per_second for run in runs]
+    columns["images/s"] = [f"{speed:.3g}" if speed else "" for speed in speeds]
+    known = {title: values for title, values in columns.items() if any(values)}
+    return _table(list(known), [list(row) for row in zip(*known.values(), strict=True)])
 
 
 def _band_table(summaries: Mapping[str, dict]) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from lowres_d2.analysis import Run, plot_training, read_metrics, write_report
+from lowres_d2.analysis.curves import _detector_loss
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
 import numpy as np
@@ -100,6 +102,39 @@ def test_runs_that_were_scored_differently_are_not_put_side_by_side(
     with pytest.raises(ValueError, match=f"'a' and 'b' cannot be compared: .*{message}"):
         write_report(tmp_path / "report", runs, squares, "No")
     assert not (tmp_path / "report").exists()
+
+
+def test_four_runs_with_costs_stay_readable(squares, tmp_path):
+    found = {"full": [0, 1], "bicubic 4x": [], "learned 4x": [1], "learned + distilled 4x": [0, 1]}
+    runs = [
+        replace(make_run(squares, tmp_path, name, labels), images_per_second=speed, macs=macs)
+        for (name, labels), speed, macs in zip(
+            found.items(), (5, 40, None, 39.0), (8e9, 5e8, None, 5.1e8), strict=True
+        )
+    ]
+    path = write_report(tmp_path / "report", runs, squares, "Four runs", pictures=1)
+    text = " ".join(path.read_text().split())
+    assert "| AP drop, % | MACs, G | images/s |" in text
+    assert "| full | 5 | 1 min 15 s | 100.0 | 100.0 | 100.0 | 100.0 | | 8 | 5 |" in text
+    assert "| learned 4x | 5 | 1 min 15 s | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | | |" in text
+    assert "(trade_off.png)" in text
+    assert Image.open(path.parent / "pictures.png").width < 1750
+
+
+def test_the_curve_of_losses_leaves_out_what_objectives_added():
+    def steps(*values):
+        return np.arange(len(values)), np.array(values, float)
+
+    series = {
+        "total_loss": steps(9, 9),
+        "loss_cls": steps(1, 2),
+        "loss_box": (np.array([1]), np.array([4.0])),
+        "loss_feature_res3": steps(5, 5),
+        "[metric]feature/res3": steps(50, 50),
+    }
+    iterations, values = _detector_loss(series)
+    assert iterations.tolist() == [0, 1] and values.tolist() == [1, 6]
+    assert _detector_loss({"total_loss": series["total_loss"]})[1].tolist() == [9, 9]
 
 
 def test_metrics_of_a_resumed_run_count_once_and_a_torn_line_not(tmp_path):
