@@ -272,19 +272,63 @@ def _all_objectives(transform, geometry):
     ]
 
 
+LOSSES = [f"loss_{form}_cls" for form in FORMS] + ["loss_giou_reg", "loss_l1_reg"]
+
+
 @pytest.mark.parametrize("kind", TRANSFORMS)
-def test_a_student_learns_from_its_teacher_and_the_teacher_does_not(kind):
-    model = _distilled(kind, _all_objectives)
+@pytest.mark.parametrize("cross_head", [False, True])
+def test_a_student_learns_from_its_teacher_and_the_teacher_does_not(kind, cross_head):
+    model = _distilled(
+        kind, lambda transform, geometry: _all_objectives(
+            transform, geometry | {"cross_head": cross_head}
+        )
+    )  # fmt: skip
     with EventStorage():
         losses = model([training_input(64, 80), training_input(49, 57, seed=1)])
-        names = [f"loss_{form}_cls" for form in FORMS] + ["loss_giou_reg", "loss_l1_reg"]
-        assert all(losses[name] > 0 for name in names)
-        sum(losses[name] for name in names).backward()
+        assert all(losses[name] > 0 for name in LOSSES)
+        sum(losses[name] for name in LOSSES).backward()
     gradients = {n: p.grad for n, p in model.detector.named_parameters() if p.grad is not None}
-    assert gradients["head.cls_score.weight"].abs().sum() > 0
-    assert gradients["head.bbox_pred.weight"].abs().sum() > 0
+    last = {f"head.{name}.weight" for name in ("cls_score", "bbox_pred")}
+    assert last & gradients.keys() == (set() if cross_head else last)
+    for name in ("head.cls_subnet.0.weight", "head.bbox_subnet.0.weight"):
+        assert gradients[name].abs().sum() > 0
     assert all(torch.isfinite(g).all() for g in gradients.values())
     assert all(p.grad is None for p in model.teacher.model.parameters())
+
+
+def test_across_heads_the_students_own_last_convolution_plays_no_part():
+    def objectives(_, geometry):
+        return [
+            DenseLogitDistillation(form="sigmoid", cross_head=cross, name=name, **geometry)
+            for cross, name in ((False, "own"), (True, "cross"))
+        ]
+
+    model = _distilled("linear", objectives)
+    results = []
+    for _ in range(2):
+        with EventStorage():
+            losses = model([training_input(64, 80), training_input(49, 57, seed=1)])
+        results.append([losses[f"loss_{name}_cls"].item() for name in ("own", "cross")])
+        model.detector.head.cls_score.load_state_dict(
+            model.teacher.model.head.cls_score.state_dict()
+        )
+    assert results[0][0] != pytest.approx(results[0][1], rel=1e-3)
+    assert results[1] == pytest.approx([results[0][1]] * 2)
+
+
+def test_towers_of_other_widths_cannot_cross():
+    model = _distilled("linear", lambda _, g: [DenseLogitDistillation(cross_head=True, **g)])
+    model.teacher.model.head.cls_score = nn.Conv2d(24, 3, 3)
+    with pytest.raises(ValueError, match=r"gets 16 channels.*takes 24: leave out cross_head"):
+        model.objectives["logit"].predicted(
+            ObjectiveContext(
+                [], [], [], Fraction(4),
+                {Tap("head.cls_score", 0, "input"): [torch.zeros(1, 16, 2, 2)]}, {},
+                model.teacher.model,
+            ),
+            Tap("head.cls_score", 0, "input"),
+            Tap("head.cls_score", 0),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS)
@@ -297,7 +341,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(kind):
             module.eval()  # the teacher's are
     with EventStorage():
         losses = model([training_input(64, 80), training_input(49, 57)])
-    for form in ("softmax", "sigmoid", "focal"):
+    for form in FORMS:
         assert abs(losses[f"loss_{form}_cls"]) < 1e-6
     assert losses["loss_giou_reg"] < 1e-3 and losses["loss_l1_reg"] < 1e-5
 

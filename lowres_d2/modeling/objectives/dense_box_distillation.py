@@ -12,10 +12,10 @@ full-resolution picture when they are compared, of each network's own when they 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from lowres_d2.modeling.objectives.dense_heads import DenseDistillation
+from lowres_d2.modeling.objectives.dense_heads import DenseDistillation, taps_of_levels
 from lowres_d2.modeling.objectives.dense_levels import best_cells
 from lowres_d2.modeling.objectives.query_filter import mean_of
 from lowres_d2.modeling.teacher import Tap
@@ -40,6 +40,7 @@ class DenseBoxDistillation(DenseDistillation):
         num_anchors: anchors a cell.
         pairs: see ``DenseLogitDistillation``.
         threshold: best teacher class probability above which its box is learned.
+        cross_head: see ``DenseLogitDistillation``.
         path: the head's last convolution for classes.
         box_path: the head's last convolution for boxes.
         anchor_path: the student's anchor generator.
@@ -55,22 +56,33 @@ class DenseBoxDistillation(DenseDistillation):
         num_anchors: int = 1,
         pairs: Sequence[tuple[int, int]] | None = None,
         threshold: float = 0.5,
+        cross_head: bool = False,
         path: str = "head.cls_score",
         box_path: str = "head.bbox_pred",
         anchor_path: str = "anchor_generator",
         name: str = "box",
     ) -> None:
         super().__init__(
-            strides, None, anchor_offset, num_anchors, pairs, threshold, path, None, name
+            strides,
+            None,
+            anchor_offset,
+            num_anchors,
+            pairs,
+            threshold,
+            cross_head,
+            path,
+            None,
+            name,
         )
         if distance not in ("giou", "l1"):
             raise ValueError(f"distance={distance!r}: expected 'giou' or 'l1'")
         self.box2box_transform = box2box_transform
         self.distance = distance
         self.anchors = Tap(anchor_path, 0)
-        self.boxes = [Tap(box_path, k) for k in range(len(self.strides))]
+        self.boxes = self.taps_of_student(box_path)
+        self.teacher_boxes = taps_of_levels(box_path, len(self.strides))
         self.student_taps += (*self.boxes, self.anchors)
-        self.teacher_taps += tuple(self.boxes)
+        self.teacher_taps += self.teacher_boxes
 
     def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
         """Loss ``reg``."""
@@ -84,10 +96,11 @@ class DenseBoxDistillation(DenseDistillation):
                 continue
             index, confidence = best_cells(own, [self.confidence(teacher[k]) for k in others])
             picture, anchor, cell = (confidence > self.threshold).nonzero(as_tuple=True)
-            where = picture, cell, anchor
-            ours = self._decoded(context.student_taps, [level], anchors, *where)
-            where = picture, index[picture, anchor, cell], anchor
-            theirs = self._decoded(context.teacher_taps, others, anchors, *where)
+            found = {level: self.predicted(context, self.boxes[level], self.teacher_boxes[level])}
+            ours = self._decoded(found, anchors, picture, cell, anchor)
+            found = {k: context.teacher_taps[self.teacher_boxes[k]][0].float() for k in others}
+            chosen = index[picture, anchor, cell]
+            theirs = self._decoded(found, anchors, picture, chosen, anchor)
             parts.append((ours * float(context.factor), theirs, confidence[picture, anchor, cell]))
         ours, theirs, weights = (torch.cat(part) for part in zip(*parts, strict=True))
         # Boxes whose sides have crossed, which FCOS makes points of, teach nothing.
@@ -96,24 +109,22 @@ class DenseBoxDistillation(DenseDistillation):
 
     def _decoded(
         self,
-        taps: Mapping[Hashable, list[Tensor]],
-        levels: Sequence[int],
+        found: Mapping[int, Tensor],
         anchors: Sequence[Tensor],
         picture: Tensor,
         cell: Tensor,
         anchor: Tensor,
     ) -> Tensor:
-        """Boxes (P, 4) in the network's pixels; cells are counted through these levels."""
+        """Boxes (P, 4) in the network's pixels; cells are counted through these levels' maps."""
         deltas, sources = [], []
-        for k in levels:
-            found = taps[self.boxes[k]][0].float()
+        for k, level in found.items():
             rows, columns = (
-                torch.arange(count, device=found.device) * self.strides[k]
-                for count in found.shape[-2:]
+                torch.arange(count, device=level.device) * self.strides[k]
+                for count in level.shape[-2:]
             )
             y, x = torch.meshgrid(rows, columns, indexing="ij")
             shifts = torch.stack([x, y, x, y], dim=-1).flatten(0, 1)
-            deltas.append(self.cells(found).transpose(1, 2))  # (N, S, A, 4)
+            deltas.append(self.cells(level).transpose(1, 2))  # (N, S, A, 4)
             sources.append(shifts[:, None] + anchors[k])  # (S, A, 4)
         return self.box2box_transform.apply_deltas(
             torch.cat(deltas, dim=1)[picture, cell, anchor], torch.cat(sources)[cell, anchor]

@@ -41,6 +41,8 @@ class DenseLogitDistillation(DenseDistillation):
         pairs: (student's level, teacher's level), as often as wanted; None pairs each of the
             teacher's levels with the student's nearest one in scale.
         threshold: best teacher class probability above which a point is foreground.
+        cross_head: whether the teacher's last convolution predicts for the student (CrossKD): the
+            student's own hears the ground truth alone.
         path: the head's last convolution for classes.
         teacher_path: likewise; None where it is the student's.
         name: group of the losses.
@@ -57,6 +59,7 @@ class DenseLogitDistillation(DenseDistillation):
         num_anchors: int = 1,
         pairs: Sequence[tuple[int, int]] | None = None,
         threshold: float = 0.5,
+        cross_head: bool = False,
         path: str = "head.cls_score",
         teacher_path: str | None = None,
         name: str = "logit",
@@ -68,6 +71,7 @@ class DenseLogitDistillation(DenseDistillation):
             num_anchors,
             pairs,
             threshold,
+            cross_head,
             path,
             teacher_path,
             name,
