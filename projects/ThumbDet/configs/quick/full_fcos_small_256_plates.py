@@ -1,14 +1,7 @@
-"""The teacher: the small FCOS at full resolution, 256x256, until it has converged."""
+"""The teacher trained on for as long as a student: full resolution at equal total iterations."""
 
-from ....configs.quick.full_fcos_small_256_plates import (
-    dataloader,
-    lr_multiplier,
-    model,
-    optimizer,
-    train,
-)
+from .teacher_fcos_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
 
-# 12 epochs.
-train.max_iter = 3000
-train.eval_period = 1000
-train.checkpointer.period = 1000
+train.init_checkpoint = "output/teacher_fcos_small_256_plates/model_final.pth"
+train.max_iter = 1050
+train.eval_period = 0

@@ -1,0 +1,90 @@
+"""Results of several detectors over several seeds in one table. All accuracies in percent."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lowres_d2.analysis.accuracy_drop import accuracy_drop_gain, accuracy_drop_rate
+
+from tabulate import tabulate
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One detector trained with one seed.
+
+    Attributes:
+        name: of the detector, the same for all seeds.
+        seed: which.
+        accuracies: ``AP``, ``AP50``, ``AP-<band>``; None where there is no object.
+        core_seconds: processor time of its training and evaluation.
+    """
+
+    name: str
+    seed: int
+    accuracies: Mapping[str, float | None]
+    core_seconds: float
+
+
+def gap_closed(full: float, baseline: float, method: float) -> float:
+    """Share of the distance from the baseline to full resolution that a method covers.
+
+    Raises:
+        ValueError: there is no distance.
+    """
+    if not full > baseline:
+        raise ValueError(f"full resolution {full} is not above the baseline {baseline}: no gap")
+    return 100 * (method - baseline) / (full - baseline)
+
+
+def summary_table(results: Sequence[SeedResult], baseline: str, full: str) -> str:
+    """Markdown: a row a detector, mean and standard deviation over its seeds.
+
+    Args:
+        results: of all detectors with the same seeds.
+        baseline: name of the low-resolution detector that others are compared with.
+        full: name of the full-resolution detector.
+    """
+    names = list(dict.fromkeys(result.name for result in results))
+    by_name = {name: [r for r in results if r.name == name] for name in names}
+    mean = {name: statistics.fmean(r.accuracies["AP"] for r in by_name[name]) for name in names}
+    bands = [key for key in results[0].accuracies if _is_band(key)]
+    head = ["", "AP", "AP50", *bands, "AP drop", "less than baseline", "gap closed", "core min"]
+    rows = []
+    for name in names:
+        mine = by_name[name]
+        row = [
+            name,
+            *(_spread([r.accuracies[key] for r in mine]) for key in ("AP", "AP50", *bands)),
+        ]
+        row += _against(mean[full], mean[baseline], mean[name], name, (full, baseline))
+        rows.append([*row, f"{statistics.fmean(r.core_seconds for r in mine) / 60:.1f}"])
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
+def _against(
+    full: float, baseline: float, method: float, name: str, references: tuple[str, str]
+) -> list[str]:
+    """Drop rate, what it is less than the baseline's, gap closed; empty where they say nothing."""
+    if name == references[0] or not full > 0:
+        return ["", "", ""]
+    drop = f"{accuracy_drop_rate(full, method):.1f} %"
+    if name == references[1] or not full > baseline:
+        return [drop, "", ""]
+    less = f"{accuracy_drop_gain(full, baseline, method):.1f} points"
+    return [drop, less, f"{gap_closed(full, baseline, method):.1f} %"]
+
+
+def _is_band(key: str) -> bool:
+    """``AP-12-24`` and not ``AP-person``."""
+    return key.startswith("AP-") and key.split("-")[1].isdigit()
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "n/a (0 GT)"
+    deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.1f}{deviation}"

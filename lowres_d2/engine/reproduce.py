@@ -1,0 +1,163 @@
+"""A paper's quick benchmark, from nothing to its report: ``tools/reproduce.py``.
+
+Every seed trains a teacher at full resolution, the same teacher for as long as a student trains
+(full resolution at equal total iterations), and the students, which start as the teacher. Recipes
+were chosen on the validation part of the generated data with seed 0; what is reported is the test
+part with other seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.analysis import (
+    choose_pictures,
+    detected_column,
+    measure_points,
+    plot_trade_off,
+    write_failure_cases,
+    write_report,
+    write_thumbnails,
+)
+from lowres_d2.analysis.seed_summary import SeedResult, summary_table
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.engine.cli import run_reporting_mistakes
+from lowres_d2.engine.compare import MEASURED_PICTURES, machine
+from lowres_d2.engine.quick_benchmarks import BENCHMARKS, Benchmark
+from lowres_d2.engine.recipe_runs import FinishedRun, RecipeRun
+
+from detectron2.config import instantiate
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/reproduce.py``; what a former call finished is not done again."""
+    parser = argparse.ArgumentParser(description="Run a paper's quick benchmark.")
+    parser.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    parser.add_argument("--output", type=Path, required=True, help="folder of runs and report")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 1 on")
+    parser.add_argument(
+        "--all", action="store_true", help="train the variants that stand beside the method, too"
+    )
+    parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
+    args = parser.parse_args(arguments)
+    if args.seeds < 1:
+        parser.error("--seeds: at least 1")
+    benchmark = BENCHMARKS[args.benchmark]
+    seeds = range(1, args.seeds + 1)
+    run_reporting_mistakes(lambda: reproduce(benchmark, args.output, seeds, args.all, args.opts))
+
+
+def reproduce(
+    benchmark: Benchmark,
+    output: Path,
+    seeds: Sequence[int],
+    with_variants: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Train what is not done, and write the report.
+
+    Args:
+        benchmark: which recipes.
+        output: folder; each seed gets a folder in it.
+        seeds: of initial weights and order of the pictures.
+        with_variants: train those of ``benchmark.variants``, too.
+        overrides: ``key=value`` for all recipes.
+
+    Returns:
+        Path of ``report.md``.
+    """
+    results: list[SeedResult] = []
+    runs_of_seed: dict[int, list[RecipeRun]] = {}
+    for seed in seeds:
+        runs = seed_runs(benchmark, output / f"seed{seed}", seed, with_variants, overrides)
+        runs_of_seed[seed] = runs
+        results += [_seed_result(run.title, seed, run.finish()) for run in runs]
+    return _write(benchmark, output, runs_of_seed, results)
+
+
+def seed_runs(
+    benchmark: Benchmark, folder: Path, seed: int, with_variants: bool, overrides: Sequence[str]
+) -> list[RecipeRun]:
+    """The runs of one seed in the order in which they need each other."""
+    common = [f"train.seed={seed}", "dataloader.test.dataset.split=test", *overrides]
+    teacher = RecipeRun("teacher", benchmark.teacher, folder / "teacher", common)
+    more = [f"train.init_checkpoint={teacher.weights}", *common]
+    runs = [teacher, RecipeRun(benchmark.full_title, benchmark.full, folder / "full", more)]
+    students = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+    for title, recipe in students.items():
+        more = [f"model.teacher.checkpoint={teacher.weights}", *common]
+        runs.append(RecipeRun(title, recipe, folder / Path(recipe).stem, more))
+    return runs
+
+
+def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
+    return SeedResult(title, seed, finished.results["bbox"], finished.core_seconds)
+
+
+def _write(
+    benchmark: Benchmark,
+    output: Path,
+    runs_of_seed: dict[int, list[RecipeRun]],
+    results: Sequence[SeedResult],
+) -> Path:
+    dataset = None
+    for seed, runs in runs_of_seed.items():
+        dataset = dataset or instantiate(runs[0].config().dataloader.test.dataset)
+        shown = [run.reported(run.finish()) for run in runs if run.title != "teacher"]
+        write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
+    first = next(iter(runs_of_seed))
+    _pictures(benchmark, output, runs_of_seed[first], dataset)
+    text = "\n\n".join(
+        [
+            f"# {benchmark.title}",
+            f"Generated plates, {len(dataset)} test pictures; {len(runs_of_seed)} seed(s), mean ± "
+            "standard deviation. Bands are sizes in pixels of the original picture. Gap closed: "
+            f"share of the distance from {benchmark.baseline} to {benchmark.full_title}.",
+            summary_table(results, benchmark.baseline, benchmark.full_title),
+            "![AP against images a second](trade_off.png)",
+            "![Thumbnails](thumbnails.png)",
+            "![Detections with failure cases](detections.png)",
+            "Each seed's curves, AP by size and pictures: "
+            + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in runs_of_seed),
+        ]
+    )
+    report = output / "report.md"
+    with atomic_path(report) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+    print(f"report: {report}")
+    return report
+
+
+def _pictures(
+    benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: BoxDataset
+) -> None:
+    """Thumbnails, detections with failure cases, and AP against speed, of one seed's runs."""
+    runs = [run for run in runs if run.title != "teacher"]
+    cfg = runs[0].config()
+    mapper = instantiate(cfg.dataloader.test.mapper)
+    models = {run.title: run.model() for run in runs}
+    shown = [run.reported(run.finish()) for run in runs]
+    accuracies = {run.name: run.results["bbox"]["AP"] for run in shown}
+    pictures = [mapper(dataset[k]) for k in range(MEASURED_PICTURES)]
+    points = measure_points(models, accuracies, pictures)
+    plot_trade_off(points, output / "trade_off.png", machine(models[benchmark.full_title]))
+    views = {run.name: run.view for run in shown if run.name in benchmark.students}
+    write_thumbnails(output / "thumbnails.png", choose_pictures(dataset, 3), views)
+    compared = [benchmark.baseline, benchmark.method, benchmark.full_title]
+    by_name = {run.name: run for run in shown}
+    columns = [
+        detected_column(name, by_name[name].predictions_file, dataset, by_name[name].view)[0]
+        for name in compared
+    ]
+    write_failure_cases(
+        output / "detections.png",
+        dataset,
+        columns,
+        dataset.classes,
+        ours=benchmark.method,
+        baseline=benchmark.baseline,
+        reference=benchmark.full_title,
+    )
