@@ -52,11 +52,11 @@ class LearnedQueries(nn.Module):
 
     def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
         """The queries of as many pictures as ``memory`` (N, S, C) has."""
-        content, position, reference = (
-            x.expand(len(memory), -1, -1)
-            for x in (self.content, self.position, self.reference_points(self.position).sigmoid())
-        )
-        return Queries(content, position, reference)
+        reference = self.reference_points(self.position).sigmoid()
+        # Copies: a view of a parameter says in no_grad that it requires gradients, which ends
+        # torch's FLOP counter.
+        alike = (x.repeat(len(memory), 1, 1) for x in (self.content, self.position, reference))
+        return Queries(*alike)
 
 
 class TwoStageQueries(nn.Module):
