@@ -28,6 +28,9 @@ def fails(arguments, capsys):
         ("+model.detector.head.colour=1", ["model.detector.head.colour", "FCOSHead"]),
         ("model.detector.num_classes=5", ["num_classes is 5", "2 classes", "red, green"]),
         ("model.resampler.factor=0", ["factor", "0"]),
+        ("model.resampler.factor=-2", ["factor=-2", "3/2"]),
+        ("model.resampler.factor=1/0", ["factor='1/0'", "3/2"]),
+        ("model.resampler.factor=500", ["smaller than the factor 500", "use a smaller factor"]),
         ("train.clip_gradients.params.kind=norms", ["kind", "norms"]),
     ],
 )
