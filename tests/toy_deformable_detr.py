@@ -27,16 +27,6 @@ SMALL = dict(
     queries=12,
     classes=5,
 )
-FULL = dict(
-    widths=(64, 256, 512, 1024, 2048),
-    depths=(3, 4, 6, 3),
-    channels=256,
-    heads=8,
-    layers=(6, 6),
-    feedforward=1024,
-    queries=300,
-    classes=91,
-)
 
 
 def deformable_detr(size: dict[str, Any], **variant: bool) -> DeformableDETR:

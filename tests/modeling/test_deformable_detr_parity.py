@@ -4,6 +4,8 @@ Theirs is random but for nothing: offsets, attention and boxes, which start at 0
 """
 
 import lowres_d2  # noqa: F401
+from lowres_d2.engine.convert_deformable_detr import convert
+from lowres_d2.engine.recipe import build, load_recipe
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
 from lowres_d2.modeling.deformable_detr.criterion import SetCriterion
 from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
@@ -11,9 +13,25 @@ from lowres_d2.weight_files import read_weight_file
 
 import pytest
 import torch
-from toy_deformable_detr import FULL, SMALL, VARIANTS, deformable_detr
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from toy_deformable_detr import SMALL, VARIANTS, deformable_detr
+from toy_detectors import picture
 
 transformers = pytest.importorskip("transformers", reason="needs transformers: extra `test`")
+
+
+FULL = dict(
+    widths=(64, 256, 512, 1024, 2048),
+    depths=(3, 4, 6, 3),
+    channels=256,
+    heads=8,
+    layers=(6, 6),
+    feedforward=1024,
+    queries=300,
+    classes=91,
+)
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+RECIPE = "projects/ThumbDet/configs/coco/full_deformable_detr_r50_800_coco_50ep.py"
 
 
 def theirs(size, **variant):
@@ -83,13 +101,17 @@ def padded(inputs):
     return dict(pixel_values=batch, pixel_mask=mask)
 
 
+def assert_close(found, expected):
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @torch.no_grad()
 def assert_equal_outputs(model, mine, inputs):
     expected = model(**padded(inputs))
     found = mine.predict(mine.preprocess_image(inputs))
     assert found["pred_logits"].std() > 0.05 and found["pred_boxes"].std() > 0.01
-    torch.testing.assert_close(found["pred_logits"], expected.logits, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found["pred_boxes"], expected.pred_boxes, atol=1e-4, rtol=1e-4)
+    assert_close(found["pred_logits"], expected.logits)
+    assert_close(found["pred_boxes"], expected.pred_boxes)
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -100,11 +122,23 @@ def test_same_weights_give_the_same_outputs(variant, sizes):
 
 
 @pytest.mark.slow
+@torch.no_grad()
 @pytest.mark.parametrize("name", ["plain", "two_stage"])
-def test_same_weights_give_the_same_outputs_in_the_full_model(name):
-    variant = VARIANTS[name]
-    model = theirs(FULL, **variant)
-    assert_equal_outputs(model, converted(model, FULL, **variant), pictures((160, 192), (120, 192)))
+def test_the_recipe_with_converted_weights_gives_the_same_outputs(name, tmp_path):
+    model = theirs(FULL, **VARIANTS[name])
+    model.save_pretrained(tmp_path)
+    changes = [f"model.detector.{key}={value}" for key, value in VARIANTS[name].items()]
+    convert(RECIPE, tmp_path / "model.safetensors", tmp_path / "ours.pth", True, changes)
+    mine = build(load_recipe(RECIPE, changes), "model").detector.eval()
+    mine.load_state_dict(read_weight_file(tmp_path / "ours.pth")["model"])
+    pixels = [picture(160, 192), picture(120, 192, seed=1)]
+    found = mine.predict(mine.preprocess_image([{"image": x} for x in pixels]))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    expected = model(**padded([{"image": (x / 255 - mean) / std} for x in pixels]))
+    ids = [x["id"] for x in COCO_CATEGORIES if x.get("isthing", 1)]
+    assert len(ids) == 80 and found["pred_boxes"].std() > 0.01
+    assert_close(found["pred_logits"], expected.logits[..., ids])
+    assert_close(found["pred_boxes"], expected.pred_boxes)
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)

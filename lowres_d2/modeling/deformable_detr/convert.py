@@ -216,6 +216,11 @@ def _check_complete(converted: Weights, unknown: Sequence[str], model: Deformabl
         "the weights lack": missing,
         "another shape than the model's:": wrong,
     }
-    found = [f"{what} {', '.join(names)}" for what, names in problems.items() if names]
+    found = [f"{what} {_listed(names)}" for what, names in problems.items() if names]
     if found:
         raise ValueError(f"weights do not fit the model: {'; '.join(found)}")
+
+
+def _listed(names: Sequence[str], shown: int = 8) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
