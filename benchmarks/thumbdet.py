@@ -1,0 +1,155 @@
+"""How much faster detectors run on thumbnails than at full resolution: ratios, against claims.
+
+    python benchmarks/thumbdet.py [--detectors fcos_small] [--rounds 9] [--device cuda] [--compile]
+
+Each detector of ``configs/common/models`` runs in evaluation mode, one picture at a time, behind a
+learned or bicubic down-sampler. Down-sampling and post-processing count, decoding files does not.
+The models take turns in one process, so that a busy machine favours none; a ratio is the median
+over rounds. On the CPU one thread works and its processor time counts. The table also says which
+share of the multiply-adds is left, and where the time goes.
+
+Weights are random, on a picture of smooth noise. Dense detectors get a score threshold that
+leaves `CANDIDATES` boxes for non-maximum suppression at every resolution: a trained detector has
+about as many (the quick one 1150 at 256x256, 580 at 64x64), and untrained scores none or all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
+from lowres_d2.analysis.complexity import measure_complexity
+from lowres_d2.analysis.latency import Timing, time_models, time_parts
+from lowres_d2.analysis.parts import in_order
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import Bicubic, Identity, LearnedDownsampler
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import LazyConfig, instantiate
+from tabulate import tabulate
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+CANDIDATES = 1000
+# Detector -> size of the picture, and by how much each factor must be faster.
+CLAIMS = {
+    "fcos": ((800, 1120), {2: 3.3, 4: 10.0}),
+    "deformable_detr": ((800, 1120), {2: 3.3, 4: 10.0}),
+    "fcos_small": ((512, 512), {4: 6.0}),
+}
+
+
+def make_picture(height: int, width: int) -> dict[str, Any]:
+    """A Detectron2 input of smooth noise."""
+    grains = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(0))
+    smooth = F.interpolate(grains, (height, width), mode="bicubic").clamp(0, 1)[0]
+    return {"image": (smooth * 255).to(torch.uint8), "height": height, "width": width}
+
+
+def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResDetector]:
+    """The detector at full resolution, and behind each down-sampler."""
+    recipe = LazyConfig.load(str(ROOT / "configs" / "common" / "models" / f"{name}.py"))
+    resamplers = {"full": Identity()}
+    for factor in factors:
+        resamplers[f"{factor}x learned"] = LearnedDownsampler(factor)
+        resamplers[f"{factor}x bicubic"] = Bicubic(factor)
+    models = {}
+    for title, resampler in resamplers.items():
+        torch.manual_seed(0)  # equal weights; each its own, for its score threshold
+        model = LowResDetector(instantiate(recipe.model), resampler).eval().to(device)
+        models[title] = model.to(memory_format=torch.channels_last)
+    return models
+
+
+@torch.no_grad()
+def leave_candidates(model: LowResDetector, picture: dict[str, Any]) -> None:
+    """Set the threshold of a dense detector so that `CANDIDATES` boxes of the picture are above."""
+    scores: list[torch.Tensor] = []
+
+    def keep_scores(module: nn.Module, inputs: Any, output: Any) -> None:
+        logits, _, *centerness = output
+        for level, classes in enumerate(logits):
+            score = classes.sigmoid()
+            for center in centerness:  # FCOS has it, RetinaNet does not
+                score = (score * center[level].sigmoid()).sqrt()
+            scores.append(score.flatten())
+
+    handle = model.detector.head.register_forward_hook(keep_scores)
+    model([picture])
+    handle.remove()
+    found = torch.cat(scores).sort(descending=True).values
+    model.detector.test_score_thresh = float(found[min(CANDIDATES, len(found) - 1)])
+
+
+def report(
+    name: str, models: dict[str, LowResDetector], timings: dict[str, Timing], picture: dict
+) -> bool:
+    """Print one detector's table; returns whether it keeps its claims."""
+    size, claims = CLAIMS[name]
+    print(f"\n{name}, {size[0]}x{size[1]}")
+    clock = time.thread_time if next(iter(models.values())).device.type == "cpu" else None
+    rows, kept = [], True
+    shares = {
+        title: time_parts(
+            model, [picture], len(timings[title].seconds[0]), *([clock] * bool(clock))
+        )
+        for title, model in models.items()
+    }
+    parts = in_order(part for spent in shares.values() for part in spent)
+    full_macs = measure_complexity(models["full"], [picture]).total_macs
+    for title, model in models.items():
+        seconds = statistics.median(timings[title].seconds[0])
+        faster = timings[title].times_faster_than(timings["full"])
+        claim = claims.get(int(title[0])) if title[0].isdigit() else None
+        kept = kept and (claim is None or faster >= claim)
+        rows.append(
+            [
+                title,
+                f"{1000 * seconds:.1f}",
+                f"{full_macs / measure_complexity(model, [picture]).total_macs:.2f}",
+                f"{faster:.2f}",
+                f"{claim:g}" if claim else "",
+                *(f"{1000 * shares[title].get(part, 0):.1f}" for part in parts),
+            ]
+        )
+    head = ["", "ms", "fewer MACs", "faster", "claim", *parts]
+    print(tabulate(rows, head, disable_numparse=True, stralign="right"), flush=True)
+    return kept
+
+
+def main() -> int:
+    """Print a table for each detector; exit code 1 where a claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--detectors", nargs="+", choices=CLAIMS, default=list(CLAIMS))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="the network, by torch.compile")
+    options = parser.parse_args()
+    on_cpu = options.device == "cpu"
+    if on_cpu:
+        torch.set_num_threads(1)
+    kept = True
+    for name in options.detectors:
+        size, claims = CLAIMS[name]
+        picture = make_picture(*size)
+        models = make_models(name, list(claims), options.device)
+        for model in models.values():
+            if hasattr(model.detector, "test_score_thresh"):
+                leave_candidates(model, picture)
+            if options.compile:
+                model.detector.backbone.compile()
+                if hasattr(model.detector, "head"):
+                    model.detector.head.compile()
+        clock = time.thread_time if on_cpu else time.perf_counter
+        timings = time_models(models, [picture], options.rounds, clock)
+        kept = report(name, models, timings, picture) and kept
+    return int(not kept and on_cpu)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
