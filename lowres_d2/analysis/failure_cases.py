@@ -1,9 +1,4 @@
-"""Where detectors differ: pictures chosen by rule, hits and mistakes in colours (ThumbDet, Fig. 6).
-
-A detection is a hit where it covers a free object of its class (IoU 0.5, best score first), a wrong
-class where it covers an object but names another class, else a false alarm; an object without a hit
-is a miss. Misses, wrong classes and false alarms are mistakes.
-"""
+"""Where detectors differ: pictures chosen by rule, outcomes in colours (ThumbDet, Fig. 6)."""
 
 from __future__ import annotations
 
@@ -12,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.analysis.cells import close_cell, open_panels, zoom_windows
-from lowres_d2.analysis.detections import Objects, match, true_objects
+from lowres_d2.analysis.detections import Objects, true_objects
 from lowres_d2.analysis.drawing import Color, Panel
+from lowres_d2.analysis.outcomes import IOU, Outcome
 from lowres_d2.analysis.pictures import Column
 from lowres_d2.analysis.sheets import (
     GAP,
@@ -32,7 +28,6 @@ import torch
 from PIL import Image
 from torchvision.ops import box_iou
 
-IOU = 0.5
 HIT: Color = (0, 205, 90)
 WRONG_CLASS: Color = (255, 190, 0)
 FALSE_ALARM: Color = (255, 45, 85)
@@ -43,55 +38,10 @@ _LEGEND = [
     ("right place, wrong class: a miss too", WRONG_CLASS),
     ("false alarm", FALSE_ALARM),
 ]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the detections of one picture meet its N objects.
-
-    Attributes:
-        truth: the objects.
-        found: the detections (M).
-        hit: which objects were found (N,).
-        right: which detections are hits (M,).
-        wrong_class: which detections cover an object of another class, and are no hits (M,).
-        misnamed: which objects they cover (N,).
-    """
-
-    truth: Objects
-    found: Objects
-    hit: np.ndarray
-    right: np.ndarray
-    wrong_class: np.ndarray
-    misnamed: np.ndarray
-
-    @classmethod
-    def of(cls, truth: Objects, found: Objects) -> Outcome:
-        """Match detections with objects."""
-        hit, right = match(truth, found, IOU)
-        covers = box_iou(torch.from_numpy(found.boxes), torch.from_numpy(truth.boxes)).numpy()
-        wrong = (covers >= IOU) & (found.labels[:, None] != truth.labels) & ~right[:, None]
-        return cls(truth, found, hit, right, wrong.any(1), wrong.any(0))
-
-    @property
-    def misses(self) -> int:
-        """Objects that were not found."""
-        return int((~self.hit).sum())
-
-    @property
-    def mistakes(self) -> int:
-        """Misses, and detections that are no hits."""
-        return self.misses + int((~self.right).sum())
-
-    def __str__(self) -> str:
-        parts = [f"{self.hit.sum()} of {len(self.truth)} found"]
-        wrong = int(self.wrong_class.sum())
-        alarms = int((~self.right & ~self.wrong_class).sum())
-        if wrong:
-            parts.append(f"{wrong} wrong class{'es' * (wrong > 1)}")
-        if alarms:
-            parts.append(f"{alarms} false alarm{'s' * (alarms > 1)}")
-        return ", ".join(parts)
+_NOTE = (
+    f"Hit: IoU with an object of the class at least {IOU}. Shown is what each detector finds from "
+    "the score on at which its F1 is best. +1: one more wrong box on the same spot."
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +100,7 @@ def write_failure_cases(
         for k in group.chosen:
             rows = [outcomes[column.title][k] for column in columns]
             lines.append(_row(dataset[k], columns, rows, classes, side))
+    lines.append(text_block(_NOTE, top.width, 16))
     return save_sheet(stack(lines), path)
 
 
@@ -160,7 +111,7 @@ def choose_cases(
     reference: str | None,
     pictures: int,
 ) -> list[Group]:
-    """The rule: pictures with the largest difference in mistakes, both ways, ties in data order.
+    """The rule: pictures with the largest difference in hits, then mistakes, then in data order.
 
     Args:
         outcomes: name of each detector to the outcomes on all pictures.
@@ -170,24 +121,26 @@ def choose_cases(
         pictures: at most so many of each kind; each picture is shown once.
     """
 
-    def mistakes(name: str) -> np.ndarray:
-        return np.array([outcome.mistakes for outcome in outcomes[name]])
+    def difference(name: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+        """By how many hits more, and mistakes fewer, one is better on each picture."""
+        pairs = list(zip(outcomes[name], outcomes[other], strict=True))
+        hits = [int(one.hit.sum()) - int(two.hit.sum()) for one, two in pairs]
+        return np.array(hits), np.array([two.mistakes - one.mistakes for one, two in pairs])
 
-    gain = mistakes(baseline) - mistakes(ours)
     wishes = [
-        (gain, f"{ours} makes fewer mistakes than {baseline}"),
-        (-gain, f"{ours} makes more mistakes than {baseline}"),
+        (difference(ours, baseline), f"{ours} finds more objects than {baseline}"),
+        (difference(baseline, ours), f"{ours} finds fewer objects than {baseline}"),
     ]
     if reference is not None:
-        lost = mistakes(ours) - mistakes(reference)
-        wishes.append((lost, f"{ours} makes more mistakes than {reference}"))
+        title = f"{ours} finds fewer objects than {reference}"
+        wishes.append((difference(reference, ours), title))
     groups, shown = [], set()
-    for score, title in wishes:
-        order = [int(k) for k in np.argsort(-score, kind="stable") if score[k] > 0]
+    for (hits, mistakes), title in wishes:
+        order = [int(k) for k in np.lexsort((-mistakes, -hits)) if hits[k] > 0]
         chosen = [k for k in order if k not in shown][:pictures]
         shown.update(chosen)
         most = "; those with the largest difference:" if chosen else ""
-        groups.append(Group(f"{title} on {len(order)} of {len(score)} pictures{most}", chosen))
+        groups.append(Group(f"{title} on {len(order)} of {len(hits)} pictures{most}", chosen))
     return groups
 
 
@@ -232,6 +185,23 @@ def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:
     visible = [k for k, box in enumerate(found.boxes) if panel.shown_share(box)]
     for k in visible:
         panel.box(found.boxes[k], colors[k])
-    for k in visible:
-        if not outcome.right[k] and panel.shown_share(found.boxes[k]) > 0.5:
-            panel.label(found.boxes[k], colors[k], classes[found.labels[k]])
+    mistakes = [
+        k for k in visible if not outcome.right[k] and panel.shown_share(found.boxes[k]) > 0.5
+    ]
+    for best, *others in _piles(found, mistakes):
+        more = f" +{len(others)}" if others else ""
+        panel.label(found.boxes[best], colors[best], classes[found.labels[best]] + more)
+
+
+def _piles(found: Objects, which: Sequence[int]) -> list[list[int]]:
+    """Detections on one spot, best score first: a name for each would hide the picture."""
+    piles: list[list[int]] = []
+    boxes = torch.from_numpy(found.boxes)
+    for k in sorted(which, key=lambda k: -found.scores[k]):
+        tops = boxes[[pile[0] for pile in piles]]
+        near = box_iou(boxes[k : k + 1], tops)[0] >= IOU if piles else torch.zeros(0)
+        if near.any():
+            piles[int(near.int().argmax())].append(k)
+        else:
+            piles.append([k])
+    return piles

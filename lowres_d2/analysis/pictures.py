@@ -28,13 +28,11 @@ from lowres_d2.analysis.sheets import (
     stack,
     text_block,
 )
-from lowres_d2.analysis.views import View, model_view, stored_view
+from lowres_d2.analysis.views import View, stored_view
 from lowres_d2.data.datasets import BoxDataset
 
 import numpy as np
 from PIL import Image
-
-__all__ = ["Column", "choose_pictures", "comparison_sheet", "detected_column", "model_view"]
 
 MISSED: Color = (255, 255, 255)
 NAMED_FROM = 384  # in smaller panels names would hide the picture: colours tell

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ def measure_points(
     accuracies: Mapping[str, float],
     pictures: Sequence[dict],
     rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Point]:
     """Count and time models on the same pictures, one at a time, in turns.
 
@@ -93,8 +95,9 @@ def measure_points(
         accuracies: AP in percent by name.
         pictures: Detectron2 inputs.
         rounds: how often each picture is timed.
+        clock: as of :func:`lowres_d2.analysis.latency.time_models`.
     """
-    timings = time_models(models, pictures, rounds)
+    timings = time_models(models, pictures, rounds, clock)
     return [
         Point(
             name,

@@ -6,10 +6,11 @@ from lowres_d2.analysis.failure_cases import (
     HIT,
     MISS,
     WRONG_CLASS,
-    Outcome,
+    _piles,
     choose_cases,
     write_failure_cases,
 )
+from lowres_d2.analysis.outcomes import Outcome
 from lowres_d2.analysis.pictures import Column
 from lowres_d2.analysis.sheets import panel_side
 
@@ -70,9 +71,14 @@ def test_chosen_are_the_largest_differences_both_ways_each_picture_once():
         "full": [ALL] * 6,
     }
     wins, losses, lost = choose_cases(outcomes, "ours", "bicubic", "full", 2)
-    assert wins.chosen == [2, 1] and "fewer mistakes than bicubic on 2 of 6" in wins.title
-    assert losses.chosen == [4, 3] and "more mistakes than bicubic on 2 of 6" in losses.title
+    assert wins.chosen == [2, 1] and "finds more objects than bicubic on 2 of 6" in wins.title
+    assert losses.chosen == [4, 3] and "finds fewer objects than bicubic on 2 of 6" in losses.title
     assert lost.chosen == [0, 5] and "than full on 4 of 6" in lost.title
+
+
+def test_equal_differences_in_hits_are_ordered_by_mistakes():
+    outcomes = {"ours": [ALL, ALL], "bicubic": [ONE, outcome((A, 0), (FAR, 0))]}
+    assert choose_cases(outcomes, "ours", "bicubic", None, 2)[0].chosen == [1, 0]
 
 
 def test_equal_differences_are_taken_in_the_order_of_the_data():
@@ -113,6 +119,14 @@ def test_the_sheet_shows_outcomes_in_their_colours(dataset, tmp_path):
     assert drawn(left, WRONG_CLASS) and drawn(left, FALSE_ALARM) and not drawn(left, HIT)
     assert drawn(right, HIT) and not drawn(right, WRONG_CLASS) and not drawn(right, FALSE_ALARM)
     assert drawn(left, MISS)
+
+
+def test_mistakes_on_one_spot_have_one_name():
+    found = Objects.from_rows(
+        [(A, 0, 0.3), (FAR, 1, 0.8), ((11, 10, 30, 30), 1, 0.9), ((10, 11, 30, 30), 2, 0.4)]
+    )
+    assert _piles(found, [0, 1, 2, 3]) == [[2, 3, 0], [1]]
+    assert _piles(found, []) == []
 
 
 def test_an_unknown_column_is_named(dataset, tmp_path):
