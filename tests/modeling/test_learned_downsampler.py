@@ -1,5 +1,8 @@
 import lowres_d2  # noqa: F401
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.resample import LearnedDownsampler
+from lowres_d2.modeling.teacher import Tap, Teacher
 
 import pytest
 import torch
@@ -7,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
+from toy_detectors import fcos, training_input
 
 VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1))]
 
@@ -82,3 +86,27 @@ def test_a_variant_that_is_not_there_is_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         LearnedDownsampler(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_features_predicted_from_the_thumbnail_teach_the_down_sampler_alone():
+    detector = fcos()
+    pair = FeaturePair(
+        Tap("backbone.bottom_up.stem", call=0, side="input"),
+        student_stride=1,
+        teacher="backbone.bottom_up.res2",
+        teacher_stride=4,
+        channels=(3, 12),
+    )
+    model = LowResDetector(
+        detector,
+        LearnedDownsampler(4),
+        Teacher(fcos(), checkpoint=None),
+        [FeatureDistillation([pair], name="thumbnail")],
+    )
+    model.loss_terms.active = ["thumbnail"]
+    losses = model([training_input(256, 192)])
+    assert list(losses) == ["loss_thumbnail_stem_input"]
+    sum(losses.values()).backward()
+    learning = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {name.split(".")[0] for name in learning} == {"resampler", "objectives"}
+    assert "resampler.layers.0.weight" in learning

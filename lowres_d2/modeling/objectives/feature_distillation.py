@@ -175,4 +175,6 @@ def _as_tap(place: str | Tap) -> Tap:
 
 def _loss_name(tap: Tap) -> str:
     name = tap.path.rpartition(".")[2]
+    if tap.side != "output":
+        name = f"{name}_{tap.side}"
     return f"{name}_{tap.call}" if tap.call else name
