@@ -1,22 +1,75 @@
-"""Every shipped recipe builds, trains a step on toy pictures, and survives dump and reload."""
+"""Every shipped recipe builds, trains a step on toy pictures, and survives dump and reload.
 
-from lowres_d2.engine.recipe import load_recipe, shipped_recipes
+Those of projects do so with narrow networks, and through every stage.
+"""
+
+import re
+from fnmatch import fnmatchcase
+
+from lowres_d2.engine.checkpoint import RunState
+from lowres_d2.engine.recipe import build, load_recipe, shipped_recipes
+from lowres_d2.engine.stages import StageSchedule, with_lengths
+from lowres_d2.engine.student_init import start_from_teacher
 
 import pytest
 import torch
+from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig, instantiate
+from detectron2.modeling.backbone.resnet import BasicBlock, ResNet
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig, ListConfig
 
 RECIPES = sorted(map(str, shipped_recipes()))
+PROJECTS = [name for name in RECIPES if name.startswith("projects")]
 CLASSES = 3
+NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48}  # channels
 
 
 def load_toy(name):
     cfg = load_recipe(name)
-    detector = cfg.model.detector
-    (detector if "num_classes" in detector else detector.roi_heads).num_classes = CLASSES
+    for network in networks(cfg):
+        (network if "num_classes" in network else network.roi_heads).num_classes = CLASSES
     return cfg
+
+
+def networks(cfg):
+    """The detector, and the teacher where it is described apart."""
+    teacher = cfg.model.get("teacher")
+    apart = [] if not teacher or teacher._get_node("model")._is_interpolation() else [teacher.model]
+    return [cfg.model.detector, *apart]
+
+
+def narrow(network):
+    """The same parts, a hundredth of the work."""
+    resnet = network.backbone.get("bottom_up", network.backbone)
+    if "stem" in resnet:
+        resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
+    for key in ("encoder_layers", "decoder_layers"):
+        if key in network:
+            network[key] = 2
+    _replace_widths(network)
+
+
+def narrow_stages(first):
+    channels = (first, 16, 24, NARROW[1024], NARROW[2048])
+    return [
+        ResNet.make_stage(
+            BasicBlock, 1, in_channels=a, out_channels=b, stride_per_block=[s], norm="FrozenBN"
+        )
+        for a, b, s in zip(channels, channels[1:], (1, 2, 2, 2), strict=False)
+    ]
+
+
+def _replace_widths(node):
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(key)
+        if child._is_interpolation() or child._is_none():
+            continue
+        if isinstance(child, DictConfig | ListConfig):
+            _replace_widths(child)
+        elif child._value() in NARROW:
+            node[key] = NARROW[child._value()]
 
 
 def toy_pictures():
@@ -31,25 +84,84 @@ def toy_pictures():
     return batch
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipe_takes_a_step_and_its_weights_survive_save_and_reload(name, tmp_path):
-    cfg = load_toy(name)
-    model = instantiate(cfg.model)
-    cfg.optimizer.params.model = model
-    optimizer = instantiate(cfg.optimizer)
+def step(model, optimizer):
+    """One step of the optimizer; the losses, and the names of the parameters that moved."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     with EventStorage():
         losses = model(toy_pictures())
         sum(losses.values()).backward()
     optimizer.step()
+    optimizer.zero_grad()
     assert all(torch.isfinite(value) for value in losses.values())
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    return losses, {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+def make_optimizer(cfg, model):
+    cfg.optimizer.params.model = model
+    optimizer = instantiate(cfg.optimizer)
+    del cfg.optimizer.params["model"]
+    return optimizer
+
+
+def check_save_and_reload(cfg, model, folder):
+    torch.save(model.state_dict(), folder / "weights.pth")
     again = instantiate(cfg.model)
-    again.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+    again.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
     with torch.no_grad():
         a, b = (m.eval()(toy_pictures())[0]["instances"] for m in (model, again))
     assert torch.equal(a.pred_boxes.tensor, b.pred_boxes.tensor)
     assert torch.equal(a.scores, b.scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - set(PROJECTS)))
+def test_recipe_takes_a_step_and_its_weights_survive_save_and_reload(name, tmp_path):
+    cfg = load_toy(name)
+    model = instantiate(cfg.model)
+    _, moved = step(model, make_optimizer(cfg, model))
+    assert moved
+    check_save_and_reload(cfg, model, tmp_path)
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, tmp_path):
+    torch.manual_seed(0)
+    cfg = load_toy(name)
+    for network in networks(cfg):
+        narrow(network)
+    if cfg.model.get("teacher"):
+        assert cfg.model.teacher.checkpoint.endswith(".pth")
+        cfg.model.teacher.checkpoint = None
+    cfg.optimizer.lr = 1e-4
+    model = instantiate(cfg.model).train()
+    optimizer = make_optimizer(cfg, model)
+    if cfg.train.student_from_teacher:
+        start_from_teacher(model)
+    stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
+    schedule = StageSchedule(model, stages, RunState(model, ""))
+    for stage in stages:
+        schedule.apply(stage)
+        losses, moved = step(model, optimizer)
+        assert moved
+        assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in moved)
+        if stage.check:
+            stage.check(model, toy_pictures())
+    if not stages:
+        losses, moved = step(model, optimizer)
+    assert any(name.startswith("detector.") for name in moved)
+    if not stages or "*" in stages[-1].losses:
+        groups = {key.split("_")[1] for key in losses}
+        assert groups >= set(model.objectives)
+    check_save_and_reload(cfg, model, tmp_path)
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_name_says_factor_resolution_and_data(name):
+    detectors = "cascade|deformable|faster|fcos|retinanet"
+    said = re.search(rf"/[a-z_]+?(\d?)_(?:{detectors})_.*_(\d+)_(coco|plates)", name)
+    factor = int(load_recipe(name).model.resampler.get("factor", 1))
+    assert said[1] == (str(factor) if factor > 1 else "")
+    assert int(said[2]) == {"coco": 800, "plates": 256}[said[3]] // factor
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -6,9 +6,11 @@ from pathlib import Path
 from lowres_d2.data.datasets import check_same_classes
 from lowres_d2.engine.recipe import load_recipe
 
+import numpy as np
 import pytest
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import OmegaConf
+from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "configs/common/data"
 
@@ -52,6 +54,20 @@ def test_plates_build(name, tmp_path, monkeypatch):
         instantiate(cfg.dataloader.train.dataset), instantiate(cfg.dataloader.test.dataset)
     )
     assert instantiate(cfg.dataloader.evaluator) is not None
+
+
+def test_half_of_the_pictures_for_detr_are_regions(tmp_path):
+    cfg = load("coco_detr")
+    cfg.dataloader.train.mapper.is_train = False
+    mapper = instantiate(cfg.dataloader.train.mapper)
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (640, 480), (128, 128, 128)).save(path)
+    np.random.seed(0)
+    sizes = [mapper({"file_name": str(path)})["image"].shape[1:] for _ in range(60)]
+    assert {min(size) for size in sizes} <= set(range(480, 801, 32))
+    assert max(map(max, sizes)) <= 1333
+    whole = sum(abs(width / height - 4 / 3) < 0.01 for height, width in sizes)
+    assert 15 <= whole <= 45
 
 
 def test_own_data_builds_from_two_paths(coco, tmp_path):

@@ -10,6 +10,5 @@ from .thumbdet4_deformable_detr_r50_200_coco_50ep import (
 )
 
 train.max_iter = 110 * STEPS_PER_EPOCH
-train.stages[1].iterations = 105 * STEPS_PER_EPOCH
 train.stages[1].schedule.values = [1.0, 0.1, 0.01]
 train.stages[1].schedule.milestones = [35, 75, 105]

@@ -1,11 +1,6 @@
 """ThumbDet, 4x: learned thumbnails, Deformable DETR taught by itself at full resolution."""
 
-from lowres_d2.modeling.objectives import QueryLogitDistillation
-
-from detectron2.config import LazyCall as L
-
-from ..common.objectives import features, loss_weights
-from ..common.teacher import teacher
+from ..common.method import features, loss_weights, query_logits, teacher
 from .learned4_deformable_detr_r50_200_coco_50ep import (
     dataloader,
     lr_multiplier,
@@ -16,7 +11,7 @@ from .learned4_deformable_detr_r50_200_coco_50ep import (
 
 model.teacher = teacher
 model.teacher.checkpoint = "output/full_deformable_detr_r50_800_coco_50ep/model_final.pth"
-model.objectives += [features, L(QueryLogitDistillation)()]
+model.objectives += [features, query_logits]
 model.loss_weights = loss_weights
 # Queries are paired by number, which means something only so.
 train.student_from_teacher = True

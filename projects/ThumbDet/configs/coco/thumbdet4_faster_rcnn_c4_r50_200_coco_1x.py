@@ -1,10 +1,5 @@
 """ThumbDet's method on Faster R-CNN C4, ResNet-50, 4x, COCO, 12 epochs."""
 
-from lowres_d2.modeling.objectives import ProposalLogitDistillation
-from lowres_d2.modeling.resample import LearnedDownsampler
-
-from detectron2.config import LazyCall as L
-
 from .....configs.coco.full_faster_rcnn_c4_r50_800_coco_1x import (
     dataloader,
     lr_multiplier,
@@ -12,19 +7,17 @@ from .....configs.coco.full_faster_rcnn_c4_r50_800_coco_1x import (
     optimizer,
     train,
 )
-from ..common.objectives import features, loss_weights, moments
+from ..common.method import downsampler, features, loss_weights, moments, proposal_logits, teacher
 from ..common.stages_1x import stages
-from ..common.teacher import teacher
 
+model.resampler = downsampler
+model.objectives = [moments, features, proposal_logits]
 # res5 works on boxes, not on the picture.
-del features.pairs[2]
-logits = L(ProposalLogitDistillation)(pooler="roi_heads.pooler")
-
-model.resampler = L(LearnedDownsampler)(factor=4)
+del model.objectives[1].pairs[2]
+model.objectives[2].pooler = "roi_heads.pooler"
+model.loss_weights = loss_weights
 model.teacher = teacher
 model.teacher.checkpoint = "output/full_faster_rcnn_c4_r50_800_coco_1x/model_final.pth"
-model.objectives = [moments, features, logits]
-model.loss_weights = loss_weights
 train.student_from_teacher = True
 train.init_checkpoint = ""
 train.stages = stages

@@ -1,10 +1,5 @@
 """ThumbDet's method on FCOS, ResNet-50, 4x, COCO, 12 epochs."""
 
-from lowres_d2.modeling.objectives import DenseLogitDistillation
-from lowres_d2.modeling.resample import LearnedDownsampler
-
-from detectron2.config import LazyCall as L
-
 from .....configs.coco.full_fcos_r50_800_coco_1x import (
     dataloader,
     lr_multiplier,
@@ -12,17 +7,14 @@ from .....configs.coco.full_fcos_r50_800_coco_1x import (
     optimizer,
     train,
 )
-from ..common.objectives import features_fpn, loss_weights, moments
+from ..common.method import dense_logits, downsampler, features_fpn, loss_weights, moments, teacher
 from ..common.stages_1x import stages
-from ..common.teacher import teacher
 
-logits = L(DenseLogitDistillation)(strides=[8, 16, 32, 64, 128], form="focal")
-
-model.resampler = L(LearnedDownsampler)(factor=4)
+model.resampler = downsampler
+model.objectives = [moments, features_fpn, dense_logits]
+model.loss_weights = loss_weights
 model.teacher = teacher
 model.teacher.checkpoint = "output/full_fcos_r50_800_coco_1x/model_final.pth"
-model.objectives = [moments, features_fpn, logits]
-model.loss_weights = loss_weights
 train.student_from_teacher = True
 train.init_checkpoint = ""
 train.stages = stages

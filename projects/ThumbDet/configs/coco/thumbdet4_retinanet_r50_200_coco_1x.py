@@ -1,10 +1,5 @@
 """ThumbDet's method on RetinaNet, ResNet-50, 4x, COCO, 12 epochs."""
 
-from lowres_d2.modeling.objectives import DenseLogitDistillation
-from lowres_d2.modeling.resample import LearnedDownsampler
-
-from detectron2.config import LazyCall as L
-
 from .....configs.coco.full_retinanet_r50_800_coco_1x import (
     dataloader,
     lr_multiplier,
@@ -12,20 +7,17 @@ from .....configs.coco.full_retinanet_r50_800_coco_1x import (
     optimizer,
     train,
 )
-from ..common.objectives import features_fpn, loss_weights, moments
+from ..common.method import dense_logits, downsampler, features_fpn, loss_weights, moments, teacher
 from ..common.stages_1x import stages
-from ..common.teacher import teacher
 
-logits = L(DenseLogitDistillation)(strides=[8, 16, 32, 64, 128], form="focal")
+model.resampler = downsampler
+model.objectives = [moments, features_fpn, dense_logits]
 # Nine anchors a cell, the first at a picture's corner.
-logits.num_anchors = 9
-logits.anchor_offset = 0.0
-
-model.resampler = L(LearnedDownsampler)(factor=4)
+model.objectives[2].num_anchors = 9
+model.objectives[2].anchor_offset = 0.0
+model.loss_weights = loss_weights
 model.teacher = teacher
 model.teacher.checkpoint = "output/full_retinanet_r50_800_coco_1x/model_final.pth"
-model.objectives = [moments, features_fpn, logits]
-model.loss_weights = loss_weights
 train.student_from_teacher = True
 train.init_checkpoint = ""
 train.stages = stages

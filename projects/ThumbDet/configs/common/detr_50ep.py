@@ -23,9 +23,6 @@ stages = [
     ),
     L(Stage)(
         name="everything",
-        iterations=45 * STEPS_PER_EPOCH,
-        schedule=L(param_scheduler.MultiStepParamScheduler)(
-            values=lr_multiplier.values, milestones=[35, 45]
-        ),
+        schedule=L(param_scheduler.MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[35, 45]),
     ),
 ]

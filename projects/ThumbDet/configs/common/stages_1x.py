@@ -3,6 +3,5 @@
 from .detr_50ep import stages
 
 stages[0].iterations = 9000
-stages[1].iterations = 81000
-# The recipe's own curve, over these steps.
+# The recipe's own curve, over the others.
 stages[1].schedule = None

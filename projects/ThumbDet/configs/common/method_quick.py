@@ -1,0 +1,23 @@
+"""The parts as the quick recipes have them: the small FCOS, and more than the paper's losses."""
+
+from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.teacher import Tap
+
+from detectron2.config import LazyCall as L
+
+from .method import dense_logits, features_fpn, loss_weights
+
+# A pixel of a 4x thumbnail covers a cell of the teacher's res2 (stride 4, 32 channels): the three
+# colours, through a 1x1 convolution, are to tell what the teacher sees there.
+thumbnail_features = L(FeatureDistillation)(
+    pairs=[
+        L(FeaturePair)(
+            student=L(Tap)(path="backbone.bottom_up.stem", call=0, side="input"),
+            student_stride=1,
+            teacher="backbone.bottom_up.res2",
+            teacher_stride=4,
+            channels=(3, 32),
+        )
+    ],
+    name="thumbnail",
+)
