@@ -1,16 +1,17 @@
-"""Learned thumbnails, 64x64, without distillation: two stages, as the paper's Algorithm 2."""
+"""Learned thumbnails, 64x64, without distillation, in the two stages of the paper's Algorithm 2."""
 
-from lowres_d2.engine.stages import Stage
-from lowres_d2.modeling.objectives import MomentMatching
-from lowres_d2.modeling.resample import LearnedDownsampler
+from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
 
 from detectron2.config import LazyCall as L
 
+from ..common.method import downsampler, moments
+from ..common.stages_1x import stages
 from .bicubic4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
-model.resampler = L(LearnedDownsampler)(factor=4)
-model.objectives = [L(MomentMatching)()]
-train.stages = [
-    L(Stage)(name="thumbnail", iterations=50, trainable=["resampler.*"], losses=["moments"]),
-    L(Stage)(name="all"),
-]
+model.resampler = downsampler
+model.objectives = [moments]
+optimizer.params.base_lr = "${..lr}"
+# Few weights that start at what the detector knows: they have farther to go than the detector's.
+optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=5.0))
+train.stages = stages
+train.stages[0].iterations = 50

@@ -1,0 +1,5 @@
+"""Bicubic thumbnails, 128x128."""
+
+from .bicubic4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2

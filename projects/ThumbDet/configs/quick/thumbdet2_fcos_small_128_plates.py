@@ -1,0 +1,5 @@
+"""Learned thumbnails, 128x128, and distillation."""
+
+from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2
