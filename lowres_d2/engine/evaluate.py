@@ -52,6 +52,27 @@ def evaluate(
     return results
 
 
+def model_with_weights(cfg: DictConfig) -> nn.Module:
+    """The recipe's model in evaluation mode, all of its weights from ``train.init_checkpoint``.
+
+    The recipe's test set is built with it.
+
+    Raises:
+        FileNotFoundError: no such weights, or no such data.
+        ValueError: the weights do not cover the model, or belong to other classes than the data.
+    """
+    build_datasets(cfg, ["test"])
+    model = build_model(cfg)
+    average = cfg.train.ema.enabled
+    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
+    logger.info("%s", report)
+    classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
+    check_classes(model, classes)
+    check_trained_classes(report, classes)
+    # In training mode it would want its teacher.
+    return model.eval()
+
+
 def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
 
@@ -66,17 +87,9 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
-    build_datasets(cfg, ["test"])
-    model = build_model(cfg)
-    average = cfg.train.ema.enabled
-    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
-    logger.info("%s", report)
-    classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
-    check_classes(model, classes)
-    check_trained_classes(report, classes)
+    model = model_with_weights(cfg)
     full = full_resolution_model(cfg, model)
-    # In training mode it would want its teacher afterwards, compared with or not.
-    results = evaluate(cfg, model.eval(), build(cfg, "dataloader.evaluator"))
+    results = evaluate(cfg, model, build(cfg, "dataloader.evaluator"))
     comparison = compare(cfg, model, full, results) if full else None
     if comparison is not None:
         logger.info("%s", comparison.table())
