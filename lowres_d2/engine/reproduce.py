@@ -1,9 +1,9 @@
 """A paper's quick benchmark, from nothing to its report: ``tools/reproduce.py``.
 
-Every seed trains a teacher at full resolution, the same teacher for as long as a student trains
-(full resolution at equal total iterations), and the students, which start as the teacher. Recipes
-were chosen on the validation part of the generated data with seed 0; what is reported is the test
-part with other seeds.
+A teacher is trained at full resolution with the first seed, then on for as long as a student (full
+resolution at equal total iterations); with every seed the students, which start as the teacher.
+Recipes were chosen on the validation part of the generated data with seed 0; what is reported is
+the test part with other seeds.
 """
 
 from __future__ import annotations
@@ -69,28 +69,26 @@ def reproduce(
     Returns:
         Path of ``report.md``.
     """
-    results: list[SeedResult] = []
-    runs_of_seed: dict[int, list[RecipeRun]] = {}
+    common = ["dataloader.test.dataset.split=test", *overrides]
+    shared = shared_runs(benchmark, output, [f"train.seed={seeds[0]}", *common])
+    results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
+    students: dict[int, list[RecipeRun]] = {}
     for seed in seeds:
-        runs = seed_runs(benchmark, output / f"seed{seed}", seed, with_variants, overrides)
-        runs_of_seed[seed] = runs
-        results += [_seed_result(run.title, seed, run.finish()) for run in runs]
-    return _write(benchmark, output, runs_of_seed, results)
+        more = [f"model.teacher.checkpoint={shared[0].weights}", f"train.seed={seed}", *common]
+        titles = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+        students[seed] = [
+            RecipeRun(title, recipe, output / f"seed{seed}" / Path(recipe).stem, more)
+            for title, recipe in titles.items()
+        ]
+        results += [_seed_result(run.title, seed, run.finish()) for run in students[seed]]
+    return _write(benchmark, output, shared[1], students, results)
 
 
-def seed_runs(
-    benchmark: Benchmark, folder: Path, seed: int, with_variants: bool, overrides: Sequence[str]
-) -> list[RecipeRun]:
-    """The runs of one seed in the order in which they need each other."""
-    common = [f"train.seed={seed}", "dataloader.test.dataset.split=test", *overrides]
-    teacher = RecipeRun("teacher", benchmark.teacher, folder / "teacher", common)
-    more = [f"train.init_checkpoint={teacher.weights}", *common]
-    runs = [teacher, RecipeRun(benchmark.full_title, benchmark.full, folder / "full", more)]
-    students = {**benchmark.students, **(benchmark.variants if with_variants else {})}
-    for title, recipe in students.items():
-        more = [f"model.teacher.checkpoint={teacher.weights}", *common]
-        runs.append(RecipeRun(title, recipe, folder / Path(recipe).stem, more))
-    return runs
+def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
+    """The teacher, and full resolution at equal total iterations, which goes on from it."""
+    teacher = RecipeRun("teacher", benchmark.teacher, output / "teacher", overrides)
+    more = [f"train.init_checkpoint={teacher.weights}", *overrides]
+    return [teacher, RecipeRun(benchmark.full_title, benchmark.full, output / "full", more)]
 
 
 def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
@@ -100,20 +98,20 @@ def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
 def _write(
     benchmark: Benchmark,
     output: Path,
-    runs_of_seed: dict[int, list[RecipeRun]],
+    full: RecipeRun,
+    students: dict[int, list[RecipeRun]],
     results: Sequence[SeedResult],
 ) -> Path:
-    dataset = None
-    for seed, runs in runs_of_seed.items():
-        dataset = dataset or instantiate(runs[0].config().dataloader.test.dataset)
-        shown = [run.reported(run.finish()) for run in runs if run.title != "teacher"]
+    dataset = instantiate(full.config().dataloader.test.dataset)
+    for seed, runs in students.items():
+        shown = [run.reported(run.finish()) for run in (full, *runs)]
         write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
-    first = next(iter(runs_of_seed))
-    _pictures(benchmark, output, runs_of_seed[first], dataset)
+    first = next(iter(students))
+    _pictures(benchmark, output, [full, *students[first]], dataset)
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
-            f"Generated plates, {len(dataset)} test pictures; {len(runs_of_seed)} seed(s), mean ± "
+            f"Generated plates, {len(dataset)} test pictures; {len(students)} seed(s), mean ± "
             "standard deviation. Bands are sizes in pixels of the original picture. Gap closed: "
             f"share of the distance from {benchmark.baseline} to {benchmark.full_title}.",
             summary_table(results, benchmark.baseline, benchmark.full_title),
@@ -121,7 +119,7 @@ def _write(
             "![Thumbnails](thumbnails.png)",
             "![Detections with failure cases](detections.png)",
             "Each seed's curves, AP by size and pictures: "
-            + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in runs_of_seed),
+            + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
         ]
     )
     report = output / "report.md"
@@ -135,7 +133,6 @@ def _pictures(
     benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: BoxDataset
 ) -> None:
     """Thumbnails, detections with failure cases, and AP against speed, of one seed's runs."""
-    runs = [run for run in runs if run.title != "teacher"]
     cfg = runs[0].config()
     mapper = instantiate(cfg.dataloader.test.mapper)
     models = {run.title: run.model() for run in runs}

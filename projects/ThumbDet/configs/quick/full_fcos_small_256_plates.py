@@ -3,5 +3,6 @@
 from .teacher_fcos_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
 
 train.init_checkpoint = "output/teacher_fcos_small_256_plates/model_final.pth"
-train.max_iter = 1050
+# 8 epochs; thumbnails are cheap to train on, and need it.
+train.max_iter = 2000
 train.eval_period = 0

@@ -8,7 +8,6 @@ from .....configs.quick.full_fcos_small_256_plates import (
     train,
 )
 
-# 12 epochs.
-train.max_iter = 3000
-train.eval_period = 1000
-train.checkpointer.period = 1000
+# 10 epochs.
+train.max_iter = 2500
+train.eval_period = 1250
