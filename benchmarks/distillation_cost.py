@@ -1,0 +1,137 @@
+"""What distillation adds to a training step: ratios, against claims.
+
+    python benchmarks/distillation_cost.py [--config-file RECIPE] [--rounds 9] [--device cuda]
+
+A distilled step (forward, backward, optimizer) is held against a step of the student without
+objectives and the forward of its teacher, measured apart (claim: at most 1.1 of their sum); and a
+step whose teacher is read from a cache against the student's step (claim: at most 1.3). They take
+turns in one process; a ratio is the median over rounds. On the CPU one thread works and its
+processor time counts, so that waiting for the disk does not. Weights and pictures are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
+from lowres_d2.engine.recipe import build, load_recipe
+from lowres_d2.modeling.teacher import TeacherCache
+
+import torch
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+
+RECIPE = "projects/ThumbDet/configs/quick/paper4_fcos_small_64_plates.py"
+OBJECTS = 5
+CLAIMS = {"distilled / (student + teacher)": 1.1, "cached / student": 1.3}
+
+
+def make_batch(number: int, size: int, classes: int) -> list[dict[str, Any]]:
+    """Detectron2 inputs of noise, with boxes."""
+    batch = []
+    for _ in range(number):
+        corners = torch.rand(OBJECTS, 2) * size * 0.6
+        truth = Instances((size, size))
+        truth.gt_boxes = Boxes(torch.cat([corners, corners + 10 + 0.3 * size], dim=1))
+        truth.gt_classes = torch.randint(0, classes, (OBJECTS,))
+        image = torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
+        batch.append({"image": image, "instances": truth, "height": size, "width": size})
+    return batch
+
+
+def make_model(cfg: DictConfig, device: str, **changes: Any) -> Any:
+    """The recipe's model with some of its arguments replaced, ready to train."""
+    torch.manual_seed(0)
+    cfg = cfg.copy()
+    for key, value in changes.items():
+        cfg.model[key] = value
+    model = build(cfg, "model").train().to(device)
+    return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
+
+
+def make_step(model: Any, batch: list[dict[str, Any]]) -> Callable[[], None]:
+    """A function that trains one step."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+
+    def step() -> None:
+        with EventStorage():
+            loss = sum(model(batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds(job: Callable[[], None], on_cpu: bool) -> float:
+    """Time of one call: processor time on the CPU, the clock's on a GPU."""
+    if on_cpu:
+        start = time.thread_time()
+        job()
+        return time.thread_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    job()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    """Print times and ratios; exit code 1 where a claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default=RECIPE)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=8, help="pictures a step")
+    parser.add_argument("--size", type=int, default=256, help="height and width of the pictures")
+    options = parser.parse_args()
+    on_cpu = options.device == "cpu"
+    if on_cpu:
+        torch.set_num_threads(1)
+    cfg = load_recipe(options.config_file)
+    cfg.model.teacher.checkpoint = None
+    torch.manual_seed(0)
+    batch = make_batch(options.batch, options.size, cfg.model.detector.num_classes)
+    student = make_model(cfg, options.device, teacher=None, objectives=[])
+    distilled, cached = (make_model(cfg, options.device) for _ in range(2))
+    pictures = [x["image"].to(options.device).float() / 255 for x in batch]
+    taps = {tap for o in distilled.objectives.values() for tap in o.teacher_taps}
+    with contextlib.ExitStack() as stack:
+        cached.teacher.cache = TeacherCache(stack.enter_context(tempfile.TemporaryDirectory()))
+        jobs = {
+            "student": make_step(student, batch),
+            "teacher": lambda: distilled.teacher(pictures, taps),
+            "distilled": make_step(distilled, batch),
+            "cached": make_step(cached, batch),
+        }
+        for job in jobs.values():  # warms up, and fills the cache
+            job()
+        rounds = [
+            {name: seconds(job, on_cpu) for name, job in jobs.items()}
+            for _ in range(options.rounds)
+        ]
+    for name in jobs:
+        print(f"{name:10} {1000 * statistics.median(r[name] for r in rounds):8.1f} ms")
+    ratios = {
+        "distilled / (student + teacher)": [
+            r["distilled"] / (r["student"] + r["teacher"]) for r in rounds
+        ],
+        "cached / student": [r["cached"] / r["student"] for r in rounds],
+    }
+    kept = True
+    for name, values in ratios.items():
+        middle = statistics.median(values)
+        kept = kept and middle <= CLAIMS[name]
+        print(f"{name:32} {middle:.3f}, claim {CLAIMS[name]}")
+    return int(not kept)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
