@@ -15,7 +15,7 @@ from ..common.method import (
     proposal_logits,
     teacher,
 )
-from ..common.stages_1x import stages
+from ..common.sgd_1x import downsampler_rate, stages
 
 model.resampler = downsampler
 model.objectives = [moments, features_fpn, proposal_logits]
@@ -26,3 +26,5 @@ model.teacher.checkpoint = "output/full_cascade_rcnn_r50_800_coco_1x/model_final
 train.student_from_teacher = True
 train.init_checkpoint = ""
 train.stages = stages
+optimizer.params.base_lr = "${..lr}"
+optimizer.params.lr_factor_func = downsampler_rate

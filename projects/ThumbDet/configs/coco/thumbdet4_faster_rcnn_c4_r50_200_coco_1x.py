@@ -7,8 +7,15 @@ from .....configs.coco.full_faster_rcnn_c4_r50_800_coco_1x import (
     optimizer,
     train,
 )
-from ..common.method import downsampler, features, loss_weights, moments, proposal_logits, teacher
-from ..common.stages_1x import stages
+from ..common.method import (
+    downsampler,
+    features,
+    loss_weights,
+    moments,
+    proposal_logits,
+    teacher,
+)
+from ..common.sgd_1x import downsampler_rate, stages
 
 model.resampler = downsampler
 model.objectives = [moments, features, proposal_logits]
@@ -21,3 +28,5 @@ model.teacher.checkpoint = "output/full_faster_rcnn_c4_r50_800_coco_1x/model_fin
 train.student_from_teacher = True
 train.init_checkpoint = ""
 train.stages = stages
+optimizer.params.base_lr = "${..lr}"
+optimizer.params.lr_factor_func = downsampler_rate
