@@ -29,8 +29,8 @@ def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
     down = LearnedDownsampler(factor, layers, strides)
     pictures, targets = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32 // factor, 32 // factor)
     start = [p.detach().clone() for p in down.parameters()]
-    optimizer = torch.optim.SGD(down.parameters(), lr=0.1)
-    for _ in range(layers):  # the last layer has to listen before an earlier one has a gradient
+    optimizer = torch.optim.SGD(down.parameters(), lr=0.02)
+    for _ in range(20):  # a layer has to listen before the one below it has a gradient
         optimizer.zero_grad()
         (torch.stack(down(list(pictures))) - targets).square().sum().backward()
         optimizer.step()

@@ -90,7 +90,15 @@ class LearnedDownsampler(Resampler):
             )
         inputs = (COLOURS, *variant.channels[:-1])
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, stride, padding=_padding(kernel, stride))
+            # Zeros beyond the border would tint the first rows and columns of every thumbnail.
+            nn.Conv2d(
+                before,
+                after,
+                kernel,
+                stride,
+                padding=_padding(kernel, stride),
+                padding_mode="replicate",
+            )
             for before, after, kernel, stride in zip(
                 inputs, variant.channels, variant.kernels, strides, strict=True
             )
@@ -124,16 +132,19 @@ class LearnedDownsampler(Resampler):
 
     @torch.no_grad()
     def _start_as_box_filter(self) -> None:
+        probes = torch.stack(_probe_pictures(int(self.factor)))
         for layer in self.layers:
             stride, first = layer.stride[0], layer.padding[0]
             covered = slice(first, first + stride)
-            # Hidden channels beyond the first three stay random, their biases let mid-grey through
-            # the ReLU, but no colour listens to them yet: the start is exact.
-            layer.bias[:] = 0.1 + F.relu(-layer.weight.sum(dim=(1, 2, 3)) / 2)
             layer.weight[:COLOURS] = 0
-            layer.bias[:COLOURS] = 0
             for colour in range(COLOURS):
                 layer.weight[colour, colour, covered, covered] = 1 / stride**2
+            # Hidden channels beyond the first three stay random, and their biases let an average
+            # pixel through the ReLU; but no colour listens to them yet: the start is exact.
+            layer.bias[:] = 0
+            mean = layer(probes).mean(dim=(0, 2, 3))
+            layer.bias[COLOURS:] = 0.1 + F.relu(-mean[COLOURS:])
+            probes = F.relu(layer(probes))
 
     @torch.no_grad()
     def _redraw_dead_filters(self) -> None:

@@ -12,6 +12,6 @@ model.resampler = downsampler
 model.objectives = [moments]
 optimizer.params.base_lr = "${..lr}"
 # Few weights that start at what the detector knows: they have farther to go than the detector's.
-optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=5.0))
+optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=2.0))
 train.stages = stages
 train.stages[0].iterations = 50
