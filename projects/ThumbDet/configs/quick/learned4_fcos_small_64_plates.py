@@ -15,3 +15,5 @@ optimizer.params.base_lr = "${..lr}"
 optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=2.0))
 train.stages = stages
 train.stages[0].iterations = 50
+# The recipe's own curve.
+train.stages[0].schedule = None
