@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowres_d2.analysis.accuracy_drop import accuracy_drop_gain, accuracy_drop_rate
+from lowres_d2.analysis.trade_off import Point
 
 from tabulate import tabulate
 
@@ -61,6 +62,27 @@ def summary_table(results: Sequence[SeedResult], baseline: str, full: str) -> st
         ]
         row += _against(mean[full], mean[baseline], mean[name], name, (full, baseline))
         rows.append([*row, f"{statistics.fmean(r.core_seconds for r in mine) / 60:.1f}"])
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
+def cost_table(points: Sequence[Point]) -> str:
+    """Markdown: what each detector costs, and how much less than the first one.
+
+    Args:
+        points: with images a second and multiply-adds.
+    """
+    first = points[0]
+    rows = [
+        [
+            point.name,
+            f"{point.macs / 1e9:.3g}",
+            f"{first.macs / point.macs:.1f} x",
+            f"{point.images_per_second:.1f}",
+            f"{point.images_per_second / first.images_per_second:.1f} x",
+        ]
+        for point in points
+    ]
+    head = ["", "GMACs", "fewer", "images/s", "faster"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 

@@ -9,10 +9,14 @@ the test part with other seeds.
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lowres_d2.analysis import (
+    Point,
     choose_pictures,
     detected_column,
     measure_points,
@@ -21,7 +25,7 @@ from lowres_d2.analysis import (
     write_report,
     write_thumbnails,
 )
-from lowres_d2.analysis.seed_summary import SeedResult, summary_table
+from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.engine.cli import run_reporting_mistakes
@@ -29,6 +33,7 @@ from lowres_d2.engine.compare import MEASURED_PICTURES, machine
 from lowres_d2.engine.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.engine.recipe_runs import FinishedRun, RecipeRun
 
+import torch
 from detectron2.config import instantiate
 
 
@@ -108,6 +113,8 @@ def _write(
         write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
     first = next(iter(students))
     _pictures(benchmark, output, [full, *students[first]], dataset)
+    points, machine_used = _measured(benchmark, [full, *students[first]], dataset, results)
+    plot_trade_off(points, output / "trade_off.png", machine_used)
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
@@ -115,6 +122,8 @@ def _write(
             "standard deviation. Bands are sizes in pixels of the original picture. Gap closed: "
             f"share of the distance from {benchmark.baseline} to {benchmark.full_title}.",
             summary_table(results, benchmark.baseline, benchmark.full_title),
+            f"One picture at a time on {machine_used}: down-sampling, network and post-processing.",
+            cost_table(points),
             "![AP against images a second](trade_off.png)",
             "![Thumbnails](thumbnails.png)",
             "![Detections with failure cases](detections.png)",
@@ -130,23 +139,18 @@ def _write(
 
 
 def _pictures(
-    benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: BoxDataset
+    benchmark: Benchmark,
+    output: Path,
+    runs: Sequence[RecipeRun],
+    dataset: BoxDataset,
 ) -> None:
-    """Thumbnails, detections with failure cases, and AP against speed, of one seed's runs."""
-    cfg = runs[0].config()
-    mapper = instantiate(cfg.dataloader.test.mapper)
-    models = {run.title: run.model() for run in runs}
-    shown = [run.reported(run.finish()) for run in runs]
-    accuracies = {run.name: run.results["bbox"]["AP"] for run in shown}
-    pictures = [mapper(dataset[k]) for k in range(MEASURED_PICTURES)]
-    points = measure_points(models, accuracies, pictures)
-    plot_trade_off(points, output / "trade_off.png", machine(models[benchmark.full_title]))
-    views = {run.name: run.view for run in shown if run.name in benchmark.students}
+    """Thumbnails, and detections with failure cases, of one seed's runs."""
+    shown = {run.title: run.reported(run.finish()) for run in runs}
+    views = {name: shown[name].view for name in benchmark.students}
     write_thumbnails(output / "thumbnails.png", choose_pictures(dataset, 3), views)
     compared = [benchmark.baseline, benchmark.method, benchmark.full_title]
-    by_name = {run.name: run for run in shown}
     columns = [
-        detected_column(name, by_name[name].predictions_file, dataset, by_name[name].view)[0]
+        detected_column(name, shown[name].predictions_file, dataset, shown[name].view)[0]
         for name in compared
     ]
     write_failure_cases(
@@ -158,3 +162,32 @@ def _pictures(
         baseline=benchmark.baseline,
         reference=benchmark.full_title,
     )
+
+
+def _measured(
+    benchmark: Benchmark,
+    runs: Sequence[RecipeRun],
+    dataset: BoxDataset,
+    results: Sequence[SeedResult],
+) -> tuple[list[Point], str]:
+    """AP over seeds and speed of each detector, and what the speed was measured on."""
+    models = {run.title: run.model() for run in runs}
+    accuracies = {
+        run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs
+    }
+    mapper = instantiate(runs[0].config().dataloader.test.mapper)
+    full = models[benchmark.full_title]
+    on_cpu = next(full.parameters()).device.type == "cpu"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    points = measure_points(
+        models,
+        {name: statistics.fmean(found) for name, found in accuracies.items()},
+        [mapper(dataset[k]) for k in range(min(MEASURED_PICTURES, len(dataset)))],
+        # On a CPU that others use, too, only the time that was spent here counts.
+        clock=time.thread_time if on_cpu else time.perf_counter,
+    )
+    machine_used = machine(full)
+    torch.set_num_threads(threads)
+    deviations = {n: statistics.stdev(aps) for n, aps in accuracies.items() if len(aps) > 1}
+    return [replace(p, ap_std=deviations.get(p.name)) for p in points], machine_used

@@ -8,7 +8,7 @@ and momentum move a parameter whose gradient is zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
@@ -21,11 +21,12 @@ from fvcore.common.param_scheduler import CompositeParamScheduler, ParamSchedule
 from torch import nn
 
 
-@dataclass
 class Stage:
     """One stage of a run, as a recipe lists them in ``train.stages``.
 
-    Attributes:
+    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+
+    Args:
         name: for the log and the checkpoint.
         iterations: how many steps it lasts; None, for one stage: what the others leave of the run.
         trainable: shell patterns of parameter names that train, within what the recipe left
@@ -39,13 +40,29 @@ class Stage:
             ValueError where the run must not go on, as ``NoDeadChannels`` does.
     """
 
-    name: str
-    iterations: int | None = None
-    trainable: Sequence[str] = ("*",)
-    losses: Sequence[str] = ("*",)
-    eval_modules: Sequence[str] = ()
-    schedule: ParamScheduler | None = None
-    check: Callable[[nn.Module, list[dict[str, Any]]], None] | None = None
+    def __init__(
+        self,
+        name: str,
+        iterations: int | None = None,
+        trainable: Sequence[str] = ("*",),
+        losses: Sequence[str] = ("*",),
+        eval_modules: Sequence[str] = (),
+        schedule: ParamScheduler | None = None,
+        check: Callable[[nn.Module, list[dict[str, Any]]], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.iterations = iterations
+        self.trainable = tuple(trainable)
+        self.losses = tuple(losses)
+        self.eval_modules = tuple(eval_modules)
+        self.schedule = schedule
+        self.check = check
+
+    def lasting(self, iterations: int) -> Stage:
+        """The same stage of another length."""
+        stage = copy(self)
+        stage.iterations = iterations
+        return stage
 
 
 def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
@@ -62,7 +79,7 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
             f"train.stages last {known} iterations together, train.max_iter is {max_iter}: make "
             "them equal, or leave the iterations of one stage open (None) for the rest"
         )
-    return [replace(s, iterations=left) if s.iterations is None else s for s in stages]
+    return [stage.lasting(left) if stage.iterations is None else stage for stage in stages]
 
 
 def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:

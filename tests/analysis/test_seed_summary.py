@@ -1,4 +1,5 @@
-from lowres_d2.analysis.seed_summary import SeedResult, gap_closed, summary_table
+from lowres_d2.analysis.seed_summary import SeedResult, cost_table, gap_closed, summary_table
+from lowres_d2.analysis.trade_off import Point
 
 import pytest
 
@@ -49,3 +50,15 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
 def test_a_hopeless_reference_gives_no_rates():
     found = [SeedResult(name, 1, {"AP": 0.0, "AP50": 0.0}, 1.0) for name in ("full", "low")]
     assert "%" not in summary_table(found, "low", "full")
+
+
+def test_costs_are_told_against_the_first_detector():
+    points = [Point("full", 40.0, 10.0, 2e9), Point("low", 30.0, 55.0, 0.25e9)]
+    row = cost_table(points).splitlines()[3]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        "low",
+        "0.25",
+        "8.0 x",
+        "55.0",
+        "5.5 x",
+    ]
