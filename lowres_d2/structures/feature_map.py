@@ -11,6 +11,8 @@ Shapes: N pictures, C channels, h rows and w columns of cells.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -86,7 +88,29 @@ class FeatureMap:
         Returns:
             (C, rows, columns), the shape of ``other.inside(index)`` but for the channels.
         """
-        values = self.inside(index)
+        return self._interpolated(self.inside(index), other, index)
+
+    def beside(self, other: FeatureMap) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Both maps at the cell centres of ``other`` inside the pictures, those of a size together.
+
+        Yields:
+            Numbers of the n pictures of one size, this map sampled as :meth:`sampled_at` does, and
+            the other: (C, n, rows, columns) each.
+        """
+        by_size: dict[Size, list[int]] = defaultdict(list)
+        for index, size in enumerate(self.valid_sizes):
+            by_size[size].append(index)
+        for members in by_size.values():
+            ours, theirs = self._inside_all(members), other._inside_all(members)
+            yield members, self._interpolated(ours, other, members[0]), theirs
+
+    def _inside_all(self, members: list[int]) -> Tensor:
+        """(C, n, rows, columns) of the cells inside pictures of one size."""
+        rows, columns = self.cells_inside(members[0])
+        tensor = self.tensor if len(members) == len(self.tensor) else self.tensor[members]
+        return tensor.transpose(0, 1)[..., :rows, :columns]
+
+    def _interpolated(self, values: Tensor, other: FeatureMap, index: int) -> Tensor:
         first = (other.offset - self.offset) / self.stride
         step = other.stride / self.stride
         vertical, horizontal = (

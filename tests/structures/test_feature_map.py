@@ -49,6 +49,19 @@ def test_a_map_sampled_at_its_own_cells_is_itself(offset):
     torch.testing.assert_close(features.sampled_at(features, 0), features.inside(0))
 
 
+@pytest.mark.parametrize("sizes", [((41, 70),) * 3, ((41, 70), (60, 33), (41, 70))])
+def test_pictures_of_one_size_are_sampled_together_as_each_alone(sizes):
+    student = FeatureMap.of_network(torch.rand(3, 2, 9, 9), 4, 0.5, sizes, Fraction(2))
+    teacher = FeatureMap.of_network(torch.rand(3, 5, 10, 10), 8, 0.5, sizes)
+    seen = []
+    for members, ours, theirs in student.beside(teacher):
+        for place, index in enumerate(members):
+            torch.testing.assert_close(ours[:, place], student.sampled_at(teacher, index))
+            assert torch.equal(theirs[:, place], teacher.inside(index))
+        seen.append(members)
+    assert sorted(seen) == ([[0, 1, 2]] if sizes[0] == sizes[1] else [[0, 2], [1]])
+
+
 def test_a_single_cell_is_constant():
     student = FeatureMap.of_network(
         torch.full((1, 1, 1, 1), 7.0), 32, 0.5, ((12, 12),), Fraction(4)

@@ -27,6 +27,7 @@ from lowres_d2.modeling.objectives.point_weights import foreground_weights
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -151,14 +152,20 @@ class FeatureDistillation(Objective):
         theirs = FeatureMap.of_network(
             teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
         )
-        points = [
-            (ours.sampled_at(theirs, index).flatten(1), theirs.inside(index).flatten(1))
-            for index in range(len(student))
-        ]
+        if self.distance == "channel":  # looks at each picture by itself
+            points = [
+                (ours.sampled_at(theirs, index).flatten(1), theirs.inside(index).flatten(1))
+                for index in range(len(student))
+            ]
+            return self._between(points)
+        groups = list(ours.beside(theirs))
+        points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]
         if self.foreground_share is None:
             return self._between(points)
         boxes = [truth.gt_boxes.tensor for truth in context.ground_truth]
-        return self._between(points, foreground_weights(boxes, theirs, self.foreground_share))
+        weights = foreground_weights(boxes, theirs, self.foreground_share)
+        grouped = [torch.cat([weights[k] for k in members]) for members, _, _ in groups]
+        return self._between(points, grouped)
 
     def _between(self, points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
         if self.distance == "channel":
