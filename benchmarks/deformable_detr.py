@@ -98,7 +98,7 @@ def make_job(side: str, job: str, model: nn.Module, picture: Tensor) -> Callable
 
 def peak() -> float:
     """The most MiB that this process has held so far."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").open())
+    fields = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmHWM"].split()[0]) / 2**10
 
 

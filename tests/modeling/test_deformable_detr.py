@@ -93,7 +93,10 @@ def test_cells_of_unequal_pictures_stand_in_their_own_frames():
     assert centres[1, 7].tolist() == pytest.approx([1.5 / 2, 1.5 / 3])
     on_maps = geometry.to_maps(centres)
     assert on_maps[1, 7].tolist() == [pytest.approx([0.25, 0.375]), pytest.approx([0.25, 0.5])]
-    assert PyramidGeometry.of(maps, (32, 48), [(32, 48)] * 2).padding is None
+    halves = [level.half() for level in maps]
+    alike = PyramidGeometry.of(halves, (32, 48), [(32, 48)] * 2)
+    assert alike.padding is None
+    assert alike.centres().dtype == torch.float32
 
 
 def test_encoder_gives_a_padded_picture_what_it_gives_it_alone():

@@ -7,6 +7,7 @@ adding. References and boxes are shares of the picture, (x, y) and (x, y, width,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
 
@@ -81,7 +82,7 @@ class Decoder(nn.Module):
         **layer: arguments of ``DecoderLayer``.
     """
 
-    def __init__(self, num_layers: int = 6, num_levels: int = 4, **layer) -> None:
+    def __init__(self, num_layers: int = 6, num_levels: int = 4, **layer: Any) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             DecoderLayer(num_levels=num_levels, **layer) for _ in range(num_layers)

@@ -5,6 +5,8 @@ Shapes: N pictures, S cells of all levels, L levels, C channels. Layers normalis
 
 from __future__ import annotations
 
+from typing import Any
+
 from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
 
 from torch import Tensor, nn
@@ -87,7 +89,7 @@ class Encoder(nn.Module):
         **layer: arguments of ``EncoderLayer``.
     """
 
-    def __init__(self, num_layers: int = 6, num_levels: int = 4, **layer) -> None:
+    def __init__(self, num_layers: int = 6, num_levels: int = 4, **layer: Any) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             EncoderLayer(num_levels=num_levels, **layer) for _ in range(num_layers)

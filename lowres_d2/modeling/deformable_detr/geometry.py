@@ -45,15 +45,17 @@ class PyramidGeometry:
             image_sizes: size of each picture in it.
         """
         sizes = [(level.shape[-2], level.shape[-1]) for level in levels]
+        # Positions need single precision where features have less.
+        dtype = torch.promote_types(levels[0].dtype, torch.float32)
+        kind = dict(dtype=dtype, device=levels[0].device)
         if all(tuple(size) == tuple(padded_size) for size in image_sizes):
-            widths_heights = [[(w, h) for h, w in sizes]]
-            return cls(sizes, levels[0].new_tensor(widths_heights), None)
+            return cls(sizes, torch.tensor([[(w, h) for h, w in sizes]], **kind), None)
         # A cell is the picture's where its first pixel is: ceil(h * H_l / H) rows of them.
         rows, columns = padded_size
         valid = [
             [(-(-x * w // columns), -(-y * h // rows)) for h, w in sizes] for y, x in image_sizes
         ]
-        geometry = cls(sizes, levels[0].new_tensor(valid), None)
+        geometry = cls(sizes, torch.tensor(valid, **kind), None)
         inside = [
             (column[None] < w[:, None])[:, None] & (row[None] < h[:, None])[:, :, None]
             for (row, column), (w, h) in zip(

@@ -52,7 +52,7 @@ class LearnedQueries(nn.Module):
 
     def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
         """The queries of as many pictures as ``memory`` (N, S, C) has."""
-        reference = self.reference_points(self.position).sigmoid()
+        reference = self.reference_points(self.position).to(self.position).sigmoid()
         # Copies: a view of a parameter says in no_grad that it requires gradients, which ends
         # torch's FLOP counter.
         alike = (x.repeat(len(memory), 1, 1) for x in (self.content, self.position, reference))
@@ -101,7 +101,7 @@ class TwoStageQueries(nn.Module):
 
 
 def _anchors(geometry: PyramidGeometry) -> Tensor:
-    """A square on every cell (N or 1, S, 4): 0.05 wide in the first level, twice that in the next."""
+    """A square on every cell (N or 1, S, 4): 0.05 wide in the first level, then twice that."""
     centres = geometry.centres()
     widths = [
         centres.new_full((h * w, 2), 0.05 * 2**level) for level, (h, w) in enumerate(geometry.sizes)
