@@ -99,7 +99,7 @@ def main() -> int:
     cfg.model.teacher.checkpoint = None
     torch.manual_seed(0)
     batch = make_batch(options.batch, options.size, cfg.model.detector.num_classes)
-    student = make_model(cfg, options.device, teacher=None, objectives=[])
+    student = make_model(cfg, options.device, teacher=None, objectives=[], loss_weights=None)
     distilled, cached = (make_model(cfg, options.device) for _ in range(2))
     pictures = [x["image"].to(options.device).float() / 255 for x in batch]
     taps = {tap for o in distilled.objectives.values() for tap in o.teacher_taps}
