@@ -1,9 +1,10 @@
 """The composition and its parts."""
 
 from lowres_d2.modeling.checkpoint_keys import bare_detector_state_dict, route_detector_checkpoint
-from lowres_d2.modeling.meta_arch import LowResDetector, NearestPointFCOS
+from lowres_d2.modeling.meta_arch import DeformableDETR, LowResDetector, NearestPointFCOS
 
 __all__ = [
+    "DeformableDETR",
     "LowResDetector",
     "NearestPointFCOS",
     "bare_detector_state_dict",

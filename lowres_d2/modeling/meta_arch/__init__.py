@@ -1,6 +1,7 @@
-"""Meta-architectures: the composition, and detectors with one part changed for tiny objects."""
+"""Meta-architectures: the composition, Deformable DETR, and FCOS changed for tiny objects."""
 
+from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.modeling.meta_arch.low_res_detector import LowResDetector
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
 
-__all__ = ["LowResDetector", "NearestPointFCOS"]
+__all__ = ["DeformableDETR", "LowResDetector", "NearestPointFCOS"]
