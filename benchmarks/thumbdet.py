@@ -10,7 +10,8 @@ times fewer multiply-adds are left, and where the time goes, part by part (never
 
 Weights are random, on a picture of smooth noise. Dense detectors get a score threshold that
 leaves `CANDIDATES` boxes for non-maximum suppression at every resolution: a trained detector has
-about as many (the quick one 1150 at 256x256, 580 at 64x64), and untrained scores none or all.
+about as many (the quick one 1150 at 256x256; reading 64x64, without training for it, 580), and
+untrained scores none or all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.analysis.complexity import measure_complexity
 from lowres_d2.analysis.latency import time_models, time_parts
 from lowres_d2.analysis.parts import in_order
+from lowres_d2.engine.allocator import keep_freed_memory
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic, Identity, LearnedDownsampler
 
@@ -143,6 +145,7 @@ def main() -> int:
     on_cpu = options.device == "cpu"
     if on_cpu:
         torch.set_num_threads(1)
+        keep_freed_memory()  # as all of our programs do
     kept = True
     for name in options.detectors:
         size, claims = CLAIMS[name]

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from lowres_d2.engine.allocator import keep_freed_memory
 from lowres_d2.engine.environment import TIMEOUT, join_torchrun, log_environment, logging_to
 from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.engine.recipe import find_recipe, load_recipe
@@ -63,6 +64,7 @@ def run_reporting_mistakes(program: Callable[[], None]) -> None:
     The traceback goes to the log file of the run, if one is open, and to stderr where
     ``LOWRES_D2_TRACEBACK`` is set. Errors of other kinds are defects and keep their traceback.
     """
+    keep_freed_memory()
     try:
         program()
     except KeyboardInterrupt:

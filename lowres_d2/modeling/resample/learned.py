@@ -4,9 +4,10 @@ Source: "ThumbDet: One thumbnail image is enough for object detection", Pattern 
 (2023) 109424, Sec. 3.3; the variants with one and with five layers are of its Table 4.
 
 It works on pictures in [0, 1], before the detector's normalisation: after the last ReLU a
-normalised picture could not keep its mean. The padding puts each kernel in phase with the frames of
-``lowres_d2.structures``: among its taps are exactly the pixels that one low-resolution pixel
-covers.
+normalised picture could not keep its mean. Each kernel stands in phase with the frames of
+``lowres_d2.structures``: its central taps are exactly the pixels that one low-resolution pixel
+covers. Beyond its border a picture goes on with its outermost pixels: zeros there would tint the
+first rows and columns of every thumbnail.
 
 Shapes: N pictures of one size, C = 3 colour channels, H and W multiples of the factor f.
 """
@@ -90,19 +91,12 @@ class LearnedDownsampler(Resampler):
             )
         inputs = (COLOURS, *variant.channels[:-1])
         self.layers = nn.ModuleList(
-            # Zeros beyond the border would tint the first rows and columns of every thumbnail.
-            nn.Conv2d(
-                before,
-                after,
-                kernel,
-                stride,
-                padding=_padding(kernel, stride),
-                padding_mode="replicate",
-            )
+            nn.Conv2d(before, after, kernel, stride)
             for before, after, kernel, stride in zip(
                 inputs, variant.channels, variant.kernels, strides, strict=True
             )
         )
+        self._margin = _margin(variant.kernels, strides)
         if init == "box":
             self._start_as_box_filter()
         else:
@@ -110,8 +104,10 @@ class LearnedDownsampler(Resampler):
 
     def resample(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 3, H / f, W / f), at least 0 and, once trained, not bound by 1."""
+        before, after = self._margin
+        pictures = F.pad(pictures, (before, after, before, after), mode="replicate")
         for layer in self.layers:
-            pictures = F.relu(layer(pictures))
+            pictures = F.relu(layer(pictures), inplace=True)
         return pictures
 
     @torch.no_grad()
@@ -134,7 +130,8 @@ class LearnedDownsampler(Resampler):
     def _start_as_box_filter(self) -> None:
         probes = torch.stack(_probe_pictures(int(self.factor)))
         for layer in self.layers:
-            stride, first = layer.stride[0], layer.padding[0]
+            stride = layer.stride[0]
+            first = _taps_before(layer.kernel_size[0], stride)
             covered = slice(first, first + stride)
             layer.weight[:COLOURS] = 0
             for colour in range(COLOURS):
@@ -163,9 +160,21 @@ class LearnedDownsampler(Resampler):
         )
 
 
-def _padding(kernel: int, stride: int) -> int:
+def _taps_before(kernel: int, stride: int) -> int:
     """Taps before the first pixel that is covered: the covered ones are central in the kernel."""
     return (kernel - stride + 1) // 2
+
+
+def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    """Pixels that all layers together need before and after a picture."""
+    before = after = 0
+    scale = 1  # of a layer's input, in pixels
+    for kernel, stride in zip(kernels, strides, strict=True):
+        first = _taps_before(kernel, stride)
+        before += scale * first
+        after += scale * (kernel - stride - first)
+        scale *= stride
+    return before, after
 
 
 def _probe_pictures(factor: int) -> list[Tensor]:
