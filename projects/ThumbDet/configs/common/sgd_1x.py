@@ -1,6 +1,6 @@
 """The two stages for SGD, whose steps grow with gradients, and those of the down-sampler are large.
 
-At the detector's rate it would move by 5 to 50 % a step, res3 by 0.1 to 2 %. Moments pull less.
+At the detector's rate it would move by 2 to 50 % a step, res3 by 0.1 to 2 %. Moments pull less.
 """
 
 from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
