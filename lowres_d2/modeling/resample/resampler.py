@@ -43,7 +43,10 @@ class Resampler(nn.Module):
         results: dict[int, Tensor] = {}
         for size, members in by_size.items():
             check_factor_fits(size, self.factor)
-            batch = pad_to_factor(torch.stack([pictures[i] for i in members]), self.factor)
+            alone = len(members) == 1  # then without a copy
+            first = pictures[members[0]]
+            batch = first[None] if alone else torch.stack([pictures[i] for i in members])
+            batch = pad_to_factor(batch, self.factor)
             low_res = self.resample(batch)
             self._check(low_res, size)
             results.update(zip(members, low_res.unbind(), strict=True))
