@@ -106,7 +106,8 @@ def test_parts_of_a_composition_add_up_to_the_detector_and_its_resampler(name):
         without.pop("roi_heads"), small.macs.pop("roi_heads")
     assert without == small.macs
     # 3x3 to 12 channels at half size, 3x3 to 3 at quarter size.
-    assert low.macs["resampler"] == 64 * 96 * 12 * 27 + 32 * 48 * 3 * 108
+    # The first layer makes a row and a column more for the second one's kernels at the border.
+    assert low.macs["resampler"] == 65 * 97 * 12 * 27 + 32 * 48 * 3 * 108
     assert low.parameters["backbone"] == sum(
         p.numel() for p in getattr(detector.backbone, "bottom_up", detector.backbone).parameters()
     )

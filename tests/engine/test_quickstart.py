@@ -3,14 +3,14 @@ from lowres_d2.engine.quickstart import FULL, STUDENTS, quickstart
 import pytest
 
 TINY = [
-    "train.max_iter=3",
+    "train.max_iter=51",  # the first stage lasts 50
     "train.teacher_check.pictures=0",
     "train.eval_period=0",
-    "train.checkpointer.period=1",
-    "train.log_period=1",
+    "train.checkpointer.period=50",
+    "train.log_period=10",
     "train.device=cpu",
     "dataloader.train.dataset.num_images=8",
-    "dataloader.train.total_batch_size=2",
+    "dataloader.train.total_batch_size=1",
     "dataloader.train.num_workers=0",
     "dataloader.test.dataset.num_images=4",
     "dataloader.test.num_workers=0",

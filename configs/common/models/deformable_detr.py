@@ -15,14 +15,13 @@ weights_r50 = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
 
 model = L(DeformableDETR)(
     backbone=resnet50,
-    # Maps that enter, finest first.
     in_features="${.backbone.out_features}",
-    # Contiguous labels 0 .. num_classes - 1.
     num_classes=80,
     # Which query learns which object, and what it loses.
     criterion=L(SetCriterion)(num_classes="${..num_classes}", matcher=L(HungarianMatcher)()),
     # Of the pictures as RGB, 0..255: what torchvision's weights were trained on.
     pixel_mean=[123.675, 116.28, 103.53],
+    # Likewise.
     pixel_std=[58.395, 57.12, 57.375],
     # Detections that are possible, most of them background.
     num_queries=300,
@@ -36,7 +35,9 @@ model = L(DeformableDETR)(
     num_points=4,
     # Channels inside the feed-forward blocks.
     feedforward=1024,
+    # Layers in which cells look at cells.
     encoder_layers=6,
+    # Layers in which queries look at cells.
     decoder_layers=6,
     # Share of values that are left out in training.
     dropout=0.1,
@@ -48,6 +49,6 @@ model = L(DeformableDETR)(
     with_box_refine=False,
     # Whether queries come from the encoder's best cells.
     two_stage=False,
-    # Detections of a picture that are kept.
+    # Pairs of a query and a class that are kept, the best ones of a picture.
     test_topk=100,
 )

@@ -7,6 +7,7 @@ from detectron2.config import LazyCall as L
 
 from .deformable_detr import model
 
+# Maps that the backbone gives, finest first.
 model.backbone = L(SmallResNet)(out_features=["res3", "res4", "res5"])
 model.channels = 64
 model.num_heads = 4
@@ -16,6 +17,5 @@ model.decoder_layers = 2
 model.num_queries = 60
 model.norm = group_norm_8
 model.num_classes = 8
-# RGB: of the generated pictures, and near those of photographs.
 model.pixel_mean = [115.0, 115.0, 115.0]
 model.pixel_std = [64.0, 64.0, 64.0]

@@ -99,7 +99,7 @@ class LearnedDownsampler(Resampler):
         self._margin = _margin(variant.kernels, strides)
         if init == "box":
             self._start_as_box_filter()
-        else:
+        elif not self.layers[0].weight.is_meta:  # no values, none dead
             self._redraw_dead_filters()
 
     def resample(self, pictures: Tensor) -> Tensor:
