@@ -15,7 +15,9 @@ weights_r50 = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
 
 model = L(DeformableDETR)(
     backbone=resnet50,
+    # Maps of the backbone, the finest one first.
     in_features="${.backbone.out_features}",
+    # Of the data, labels are contiguous.
     num_classes=80,
     # Which query learns which object, and what it loses.
     criterion=L(SetCriterion)(num_classes="${..num_classes}", matcher=L(HungarianMatcher)()),
