@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
         raise ValueError(
             f"{path} defines no {', '.join(missing)}: a recipe has {', '.join(REQUIRED)}"
         )
+    _drop_idle_names(cfg)
     apply_overrides(cfg, overrides)
     if not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
@@ -88,6 +90,31 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     return cfg
+
+
+def _drop_idle_names(cfg: DictConfig) -> None:
+    """Forget names of a recipe's file that nothing refers to.
+
+    A recipe imports pieces and puts copies of them to use: as keys they would take overrides that
+    change nothing.
+    """
+    for name in [key for key in cfg if key not in REQUIRED]:
+        others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
+        if not any(_refers_to(text, name) for text in _texts(others)):
+            del cfg[name]
+
+
+def _refers_to(text: str, name: str) -> bool:
+    """Whether ``${name}`` or ``${name.key}`` stands in it."""
+    return re.search(rf"\$\{{{re.escape(name)}[.\[}}]", text) is not None
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from _texts(child)
 
 
 def build(cfg: DictConfig, key: str) -> Any:

@@ -43,6 +43,16 @@ def test_recipes_are_found_by_path_and_below_configs():
     assert full.samefile(find_recipe(full.resolve()))
 
 
+def test_a_piece_that_nothing_refers_to_is_no_key(recipe):
+    with recipe.open("a") as file:
+        file.write("piece = dict(rate=1.0)\nsetting = dict(size=3)\n")
+        file.write("train.log_period = '${setting.size}'\n")
+    cfg = load_recipe(recipe, ["setting.size=7"])
+    assert "piece" not in cfg and cfg.train.log_period == 7
+    with pytest.raises(KeyError, match=r"piece\.rate: the recipe has no such key"):
+        load_recipe(recipe, ["piece.rate=2"])
+
+
 def test_missing_recipe_names_the_nearest():
     with pytest.raises(FileNotFoundError, match="full_fcos_small_256_plates"):
         find_recipe("configs/quick/full_fcos_smal_256_plates.py")
