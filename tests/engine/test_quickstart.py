@@ -1,28 +1,41 @@
-from lowres_d2.engine.quickstart import FULL, STUDENTS, quickstart
+from lowres_d2.engine.quickstart import FULL, ITERATIONS, STUDENTS, quickstart
+from lowres_d2.engine.recipe import build, load_recipe
+from lowres_d2.engine.stages import with_lengths
 
 import pytest
 
 TINY = [
-    "train.max_iter=51",  # the first stage lasts 50
+    "train.max_iter=3",
     "train.teacher_check.pictures=0",
     "train.eval_period=0",
-    "train.checkpointer.period=50",
-    "train.log_period=10",
+    "train.checkpointer.period=1",
+    "train.log_period=1",
     "train.device=cpu",
     "dataloader.train.dataset.num_images=8",
-    "dataloader.train.total_batch_size=1",
+    "dataloader.train.total_batch_size=2",
     "dataloader.train.num_workers=0",
     "dataloader.test.dataset.num_images=4",
     "dataloader.test.num_workers=0",
 ]
 
 
-TITLES = [FULL[0], *STUDENTS]
+# One student is enough here: all their recipes are tested with the others.
+STUDENT = next(iter(STUDENTS))
+TITLES = [FULL[0], STUDENT]
+
+
+@pytest.mark.parametrize("recipe", STUDENTS.values())
+def test_stages_of_the_students_fit_into_their_iterations(recipe):
+    cfg = load_recipe(recipe)
+    assert cfg.train.student_from_teacher
+    stages = with_lengths(build(cfg, "train.stages"), ITERATIONS)
+    assert sum(stage.iterations for stage in stages) == (ITERATIONS if stages else 0)
 
 
 @pytest.mark.slow
 def test_quickstart_reports_both_and_does_nothing_twice(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    monkeypatch.setattr("lowres_d2.engine.quickstart.STUDENTS", {STUDENT: STUDENTS[STUDENT]})
     output = tmp_path / "quickstart"
     report = quickstart(output, TINY)
     text = report.read_text()
