@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
+from lowres_d2.modeling.deformable_detr.encoder import FeedForward
+from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 
 from torch import Tensor, nn
-
-from .encoder import FeedForward
-from .geometry import PyramidGeometry
 
 
 class DecoderLayer(nn.Module):

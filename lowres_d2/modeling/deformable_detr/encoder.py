@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
+from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 
 from torch import Tensor, nn
-
-from .geometry import PyramidGeometry
 
 
 class FeedForward(nn.Module):

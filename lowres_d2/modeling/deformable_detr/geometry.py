@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lowres_d2.modeling.deformable_detr.position import sine_features
+
 import torch
 from torch import Tensor
-
-from .position import sine_features
 
 Size = tuple[int, int]
 

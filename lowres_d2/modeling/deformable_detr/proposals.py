@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
+from lowres_d2.modeling.deformable_detr.heads import BoxHead, class_head
+from lowres_d2.modeling.deformable_detr.position import sine_features
+
 import torch
 from torch import Tensor, nn
-
-from .geometry import PyramidGeometry
-from .heads import BoxHead, class_head
-from .position import sine_features
 
 
 @dataclass(frozen=True)
