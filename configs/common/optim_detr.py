@@ -3,7 +3,7 @@
 A recipe clips gradients, too: ``train.clip_gradients``, enabled, norm, limit 0.1.
 """
 
-from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
+from lowres_d2.engine.lr_factors import LearningRateFactors
 
 from detectron2.config import LazyCall as L
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import lowres_d2  # noqa: F401
+from lowres_d2.engine.lr_factors import LearningRateFactors
 from lowres_d2.modeling.deformable_detr.encoder import Encoder
 from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 from lowres_d2.modeling.deformable_detr.heads import BoxHead
-from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
 from lowres_d2.modeling.deformable_detr.neck import LevelProjection
 from lowres_d2.modeling.deformable_detr.position import sine_features
 from lowres_d2.modeling.deformable_detr.proposals import TwoStageQueries

@@ -151,6 +151,14 @@ def test_boxes_are_compared_in_shares_of_the_full_picture():
     torch.testing.assert_close(objective(moved)["l1"], expected)
 
 
+def test_boxes_of_a_tiny_object_can_be_equal():
+    """A pixel of an 800 x 1120 picture covers 1e-6 of it."""
+    logits, boxes = _predictions()
+    boxes[..., 2:] = torch.tensor([1 / 1120, 1 / 800])
+    objective = QueryLogitDistillation(learn_boxes=True)
+    assert objective(_context((logits, boxes), (logits, boxes), Fraction(1)))["giou"] < 1e-3
+
+
 @pytest.mark.parametrize("pairing", ["index", "hungarian"])
 def test_a_batch_is_the_mean_of_its_queries(pairing):
     student, teacher = _predictions(seed=0), _predictions(seed=1)

@@ -103,7 +103,8 @@ class QueryLogitDistillation(Objective):
             ours, theirs = own_boxes[own], boxes[kept]
             losses["l1"] = mean_of((ours - theirs).abs().sum(dim=1))
             corners = (box_convert(b, "cxcywh", "xyxy") for b in (ours, theirs))
-            losses["giou"] = mean_of(generalized_box_iou_loss(*corners))
+            # As in the criterion: beside a tiny object's normalised area 1e-7 is not small.
+            losses["giou"] = mean_of(generalized_box_iou_loss(*corners, eps=1e-12))
         return losses
 
     @torch.no_grad()

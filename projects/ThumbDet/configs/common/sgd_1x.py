@@ -3,7 +3,7 @@
 At the detector's rate it would move by 2 to 50 % a step, res3 by 0.1 to 2 %. Moments pull less.
 """
 
-from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
+from lowres_d2.engine.lr_factors import LearningRateFactors
 
 from detectron2.config import LazyCall as L
 

@@ -1,6 +1,6 @@
 """Learned thumbnails, 64x64, without distillation, in the two stages of the paper's Algorithm 2."""
 
-from lowres_d2.modeling.deformable_detr.lr_factors import LearningRateFactors
+from lowres_d2.engine.lr_factors import LearningRateFactors
 
 from detectron2.config import LazyCall as L
 

@@ -1,4 +1,4 @@
-"""Learning rates of Deformable DETR's parts: Zhu et al. 2021, section 5."""
+"""Learning rates by part of the model, as Deformable DETR has them: Zhu et al. 2021, section 5."""
 
 from __future__ import annotations
 
