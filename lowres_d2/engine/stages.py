@@ -36,8 +36,12 @@ class Stage:
         eval_modules: shell patterns of modules kept in eval mode (batch norm must not move).
         schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
             ``lr_multiplier``, run anew within the stage.
+        continues: go on along the learning-rate curve of the stage before, as if the two were one.
         check: called after the last step with the model and a batch of training inputs; raises
             ValueError where the run must not go on, as ``NoDeadChannels`` does.
+
+    Raises:
+        ValueError: the stage continues a curve and has one of its own.
     """
 
     def __init__(
@@ -48,14 +52,21 @@ class Stage:
         losses: Sequence[str] = ("*",),
         eval_modules: Sequence[str] = (),
         schedule: ParamScheduler | None = None,
+        continues: bool = False,
         check: Callable[[nn.Module, list[dict[str, Any]]], None] | None = None,
     ) -> None:
+        if continues and schedule is not None:
+            raise ValueError(
+                f"train.stages[{name}]: it continues the curve of the stage before and has a "
+                "schedule of its own: leave one of them out"
+            )
         self.name = name
         self.iterations = iterations
         self.trainable = tuple(trainable)
         self.losses = tuple(losses)
         self.eval_modules = tuple(eval_modules)
         self.schedule = schedule
+        self.continues = continues
         self.check = check
 
     def lasting(self, iterations: int) -> Stage:
@@ -69,8 +80,12 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
     """The stages, the open one as long as what the others leave of the run.
 
     Raises:
-        ValueError: together they do not last as long as the run.
+        ValueError: together they do not last as long as the run, or the first one continues.
     """
+    if stages and stages[0].continues:
+        raise ValueError(
+            f"train.stages[{stages[0].name}].continues: there is no stage before the first one"
+        )
     known = sum(stage.iterations or 0 for stage in stages)
     number_open = sum(stage.iterations is None for stage in stages)
     left = max_iter - known
@@ -91,11 +106,18 @@ def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamS
     """
     if not stages:
         return default
-    total = sum(stage.iterations for stage in stages)
+    curves: list[ParamScheduler] = []
+    iterations: list[int] = []
+    for stage in stages:
+        if stage.continues:
+            iterations[-1] += stage.iterations
+        else:
+            curves.append(stage.schedule or default)
+            iterations.append(stage.iterations)
     return CompositeParamScheduler(
-        schedulers=[stage.schedule or default for stage in stages],
-        lengths=[stage.iterations / total for stage in stages],
-        interval_scaling=["rescaled"] * len(stages),
+        schedulers=curves,
+        lengths=[count / sum(iterations) for count in iterations],
+        interval_scaling=["rescaled"] * len(curves),
     )
 
 

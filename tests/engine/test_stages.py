@@ -101,6 +101,18 @@ def test_each_stage_has_its_own_learning_rate_curve():
     assert stage_multiplier([], default) is default
 
 
+def test_a_stage_goes_on_along_the_curve_of_the_one_before():
+    default = LinearParamScheduler(1, 0)
+    stages = [Stage("a", 20), Stage("b", 30), Stage("c", 50, continues=True)]
+    together = stage_multiplier([Stage("a", 20), Stage("b", 80)], default)
+    curve = stage_multiplier(stages, default)
+    for progress in (0.0, 0.1, 0.2, 0.49, 0.5, 0.9):
+        assert curve(progress) == pytest.approx(together(progress))
+    assert curve(0.5) == pytest.approx(1 - 30 / 80)
+    with pytest.raises(ValueError, match=r"\[c\].*schedule of its own"):
+        Stage("c", 50, continues=True, schedule=default)
+
+
 def test_an_open_stage_takes_what_the_others_leave():
     stages = with_lengths([Stage("a", 2), Stage("rest"), Stage("c", 1)], 10)
     assert [stage.iterations for stage in stages] == [2, 7, 1]
@@ -153,6 +165,7 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
         (STAGES, 6, "5 iterations together, train.max_iter is 6"),
         ([Stage("a", 5), Stage("rest")], 5, "5 iterations together, train.max_iter is 5"),
         ([Stage("a"), Stage("b")], 5, "leave the iterations of one stage open"),
+        ([Stage("a", 5, continues=True)], 5, "there is no stage before the first one"),
         ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
         ([Stage("x", 5, eval_modules=["bn"])], 5, "'bn' matches nothing"),
     ],

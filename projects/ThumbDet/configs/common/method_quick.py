@@ -1,5 +1,6 @@
 """The parts as the quick recipes have them: the small FCOS, and more than the paper's losses."""
 
+from lowres_d2.engine.stages import Stage
 from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.teacher import Tap
 
@@ -21,3 +22,7 @@ thumbnail_features = L(FeatureDistillation)(
     ],
     name="thumbnail",
 )
+
+# What the teacher's features ask for and what labels ask for part in the end, the more so the
+# smaller the student is: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops early, too.
+labels_alone = L(Stage)(name="labels", iterations=600, losses=["detector"], continues=True)

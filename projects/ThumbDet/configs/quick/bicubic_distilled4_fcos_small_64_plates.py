@@ -1,7 +1,12 @@
 """Bicubic thumbnails, 64x64, with the distillation that can be had without a down-sampler."""
 
-from ..common.method_quick import features_fpn
+from lowres_d2.engine.stages import Stage
+
+from detectron2.config import LazyCall as L
+
+from ..common.method_quick import features_fpn, labels_alone
 from .bicubic4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
 model.objectives = [features_fpn]
 model.loss_weights = dict(feature=0.3)
+train.stages = [L(Stage)(name="distillation"), labels_alone]

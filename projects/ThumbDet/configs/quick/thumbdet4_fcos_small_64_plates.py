@@ -1,7 +1,8 @@
 """Learned thumbnails, 64x64, and distillation: what did best here, beyond the paper's own form."""
 
-from ..common.method_quick import features_fpn, thumbnail_features
+from ..common.method_quick import features_fpn, labels_alone, thumbnail_features
 from .learned4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
 model.objectives += [features_fpn, thumbnail_features]
 model.loss_weights = dict(feature=0.3, thumbnail=3.0)
+train.stages.append(labels_alone)
