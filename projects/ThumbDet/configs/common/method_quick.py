@@ -25,4 +25,4 @@ thumbnail_features = L(FeatureDistillation)(
 
 # What the teacher's features ask for and what labels ask for part in the end, the more so the
 # smaller the student is: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops early, too.
-labels_alone = L(Stage)(name="labels", iterations=600, losses=["detector"], continues=True)
+labels_alone = L(Stage)(name="labels", iterations=800, losses=["detector"], continues=True)
