@@ -1,0 +1,86 @@
+"""A validation's report as text: what there is, then what is wrong with it, worst first."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from lowres_d2.data.validation.classes import class_counts
+from lowres_d2.data.validation.findings import SEVERITIES, Finding
+from lowres_d2.data.validation.report import Report
+from lowres_d2.data.validation.sizes import Summary
+
+from tabulate import tabulate
+
+_SHOWN_CLASSES = 10
+_WIDTH = 160  # of a line with an example
+
+
+def report_text(report: Report, examples: int = 3) -> str:
+    """One screen.
+
+    Args:
+        report: what was found.
+        examples: places named of each finding.
+    """
+    parts = []
+    if report.splits:
+        parts += [_counts(report), _classes(report), *report.notes]
+    for severity in SEVERITIES:
+        parts += [_finding(f, examples) for f in report.findings if f.severity == severity]
+    counts = [
+        f"{number} {severity}{'s' * (number != 1 and severity != 'info')}"
+        for severity in SEVERITIES
+        if (number := report.findings.count(severity))
+    ]
+    return "\n".join([*parts, ", ".join(counts) or "nothing to object to"])
+
+
+def _counts(report: Report) -> str:
+    """A row of numbers for each split."""
+    bands = list(report.summaries[0].bands)
+    heads = ["", "pictures", "empty", "objects", "crowds", *bands, "size: least, median, most"]
+    rows = [
+        [
+            split.name,
+            summary.pictures,
+            summary.empty,
+            summary.objects,
+            summary.crowds,
+            *summary.bands.values(),
+            "{:.1f}, {:.1f}, {:.1f}".format(*summary.quantiles) if summary.quantiles else "-",
+        ]
+        for split, summary in zip(report.splits, report.summaries, strict=True)
+    ]
+    lines = [tabulate(rows, heads), "size: sqrt(width x height) of a box in pixels of the file"]
+    lines += [
+        f"densest of {split.name}: {_densest(summary)}"
+        for split, summary in zip(report.splits, report.summaries, strict=True)
+        if summary.densest
+    ]
+    return "\n".join(lines)
+
+
+def _densest(summary: Summary) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in summary.densest)
+
+
+def _classes(report: Report) -> str:
+    """Class lists side by side, with the objects of each class."""
+    columns = [list(class_counts(split).items()) for split in report.splits]
+    rows = [
+        [k, *(f"{cell[0]} ({cell[1]})" if cell else "-" for cell in row)]
+        for k, row in enumerate(zip_longest(*columns))
+    ]
+    more = len(rows) - _SHOWN_CLASSES
+    table = tabulate(rows[:_SHOWN_CLASSES], ["class", *(split.name for split in report.splits)])
+    return table + (f"\n... {more} more" if more > 0 else "")
+
+
+def _finding(finding: Finding, examples: int) -> str:
+    check = finding.check
+    lines = [f"{finding.severity}: {finding.split}: {finding.count} {check.what} [{check.name}]"]
+    lines += [f"    {str(suspect)[:_WIDTH]}" for suspect in finding.suspects[:examples]]
+    more = finding.count - examples
+    if more > 0:
+        lines[-1] += f"  ... {more} more"
+    return "\n".join([*lines, f"    -> {check.remedy}"])
