@@ -34,8 +34,15 @@ CAPPED = Check(
     "parts of the model that give fewer detections than the densest picture has objects",
     "raise them: what is cut off can never be found",
 )
+DENSE = Check(
+    "denser-than-100",
+    "info",
+    "pictures with more objects than the 100 detections that COCO's evaluation counts",
+    "sound here: max_dets follows the data; figures of other programs are not to be compared",
+)
 
 _SHOWN_PICTURES = 3
+_COCO_MAX_DETS = 100
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,13 @@ def check_sizes(
     if not summary.objects:
         findings.add(NOTHING, split.name, str(split.source))
         return
-    filled = {entry["image_id"] for entry in split.objects}
+    numbers = Counter(entry["image_id"] for entry in split.objects)
     for image_id, image in split.image_of.items():
-        if image_id not in filled:
+        if not numbers[image_id]:
             findings.add(EMPTY, split.name, split.suspect_image(image))
+        elif numbers[image_id] > _COCO_MAX_DETS:
+            suspect = split.suspect_image(image, f"{numbers[image_id]} objects")
+            findings.add(DENSE, split.name, suspect)
     name, number = summary.densest[0]
     if max_dets is not None and max_dets < number:
         findings.add(MAX_DETS, split.name, f"max_dets is {max_dets}, {name} has {number} objects")

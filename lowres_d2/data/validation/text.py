@@ -12,7 +12,7 @@ from lowres_d2.data.validation.sizes import Summary
 from tabulate import tabulate
 
 _SHOWN_CLASSES = 10
-_WIDTH = 160  # of a line with an example
+_WIDTH = 240  # of a line with an example
 
 
 def report_text(report: Report, examples: int = 3) -> str:
@@ -36,28 +36,28 @@ def report_text(report: Report, examples: int = 3) -> str:
 
 
 def _counts(report: Report) -> str:
-    """A row of numbers for each split."""
-    bands = list(report.summaries[0].bands)
-    heads = ["", "pictures", "empty", "objects", "crowds", *bands, "size: least, median, most"]
-    rows = [
-        [
-            split.name,
-            summary.pictures,
-            summary.empty,
-            summary.objects,
-            summary.crowds,
-            *summary.bands.values(),
-            "{:.1f}, {:.1f}, {:.1f}".format(*summary.quantiles) if summary.quantiles else "-",
-        ]
-        for split, summary in zip(report.splits, report.summaries, strict=True)
-    ]
-    lines = [tabulate(rows, heads), "size: sqrt(width x height) of a box in pixels of the file"]
+    """A column of numbers for each split."""
+    columns = [_numbers(summary) for summary in report.summaries]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    lines = [tabulate(rows, ["", *(split.name for split in report.splits)])]
     lines += [
         f"densest of {split.name}: {_densest(summary)}"
         for split, summary in zip(report.splits, report.summaries, strict=True)
         if summary.densest
     ]
     return "\n".join(lines)
+
+
+def _numbers(summary: Summary) -> dict[str, object]:
+    sizes = summary.quantiles
+    return {
+        "pictures": summary.pictures,
+        "pictures without objects": summary.empty,
+        "objects": summary.objects,
+        "crowds": summary.crowds,
+        **summary.bands,
+        "size: least, median, most": "{:.1f}, {:.1f}, {:.1f}".format(*sizes) if sizes else "-",
+    }
 
 
 def _densest(summary: Summary) -> str:
