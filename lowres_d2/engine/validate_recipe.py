@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.analysis.match_report import GroundTruth, match_shares
-from lowres_d2.data.datasets import BoxDataset, CocoDataset, VocDataset
+from lowres_d2.analysis.match_report import match_shares
+from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
 from lowres_d2.data.validation import Check, Findings, Split, read_split
 from lowres_d2.data.validation.read import join_splits, split_of_dataset
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import seed_everything
+from lowres_d2.engine.startup_objects import MATCHED, as_the_model_gets_them
 from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.weights import read_checkpoint
 
-import numpy as np
-import torch
 from detectron2.config import instantiate
-from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -43,7 +42,6 @@ POOR_COVER = Check(
 )
 
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "num_queries")
-_MATCHED_PICTURES = 200
 
 
 def recipe_splits(cfg: DictConfig, findings: Findings) -> list[Split]:
@@ -84,8 +82,6 @@ def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
 
 def _voc_split(spec: dict, key: str, findings: Findings, settings: dict) -> Split | None:
     """All years of a :class:`VocDataset`."""
-    from lowres_d2.data.datasets import VOC_CLASSES
-
     years = spec.get("year", 2007)
     settings["classes"] = settings["classes"] or VOC_CLASSES
     parts = []
@@ -121,7 +117,9 @@ def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Mod
         f"{name}.{key}": getattr(module, key)
         for name, module in named
         for key in _CAPS
-        if isinstance(getattr(module, key, None), int) and not name.startswith("model.teacher")
+        if isinstance(getattr(module, key, None), int)
+        and getattr(module, key) >= 0  # less is no cap
+        and not name.startswith("model.teacher")
     }
     max_dets = cfg.dataloader.evaluator.get("max_dets")
     return ModelFacts(classes, _trained_classes(cfg, findings), max_dets, caps), model
@@ -155,9 +153,8 @@ def check_cover(
         A line for the report.
     """
     spec = SizeBands.from_config(bands)
-    seed_everything(cfg.train.seed, 0)
-    augmentations = [instantiate(a) for a in cfg.dataloader.train.mapper.get("augmentations", ())]
-    found = match_shares(model, _truths(split, T.AugmentationList(augmentations)), spec)
+    augmentations = instantiate(cfg.dataloader.train.mapper.get("augmentations", []))
+    found = match_shares(model, as_the_model_gets_them(_sample(split), augmentations), spec)
     if not found.known:
         return f"which objects {type(model).__name__} can match is not known"
     for band in found.poor():
@@ -174,25 +171,10 @@ def check_cover(
     return f"matched by the model ({found.pictures} pictures of {split.name}): {', '.join(shares)}"
 
 
-def _truths(split: Split, augmentations: T.AugmentationList) -> Iterator[GroundTruth]:
-    """Ground truth of some pictures after augmentation, spread over the split."""
-    of_image: dict[int, list[list[float]]] = {}
+def _sample(split: Split) -> list[dict]:
+    """Dataset dicts of some pictures that have objects, as far as sizes are concerned."""
+    of_image = defaultdict(list)
     for entry in split.objects:
-        of_image.setdefault(entry["image_id"], []).append(entry["bbox"])
-    image_ids = sorted(of_image)
-    random.Random(0).shuffle(image_ids)
-    for image_id in image_ids[:_MATCHED_PICTURES]:
-        image = split.image_of[image_id]
-        boxes = np.array(of_image[image_id], dtype=np.float64)
-        sizes = np.sqrt(boxes[:, 2] * boxes[:, 3])
-        boxes[:, 2:] += boxes[:, :2]
-        seen = T.AugInput(np.zeros((image["height"], image["width"], 3), np.uint8))
-        boxes = augmentations(seen).apply_box(boxes)
-        height, width = seen.image.shape[:2]
-        boxes = boxes.clip(0, [width, height, width, height])
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # a crop loses some
-        yield GroundTruth(
-            (height, width),
-            torch.as_tensor(boxes[kept], dtype=torch.float32),
-            torch.as_tensor(sizes[kept], dtype=torch.float32),
-        )
+        of_image[entry["image_id"]].append(entry | {"bbox_mode": BoxMode.XYWH_ABS})
+    image_ids = random.Random(0).sample(sorted(of_image), min(MATCHED, len(of_image)))
+    return [split.image_of[key] | {"annotations": of_image[key]} for key in image_ids]

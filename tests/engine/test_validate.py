@@ -1,10 +1,15 @@
 import json
 from pathlib import Path
 
+from lowres_d2.data.validation import Findings, read_split
+from lowres_d2.engine.recipe import load_recipe
 from lowres_d2.engine.validate import main
+from lowres_d2.engine.validate_recipe import check_cover
 
 import numpy as np
 import pytest
+from detectron2.config import instantiate
+from detectron2.modeling.meta_arch.fcos import FCOS
 from PIL import Image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "annotations"
@@ -154,13 +159,22 @@ def test_settings_of_a_recipe_decide_what_is_an_error(splits, tmp_path, capsys):
     assert run(*recipe_arguments(splits, *changes, "dataloader.evaluator.max_dets=0")) == 1
 
 
-def test_objects_too_small_for_the_model_are_warned_of(splits, capsys):
-    for path in splits:
-        for k in range(3):
-            damage(path, annotation=k, bbox=[20.5, 20.5, 1, 1], area=1)
-    run(*recipe_arguments(splits, "dataloader.train.mapper.augmentations=[]"))
-    text = capsys.readouterr().out
-    assert "match-poor" in text or "small (<32 px) 100%" in text
+def test_objects_that_no_point_matches_are_warned_of(splits):
+    cfg = load_recipe(RECIPE, [f"data.train_json={splits[0]}", f"data.val_json={splits[1]}"])
+    cfg.dataloader.train.mapper.augmentations = []
+    for k in range(3):  # between the points of stride 4, at 18 and 22
+        damage(splits[0], annotation=k, bbox=[20.5, 20.5, 1, 1], area=1)
+    findings = Findings()
+    split = read_split(splits[0], findings, "train")
+    nearest = check_cover(cfg, instantiate(cfg.model), split, "coco", findings)
+    assert "small (<32 px) 100%" in nearest
+    assert not list(findings)
+    cfg.model.detector._target_ = FCOS
+    line = check_cover(cfg, instantiate(cfg.model), split, "coco", findings)
+    assert "small (<32 px) 0%, medium no objects" in line
+    (finding,) = findings
+    assert finding.check.name == "match-poor"
+    assert "small (<32 px): 0% of 3, seen at a median of 1.0 px" in str(finding.suspects[0])
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not here")

@@ -34,10 +34,12 @@ _SLACK = 1.0
 
 def check_areas(split: Split, findings: Findings) -> None:
     """Hold ``area`` against the boxes; an error where sizes are taken from it."""
+    severity = "error" if split.trusts_area else None
+    if not split.trusts_area and not any("area" in entry for entry in split.boxed):
+        return  # a file without areas at all, as VOC's are
     for entry in split.boxed:
         width, height = entry["bbox"][2:]
         if "area" not in entry:
-            severity = "error" if split.trusts_area else None
             findings.add(NONE, split.name, split.suspect(entry), severity)
             continue
         area, box = entry["area"], width * height
@@ -45,7 +47,6 @@ def check_areas(split: Split, findings: Findings) -> None:
         if not is_finite(area) or area < 0:
             findings.add(INVALID, split.name, split.suspect(entry, detail))
             continue
-        severity = "error" if split.trusts_area else None
         if area > (width + _SLACK) * (height + _SLACK):
             findings.add(TOO_LARGE, split.name, split.suspect(entry, detail), severity)
         smallest = max(width - _SLACK, 0) * max(height - _SLACK, 0)

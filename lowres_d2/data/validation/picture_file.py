@@ -66,10 +66,8 @@ def look_at(path: Path, level: str) -> PictureFile:
         return PictureFile(0, "is empty" if path.is_file() else "is not there")
     try:
         with Image.open(path) as image:
-            # To be asked before pixels are read: a draft changes the size.
             facts = {
-                "stored": image.size,
-                "orientation": image.getexif().get(_ORIENTATION, 1),
+                "stored": image.size,  # before a draft changes it
                 "format": image.format or "",
                 "mode": image.mode,
                 "frames": getattr(image, "n_frames", 1) if image.format != "MPO" else 1,
@@ -78,6 +76,8 @@ def look_at(path: Path, level: str) -> PictureFile:
             if level == "draft":
                 image.draft(None, tuple(side // _DRAFT for side in image.size))
                 image.load()
+            # A PNG's own method would decode all of it to find a tag behind the pixels.
+            orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
         if level == "full":
             pixels = read_image(str(path), "RGB")
             facts["blank"] = bool((pixels == pixels[:1, :1]).all())
@@ -86,9 +86,8 @@ def look_at(path: Path, level: str) -> PictureFile:
             ).digest()
     except Exception as error:  # files fail in any way, and Pillow's plug-ins with them
         return PictureFile(size, (str(error).splitlines() or [type(error).__name__])[0])
-    if facts["orientation"] not in range(1, 9):
-        facts["orientation"] = 1
-    return PictureFile(size, **facts)
+    known = orientation if orientation in range(1, 9) else 1
+    return PictureFile(size, orientation=known, **facts)
 
 
 def _ends(path: Path, form: str, size: int) -> bool:

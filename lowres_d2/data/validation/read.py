@@ -14,6 +14,8 @@ from lowres_d2.data.datasets.voc import read_voc_xml
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
+from PIL import Image
+
 UNREADABLE = Check(
     "file-unreadable", "error", "annotation files that cannot be read", "see what it says of each"
 )
@@ -113,7 +115,9 @@ def _read_voc(
     if not files:
         raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
     root = Path(images) if images is not None else _voc_pictures(files[0].parent)
-    suffixes = {p.stem: p.suffix for p in root.iterdir()} if root.is_dir() else {}
+    there = root.iterdir() if root.is_dir() else ()
+    known = Image.registered_extensions()
+    suffixes = {path.stem: path.suffix for path in there if path.suffix.lower() in known}
     records, annotations = [], []
     for path in files:
         try:

@@ -78,7 +78,7 @@ def _classes(report: Report) -> str:
 
 def _finding(finding: Finding, examples: int) -> str:
     check = finding.check
-    lines = [f"{finding.severity}: {finding.split}: {finding.count} {check.what} [{check.name}]"]
+    lines = [f"{finding.severity}: {finding.split}: {check.what}: {finding.count} [{check.name}]"]
     lines += [f"    {str(suspect)[:_WIDTH]}" for suspect in finding.suspects[:examples]]
     more = finding.count - examples
     if more > 0:

@@ -67,7 +67,7 @@ def test_no_picture_at_all_is_one_finding_that_names_the_folder(coco):
     for k in range(6):
         coco.picture(k).unlink()
     (coco.folder / "images").rmdir()
-    severity, suspects = looked_at(coco)["picture-missing"]
+    _, suspects = looked_at(coco, images=coco.folder / "images")["picture-missing"]
     assert len(suspects) == 6
     assert "not there" in suspects[0].detail
 
