@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
+from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.recipe import load_recipe
@@ -104,7 +106,11 @@ def _recipe_report(args: argparse.Namespace) -> Report:
 
 
 def _report(
-    args: argparse.Namespace, splits: list[Split], findings: Findings, bands: object, facts=None
+    args: argparse.Namespace,
+    splits: list[Split],
+    findings: Findings,
+    bands: object,
+    facts: ModelFacts | None = None,
 ) -> Report:
     spec = SizeBands.from_config(bands)
     if args.no_pictures:
@@ -133,8 +139,6 @@ def _with_progress(work: Iterable, total: int, what: str) -> Iterable:
 
 def _names(sources: Sequence[str]) -> list[str]:
     """A short name for each source: its last parts, as many as tell them apart."""
-    from pathlib import Path
-
     for length in (1, 2, 3):
         names = ["/".join(Path(source).with_suffix("").parts[-length:]) for source in sources]
         if len(set(names)) == len(names):

@@ -76,8 +76,7 @@ def look_at(path: Path, level: str) -> PictureFile:
             if level == "draft":
                 image.draft(None, tuple(side // _DRAFT for side in image.size))
                 image.load()
-            # A PNG's own method would decode all of it to find a tag behind the pixels.
-            orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
+            orientation = _orientation(image)
         if level == "full":
             pixels = read_image(str(path), "RGB")
             facts["blank"] = bool((pixels == pixels[:1, :1]).all())
@@ -86,8 +85,17 @@ def look_at(path: Path, level: str) -> PictureFile:
             ).digest()
     except Exception as error:  # files fail in any way, and Pillow's plug-ins with them
         return PictureFile(size, (str(error).splitlines() or [type(error).__name__])[0])
-    known = orientation if orientation in range(1, 9) else 1
-    return PictureFile(size, orientation=known, **facts)
+    return PictureFile(size, orientation=orientation, **facts)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, or 1 where there is none that makes sense, which no reader objects to."""
+    try:
+        # A PNG's own method would decode all of it to find a tag behind the pixels.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF data fail in any way
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _ends(path: Path, form: str, size: int) -> bool:
