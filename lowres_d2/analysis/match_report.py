@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 # Pairs of an object and an anchor: of one picture (some 0.5 GB for a moment), and of all.
 PAIRS_OF_A_PICTURE = 20_000_000
-PAIRS = 100_000_000
+PAIRS = 40_000_000
 
 
 class GroundTruth(NamedTuple):
@@ -129,7 +129,7 @@ def match_shares(
         big_enough = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) >= least
         pairs += answer.pairs
         _count(found, size_bands, truth, boxes, answer, big_enough)
-    return MatchReport(found, seen, known, _remedy(detector, factor, composed))
+    return MatchReport(found, seen, known, _remedy(model, detector, factor) if known else "")
 
 
 @dataclass
@@ -282,15 +282,12 @@ def _num_queries(detector: DeformableDETR) -> int:
     return queries.num_queries if hasattr(queries, "num_queries") else len(queries.content)
 
 
-def _remedy(detector: nn.Module, factor: Fraction, composed: bool) -> str:
+def _remedy(model: nn.Module, detector: nn.Module, factor: Fraction) -> str:
     """The changes that would let more objects be matched, by the recipe's keys."""
-    root = "model.detector" if composed else "model"
+    root = "model" if model is detector else "model.detector"
     if isinstance(detector, DeformableDETR):
         return f"a larger {root}.num_queries ({_num_queries(detector)} now)"
-    part = _matching_part(detector)
-    if part is None:
-        return ""
-    changes = []
+    part, changes = _matching_part(detector), []
     if hasattr(part, "anchor_matcher"):
         key = root if part is detector else f"{root}.proposal_generator"
         smallest = min(_sizes(level).min().item() for level in part.anchor_generator.cell_anchors)
@@ -300,4 +297,6 @@ def _remedy(detector: nn.Module, factor: Fraction, composed: bool) -> str:
     changes.append(f"a finer first stride ({min(_strides(part.anchor_generator))} px now)")
     if factor > 1:
         changes.append(f"a smaller model.resampler.factor ({factor} now)")
+    if getattr(model, "min_box_size", 0):
+        changes.append(f"a smaller model.min_box_size ({model.min_box_size:g} now)")
     return ", or ".join(changes)

@@ -42,7 +42,7 @@ class ObjectCounts:
         objects: on those, without crowds.
         densest: most of them on one picture.
         by_band: objects of each band.
-        sample: some of the pictures that have objects.
+        sample: some of the pictures that have objects, and say their size.
     """
 
     pictures: int
@@ -66,7 +66,7 @@ def count_objects(
     Returns:
         None where the data has no boxes.
     """
-    if "annotations" not in dataset[0]:
+    if not len(dataset) or "annotations" not in dataset[0]:
         return None
     number = min(len(dataset), COUNTED)
     sizes: list[float] = []
@@ -76,7 +76,7 @@ def count_objects(
         found = sizes_of(objects_of(record), by_box)
         densest = max(densest, len(found))
         sizes += found
-        if found:
+        if found and "height" in record:
             with_objects.append(record)
     values = np.array(sizes)
     by_band = [int(((values >= low) & (values <= high)).sum()) for low, high in bands.ranges]

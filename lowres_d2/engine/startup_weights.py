@@ -58,7 +58,7 @@ def check_complete(report: LoadReport) -> None:
 
 def describe_weights(report: LoadReport) -> str:
     """One line: how many matched, what is new to the model, what of the file is left over."""
-    text = f"{report.matched} of {report.total} tensors from {report.path}"
+    text = f"{report.matched} of {report.total} tensors ({report.path})"
     unfit = unfit_tensors(report)
     left_over = len(report.unexpected) + len(report.misshapen) - len(unfit)
     new = [*report.missing, *report.misshapen]
