@@ -27,10 +27,10 @@ class ModelFacts:
         caps: detections of a picture that the model gives at most, by the name of the setting.
     """
 
-    classes: Mapping[str, int] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
     trained: Sequence[str] = ()
     max_dets: int | None = None
-    caps: Mapping[str, int] = field(default_factory=dict)
+    caps: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ class Report:
         splits: the parts of the data, the first of which is trained on.
         summaries: their counts.
         findings: what is wrong with them.
+        model: what they were held against.
         notes: what else is to be said, in lines.
     """
 
     splits: list[Split]
     summaries: list[Summary]
     findings: Findings
+    model: ModelFacts
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -64,6 +66,7 @@ class Report:
                 | vars(summary)
                 for split, summary in zip(self.splits, self.summaries, strict=True)
             ],
+            "model": vars(self.model),
             "notes": self.notes,
             "findings": [finding.record() for finding in self.findings],
         }
@@ -103,4 +106,4 @@ def validate(
     if splits:
         check_classes(splits, findings, model.classes, model.trained)
     check_overlap(splits, seen, findings)
-    return Report(list(splits), summaries, findings)
+    return Report(list(splits), summaries, findings, model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import zip_longest
 
 from lowres_d2.data.validation.classes import class_counts
 from lowres_d2.data.validation.findings import SEVERITIES, Finding
-from lowres_d2.data.validation.report import Report
+from lowres_d2.data.validation.report import ModelFacts, Report
 from lowres_d2.data.validation.sizes import Summary
 
 from tabulate import tabulate
@@ -24,7 +25,7 @@ def report_text(report: Report, examples: int = 3) -> str:
     """
     parts = []
     if report.splits:
-        parts += [_counts(report), _classes(report), *report.notes]
+        parts += [_counts(report), _classes(report), *_model(report.model), *report.notes]
     for severity in SEVERITIES:
         parts += [_finding(f, examples) for f in report.findings if f.severity == severity]
     counts = [
@@ -66,14 +67,27 @@ def _densest(summary: Summary) -> str:
 
 def _classes(report: Report) -> str:
     """Class lists side by side, with the objects of each class."""
-    columns = [list(class_counts(split).items()) for split in report.splits]
-    rows = [
-        [k, *(f"{cell[0]} ({cell[1]})" if cell else "-" for cell in row)]
-        for k, row in enumerate(zip_longest(*columns))
-    ]
+    columns = {
+        split.name: [f"{name} ({number})" for name, number in class_counts(split).items()]
+        for split in report.splits
+    }
+    if report.model.trained:
+        columns["init_checkpoint"] = list(report.model.trained)
+    rows = [[k, *row] for k, row in enumerate(zip_longest(*columns.values(), fillvalue="-"))]
     more = len(rows) - _SHOWN_CLASSES
-    table = tabulate(rows[:_SHOWN_CLASSES], ["class", *(split.name for split in report.splits)])
+    table = tabulate(rows[:_SHOWN_CLASSES], ["class", *columns])
     return table + (f"\n... {more} more" if more > 0 else "")
+
+
+def _model(facts: ModelFacts) -> list[str]:
+    """Numbers of the model and of the evaluator that the data has to fit, if they are known."""
+    values = defaultdict(set)
+    for name, value in (facts.classes | facts.caps).items():
+        values[name.split(".")[-1]].add(value)
+    named = [f"{key} {'/'.join(map(str, sorted(found)))}" for key, found in values.items()]
+    if facts.max_dets is not None:
+        named.append(f"evaluator's max_dets {facts.max_dets}")
+    return [f"model: {', '.join(named)}"] if named else []
 
 
 def _finding(finding: Finding, examples: int) -> str:

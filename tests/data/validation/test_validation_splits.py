@@ -108,6 +108,9 @@ def test_model_and_weights_are_held_against_the_classes(pair):
     assert str(found(report)["classes-model"].suspects[0]) == (
         "model.num_classes is 80, the data has 2"
     )
+    text = report_text(report)
+    assert "init_checkpoint" in text
+    assert "model: num_classes 2/80" in text
     trained = found(report, "warning")["classes-trained"].suspects
     assert [str(s) for s in trained] == ["1: dog (init_checkpoint) | mouse (train)"]
 
