@@ -1,9 +1,7 @@
 """Which objects a detector can learn at all: those that some anchor, point or query is matched to.
 
-Each detector is asked for its own rule, on its own anchors, so that subclasses with another rule
-are answered right. Shapes: M objects of a picture, R anchors or points of all levels. Boxes are
-XYXY in pixels: of the picture as the model gets it outside, of the detector's (after the
-resampler) inside.
+Shapes: M objects of a picture. Boxes are XYXY in pixels of the picture as the model gets it; the
+detector's own rules (``match_rules``) see them in its picture, after the resampler.
 """
 
 from __future__ import annotations
@@ -13,23 +11,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from lowres_d2.analysis.match_rules import (
+    Matched,
+    matched_objects,
+    matching_part,
+    num_queries,
+    strides_of,
+)
 from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import DeformableDETR, NearestPointFCOS
 from lowres_d2.structures import Size, low_res_size
 
 import torch
-from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.meta_arch.fcos import FCOS
-from detectron2.modeling.proposal_generator import RPN
-from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
-# Pairs of an object and an anchor: of one picture (some 0.5 GB for a moment), and of all.
-PAIRS_OF_A_PICTURE = 20_000_000
-PAIRS = 40_000_000
+PAIRS = 40_000_000  # of an object and an anchor that are looked at, of all pictures
 
 
 class GroundTruth(NamedTuple):
@@ -132,125 +132,6 @@ def match_shares(
     return MatchReport(found, seen, known, _remedy(model, detector, factor) if known else "")
 
 
-@dataclass
-class Matched:
-    """Which of M objects are matched.
-
-    Attributes:
-        matched: (M,) whether something is matched to the object.
-        rescued: (M,) whether only as its best anchor, which else were background; None: nowhere.
-        pairs: pairs of an object and an anchor that were looked at.
-        chosen: indices of the objects looked at; None for all.
-    """
-
-    matched: Tensor
-    rescued: Tensor | None = None
-    pairs: int = 0
-    chosen: Tensor | None = None
-
-
-@torch.no_grad()
-def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched | None:
-    """Which objects of a picture a detector can match.
-
-    Args:
-        detector: built; RetinaNet, FCOS, an R-CNN (by its region proposal network), their
-            subclasses, or Deformable DETR.
-        boxes: (M, 4) in the detector's picture.
-        size: (height, width) of that.
-
-    Returns:
-        None where the detector's rule is not known. In a picture with too many objects for its
-        anchors some are looked at only, evenly spread over their list.
-    """
-    if isinstance(detector, DeformableDETR):
-        matched = torch.zeros(len(boxes), dtype=torch.bool)
-        matched[_spread(len(boxes), _num_queries(detector))] = True
-        return Matched(matched)
-    matching = _matching_part(detector)
-    if matching is None:
-        return None
-    anchors = _anchors(matching.anchor_generator, detector.backbone, size)
-    number = sum(len(level) for level in anchors)
-    chosen = _spread(len(boxes), max(1, PAIRS_OF_A_PICTURE // number))
-    boxes = Boxes(boxes[chosen].to(anchors[0].device))
-    rule = _by_labels if isinstance(matching, DenseDetector) else _by_matcher
-    matched = rule(matching, anchors, boxes, size)
-    rescued = matched & _near_no_anchor(matching, anchors, boxes)
-    return Matched(matched.cpu(), rescued.cpu(), number * len(boxes), chosen)
-
-
-def _matching_part(detector: nn.Module) -> Any:
-    """The part of a detector that labels anchors; None where there is none known."""
-    part = getattr(detector, "proposal_generator", detector)
-    known = isinstance(part, RPN) or (
-        isinstance(part, DenseDetector) and hasattr(part, "label_anchors")
-    )
-    return part if known else None
-
-
-def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxes]:
-    """A detector's anchors of each level, for a picture of this size alone in its batch."""
-    multiple = max(1, backbone.size_divisibility)
-    square = backbone.padding_constraints.get("square_size", 0)
-    height, width = (max(math.ceil(x / multiple) * multiple, square) for x in size)
-    device = next(iter(generator.buffers())).device
-    nothing = torch.empty(1, device=device)
-    return generator(
-        [
-            nothing.expand(1, 1, math.ceil(height / s), math.ceil(width / s))
-            for s in _strides(generator)
-        ]
-    )
-
-
-def _strides(generator: nn.Module) -> list[int]:
-    return [stride[0] if isinstance(stride, tuple) else stride for stride in generator.strides]
-
-
-def _by_labels(detector: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
-    """A dense detector's own labels: objects are told apart by giving each a class of its own."""
-    truth = Instances(size)
-    truth.gt_boxes = boxes
-    # Above the label of background, which is the number of classes.
-    first = detector.num_classes + 1
-    truth.gt_classes = torch.arange(first, first + len(boxes), device=boxes.device)
-    labels, _ = detector.label_anchors(anchors, [truth])
-    owners = labels[0][labels[0] >= first] - first
-    return _mask(owners, len(boxes))
-
-
-def _by_matcher(rpn: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
-    """A region proposal network's labels before it samples some of them."""
-    whole = Boxes.cat(anchors)
-    owners, labels = rpn.anchor_matcher(pairwise_iou(boxes, whole))
-    if rpn.anchor_boundary_thresh >= 0:
-        labels[~whole.inside_box(size, rpn.anchor_boundary_thresh)] = -1
-    return _mask(owners[labels == 1], len(boxes))
-
-
-def _near_no_anchor(matching: Any, anchors: list[Boxes], boxes: Boxes) -> Tensor:
-    """Objects whose best anchor has an IoU that alone would make it background."""
-    matcher = getattr(matching, "anchor_matcher", None)
-    if matcher is None or not matcher.allow_low_quality_matches:
-        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    lowest = min(bound for bound in matcher.thresholds if math.isfinite(bound))
-    return pairwise_iou(boxes, Boxes.cat(anchors)).amax(dim=1) < lowest
-
-
-def _mask(indices: Tensor, number: int) -> Tensor:
-    mask = torch.zeros(number, dtype=torch.bool, device=indices.device)
-    mask[indices] = True
-    return mask
-
-
-def _spread(number: int, at_most: int) -> Tensor:
-    """Indices of at most so many of a list, evenly spread."""
-    if number <= at_most:
-        return torch.arange(number)
-    return torch.arange(at_most) * number // at_most
-
-
 def _count(
     found: list[BandShare],
     bands: SizeBands,
@@ -277,24 +158,19 @@ def _sizes(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1).sqrt()
 
 
-def _num_queries(detector: DeformableDETR) -> int:
-    queries = detector.queries
-    return queries.num_queries if hasattr(queries, "num_queries") else len(queries.content)
-
-
 def _remedy(model: nn.Module, detector: nn.Module, factor: Fraction) -> str:
     """The changes that would let more objects be matched, by the recipe's keys."""
     root = "model" if model is detector else "model.detector"
     if isinstance(detector, DeformableDETR):
-        return f"a larger {root}.num_queries ({_num_queries(detector)} now)"
-    part, changes = _matching_part(detector), []
+        return f"a larger {root}.num_queries ({num_queries(detector)} now)"
+    part, changes = matching_part(detector), []
     if hasattr(part, "anchor_matcher"):
         key = root if part is detector else f"{root}.proposal_generator"
         smallest = min(_sizes(level).min().item() for level in part.anchor_generator.cell_anchors)
         changes.append(f"smaller {key}.anchor_generator.sizes (from {smallest:g} px now)")
     if isinstance(part, FCOS) and not isinstance(part, NearestPointFCOS):
         changes.append("NearestPointFCOS in place of FCOS")
-    changes.append(f"a finer first stride ({min(_strides(part.anchor_generator))} px now)")
+    changes.append(f"a finer first stride ({min(strides_of(part.anchor_generator))} px now)")
     if factor > 1:
         changes.append(f"a smaller model.resampler.factor ({factor} now)")
     if getattr(model, "min_box_size", 0):

@@ -32,13 +32,14 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
     if batch:
         pictures = len(cfg.dataloader.train.dataset)
         text += f" of {batch} pictures ({batch * steps / pictures:.1f} epochs)"
-    text += f", {_name(cfg)} with rate {OmegaConf.select(cfg, RATE):g}"
+    rate = OmegaConf.select(cfg, RATE)
+    text += f", {_name(cfg)}" + ("" if rate is None else f" with rate {rate:g}")
     ruled = _ruled(cfg, own)
     if ruled is not None:
-        own_batch, own_rate, rate = ruled
+        own_batch, own_rate, expected = ruled
         text += (
             f"; the recipe's {own_rate:g} is for {own_batch} pictures: for {batch} "
-            f"{_rule(cfg)[1]} gives {rate:g}"
+            f"{_rule(cfg)[1]} gives {expected:g}"
         )
     return text
 
@@ -71,11 +72,12 @@ def _ruled(cfg: DictConfig, own: DictConfig | None) -> tuple[int, float, float] 
     if own is None:
         return None
     batches = [OmegaConf.select(c, BATCH) for c in (cfg, own)]
-    rate = OmegaConf.select(own, RATE)
-    if not rate or not all(batches) or batches[0] == batches[1]:
+    rates = [OmegaConf.select(c, RATE) for c in (cfg, own)]
+    if not all(rates) or not all(batches) or batches[0] == batches[1]:
         return None
     power, _ = _rule(cfg)
-    return batches[1], rate, float(f"{rate * (batches[0] / batches[1]) ** power:.3g}")
+    expected = rates[1] * (batches[0] / batches[1]) ** power
+    return batches[1], rates[1], float(f"{expected:.3g}")
 
 
 def _rule(cfg: DictConfig) -> tuple[float, str]:
