@@ -29,7 +29,7 @@ import torch
 from detectron2.modeling.meta_arch.fcos import FCOS
 from torch import Tensor, nn
 
-PAIRS = 40_000_000  # of an object and an anchor that are looked at, of all pictures
+PAIRS = 25_000_000  # of an object and an anchor that are looked at, of all pictures
 
 
 class GroundTruth(NamedTuple):
