@@ -14,7 +14,7 @@ from lowres_d2.analysis.detections import Objects
 from lowres_d2.analysis.drawing import Color, Panel
 from lowres_d2.analysis.sheets import GAP, captions, join, panel_side, save_sheet, stack, text_block
 from lowres_d2.analysis.views import Seen
-from lowres_d2.data.datasets.coco_json import box_fault
+from lowres_d2.data.datasets.coco_json import is_finite
 from lowres_d2.data.validation import Finding, Report, Split, Suspect
 
 import numpy as np
@@ -82,14 +82,23 @@ def _cell(
     else:
         entries = [e for e in split.boxed if e["image_id"] == suspect.image_id]
         boxes, color = [entry["bbox"] for entry in entries], _OTHER
-    drawable = [box for box in boxes if box_fault(box, height, width) is None]
-    corners = [(x, y, x + w, y + h) for x, y, w, h in drawable]
+    corners = [_corners(box) for box in boxes if _is_box(box)]
     objects = Objects.from_rows([(box, 0, 1.0) for box in corners])
     zooms = zoom_windows(objects, width, height)[: 1 if suspect.box is not None else 3]
     panels = open_panels(seen, {"height": height, "width": width}, zooms, side)
     for panel in panels:
         _draw(panel, corners, color)
     return close_cell(panels, caption, side)
+
+
+def _is_box(box: object) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(map(is_finite, box))
+
+
+def _corners(box: list[float]) -> tuple[float, ...]:
+    """XYXY; a negative side is drawn to where it points."""
+    x, y, width, height = box
+    return (min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height))
 
 
 def _draw(panel: Panel, corners: list[tuple], color: Color) -> None:
