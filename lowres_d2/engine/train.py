@@ -17,6 +17,7 @@ from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.non_finite import NonFiniteStop
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
@@ -74,7 +75,8 @@ def train(
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
-    run.trainer.train(start, cfg.train.max_iter)
+    with run.non_finite.explaining():
+        run.trainer.train(start, cfg.train.max_iter)
     return run.results
 
 
@@ -114,6 +116,7 @@ class _Run:
         # Hooks of taps are installed by now; the wrapper comes last.
         self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
         self.trainer = self._build_trainer()
+        self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
         extra = {"ema": self.average.weights()} if self.average else {}
         self.checkpointer = RunCheckpointer(
             self.model,
@@ -188,6 +191,7 @@ class _Run:
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            self.non_finite,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
             self.average,
