@@ -3,7 +3,8 @@
     python benchmarks/validate_dataset.py [--pictures 200]
 
 Pictures are JPEG of smooth noise (2.6 bits a pixel, more than most photographs have), with random
-boxes: of COCO's size and density, and larger ones with as many objects as aerial pictures have. Processor time of one thread counts, all checks in it.
+boxes: of COCO's size and density, and larger ones with as many objects as aerial pictures have.
+Processor time of one thread counts, all checks in it.
 """
 
 from __future__ import annotations
