@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
 
+from lowres_d2.data.datasets import VOC_CLASSES
 from lowres_d2.data.validation import Findings, read_split
 from lowres_d2.engine.recipe import load_recipe
 from lowres_d2.engine.validate import main
-from lowres_d2.engine.validate_recipe import check_cover
+from lowres_d2.engine.validate_recipe import check_cover, recipe_splits
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from detectron2.modeling.meta_arch.fcos import FCOS
 from PIL import Image
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "annotations"
+VOC_RECIPE = "configs/voc/full_faster_rcnn_fpn_r50_600_voc.py"
 RECIPE = "configs/own_data/full_fcos_small_own.py"
 SHARED_ANSWERS = {
     "visdrone/coco_evaluate_dataset.json": {"area-too-large", "category-zero", "denser-than-100"},
@@ -157,6 +159,36 @@ def test_settings_of_a_recipe_decide_what_is_an_error(splits, tmp_path, capsys):
     changes = ("data.invalid_boxes=skip", "dataloader.train.mapper.on_broken=skip")
     assert run(*recipe_arguments(splits, *changes)) == 0
     assert run(*recipe_arguments(splits, *changes, "dataloader.evaluator.max_dets=0")) == 1
+
+
+def write_voc(folder, split):
+    """A year of VOC with one car in one picture."""
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    name = f"{folder.name}_{split}"
+    Image.new("RGB", (60, 40)).save(folder / "JPEGImages" / f"{name}.jpg")
+    (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(name)
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax>"
+    (folder / "Annotations" / f"{name}.xml").write_text(
+        "<annotation><size><width>60</width><height>40</height></size>"
+        f"<object><name>car</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+
+
+def test_a_recipe_of_voc_is_read_year_by_year(tmp_path):
+    for year, split in ((2007, "trainval"), (2012, "trainval"), (2007, "test")):
+        write_voc(tmp_path / f"VOC{year}", split)
+    roots = [f"dataloader.{key}.dataset.root={tmp_path}" for key in ("train", "test")]
+    findings = Findings()
+    train, test = recipe_splits(load_recipe(VOC_RECIPE, roots), findings)
+    assert not list(findings)
+    assert [len(train.images), len(test.images)] == [2, 1]
+    assert train.class_list == VOC_CLASSES
+    assert [train.name_of[entry["category_id"]] for entry in train.objects] == ["car", "car"]
+    assert all(train.path(image).is_file() for image in train.images)
+    (tmp_path / "VOC2012" / "ImageSets" / "Main" / "trainval.txt").unlink()
+    (test,) = recipe_splits(load_recipe(VOC_RECIPE, roots), findings)
+    assert "trainval.txt: no such list" in str(next(iter(findings)).suspects[0])
 
 
 def test_objects_that_no_point_matches_are_warned_of(splits):
