@@ -131,8 +131,7 @@ class _Run:
     def load(self, resume: bool, allow_partial: bool = False) -> int:
         """Load the last checkpoint or the initial weights; returns the first iteration to run."""
         start = 0
-        if resume and self.checkpointer.has_checkpoint():
-            self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+        if resume and self.checkpointer.resume():
             start = self.trainer.iter + 1
             if start > self.cfg.train.max_iter:
                 raise ValueError(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from lowres_d2 import row_chunks
+from lowres_d2.modeling.meta_arch import nearest_point_fcos
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
 
 import pytest
@@ -92,6 +94,21 @@ def test_an_object_stays_without_where_the_only_location_is_anothers(model):
 
 def test_no_objects_no_positives(model):
     assert model.owners(Boxes(torch.zeros(0, 4)), _anchors()).unique().tolist() == [-1]
+
+
+@pytest.mark.parametrize("kind", [FCOS, NearestPointFCOS])
+def test_labels_are_the_same_a_few_objects_at_a_time(kind, monkeypatch):
+    detector, generator = fcos(kind), torch.Generator().manual_seed(0)
+    corner, side = 70 * torch.rand(2, 60, 2, generator=generator)
+    truth = Instances((SIDE, SIDE))
+    truth.gt_boxes = Boxes(torch.cat([corner, corner + side / 3], dim=1))
+    truth.gt_classes = torch.arange(60) % 3
+    (whole,), _ = detector.label_anchors(_anchors(), [truth])
+    for module in (row_chunks, nearest_point_fcos):
+        monkeypatch.setattr(module, "CHUNK_ENTRIES", 2000)
+    (chunked,), _ = detector.label_anchors(_anchors(), [truth])
+    assert torch.equal(chunked, whole)
+    assert len(whole.unique()) == 4
 
 
 def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_a_number_everywhere(model):
