@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_path(target: str | Path) -> Iterator[Path]:
+def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
     """Give a path to write to, which becomes the target when the block ends without an error.
 
     Folders are made as needed. The temporary name keeps the target's ending, since writers of
@@ -19,6 +19,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     Args:
         target: the file to make or replace.
+        durable: wait until it is on the disk before it takes the target's place, so that a power
+            failure too leaves the one or the other whole.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +28,22 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     _remove_parts_of_the_dead(target)
     try:
         yield part
+        if durable:
+            _flush(part)
         os.replace(part, target)
+        if durable and os.name == "posix":  # elsewhere folders cannot be opened
+            _flush(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    # Windows flushes only what is open for writing.
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _part_of(target: Path, process: int | str) -> Path:

@@ -28,8 +28,9 @@ train = dict(
     amp=dict(enabled=False),
     # Arguments of DistributedDataParallel.
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False),
-    # Steps between two checkpoints, and how many are kept beside the best and the final one.
-    checkpointer=dict(period=5000, max_to_keep=1),
+    # Steps between two checkpoints, and how many are kept beside the best and the final one;
+    # with two, a run resumes from the earlier where the later has been damaged.
+    checkpointer=dict(period=5000, max_to_keep=2),
     # Which result makes a checkpoint the best one.
     best=dict(val_metric="bbox/AP", mode="max"),
     # kind: norm (over all parameters) or value (each).

@@ -2,11 +2,14 @@
 
 One holds ``model``, ``trainer`` (iteration, optimizer, schedule, scaler), ``run`` (stage, loss
 normalisers, data fingerprint), ``ema`` where it is used, and ``classes``. A file is written beside
-its final name and then renamed, so that a kill leaves the earlier one intact.
+its final name and then renamed, so that a kill leaves the earlier one intact; where the last one
+is broken all the same, a run resumes from the one before.
 """
 
 from __future__ import annotations
 
+import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["LoadReport", "RunCheckpointer", "RunState", "load_weights", "read_checkpoint"]
 
 
@@ -26,22 +31,39 @@ class RunCheckpointer(DetectionCheckpointer):
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
         self.report: LoadReport | None = None
+        self._saved = ""
         super().__init__(model, save_dir, **checkpointables)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write ``<save_dir>/<name>.pth`` and point ``last_checkpoint`` to it, both by rename."""
+        """Write ``<save_dir>/<name>.pth`` and point ``last_checkpoint`` to it, both by rename.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; what was there stays as it
+                was.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
+        if self._saved and not Path(self.save_dir).is_dir():
+            logger.warning("%s has vanished with all it held; it is made anew", self.save_dir)
+            self._saved = ""
         data = {"model": self.model.state_dict(), "classes": list(self.classes)}
         data |= {key: part.state_dict() for key, part in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
-        with atomic_path(path) as beside:
-            torch.save(data | kwargs, beside)
-        self.tag_last_checkpoint(path.name)
+        try:
+            # Through Python's file: its errors say what the disk's were.
+            with atomic_path(path, durable=True) as beside, beside.open("wb") as file:
+                torch.save(data | kwargs, file)
+            self.tag_last_checkpoint(path.name)
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"{path} could not be written ({_reason(error)}): {self._what_is_left()}; make "
+                "room or give the folder back, then --resume"
+            ) from error
+        self._saved = path.name
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
-        with atomic_path(Path(self.save_dir, "last_checkpoint")) as beside:
+        with atomic_path(Path(self.save_dir, "last_checkpoint"), durable=True) as beside:
             beside.write_text(last_filename_basename, encoding="utf-8")
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
@@ -59,9 +81,68 @@ class RunCheckpointer(DetectionCheckpointer):
             FileNotFoundError: no such file.
             ValueError: the file is broken, or was made by a run that this one cannot continue.
         """
-        if not path:
-            return {}
-        rest = read_checkpoint(path)
+        return self._restore(path, read_checkpoint(path), checkpointables) if path else {}
+
+    def resume(self) -> bool:
+        """Load the checkpoint that ``last_checkpoint`` names, or the newest one that is whole.
+
+        Returns:
+            Whether there is any.
+
+        Raises:
+            ValueError: there are some, but none is whole, or it is not of this run.
+        """
+        last = Path(self.get_checkpoint_file()) if self.has_checkpoint() else None
+        problem = ""
+        if last is not None:
+            try:
+                contents = _read_whole(last)
+            except (ValueError, OSError) as error:
+                problem = _reason(error)
+            else:
+                self._restore(str(last), contents)
+                self._saved = last.name
+                return True
+        found = self._newest_whole(but=last)
+        if found is None:
+            if problem:
+                raise ValueError(f"{problem}; no other checkpoint in {self.save_dir} is whole")
+            return False
+        path, contents = found
+        logger.warning(
+            "%s; going on from the newest whole checkpoint, %s, of iteration %d",
+            problem or f"{self.save_dir} has no last_checkpoint",
+            path,
+            contents["trainer"]["iteration"],
+        )
+        self._restore(str(path), contents)
+        if self.save_to_disk:
+            self.tag_last_checkpoint(path.name)
+        self._saved = path.name
+        return True
+
+    def _newest_whole(self, but: Path | None) -> tuple[Path, dict[str, Any]] | None:
+        newest = None
+        for path in sorted(Path(self.save_dir).glob("*.pth")):
+            if path == but or path.name.startswith("."):  # half-written ones have a dot
+                continue
+            try:
+                contents = _read_whole(path)
+                iteration = contents["trainer"]["iteration"]
+            except (ValueError, OSError, KeyError, TypeError):  # broken, or no checkpoint of a run
+                continue
+            if newest is None or iteration > newest[1]["trainer"]["iteration"]:
+                newest = path, contents
+        return newest
+
+    def _what_is_left(self) -> str:
+        if not self._saved:
+            return "nothing was saved before"
+        return f"{Path(self.save_dir, self._saved)}, saved before, is whole"
+
+    def _restore(
+        self, path: str, rest: dict[str, Any], checkpointables: list[str] | None = None
+    ) -> dict[str, Any]:
         self.report = fill_model(self.model, rest, path)
         del rest["model"]
         for key in self.checkpointables if checkpointables is None else checkpointables:
@@ -76,6 +157,28 @@ class RunCheckpointer(DetectionCheckpointer):
                     "recipe and data it was made with, or start without --resume"
                 ) from error
         return rest
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
+    """A checkpoint of a run; also a single bit that has turned over is found.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is broken.
+    """
+    contents = read_checkpoint(path)
+    if zipfile.is_zipfile(path):
+        # torch writes check sums of all tensors but does not look at them.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{path}: refused, the check sum of its part {damaged} is wrong")
+    return contents
+
+
+def _reason(error: BaseException) -> str:
+    """An error's first line; the operating system's word for it, where it has one."""
+    return getattr(error, "strerror", None) or str(error).split("\n")[0]
 
 
 class RunState:

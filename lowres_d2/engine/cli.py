@@ -33,7 +33,7 @@ MISTAKES = (
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Detectron2's flags and ``--print-config``; unknown flags end the program."""
+    """Detectron2's flags and those added here; unknown ones end the program."""
     parser = default_argument_parser(
         epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
     )
@@ -41,6 +41,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--print-config",
         action="store_true",
         help="show what the recipe changes against the files it imports, and stop",
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="start training also where much of train.init_checkpoint has no place in the model",
     )
     args = parser.parse_args(arguments)
     misplaced = [word for word in args.opts if word.startswith("--")]
@@ -137,7 +142,8 @@ def _work(args: argparse.Namespace) -> None:
             if args.eval_only:
                 evaluate_only(cfg)
             else:
-                train(cfg, resume=args.resume)
+                own = load_recipe(args.config_file) if args.opts else None
+                train(cfg, args.resume, args.allow_partial, own)
         except Exception:
             logging.getLogger("traceback").info("the run ended here", exc_info=True)
             raise

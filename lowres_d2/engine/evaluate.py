@@ -18,6 +18,8 @@ from lowres_d2.engine.build import (
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.recipe import build
+from lowres_d2.engine.startup_report import StartUp, log_start_up
+from lowres_d2.modeling.weights import LoadReport
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
@@ -52,10 +54,10 @@ def evaluate(
     return results
 
 
-def model_with_weights(cfg: DictConfig) -> nn.Module:
+def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     """The recipe's model in evaluation mode, all of its weights from ``train.init_checkpoint``.
 
-    The recipe's test set is built with it.
+    The recipe's test set is built with it. The report says how the weights were loaded.
 
     Raises:
         FileNotFoundError: no such weights, or no such data.
@@ -65,12 +67,11 @@ def model_with_weights(cfg: DictConfig) -> nn.Module:
     model = build_model(cfg)
     average = cfg.train.ema.enabled
     report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
-    logger.info("%s", report)
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)
     # In training mode it would want its teacher.
-    return model.eval()
+    return model.eval(), report
 
 
 def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
@@ -87,9 +88,11 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
-    model = model_with_weights(cfg)
+    model, report = model_with_weights(cfg)
     full = full_resolution_model(cfg, model)
-    results = evaluate(cfg, model, build(cfg, "dataloader.evaluator"))
+    evaluator = build(cfg, "dataloader.evaluator")
+    log_start_up(StartUp(cfg, model, evaluator, "test", report))
+    results = evaluate(cfg, model, evaluator)
     comparison = compare(cfg, model, full, results) if full else None
     if comparison is not None:
         logger.info("%s", comparison.table())

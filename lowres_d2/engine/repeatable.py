@@ -21,6 +21,12 @@ def seed_everything(*key: int) -> None:
         torch.cuda.manual_seed_all(word)
 
 
+def seed_step(seed: int, iteration: int, rank: int) -> None:
+    """Seed for a step of a run."""
+    # The 1 keeps the steps' keys apart from the one that initialises the weights.
+    seed_everything(seed, 1, iteration, rank)
+
+
 class SeedEachStep(HookBase):
     """Reseeds before every step.
 
@@ -32,5 +38,4 @@ class SeedEachStep(HookBase):
         self.seed = seed
 
     def before_step(self) -> None:
-        # The 1 keeps the steps' keys apart from the one that initialises the weights.
-        seed_everything(self.seed, 1, self.trainer.iter, comm.get_rank())
+        seed_step(self.seed, self.trainer.iter, comm.get_rank())

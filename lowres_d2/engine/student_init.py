@@ -1,7 +1,8 @@
 """A student that starts as its teacher (config: ``train.student_from_teacher``).
 
 All of the student's tensors have to come from the teacher. Where the two networks are unlike on
-purpose, ``train.init_checkpoint`` with the teacher's file takes what fits and lists the rest.
+purpose, ``train.init_checkpoint`` with the teacher's file and ``--allow-partial`` takes what fits
+and lists the rest.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def start_from_teacher(model: nn.Module) -> LoadReport:
         raise ValueError(
             f"{KEY}: {len(wrong)} of {report.total} tensors do not fit, first {wrong[0]} of "
             f"{tuple(ours.shape)}, the teacher has {what}: make model.detector like "
-            "model.teacher.model, or give the teacher's file as train.init_checkpoint, which takes "
-            "what fits"
+            "model.teacher.model, or give the teacher's file as train.init_checkpoint, which with "
+            "--allow-partial takes what fits"
         )
     logger.info("%s", report)
     return report

@@ -78,7 +78,8 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = FACTORS) -> dict[str, Compar
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
-    model = model_with_weights(cfg)
+    model, report = model_with_weights(cfg)
+    logger.info("%s", report)
     detector = model.detector if isinstance(model, LowResDetector) else model
     models = {factor: _at(detector, factor) for factor in factors}
     metric = cfg.train.best.val_metric

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lowres_d2 import detectron2_provider
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.best import BestWeights
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
@@ -18,12 +17,16 @@ from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.non_finite import NonFiniteStop
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.repeatable import SeedEachStep
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
+from lowres_d2.engine.startup_report import StartUp, log_start_up
+from lowres_d2.engine.startup_weights import check_complete, check_used
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher_fits
+from lowres_d2.modeling.weights import LoadReport
 
 from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
@@ -36,12 +39,21 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
+def train(
+    cfg: DictConfig,
+    resume: bool = False,
+    allow_partial: bool = False,
+    own: DictConfig | None = None,
+) -> dict[str, Any]:
     """Train a recipe to its end and evaluate it.
 
     Args:
         cfg: the recipe; see ``configs/common/train.py`` for every key.
         resume: continue from the last checkpoint in the output folder, if there is one.
+        allow_partial: start also where a good part of ``train.init_checkpoint`` has no place in the
+            model.
+        own: the recipe without changes from the command line, which its batch and learning rate
+            are held against.
 
     Returns:
         The last evaluation's results.
@@ -59,8 +71,12 @@ def train(cfg: DictConfig, resume: bool = False) -> dict[str, Any]:
         if not resume:
             _put_aside(Path(cfg.train.output_dir, "metrics.json"))
     run = _Run(cfg)
-    start = run.load(resume)
-    run.trainer.train(start, cfg.train.max_iter)
+    start = run.load(resume, allow_partial)
+    log_start_up(
+        StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
+    )
+    with run.non_finite.explaining():
+        run.trainer.train(start, cfg.train.max_iter)
     return run.results
 
 
@@ -76,6 +92,7 @@ class _Run:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
+        self.loaded: LoadReport | None = None
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
         self.model = build_model(cfg)
@@ -99,6 +116,7 @@ class _Run:
         # Hooks of taps are installed by now; the wrapper comes last.
         self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
         self.trainer = self._build_trainer()
+        self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
         extra = {"ema": self.average.weights()} if self.average else {}
         self.checkpointer = RunCheckpointer(
             self.model,
@@ -109,23 +127,11 @@ class _Run:
         )
         self.checkpointer.classes = list(getattr(dataset, "classes", []))
         self.trainer.register_hooks(self._hooks())
-        parameters = sum(p.numel() for p in self.model.parameters())
-        logger.info(
-            "lowres_d2 on %s Detectron2, %s, %d process(es); "
-            "%d pictures, %.2f M parameters, %d iterations",
-            detectron2_provider(),
-            next(self.model.parameters()).device,
-            comm.get_world_size(),
-            len(dataset),
-            parameters / 1e6,
-            cfg.train.max_iter,
-        )
 
-    def load(self, resume: bool) -> int:
+    def load(self, resume: bool, allow_partial: bool = False) -> int:
         """Load the last checkpoint or the initial weights; returns the first iteration to run."""
         start = 0
-        if resume and self.checkpointer.has_checkpoint():
-            self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+        if resume and self.checkpointer.resume():
             start = self.trainer.iter + 1
             if start > self.cfg.train.max_iter:
                 raise ValueError(
@@ -133,19 +139,22 @@ class _Run:
                     f"train.max_iter is {self.cfg.train.max_iter}: raise it, or give another "
                     "train.output_dir"
                 )
-            logger.info("resumed at iteration %d from %s", start, self.checkpointer.report)
+            self.loaded = self.checkpointer.report
+            check_complete(self.loaded)
+            logger.info("resumed at iteration %d from %s", start, self.loaded)
         else:
-            self._load_initial_weights()
+            self._load_initial_weights(allow_partial)
         self._open_loader(start)
         return start
 
-    def _load_initial_weights(self) -> None:
+    def _load_initial_weights(self, allow_partial: bool) -> None:
         if self.teacher is not None:
             check_teacher_accuracy(self.cfg, self.teacher)
         if self.cfg.train.student_from_teacher:
-            start_from_teacher(self.model)
+            self.loaded = start_from_teacher(self.model)
         elif self.cfg.train.init_checkpoint:
-            logger.info("%s", load_weights(self.model, self.cfg.train.init_checkpoint))
+            self.loaded = load_weights(self.model, self.cfg.train.init_checkpoint)
+            check_used(self.loaded, allow_partial)
         if self.average:
             self.average.restart()
 
@@ -181,6 +190,7 @@ class _Run:
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            self.non_finite,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
             self.average,

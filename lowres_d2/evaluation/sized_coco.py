@@ -46,7 +46,8 @@ class SizedCOCOEvaluator(DatasetEvaluator):
     ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
     ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
     for each band; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground truth is
-    None. Other ranks than the first return an empty dict.
+    None. Other ranks than the first return an empty dict. ``densest`` is the number of objects on
+    the picture that has most.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
 
     def _choose_max_dets(self, wished: int | None) -> int:
         per_image = Counter(a["image_id"] for a in self._objects)
-        densest = max(per_image.values())
+        densest = self.densest = max(per_image.values())
         if wished is None:
             chosen = max(LEAST_MAX_DETS, math.ceil(1.5 * densest))
             logger.debug("maxDets %d (the densest picture has %d objects)", chosen, densest)
@@ -202,14 +203,13 @@ class SizedCOCOEvaluator(DatasetEvaluator):
 
     def _warn_if_capped(self, found: dict) -> None:
         most = max((len(scores) for _, scores, _ in found.values()), default=0)
-        densest = max(Counter(a["image_id"] for a in self._objects).values())
         at_most = sum(len(scores) == most for _, scores, _ in found.values())
-        if most < densest and at_most > 1:
+        if most < self.densest and at_most > 1:
             logger.warning(
                 "no picture has more than %d detections, but the densest has %d objects: raise the "
                 "model's own cap (max_detections_per_image, test_topk_per_image)",
                 most,
-                densest,
+                self.densest,
             )
 
     def _write(self, detections: list[dict]) -> None:

@@ -30,6 +30,7 @@ class LoadReport:
         missing: those that the file lacks.
         unexpected: tensors of the file that the model lacks.
         misshapen: tensors of the model that have another shape in the file.
+        of_file: tensors of the file, under the model's names.
         classes: names of the classes that the file's model predicts; empty where it has none.
     """
 
@@ -38,6 +39,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
+    of_file: int = 0
     classes: list[str] = field(default_factory=list)
 
     @property
@@ -121,6 +123,7 @@ def fill_model(
         missing=[n for n in found.missing_keys if n not in misshapen and not n.endswith(COUNTER)],
         unexpected=list(found.unexpected_keys),
         misshapen=misshapen,
+        of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
     )
 

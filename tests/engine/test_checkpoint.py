@@ -236,8 +236,8 @@ def test_failing_write_leaves_the_earlier_checkpoint_as_it_was(tmp_path, monkeyp
     checkpointer.save("run")
     before = (tmp_path / "run.pth").read_bytes()
 
-    def half_write(data, path):
-        path.write_bytes(before[:10])
+    def half_write(data, file):
+        file.write(before[:10])
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", half_write)

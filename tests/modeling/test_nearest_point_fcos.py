@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from lowres_d2 import row_chunks
+from lowres_d2.modeling.meta_arch import nearest_point_fcos
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
 
 import pytest
@@ -34,9 +36,8 @@ def _square(x, y, side):
 
 
 def _positives(model, boxes):
-    quality = model._match_anchors(Boxes(torch.tensor(boxes)), _anchors())
-    best, owner = quality.max(dim=0)
-    return {m: (owner.eq(m) & (best > 0)).nonzero().flatten().tolist() for m in range(len(boxes))}
+    owners = model.owners(Boxes(torch.tensor(boxes)), _anchors())
+    return {m: owners.eq(m).nonzero().flatten().tolist() for m in range(len(boxes))}
 
 
 def test_an_object_between_locations_gets_the_nearest_one(model):
@@ -59,9 +60,9 @@ def test_the_level_is_the_finest_whose_scale_fits(model):
 
 def test_objects_with_locations_keep_exactly_theirs(model):
     boxes = [_square(30, 30, 25.0), _square(60, 70, 40.0)]
-    quality = model._match_anchors(Boxes(torch.tensor(boxes)), _anchors())
-    expected = FCOS._match_anchors(model, Boxes(torch.tensor(boxes)), _anchors())
-    assert torch.equal(quality, expected)
+    best, owners = FCOS._match_anchors(model, Boxes(torch.tensor(boxes)), _anchors()).max(dim=0)
+    expected = torch.where(best > 0, owners, -1)
+    assert torch.equal(model.owners(Boxes(torch.tensor(boxes)), _anchors()), expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -88,13 +89,26 @@ def test_of_more_objects_at_one_place_than_candidates_as_many_get_a_location(mod
 def test_an_object_stays_without_where_the_only_location_is_anothers(model):
     anchors = [Boxes(torch.tensor([[0.0, 0.0, stride, stride]])) for stride in STRIDES]
     boxes = torch.tensor([_square(STRIDES[0] / 2, STRIDES[0] / 2, 2.0)] * 2)
-    quality = model._match_anchors(Boxes(boxes), anchors[:1])
-    assert (quality > 0).tolist() == [[True], [True]]
-    assert quality[0, 0] == quality.max()
+    assert model.owners(Boxes(boxes), anchors[:1]).tolist() == [0]
 
 
 def test_no_objects_no_positives(model):
-    assert model._match_anchors(Boxes(torch.zeros(0, 4)), _anchors()).shape[0] == 0
+    assert model.owners(Boxes(torch.zeros(0, 4)), _anchors()).unique().tolist() == [-1]
+
+
+@pytest.mark.parametrize("kind", [FCOS, NearestPointFCOS])
+def test_labels_are_the_same_a_few_objects_at_a_time(kind, monkeypatch):
+    detector, generator = fcos(kind), torch.Generator().manual_seed(0)
+    corner, side = 70 * torch.rand(2, 60, 2, generator=generator)
+    truth = Instances((SIDE, SIDE))
+    truth.gt_boxes = Boxes(torch.cat([corner, corner + side / 3], dim=1))
+    truth.gt_classes = torch.arange(60) % 3
+    (whole,), _ = detector.label_anchors(_anchors(), [truth])
+    for module in (row_chunks, nearest_point_fcos):
+        monkeypatch.setattr(module, "CHUNK_ENTRIES", 2000)
+    (chunked,), _ = detector.label_anchors(_anchors(), [truth])
+    assert torch.equal(chunked, whole)
+    assert len(whole.unique()) == 4
 
 
 def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_a_number_everywhere(model):

@@ -51,7 +51,7 @@ class CocoDataset(BoxDataset):
         categories = checked_categories(path, content)
         images = checked_images(path, content)
         names = [image["file_name"] for image in images.values()]
-        root = _image_root(path, names, image_root, check_images)
+        root = find_image_root(path, names, image_root, check_images)
         if check_images:
             check_pictures_exist(path, root, names, "set image_root or complete the folder")
 
@@ -115,7 +115,9 @@ def _admitted(
         )
 
 
-def _image_root(path: Path, names: list[str], given: str | Path | None, check_images: bool) -> Path:
+def find_image_root(
+    path: Path, names: list[str], given: str | Path | None, check_images: bool
+) -> Path:
     """The folder of the pictures: the given one, or the first beside the json that has them."""
     if given is not None:
         return Path(given)

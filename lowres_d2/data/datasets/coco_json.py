@@ -55,11 +55,12 @@ def count_classes(json_file: str | Path, classes: Sequence[str] | None = None) -
     return len(select_classes(path, checked_categories(path, read_coco_json(path)), classes))
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether it is an integer; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
     """Whether it is a number that computing with can cope with; JSON may hold 10**999 and NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
@@ -68,7 +69,7 @@ def _index_by_id(path: Path, section: str, entries: Iterable[dict]) -> dict[int,
     index: dict[int, dict] = {}
     for position, entry in enumerate(entries):
         key = entry.get("id")
-        if not _is_whole(key):
+        if not is_whole(key):
             raise ValueError(
                 f"{path}: {section}[{position}] has id {key!r}; expected a whole number"
             )
@@ -126,7 +127,7 @@ def checked_images(path: Path, content: dict) -> dict[int, dict]:
             raise ValueError(f"{path}: image {image_id} has no 'file_name'")
         for key in ("height", "width"):
             value = image.get(key)
-            if not _is_whole(value) or value <= 0:
+            if not is_whole(value) or value <= 0:
                 raise ValueError(
                     f"{path}: image {image_id} ({name}) has {key} {value!r}; expected a positive "
                     "whole number"
@@ -141,14 +142,14 @@ def checked_annotations(
 
     Those without an id get one that no other has. Boxes are left to :class:`BoxPolicy`.
     """
-    given = {a["id"] for a in content["annotations"] if _is_whole(a.get("id"))}
+    given = {a["id"] for a in content["annotations"] if is_whole(a.get("id"))}
     free_ids = count(max(given, default=0) + 1)
     seen: set[int] = set()
     for position, entry in enumerate(content["annotations"]):
         if "id" not in entry:
             entry = entry | {"id": next(free_ids)}
         what = f"{path}: annotation {entry['id']}"
-        if not _is_whole(entry["id"]):
+        if not is_whole(entry["id"]):
             raise ValueError(
                 f"{path}: annotations[{position}] has id {entry['id']!r}; expected a whole number"
             )
@@ -160,12 +161,12 @@ def checked_annotations(
             ("category_id", "categories", categories),
         ):
             value = entry.get(key)
-            if not _is_whole(value) or value not in known:
+            if not is_whole(value) or value not in known:
                 there = shortened(map(str, known))
                 raise ValueError(
                     f"{what} has {key} {value!r}, which is not in '{section}' ({there})"
                 )
-        if "area" in entry and not (_is_finite(entry["area"]) and entry["area"] >= 0):
+        if "area" in entry and not (is_finite(entry["area"]) and entry["area"] >= 0):
             raise ValueError(
                 f"{what} has area {entry['area']!r}; expected a number, 0 or more, or no 'area'"
             )
@@ -184,7 +185,7 @@ def box_fault(bbox: object, height: int, width: int) -> str | None:
         height: the picture's.
         width: the picture's.
     """
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_finite, bbox)):
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_finite, bbox)):
         return "is not four finite numbers"
     x, y, w, h = bbox
     if w < 0 or h < 0:

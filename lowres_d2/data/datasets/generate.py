@@ -76,7 +76,7 @@ def generate_in_processes(
     """
     total = len(make)
     if num_workers is None:
-        num_workers = _num_cores() if total >= _WORTH_PROCESSES else 0
+        num_workers = num_cores() if total >= _WORTH_PROCESSES else 0
     stop_opencv_threads()
     loader = DataLoader(
         make,
@@ -97,7 +97,8 @@ def generate_in_processes(
     _logger.info("generated %s: %.1f s", name, time.perf_counter() - start)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

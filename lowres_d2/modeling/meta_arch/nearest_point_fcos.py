@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowres_d2.row_chunks import CHUNK_ENTRIES, best_rows
+
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.fcos import FCOS
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-# Above every quality that FCOS gives (1e8 minus the object's area).
-_CERTAIN = 2e8
 # Locations that an object may be given, so that at most as many share a place.
 _CANDIDATES = 64
 # FCOS's scale ranges: the sides of a box are at most this many strides from its locations.
@@ -41,26 +41,56 @@ class NearestPointFCOS(FCOS):
             box2box_transform=box2box_transform or Box2BoxTransform((1.0, 1.0, 1.0, 1.0)), **kwargs
         )
 
-    def _match_anchors(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
-        """FCOS's match qualities, and a certain match for every object that would have none.
+    @torch.no_grad()
+    def label_anchors(
+        self, anchors: list[Boxes], gt_instances: list[Instances]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Give each location a class and the box it is to predict.
+
+        Args:
+            anchors: the locations of each level.
+            gt_instances: ground truth of each picture.
 
         Returns:
-            (M, R), 0 where a location is not positive for an object.
+            Labels (R,), the number of classes for background, and boxes (R, 4), for each picture.
         """
-        quality = super()._match_anchors(gt_boxes, anchors)
-        if quality.numel() == 0:
-            return quality
-        best, owner = quality.max(dim=0)
-        owned = torch.bincount(owner[best > 0], minlength=len(quality))
+        labels, boxes = [], []
+        for truth in gt_instances:
+            owner = self.owners(truth.gt_boxes, anchors)
+            if len(truth):
+                index = owner.clamp(min=0)
+                labels.append(truth.gt_classes[index].masked_fill(owner < 0, self.num_classes))
+                boxes.append(truth.gt_boxes.tensor[index])
+            else:
+                labels.append(torch.full_like(owner, self.num_classes))
+                boxes.append(torch.zeros_like(Boxes.cat(anchors).tensor))
+        return labels, boxes
+
+    def owners(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
+        """The object (R,) that each location is positive for, -1 for none.
+
+        FCOS's own choice, and a location for every object that would have none.
+
+        Args:
+            gt_boxes: M objects.
+            anchors: the locations of each level, finest first.
+        """
+        number = sum(len(level) for level in anchors)
+        if not len(gt_boxes):
+            return torch.full((number,), -1, device=gt_boxes.device)
+        quality, owner = best_rows(
+            lambda rows: self._match_anchors(gt_boxes[rows], anchors), len(gt_boxes), number
+        )
+        owner = torch.where(quality > 0, owner, -1)
+        owned = torch.bincount(owner[owner >= 0], minlength=len(gt_boxes))
         orphans = (owned == 0).nonzero().squeeze(1)
         if len(orphans):
             nearest = _nearest_locations(gt_boxes.tensor[orphans], anchors)
-            owner = torch.where(best > 0, owner, -1)
             chosen = _share_out(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
-            pairs = torch.tensor(chosen, dtype=torch.long, device=quality.device)
-            rows, locations = pairs.reshape(-1, 2).T
-            quality[rows, locations] = _CERTAIN
-        return quality
+            pairs = torch.tensor(chosen, dtype=torch.long, device=owner.device)
+            orphan, location = pairs.reshape(-1, 2).T
+            owner[location] = orphan
+        return owner
 
     def compute_ctrness_targets(self, anchors: list[Boxes], gt_boxes: list[Tensor]) -> Tensor:
         """Centre-ness in boxes that are taken to be at least two strides wide and high.
@@ -97,11 +127,15 @@ def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
         torch.tensor([len(a) for a in anchors], device=boxes.device),
     )
     locations = Boxes.cat(anchors).get_centers()
-    # Not by way of a matrix product, which loses the last tenths of a pixel.
-    exactly = "donot_use_mm_for_euclid_dist"
-    distance = torch.cdist((boxes[:, :2] + boxes[:, 2:]) / 2, locations, compute_mode=exactly)
-    distance = distance + torch.where(level[:, None] == of_level, 0.0, 1e6)
-    return distance.topk(min(_CANDIDATES, len(locations)), largest=False).indices
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    step = max(1, CHUNK_ENTRIES // len(locations))
+    nearest = []
+    for some, their_level in zip(centres.split(step), level.split(step), strict=True):
+        # Not by way of a matrix product, which loses the last tenths of a pixel.
+        distance = torch.cdist(some, locations, compute_mode="donot_use_mm_for_euclid_dist")
+        distance += torch.where(their_level[:, None] == of_level, 0.0, 1e6)
+        nearest.append(distance.topk(min(_CANDIDATES, len(locations)), largest=False).indices)
+    return torch.cat(nearest)
 
 
 def _share_out(

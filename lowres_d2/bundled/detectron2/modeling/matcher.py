@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import List, Tuple  # noqa: UP035  (TorchScript reads the annotations)
 
+from lowres_d2.row_chunks import CHUNK_ENTRIES, best_rows
+
 import torch
+from detectron2.structures import Boxes, pairwise_iou
 
 
 class Matcher:
@@ -59,15 +62,23 @@ class Matcher:
                 match_quality_matrix.new_full((num_predictions,), 0, dtype=torch.int64),
                 match_quality_matrix.new_full((num_predictions,), self.labels[0], dtype=torch.int8),
             )
-        # Also false for NaN, which degenerate boxes give.
-        assert torch.all(match_quality_matrix >= 0), "Matcher: a quality is negative or NaN"
+        self.check(match_quality_matrix)
         best, matches = match_quality_matrix.max(dim=0)
-        match_labels = torch.full_like(matches, self.labels[0], dtype=torch.int8)
-        for i in range(1, len(self.labels)):
-            match_labels[best >= self.thresholds[i]] = self.labels[i]
+        match_labels = self.label_by_quality(best)
         if self.allow_low_quality_matches:
             self.set_low_quality_matches_(match_labels, match_quality_matrix)
         return matches, match_labels
+
+    def check(self, match_quality_matrix: torch.Tensor) -> None:
+        """Raise where a quality is negative or, as of degenerate boxes, NaN."""
+        assert torch.all(match_quality_matrix >= 0), "Matcher: a quality is negative or NaN"
+
+    def label_by_quality(self, best: torch.Tensor) -> torch.Tensor:
+        """Labels (int8, N) of predictions by the quality (N,) of their best match."""
+        labels = torch.full_like(best, self.labels[0], dtype=torch.int8)
+        for i in range(1, len(self.labels)):
+            labels[best >= self.thresholds[i]] = self.labels[i]
+        return labels
 
     def set_low_quality_matches_(
         self, match_labels: torch.Tensor, match_quality_matrix: torch.Tensor
@@ -82,3 +93,35 @@ class Matcher:
         """
         best_of_object = match_quality_matrix.max(dim=1, keepdim=True)[0]
         match_labels[(match_quality_matrix == best_of_object).any(dim=0)] = 1
+
+
+def match_boxes(
+    matcher: Matcher, objects: Boxes, predictions: Boxes
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Match by IoU, in a memory that does not grow with the number of objects.
+
+    Args:
+        matcher: a subclass that matches in its own way is given the whole matrix.
+        objects: M of them.
+        predictions: N of them.
+
+    Returns:
+        As of the matcher for the matrix (M, N).
+    """
+    own_way = type(matcher).__call__ is not Matcher.__call__
+    if own_way or len(objects) * len(predictions) <= CHUNK_ENTRIES:
+        return matcher(pairwise_iou(objects, predictions))
+    preferred = torch.zeros(len(predictions), dtype=torch.int8, device=predictions.device)
+
+    def overlap(rows: slice) -> torch.Tensor:
+        quality = pairwise_iou(objects[rows], predictions)
+        matcher.check(quality)
+        if matcher.allow_low_quality_matches:
+            # The best of an object is known from its row alone.
+            matcher.set_low_quality_matches_(preferred, quality)
+        return quality
+
+    best, matches = best_rows(overlap, len(objects), len(predictions))
+    labels = matcher.label_by_quality(best)
+    labels[preferred == 1] = 1
+    return matches, labels

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowres_d2.row_chunks import best_rows
+
 import torch
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
@@ -150,7 +152,11 @@ class FCOS(DenseDetector):
         gt_labels, matched_boxes = [], []
         for truth in gt_instances:
             if len(truth) > 0:
-                quality, index = self._match_anchors(truth.gt_boxes, anchors).max(dim=0)
+                quality, index = best_rows(
+                    lambda rows, boxes=truth.gt_boxes: self._match_anchors(boxes[rows], anchors),
+                    len(truth),
+                    sum(len(level) for level in anchors),
+                )
                 labels = truth.gt_classes[index]
                 labels[quality < 1e-5] = self.num_classes
                 boxes = truth.gt_boxes.tensor[index]

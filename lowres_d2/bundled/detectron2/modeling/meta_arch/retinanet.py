@@ -16,10 +16,10 @@ import torch
 from detectron2.layers import CycleBatchNormList, ShapeSpec, cat, get_norm
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
-from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances
 from fvcore.nn import sigmoid_focal_loss_jit
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -166,7 +166,7 @@ class RetinaNet(DenseDetector):
         all_anchors = Boxes.cat(anchors)
         gt_labels, matched_boxes = [], []
         for truth in gt_instances:
-            index, quality = self.anchor_matcher(pairwise_iou(truth.gt_boxes, all_anchors))
+            index, quality = match_boxes(self.anchor_matcher, truth.gt_boxes, all_anchors)
             if len(truth) > 0:
                 labels = truth.gt_classes[index]
                 labels[quality == 0] = self.num_classes

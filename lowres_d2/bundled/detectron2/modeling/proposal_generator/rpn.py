@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from detectron2._uncovered import uncovered
 from detectron2.layers import Conv2d, cat
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
-from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_anchors
 from detectron2.modeling.sampling import subsample_labels
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
@@ -197,7 +197,7 @@ class RPN(nn.Module):
         labels, boxes = [], []
         for target in gt_instances:
             gt_boxes = target.gt_boxes
-            matches, label = self.anchor_matcher(pairwise_iou(gt_boxes, all_anchors))
+            matches, label = match_boxes(self.anchor_matcher, gt_boxes, all_anchors)
             label = label.to(device=gt_boxes.device)
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(target.image_size, self.anchor_boundary_thresh)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from detectron2.modeling.roi_heads.roi_heads import (
@@ -17,7 +17,7 @@ from detectron2.modeling.roi_heads.roi_heads import (
     StandardROIHeads,
     _log_samples,
 )
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
 
@@ -148,8 +148,9 @@ class CascadeROIHeads(StandardROIHeads):
         """Label all boxes of a later stage, without sampling: ``gt_classes`` and ``gt_boxes``."""
         total = background = 0
         for proposed, target in zip(proposals, targets, strict=True):
-            overlap = pairwise_iou(target.gt_boxes, proposed.proposal_boxes)
-            matches, labels = self.proposal_matchers[stage](overlap)
+            matches, labels = match_boxes(
+                self.proposal_matchers[stage], target.gt_boxes, proposed.proposal_boxes
+            )
             if len(target):
                 proposed.gt_classes = target.gt_classes[matches]
                 proposed.gt_classes[labels == 0] = self.num_classes

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 from detectron2._uncovered import needs_upstream, uncovered
-from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator.proposal_utils import add_ground_truth_to_proposals
 from detectron2.modeling.sampling import subsample_labels
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
@@ -109,8 +109,9 @@ class ROIHeads(nn.Module):
             proposals = add_ground_truth_to_proposals(targets, proposals)
         sampled = []
         for proposed, target in zip(proposals, targets, strict=True):
-            overlap = pairwise_iou(target.gt_boxes, proposed.proposal_boxes)
-            matches, labels = self.proposal_matcher(overlap)
+            matches, labels = match_boxes(
+                self.proposal_matcher, target.gt_boxes, proposed.proposal_boxes
+            )
             chosen, classes = self._sample_proposals(matches, labels, target.gt_classes)
             kept = proposed[chosen]
             kept.gt_classes = classes

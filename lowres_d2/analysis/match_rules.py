@@ -1,0 +1,150 @@
+"""Each detector's own rule of which object which of its anchors, points or queries is for.
+
+It is asked for its labels rather than imitated, so that subclasses with another rule are answered
+right. Shapes: M objects of a picture, R anchors or points of all levels. Boxes are XYXY in pixels
+of the detector's picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lowres_d2.modeling.meta_arch import DeformableDETR
+from lowres_d2.structures import Size
+
+import torch
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from torch import Tensor, nn
+
+# Pairs of an object and an anchor in one picture: some 0.5 GB for a moment.
+PAIRS_OF_A_PICTURE = 20_000_000
+
+
+@dataclass
+class Matched:
+    """Which of M objects are matched.
+
+    Attributes:
+        matched: (M,) whether something is matched to the object.
+        rescued: (M,) whether only as its best anchor, which else were background; None: nowhere.
+        pairs: pairs of an object and an anchor that were looked at, a measure of the work.
+        chosen: indices of the objects looked at; None for all.
+    """
+
+    matched: Tensor
+    rescued: Tensor | None = None
+    pairs: int = 0
+    chosen: Tensor | None = None
+
+
+@torch.no_grad()
+def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched | None:
+    """Which objects of a picture a detector can match.
+
+    Args:
+        detector: built; RetinaNet, FCOS, an R-CNN (by its region proposal network), their
+            subclasses, or Deformable DETR.
+        boxes: (M, 4) in the detector's picture.
+        size: (height, width) of that.
+
+    Returns:
+        None where the detector's rule is not known. In a picture with too many objects for its
+        anchors some are looked at only, evenly spread over their list.
+    """
+    if isinstance(detector, DeformableDETR):
+        matched = torch.zeros(len(boxes), dtype=torch.bool)
+        matched[_spread(len(boxes), num_queries(detector))] = True
+        return Matched(matched)
+    matching = matching_part(detector)
+    if matching is None:
+        return None
+    anchors = _anchors(matching.anchor_generator, detector.backbone, size)
+    number = sum(len(level) for level in anchors)
+    chosen = _spread(len(boxes), max(1, PAIRS_OF_A_PICTURE // number))
+    boxes = Boxes(boxes[chosen].to(anchors[0].device))
+    rule = _by_labels if isinstance(matching, DenseDetector) else _by_matcher
+    matched = rule(matching, anchors, boxes, size)
+    rescued = matched & _near_no_anchor(matching, anchors, boxes)
+    return Matched(matched.cpu(), rescued.cpu(), number * len(boxes), chosen)
+
+
+def matching_part(detector: nn.Module) -> Any:
+    """The part of a detector that labels anchors; None where there is none known."""
+    part = getattr(detector, "proposal_generator", detector)
+    known = isinstance(part, RPN) or (
+        isinstance(part, DenseDetector) and hasattr(part, "label_anchors")
+    )
+    return part if known else None
+
+
+def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxes]:
+    """A detector's anchors of each level, for a picture of this size alone in its batch."""
+    multiple = max(1, backbone.size_divisibility)
+    square = backbone.padding_constraints.get("square_size", 0)
+    height, width = (max(math.ceil(x / multiple) * multiple, square) for x in size)
+    device = next(iter(generator.buffers())).device
+    nothing = torch.empty(1, device=device)
+    return generator(
+        [
+            nothing.expand(1, 1, math.ceil(height / s), math.ceil(width / s))
+            for s in strides_of(generator)
+        ]
+    )
+
+
+def strides_of(generator: nn.Module) -> list[int]:
+    """Pixels between anchors, for each level."""
+    return [stride[0] if isinstance(stride, tuple) else stride for stride in generator.strides]
+
+
+def _by_labels(detector: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
+    """A dense detector's own labels: objects are told apart by giving each a class of its own."""
+    truth = Instances(size)
+    truth.gt_boxes = boxes
+    # Above the label of background, which is the number of classes.
+    first = detector.num_classes + 1
+    truth.gt_classes = torch.arange(first, first + len(boxes), device=boxes.device)
+    labels, _ = detector.label_anchors(anchors, [truth])
+    owners = labels[0][labels[0] >= first] - first
+    return _mask(owners, len(boxes))
+
+
+def _by_matcher(rpn: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
+    """A region proposal network's labels before it samples some of them."""
+    whole = Boxes.cat(anchors)
+    owners, labels = rpn.anchor_matcher(pairwise_iou(boxes, whole))
+    if rpn.anchor_boundary_thresh >= 0:
+        labels[~whole.inside_box(size, rpn.anchor_boundary_thresh)] = -1
+    return _mask(owners[labels == 1], len(boxes))
+
+
+def _near_no_anchor(matching: Any, anchors: list[Boxes], boxes: Boxes) -> Tensor:
+    """Objects whose best anchor has an IoU that alone would make it background."""
+    matcher = getattr(matching, "anchor_matcher", None)
+    if matcher is None or not matcher.allow_low_quality_matches:
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    lowest = min(bound for bound in matcher.thresholds if math.isfinite(bound))
+    return pairwise_iou(boxes, Boxes.cat(anchors)).amax(dim=1) < lowest
+
+
+def _mask(indices: Tensor, number: int) -> Tensor:
+    mask = torch.zeros(number, dtype=torch.bool, device=indices.device)
+    mask[indices] = True
+    return mask
+
+
+def _spread(number: int, at_most: int) -> Tensor:
+    """Indices of at most so many of a list, evenly spread."""
+    if number <= at_most:
+        return torch.arange(number)
+    return torch.arange(at_most) * number // at_most
+
+
+def num_queries(detector: DeformableDETR) -> int:
+    """Objects of a picture that can have a query of their own."""
+    queries = detector.queries
+    return queries.num_queries if hasattr(queries, "num_queries") else len(queries.content)

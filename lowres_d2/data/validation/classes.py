@@ -1,0 +1,100 @@
+"""Class lists of all parts of the data, and of the model, against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+
+from lowres_d2.data.validation.findings import Check, Findings
+from lowres_d2.data.validation.split import Split
+
+NO_CLASS = Check(
+    "class-unknown", "error", "classes that the file does not have", "correct classes=[...]"
+)
+DIFFERENT = Check(
+    "classes-differ",
+    "error",
+    "positions at which the class lists differ",
+    "give all the same list with classes=[...]: position k is what the model calls class k",
+)
+UNUSED = Check(
+    "class-empty",
+    "warning",
+    "classes without an object",
+    "nothing can be learnt or scored of these; leave them out by classes=[...]",
+)
+MODEL = Check(
+    "classes-model",
+    "error",
+    "parts of the model with another number of classes than the data",
+    "make num_classes that of the data",
+)
+TRAINED = Check(
+    "classes-trained",
+    "warning",
+    "classes that train.init_checkpoint was trained on, and the data does not have there",
+    "evaluation refuses these weights; training starts from them with another meaning",
+)
+NOT_TRAINED = Check(
+    "class-not-trained",
+    "warning",
+    "classes with objects to find, but none to learn from",
+    "their AP will be 0: move some pictures, or leave the class out",
+)
+
+
+def class_counts(split: Split) -> dict[str, int]:
+    """Number of objects of each class that is used, crowds left out."""
+    counts = Counter(split.name_of[entry["category_id"]] for entry in split.objects)
+    return {name: counts[name] for name in split.class_list}
+
+
+def check_classes(
+    splits: Sequence[Split],
+    findings: Findings,
+    model: Mapping[str, int] | None = None,
+    trained: Sequence[str] = (),
+) -> None:
+    """Class lists side by side.
+
+    Args:
+        splits: the first is what is trained on.
+        findings: takes what is wrong.
+        model: number of classes of each part of the model that has one, by its name.
+        trained: class names of the weights that the model starts from.
+    """
+    for split in splits:
+        for name in split.classes or ():
+            if name not in split.name_of.values():
+                findings.add(NO_CLASS, split.name, name)
+        for name, count in class_counts(split).items():
+            if not count:
+                findings.add(UNUSED, split.name, name)
+    train, *others = splits
+    for other in others:
+        _compare(findings, DIFFERENT, train.class_list, other.class_list, (train.name, other.name))
+        learnt, wanted = class_counts(train), class_counts(other)
+        for name, count in wanted.items():
+            if count and learnt.get(name) == 0:
+                findings.add(NOT_TRAINED, other.name, f"{name}: {count} objects")
+    if trained:
+        names = ("init_checkpoint", train.name)
+        _compare(findings, TRAINED, list(trained), train.class_list, names)
+    for name, number in (model or {}).items():
+        if number != len(train.class_list):
+            findings.add(
+                MODEL, train.name, f"{name} is {number}, the data has {len(train.class_list)}"
+            )
+
+
+def _compare(
+    findings: Findings,
+    check: Check,
+    first: Sequence[str],
+    second: Sequence[str],
+    names: tuple[str, str],
+) -> None:
+    for k, (a, b) in enumerate(zip_longest(first, second)):
+        if a != b:
+            findings.add(check, names[1], f"{k}: {a or '-'} ({names[0]}) | {b or '-'} ({names[1]})")

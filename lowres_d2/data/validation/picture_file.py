@@ -1,0 +1,109 @@
+"""One picture file: what its header says, and whether its pixels can be read.
+
+Sizes are (width, height): ``stored`` as in the file, ``shown`` as turned by EXIF's orientation,
+which is how Detectron2 reads pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from detectron2.data.detection_utils import read_image
+from PIL import Image
+
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 are turned by a quarter
+_TAIL = 4096
+_END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # of a whole file
+_DRAFT = 8  # JPEG can be decoded at 1/8 of its size: all bits are read, few pixels made
+LEVELS = ("header", "draft", "full")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """What is known of a file.
+
+    Attributes:
+        bytes: size of the file; 0: it is not there.
+        problem: why it cannot be read, or None.
+        stored: width and height in the file.
+        orientation: EXIF's, 1 to 8.
+        format: as "JPEG".
+        mode: Pillow's, as "RGB" or "I;16".
+        frames: pictures in the file.
+        ends: whether the file has the end that its format asks for; True for other formats.
+        blank: all pixels are equal; only known where all were decoded.
+        content: hash of the pixels as read; only known where all were decoded.
+    """
+
+    bytes: int
+    problem: str | None = None
+    stored: tuple[int, int] = (0, 0)
+    orientation: int = 1
+    format: str = ""
+    mode: str = ""
+    frames: int = 1
+    ends: bool = True
+    blank: bool = False
+    content: bytes = b""
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height after EXIF's orientation."""
+        return self.stored[::-1] if self.orientation >= 5 else self.stored
+
+
+def look_at(path: Path, level: str) -> PictureFile:
+    """Read a picture as far as asked.
+
+    Args:
+        path: of the file.
+        level: ``header``; ``draft`` decodes, JPEG at 1/8 of its size; ``full`` as in training.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if not size:
+        return PictureFile(0, "is empty" if path.is_file() else "is not there")
+    try:
+        with Image.open(path) as image:
+            facts = {
+                "stored": image.size,  # before a draft changes it
+                "format": image.format or "",
+                "mode": image.mode,
+                "frames": getattr(image, "n_frames", 1) if image.format != "MPO" else 1,
+                "ends": _ends(path, image.format or "", size),
+            }
+            if level == "draft":
+                image.draft(None, tuple(side // _DRAFT for side in image.size))
+                image.load()
+            orientation = _orientation(image)
+        if level == "full":
+            pixels = read_image(str(path), "RGB")
+            # Hardly any picture gets past its first row.
+            first = pixels[:1, :1]
+            facts["blank"] = bool((pixels[:1] == first).all() and (pixels == first).all())
+            digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+            digest.update(np.ascontiguousarray(pixels))
+            facts["content"] = digest.digest()
+    except Exception as error:  # files fail in any way, and Pillow's plug-ins with them
+        return PictureFile(size, (str(error).splitlines() or [type(error).__name__])[0])
+    return PictureFile(size, orientation=orientation, **facts)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, or 1 where there is none that makes sense, which no reader objects to."""
+    try:
+        # A PNG's own method would decode all of it to find a tag behind the pixels.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF data fail in any way
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _ends(path: Path, form: str, size: int) -> bool:
+    if form not in _END:
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, size - _TAIL))
+        return _END[form] in file.read()

@@ -1,0 +1,179 @@
+"""Picture files against what the annotations say of them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from lowres_d2.data.validation.findings import Check, Findings
+from lowres_d2.data.validation.picture_file import PictureFile, look_at
+from lowres_d2.data.validation.split import Split
+
+from PIL import Image
+
+MISSING = Check(
+    "picture-missing",
+    "error",
+    "pictures that are not there",
+    "complete the folder, or set its name",
+)
+BROKEN = Check(
+    "picture-broken",
+    "error",
+    "pictures that cannot be read",
+    'replace them; the mapper\'s on_broken="skip" leaves them out',
+)
+CUT = Check(
+    "picture-cut",
+    "warning",
+    "pictures that probably end too early (seen without decoding)",
+    "run again without --no-decode to be sure",
+)
+OTHER_SIZE = Check(
+    "picture-size",
+    "error",
+    "pictures of another size than annotated",
+    "correct the size, or scale the boxes: they are for other pictures",
+)
+TURNED = Check(
+    "picture-turned",
+    "error",
+    "pictures that EXIF turns, annotated as they are stored",
+    "turn the pixels and remove the EXIF tag, or annotate the turned picture: pictures are read "
+    "as turned",
+)
+EXIF = Check(
+    "picture-exif",
+    "warning",
+    "pictures with an EXIF orientation, whose size does not tell which one is annotated",
+    "look at their boxes; to be safe, turn the pixels and remove the tag",
+)
+EXIF_FINE = Check(
+    "picture-exif-fine",
+    "info",
+    "pictures that EXIF turns, annotated as turned",
+    "sound here; programs that ignore EXIF see them otherwise",
+)
+DEPTH = Check(
+    "picture-depth",
+    "warning",
+    "pictures with more than 8 bits a channel",
+    "values over 255 are cut off when they are read: convert them first",
+)
+FRAMES = Check(
+    "picture-frames",
+    "warning",
+    "files with several pictures in them",
+    "only the first one is used: store each as a file",
+)
+BLANK = Check("picture-blank", "warning", "pictures of a single colour", "look at them")
+SUFFIX = Check(
+    "picture-suffix",
+    "info",
+    "pictures whose name says another format",
+    "sound here; some programs go by the name",
+)
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+Progress = Callable[[Iterable, int, str], Iterable]
+
+
+def check_pictures(
+    split: Split,
+    findings: Findings,
+    level: str = "draft",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> dict[int, PictureFile]:
+    """Look at every picture.
+
+    Args:
+        split: the data; nothing is done where it has no folder of pictures.
+        findings: takes what is wrong.
+        level: how far pictures are read, see :func:`look_at`.
+        workers: threads; Pillow decodes without holding the others up.
+        progress: wraps an iterable, given its length and what is done.
+
+    Returns:
+        What was seen of the readable ones, by image id.
+    """
+    if split.root is None:
+        return {}
+    images = list(split.image_of.values())
+    paths = [split.root / image["file_name"] for image in images]
+    seen = {}
+    formats, folders = Image.registered_extensions(), _Folders()
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        warnings.simplefilter("ignore")  # of Pillow, about files without naming them
+        facts: Iterable = pool.map(partial(look_at, level=level), paths)
+        if progress is not None:
+            facts = progress(facts, len(paths), f"pictures of {split.name}")
+        for image, path, fact in zip(images, paths, facts, strict=True):
+            _check_file(split, findings, image, fact, folders)
+            if fact.problem is None:
+                seen[image["id"]] = fact
+                form = formats.get(path.suffix.lower())
+                if form not in (fact.format, None) and fact.format != "MPO":
+                    suspect = split.suspect_image(image, f"is {fact.format}")
+                    findings.add(SUFFIX, split.name, suspect)
+    return seen
+
+
+def _check_file(
+    split: Split, findings: Findings, image: dict, fact: PictureFile, folders: _Folders
+) -> None:
+    def add(check: Check, detail: str = "", severity: str | None = None) -> None:
+        findings.add(check, split.name, split.suspect_image(image, detail), severity)
+
+    if fact.problem == "is not there":
+        add(MISSING, folders.hint(split.path(image)))
+    elif fact.problem is not None:
+        add(BROKEN, fact.problem, "warning" if split.skips_pictures else None)
+    else:
+        _check_size(image, fact, add)
+        if not fact.ends:
+            add(CUT)
+        if fact.mode in _DEEP_MODES:
+            add(DEPTH, f"mode {fact.mode}")
+        if fact.frames > 1:
+            add(FRAMES, f"{fact.frames} pictures")
+        if fact.blank:
+            add(BLANK)
+
+
+def _check_size(image: dict, fact: PictureFile, add: Callable) -> None:
+    stated = (image["width"], image["height"])
+    turned = f"EXIF orientation {fact.orientation}"
+    if fact.shown != stated:
+        sizes = "{}x{}, annotated as {}x{}".format(*fact.shown, *stated)
+        if fact.stored == stated:
+            add(TURNED, f"{turned}: {sizes}")
+        else:
+            add(OTHER_SIZE, f"is {sizes}")
+    elif fact.orientation >= 5 and fact.stored != fact.shown:
+        add(EXIF_FINE, turned)
+    elif fact.orientation != 1:  # half turns and mirrors, and squares, keep the size
+        add(EXIF, turned)
+
+
+class _Folders:
+    """Hints at what a missing picture may be called; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def hint(self, path: Path) -> str:
+        folder = path.parent
+        if folder not in self._names:
+            names = os.listdir(folder) if folder.is_dir() else []
+            by_stem = {Path(name).stem: name for name in names}
+            self._names[folder] = by_stem | {name.lower(): name for name in names}
+        names = self._names[folder]
+        near = names.get(path.name.lower()) or names.get(path.stem)
+        if near:
+            return f"there is {near}"
+        return "" if names else f"{folder} is empty or not there"

@@ -1,0 +1,169 @@
+"""Reads annotation files into plain records, in COCO's form, without objecting to what they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.data.datasets.coco import find_image_root
+from lowres_d2.data.datasets.coco_json import read_coco_json
+from lowres_d2.data.datasets.voc import read_voc_xml
+from lowres_d2.data.validation.findings import Check, Findings
+from lowres_d2.data.validation.split import Split
+
+from PIL import Image
+
+UNREADABLE = Check(
+    "file-unreadable", "error", "annotation files that cannot be read", "see what it says of each"
+)
+NAMES_DIFFER = Check(
+    "file-name-differs",
+    "info",
+    "annotation files that name another picture than their own name does",
+    "the annotation file's name counts, as in VOC",
+)
+
+
+def read_split(
+    source: str | Path,
+    findings: Findings,
+    name: str | None = None,
+    images: str | Path | None = None,
+    **settings: Any,
+) -> Split | None:
+    """Read a part of a data set from its annotations.
+
+    Args:
+        source: a COCO json file; a folder of VOC xml files (or with ``Annotations`` in it); or a
+            list of VOC, as ``VOC2007/ImageSets/Main/train.txt``.
+        findings: takes what cannot be read.
+        name: what the report calls it; by default named after the file.
+        images: folder of the pictures; None: looked for beside the annotations.
+        settings: further attributes of the split.
+
+    Returns:
+        The records, or None where nothing could be read.
+    """
+    path = Path(source)
+    name = name or path.stem
+    try:
+        if path.is_dir():
+            annotations = path / "Annotations" if (path / "Annotations").is_dir() else path
+            return _read_voc(
+                path, sorted(annotations.glob("*.xml")), findings, name, images, settings
+            )
+        if path.suffix == ".txt":
+            files = _listed_xml(path)
+            return _read_voc(path, files, findings, name, images, settings)
+        content = read_coco_json(path)
+    except (ValueError, OSError) as error:
+        findings.add(UNREADABLE, name, str(error))
+        return None
+    names = [i["file_name"] for i in content["images"] if isinstance(i.get("file_name"), str)]
+    root = find_image_root(path, names, images, check_images=False)
+    parts = (content[key] for key in ("images", "annotations", "categories"))
+    return Split(name, path, *parts, root=root, **settings)
+
+
+def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
+    """Records of a data set that is built already, and so was checked when it was read."""
+    content = dataset.coco_dict()
+    parts = (content[key] for key in ("images", "annotations", "categories"))
+    return Split(name, Path(dataset.source), *parts, root=Path(), **settings)
+
+
+def join_splits(splits: Sequence[Split]) -> Split:
+    """Several folders of VOC as one split; ids and names of pictures are made unique."""
+    first, *others = splits
+    for other in others:
+        number = len(first.images)
+        root = os.path.relpath(other.root, first.root)
+        first.images += [
+            image | {"id": number + image["id"], "file_name": f"{root}/{image['file_name']}"}
+            for image in other.images
+        ]
+        moved = (entry | {"image_id": number + entry["image_id"]} for entry in other.annotations)
+        first.annotations += [
+            entry | {"id": len(first.annotations) + k} for k, entry in enumerate(moved, start=1)
+        ]
+    return first
+
+
+def _listed_xml(path: Path) -> list[Path]:
+    """Annotation files of a list in ``ImageSets/Main``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such list")
+    folder = path.parents[2] / "Annotations"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder, for the list {path}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [folder / f"{line.split()[0]}.xml" for line in lines if line.strip()]
+
+
+def _read_voc(
+    source: Path,
+    files: Sequence[Path],
+    findings: Findings,
+    name: str,
+    images: str | Path | None,
+    settings: dict,
+) -> Split:
+    """VOC's files; a class that is not asked for is told of by its category."""
+    if not files:
+        raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
+    root = Path(images) if images is not None else _voc_pictures(files[0].parent)
+    there = root.iterdir() if root.is_dir() else ()
+    known = Image.registered_extensions()
+    suffixes = {path.stem: path.suffix for path in there if path.suffix.lower() in known}
+    records, annotations = [], []
+    for path in files:
+        try:
+            picture = read_voc_xml(path)
+        except (ValueError, OSError) as error:
+            findings.add(UNREADABLE, name, str(error))
+            continue
+        suffix = suffixes.get(path.stem) or Path(picture.file_name).suffix or ".jpg"
+        record = {
+            "id": len(records) + 1,
+            "file_name": path.stem + suffix,
+            "height": picture.height,
+            "width": picture.width,
+        }
+        if Path(picture.file_name).stem not in ("", path.stem):
+            findings.add(NAMES_DIFFER, name, f"{path.name} names {picture.file_name}")
+        records.append(record)
+        annotations += [
+            {
+                "id": 0,
+                "image_id": record["id"],
+                "category_id": found.name,
+                "bbox": found.bbox,
+                "iscrowd": int(found.difficult),
+            }
+            for found in picture.objects
+        ]
+    return _with_categories(Split(name, source, records, annotations, [], root, **settings))
+
+
+def _with_categories(split: Split) -> Split:
+    """Number what VOC knows by name: the wanted classes from 1, in order, then all others."""
+    found: Iterable[str] = sorted({entry["category_id"] for entry in split.annotations})
+    names = split.classes if split.classes is not None else list(found)
+    id_of = {name: k for k, name in enumerate(names, start=1)}
+    for k, entry in enumerate(split.annotations, start=1):
+        name = entry["category_id"]
+        entry.update(id=k, category_id=id_of.get(name, name))
+    split.categories = [{"id": k, "name": name} for name, k in id_of.items()]
+    return split
+
+
+def _voc_pictures(annotations: Path) -> Path:
+    """Where VOC's pictures are: ``JPEGImages`` or ``images`` beside or in the folder, or in it."""
+    for place in (annotations.parent, annotations):
+        for name in ("JPEGImages", "images"):
+            if (place / name).is_dir():
+                return place / name
+    return annotations

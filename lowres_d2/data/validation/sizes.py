@@ -1,0 +1,128 @@
+"""How large objects are, how many a picture has, and whether the evaluator's cap allows for them.
+
+Size is sqrt(width x height) of a box, in pixels of the stored picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lowres_d2.data.validation.findings import Check, Findings
+from lowres_d2.data.validation.split import Split
+
+NOTHING = Check(
+    "no-objects", "error", "parts of the data without an object to find", "check the file"
+)
+EMPTY = Check(
+    "picture-empty",
+    "info",
+    "pictures without an object",
+    "right for pictures of nothing; else annotations are missing",
+)
+MAX_DETS = Check(
+    "max-dets",
+    "error",
+    "evaluators that count fewer detections than the densest picture has objects",
+    "leave dataloader.evaluator.max_dets out: it then follows the data",
+)
+CAPPED = Check(
+    "model-cap",
+    "warning",
+    "parts of the model that give fewer detections than the densest picture has objects",
+    "raise them: what is cut off can never be found",
+)
+DENSE = Check(
+    "denser-than-100",
+    "info",
+    "pictures with more objects than the 100 detections that COCO's evaluation counts",
+    "sound here: max_dets follows the data; figures of other programs are not to be compared",
+)
+
+_SHOWN_PICTURES = 3
+_COCO_MAX_DETS = 100
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of one part of the data.
+
+    Attributes:
+        pictures: listed ones.
+        empty: pictures without an object.
+        objects: crowds left out.
+        crowds: regions that are not learnt.
+        bands: objects by size band; bands may overlap.
+        quantiles: size of the smallest, median and largest object.
+        densest: name of picture and number of objects, most first.
+    """
+
+    pictures: int
+    empty: int
+    objects: int
+    crowds: int
+    bands: dict[str, int]
+    quantiles: tuple[float, float, float] | None
+    densest: list[tuple[str, int]]
+
+
+def summarize(split: Split, bands: Mapping[str, tuple[float, float]]) -> Summary:
+    """Count.
+
+    Args:
+        split: the data.
+        bands: by name from and to, in pixels, both ends in.
+    """
+    sizes = sorted(math.sqrt(e["bbox"][2] * e["bbox"][3]) for e in split.objects)
+    per_image = Counter(entry["image_id"] for entry in split.objects)
+    densest = [
+        (split.image_of[image_id]["file_name"], number)
+        for image_id, number in per_image.most_common(_SHOWN_PICTURES)
+    ]
+    return Summary(
+        pictures=len(split.images),
+        empty=len(split.image_of) - len(per_image),
+        objects=len(sizes),
+        crowds=len(split.boxed) - len(split.objects),
+        bands={
+            name: sum(low <= size <= high for size in sizes) for name, (low, high) in bands.items()
+        },
+        quantiles=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
+        densest=densest,
+    )
+
+
+def check_sizes(
+    split: Split,
+    summary: Summary,
+    findings: Findings,
+    max_dets: int | None = None,
+    caps: Mapping[str, int] | None = None,
+) -> None:
+    """Find what has no objects, and caps that are too low.
+
+    Args:
+        split: the data.
+        summary: of :func:`summarize`.
+        findings: takes what is wrong.
+        max_dets: detections of a picture that the evaluator counts; None: enough.
+        caps: detections of a picture that the model gives at most, by the name of the setting.
+    """
+    if not summary.objects:
+        findings.add(NOTHING, split.name, str(split.source))
+        return
+    numbers = Counter(entry["image_id"] for entry in split.objects)
+    for image_id, image in split.image_of.items():
+        if not numbers[image_id]:
+            findings.add(EMPTY, split.name, split.suspect_image(image))
+        elif numbers[image_id] > _COCO_MAX_DETS:
+            suspect = split.suspect_image(image, f"{numbers[image_id]} objects")
+            findings.add(DENSE, split.name, suspect)
+    name, number = summary.densest[0]
+    if max_dets is not None and max_dets < number:
+        findings.add(MAX_DETS, split.name, f"max_dets is {max_dets}, {name} has {number} objects")
+    for key, cap in (caps or {}).items():
+        if cap < number:
+            findings.add(CAPPED, split.name, f"{key} is {cap}, {name} has {number} objects")

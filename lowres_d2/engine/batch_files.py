@@ -1,0 +1,71 @@
+"""A batch as plain tensors, numbers, texts and containers, which files can hold that are read
+without running them; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Boxes, Instances
+
+BOXES, INSTANCES = "Boxes", "Instances"
+
+
+def pack_batch(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The samples of a batch; values of unknown kinds are left out and named under ``left_out``."""
+    return [_pack_sample(sample) for sample in batch]
+
+
+def unpack_batch(packed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What :func:`pack_batch` was given, without what it left out."""
+    return [
+        {key: _unpack(value) for key, value in sample.items() if key != "left_out"}
+        for sample in packed
+    ]
+
+
+def _pack_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    packed: dict[str, Any] = {}
+    left_out = []
+    for key, value in sample.items():
+        try:
+            packed[key] = _pack(value)
+        except TypeError:
+            left_out.append(key)
+    return packed | {"left_out": left_out} if left_out else packed
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()  # a view would bring all it is a view of
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.as_tensor(value).clone()
+    if isinstance(value, Boxes):
+        return {BOXES: _pack(value.tensor)}
+    if isinstance(value, Instances):
+        return {INSTANCES: _pack(value.get_fields()), "image_size": _pack(value.image_size)}
+    if isinstance(value, Mapping):
+        return {key: _pack(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_pack(part) for part in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be kept in a file of tensors")
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if BOXES in value:
+        return Boxes(value[BOXES])
+    if INSTANCES in value:
+        fields = {name: _unpack(field) for name, field in value[INSTANCES].items()}
+        return Instances(tuple(value["image_size"]), **fields)
+    return {key: _unpack(part) for key, part in value.items()}
