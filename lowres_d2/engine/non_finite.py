@@ -49,6 +49,7 @@ class NonFiniteStop(HookBase):
 
     def __init__(self, model: nn.Module, output_dir: str | Path, seed: int) -> None:
         self._model, self._folder, self._seed = model, Path(output_dir), seed
+        self._parameters = list(model.parameters())  # walking through the modules takes its time
         self._dense = {n: m for n, m in model.named_modules() if isinstance(m, DenseDetector)}
         self._normalizers: dict[str, float] = {}
         self._batch: Sequence[Mapping[str, Any]] = ()
@@ -82,7 +83,7 @@ class NonFiniteStop(HookBase):
 
     def after_backward(self) -> None:
         losses = self._losses
-        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = _norm(gradients)
         scalars = [*losses.values(), norm]
         *values, norm = torch.stack([x.detach().float().to(norm.device) for x in scalars]).tolist()
