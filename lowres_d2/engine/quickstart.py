@@ -16,7 +16,7 @@ from detectron2.config import instantiate
 # The detector at full resolution; it becomes the teacher of those at 4x.
 FULL = ("full resolution", "configs/quick/full_fcos_small_256_plates.py")
 # They start as the teacher. Shorter runs leave their order to chance.
-ITERATIONS = 1500
+ITERATIONS = 1300
 STUDENTS = {f"{title} 4x": recipe for title, recipe in BENCHMARKS["thumbdet"].students.items()}
 
 
