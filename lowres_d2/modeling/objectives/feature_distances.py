@@ -53,6 +53,8 @@ def channel_distance(points: Points, temperature: float = 4.0) -> Tensor:
 
 def _standardised(features: Sequence[Tensor]) -> list[Tensor]:
     """(C, P) each, to mean 0 and variance 1 of each channel over all points of the batch."""
-    variance, mean = torch.var_mean(torch.cat(list(features), dim=1), dim=1, correction=0)
-    scale = (variance + _EPSILON).rsqrt()
-    return [(f - mean[:, None]) * scale[:, None] for f in features]
+    together = torch.cat(list(features), dim=1)
+    mean = together.mean(dim=1, keepdim=True)
+    # Not `var_mean`: on a CPU it takes up to 15 times as long.
+    scale = ((together - mean).square().mean(dim=1, keepdim=True) + _EPSILON).rsqrt()
+    return [(f - mean) * scale for f in features]
