@@ -45,15 +45,7 @@ class NearestPointFCOS(FCOS):
     def label_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Give each location a class and the box it is to predict.
-
-        Args:
-            anchors: the locations of each level.
-            gt_instances: ground truth of each picture.
-
-        Returns:
-            Labels (R,), the number of classes for background, and boxes (R, 4), for each picture.
-        """
+        """As FCOS's, by :meth:`owners`: labels (R,) and boxes (R, 4) of each picture."""
         labels, boxes = [], []
         for truth in gt_instances:
             owner = self.owners(truth.gt_boxes, anchors)
