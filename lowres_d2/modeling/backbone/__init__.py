@@ -1,5 +1,7 @@
-"""Backbones beside Detectron2's own."""
+"""Backbones beside Detectron2's own, and the atrous twin of any."""
 
+from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
+from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.backbone.small import SmallResNet
 
-__all__ = ["SmallResNet"]
+__all__ = ["AtrousTwin", "SmallResNet", "add_atrous_rule"]

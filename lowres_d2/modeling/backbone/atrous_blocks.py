@@ -1,0 +1,183 @@
+"""What becomes of each layer in the atrous twin of a backbone: one rule a class.
+
+Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1. A layer that sees
+one cell stays. One that sees several sees them twice as far apart; where it strides too, it is
+moved over every cell, and a 2x2 max pooling of stride 2 picks among what it gives.
+Only a module's class tells what its ``forward`` does between its layers, so classes are admitted by
+name, and a subclass as long as it keeps that ``forward``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+from lowres_d2.modeling.backbone.small import SmallStem
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, LayerNorm, NaiveSyncBatchNorm
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
+from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
+from torch import Tensor, fx, nn
+from torchvision.models import mobilenetv2, mobilenetv3
+from torchvision.ops import misc
+
+Rule = Callable[[nn.Module], None]
+
+_RULES: dict[type[nn.Module], Rule] = {}
+
+
+def add_atrous_rule(kind: type[nn.Module], rule: Rule | None = None) -> None:
+    """Admit a class of modules to atrous twins.
+
+    Args:
+        kind: the class.
+        rule: turns one such module, in place, into its form in the twin; the modules inside it have
+            rules of their own. Raises ``ValueError`` with a reason where it cannot. None: its
+            ``forward`` only calls the modules inside it and treats each cell by itself.
+    """
+    _RULES[kind] = rule or _keep
+
+
+def make_atrous(module: nn.Module, path: str) -> None:
+    """Turn one module, not those inside it, into its form in the twin.
+
+    Args:
+        module: shares its parameters with the backbone's own; nothing else.
+        path: where it stands in the backbone, for messages.
+
+    Raises:
+        ValueError: its class has no rule, or the rule cannot be followed.
+    """
+    name = f"{path or 'the backbone'} ({type(module).__name__})"
+    rule = _rule_of(module)
+    if rule is None:
+        raise ValueError(
+            f"{name} has no known form in an atrous twin: give its class a rule with "
+            "lowres_d2.modeling.backbone.add_atrous_rule"
+        )
+    try:
+        rule(module)
+    except ValueError as error:
+        raise ValueError(f"{name} has no form in an atrous twin: {error}") from error
+
+
+def _rule_of(module: nn.Module) -> Rule | None:
+    if isinstance(module, fx.GraphModule):  # its forward is generated, and its graph tells all
+        return _check_graph
+    for kind in type(module).__mro__:
+        if kind in _RULES and type(module).forward is kind.forward:
+            return _RULES[kind]
+    return None
+
+
+def _keep(module: nn.Module) -> None:
+    """Leave a module as it is."""
+
+
+def _double_convolution(conv: nn.Conv2d) -> None:
+    if max(conv.kernel_size) == 1:
+        return
+    if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+        raise ValueError(
+            f"padding={conv.padding!r}, padding_mode={conv.padding_mode!r}: expected zeros, counted"
+        )
+    reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    if [2 * p for p in conv.padding] != reach:
+        raise ValueError(
+            f"kernel_size={conv.kernel_size}, padding={conv.padding}: expected an odd kernel, "
+            "padded by half"
+        )
+    if not set(conv.stride) <= {1, 2}:
+        raise ValueError(f"stride={conv.stride}: expected 1 or 2")
+    conv.padding = tuple(reach)
+    conv.dilation = tuple(2 * d for d in conv.dilation)
+    if max(conv.stride) > 1:
+        # Rounding up, as striding does, so that odd sizes meet those of a strided shortcut.
+        pool = nn.MaxPool2d(conv.stride, ceil_mode=True)
+        conv.stride = (1, 1)
+        _call_after(conv, pool)
+
+
+def _call_after(conv: nn.Conv2d, pool: nn.Module) -> None:
+    """Pool what a convolution gives, before its norm."""
+    if isinstance(conv, Conv2d):  # Detectron2's, which calls its norm itself
+        conv.norm = pool if conv.norm is None else nn.Sequential(pool, conv.norm)
+    else:
+        conv.register_forward_hook(lambda _conv, _inputs, output: pool(output))
+
+
+def _double_pooling(pool: nn.MaxPool2d) -> None:
+    kernel, padding, dilation = (
+        _single(pool, key) for key in ("kernel_size", "padding", "dilation")
+    )
+    if dilation != 1:
+        raise ValueError(f"dilation={dilation}: expected 1")
+    # Both keep the size and the centre; an odd kernel's outermost cells move twice as far out.
+    pool.kernel_size = 2 * kernel - kernel % 2
+    pool.padding = padding + kernel // 2
+
+
+def _single(module: nn.Module, key: str) -> int:
+    value = getattr(module, key)
+    values = set(value) if isinstance(value, tuple) else {value}
+    if len(values) > 1:
+        raise ValueError(f"{key}={value}: expected the same in both directions")
+    return values.pop()
+
+
+def _check_global(pool: nn.AdaptiveAvgPool2d) -> None:
+    """One that sees the whole map, as in squeeze-and-excitation, cannot see more."""
+    if pool.output_size not in (1, (1, 1)):
+        raise ValueError(f"output_size={pool.output_size}: expected 1")
+
+
+class _WideStem(BasicStem):
+    """Detectron2's stem, whose pooling is a call and no module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.relu_(self.conv1(x)), kernel_size=5, stride=2, padding=2)
+
+
+def _widen_stem(stem: nn.Module) -> None:
+    stem.__class__ = _WideStem
+
+
+# Calls in a traced network that treat each cell by itself.
+_CELLWISE_CALLS = {
+    *(operator.add, operator.iadd, operator.mul, operator.imul, operator.getitem),
+    *(torch.add, torch.mul, torch.cat, torch.relu, torch.relu_, torch.sigmoid),
+    *(F.relu, F.relu6, F.hardtanh, F.hardswish, F.hardsigmoid, F.silu, F.gelu),
+}
+_CELLWISE_METHODS = {"add", "add_", "mul", "mul_", "relu", "relu_", "sigmoid"}
+
+
+def _check_graph(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        known = {"call_function": _CELLWISE_CALLS, "call_method": _CELLWISE_METHODS}.get(node.op)
+        if known is not None and node.target not in known:
+            call = getattr(node.target, "__name__", node.target)
+            raise ValueError(f"what its call of {call} ({node.name}) does there is not known")
+
+
+_NORMS = (
+    *(nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm2d, NaiveSyncBatchNorm),
+    *(FrozenBatchNorm2d, LayerNorm, misc.FrozenBatchNorm2d),
+)
+_ACTIVATIONS = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardtanh),
+    *(nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity),
+)
+_BLOCKS = (
+    *(nn.Module, nn.Sequential, BasicBlock, BottleneckBlock, ResNet, SmallStem),
+    *(FPN, LastLevelMaxPool, LastLevelP6P7),
+    *(mobilenetv2.InvertedResidual, mobilenetv3.InvertedResidual, misc.SqueezeExcitation),
+)
+for _kind in (*_NORMS, *_ACTIVATIONS, *_BLOCKS):
+    add_atrous_rule(_kind)
+for _kind in (nn.Conv2d, Conv2d):
+    add_atrous_rule(_kind, _double_convolution)
+add_atrous_rule(nn.MaxPool2d, _double_pooling)
+add_atrous_rule(nn.AdaptiveAvgPool2d, _check_global)
+add_atrous_rule(BasicStem, _widen_stem)
