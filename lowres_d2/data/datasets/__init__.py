@@ -6,14 +6,17 @@ from lowres_d2.data.datasets.coco_json import count_classes
 from lowres_d2.data.datasets.plates import PlatesDataset
 from lowres_d2.data.datasets.plates_classification import PlatesClassification
 from lowres_d2.data.datasets.plates_sheet import plate_sheet
+from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
 __all__ = [
+    "TT100K_CLASSES",
     "VOC_CLASSES",
     "BoxDataset",
     "CocoDataset",
     "PlatesClassification",
     "PlatesDataset",
+    "Tt100kDataset",
     "VocDataset",
     "check_same_classes",
     "count_classes",

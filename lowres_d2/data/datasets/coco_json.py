@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.data.datasets.base import class_names
 
@@ -18,15 +19,26 @@ _logger = logging.getLogger(__name__)
 _SECTIONS = ("images", "annotations", "categories")
 
 
+def read_json(json_file: str | Path, what: str) -> Any:
+    """Parse an annotation file.
+
+    Args:
+        json_file: the file.
+        what: it should be, for messages.
+    """
+    path = Path(json_file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such annotation file; give {what}")
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is not JSON ({error})") from None
+
+
 def read_coco_json(json_file: str | Path) -> dict:
     """Parse a file that must be a COCO ground truth."""
     path = Path(json_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such annotation file; give a COCO json file")
-    try:
-        content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is not JSON ({error})") from None
+    content = read_json(path, "a COCO json file")
     if isinstance(content, list):
         raise ValueError(
             f"{path}: is a list, perhaps of detections; expected a COCO ground truth, "

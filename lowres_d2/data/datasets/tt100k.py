@@ -1,0 +1,251 @@
+"""Tsinghua-Tencent 100K: traffic signs in street views of 2048x2048 pixels.
+
+Zhu et al., "Traffic-Sign Detection and Classification in the Wild" (CVPR 2016). The data set's
+``annotations.json`` says for each picture ``{"id": 7, "path": "train/7.jpg", "objects":
+[{"category": "pl40", "bbox": {"xmin": 1.5, "ymin": 2, "xmax": 21.5, "ymax": 22}}]}``: continuous
+pixels that count from 0, so that a side is max - min. Outlines of the signs are not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from lowres_d2.data.datasets.base import BoxDataset, make_annotation
+from lowres_d2.data.datasets.coco import check_pictures_exist, find_image_root
+from lowres_d2.data.datasets.coco_json import (
+    BoxPolicy,
+    is_finite,
+    is_whole,
+    read_json,
+    select_classes,
+)
+from lowres_d2.data.datasets.voc import read_voc_xml
+
+SPLITS = ("train", "test", "other")
+SIDE = 2048  # of every picture; annotations.json does not say it
+
+# The classes that the benchmark scores: those with more than 100 objects in train and test together
+# (in test alone the rarest have 31 to 34, so that train alone cannot be what is meant).
+TT100K_CLASSES = [
+    "i2", "i4", "i5", "il100", "il60", "il80", "io", "ip", "p10", "p11", "p12", "p19", "p23", "p26",
+    "p27", "p3", "p5", "p6", "pg", "ph4", "ph4.5", "ph5", "pl100", "pl120", "pl20", "pl30", "pl40",
+    "pl5", "pl50", "pl60", "pl70", "pl80", "pm20", "pm30", "pm55", "pn", "pne", "po", "pr40", "w13",
+    "w32", "w55", "w57", "w59", "wo",
+]  # fmt: skip
+
+_COUNTED = ("train", "test")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_logger = logging.getLogger(__name__)
+
+
+class Sign(NamedTuple):
+    """A sign: class name, XYWH box in pixels or what stands in its place, whether 'difficult'."""
+
+    name: str
+    bbox: object
+    difficult: bool = False
+
+
+class SignPicture(NamedTuple):
+    """What the annotations say of a picture."""
+
+    image_id: int
+    split: str
+    file_name: str
+    height: int
+    width: int
+    signs: list[Sign]
+
+
+class SignAnnotations(NamedTuple):
+    """All pictures of a file or folder, and the names of classes that may occur."""
+
+    pictures: list[SignPicture]
+    types: list[str]
+
+
+def is_tt100k_json(path: str | Path) -> bool:
+    """Whether a file begins as ``annotations.json`` does, and no COCO file."""
+    with Path(path).open("rb") as file:
+        return re.match(rb'\s*\{\s*"(imgs|types)"\s*:', file.read(64)) is not None
+
+
+def read_tt100k(annotations: str | Path, split: str = "train") -> SignAnnotations:
+    """Read all pictures of the annotations, without objecting to their boxes.
+
+    Args:
+        annotations: ``annotations.json``, or a folder of VOC xml files named after the ids.
+        split: which part a folder is; a json file says it itself.
+    """
+    path = Path(annotations)
+    if path.is_dir():
+        files = sorted(path.glob("*.xml"))
+        if not files:
+            raise FileNotFoundError(f"{path}: has no xml files; expected TT100K's as VOC xml")
+        pictures = [_picture_of_xml(file, split) for file in files]
+        return SignAnnotations(pictures, _all_names(TT100K_CLASSES, pictures))
+    content = read_json(path, "TT100K's annotations.json, or a folder of VOC xml files")
+    images = content.get("imgs") if isinstance(content, dict) else None
+    if not isinstance(images, dict):
+        raise ValueError(f"{path}: is not TT100K's annotations.json, it has no object 'imgs'")
+    pictures = [_picture(f"{path}: imgs[{key!r}]", entry) for key, entry in images.items()]
+    for image_id, number in Counter(picture.image_id for picture in pictures).items():
+        if number > 1:
+            raise ValueError(f"{path}: id {image_id} occurs {number} times in 'imgs'; expected one")
+    types = content.get("types", [])
+    if not isinstance(types, list) or not all(isinstance(name, str) for name in types):
+        raise ValueError(f"{path}: 'types' is no list of class names")
+    return SignAnnotations(pictures, _all_names(types, pictures))
+
+
+def _all_names(types: Iterable[str], pictures: Sequence[SignPicture]) -> list[str]:
+    return sorted({*types} | {sign.name for picture in pictures for sign in picture.signs})
+
+
+def _picture(where: str, entry: object) -> SignPicture:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where} is no object; expected id, path and objects")
+    if not is_whole(entry.get("id")):
+        raise ValueError(f"{where} has id {entry.get('id')!r}; expected a whole number")
+    name = entry.get("path")
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if len(parts) < 2 or parts[0] not in SPLITS:
+        raise ValueError(f"{where} has path {name!r}; expected one as 'train/7.jpg' ({SPLITS})")
+    if not isinstance(entry.get("objects"), list):
+        raise ValueError(f"{where} has no list 'objects'")
+    signs = []
+    for position, found in enumerate(entry["objects"]):
+        category = found.get("category") if isinstance(found, dict) else None
+        if not isinstance(category, str) or not category:
+            raise ValueError(
+                f"{where}.objects[{position}] has category {category!r}; expected a class name"
+            )
+        signs.append(Sign(category, _xywh(found.get("bbox"))))
+    return SignPicture(entry["id"], parts[0], name, SIDE, SIDE, signs)
+
+
+def _xywh(corners: object) -> object:
+    """The box of its corners; what are no corners stays as it is, for whoever judges boxes."""
+    if not isinstance(corners, dict) or not all(is_finite(corners.get(key)) for key in _CORNERS):
+        return corners
+    x0, y0, x1, y1 = (corners[key] for key in _CORNERS)
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _picture_of_xml(path: Path, split: str) -> SignPicture:
+    if not path.stem.isdecimal():
+        raise ValueError(f"{path}: expected the picture's id as name, as 1012.xml")
+    picture = read_voc_xml(path)
+    signs = []
+    for found in picture.objects:
+        # These files keep the data set's own corners, cut to integers; VOC's would count from 1.
+        x, y, width, height = found.bbox
+        signs.append(Sign(found.name, [x + 1, y + 1, width - 1, height - 1], found.difficult))
+    name = f"{split}/{path.stem}.jpg"
+    return SignPicture(int(path.stem), split, name, picture.height, picture.width, signs)
+
+
+def count_signs(pictures: Sequence[SignPicture]) -> Counter[str]:
+    """Number of signs of each class in train and test, by which the benchmark chose its 45."""
+    return Counter(sign.name for p in pictures if p.split in _COUNTED for sign in p.signs)
+
+
+class Tt100kDataset(BoxDataset):
+    """Detectron2 dataset dicts of Tsinghua-Tencent 100K, checked.
+
+    Args:
+        annotations: ``annotations.json``, or a folder of VOC xml files named after the ids, which
+            are then all of them the split.
+        image_root: folder with ``train`` and ``test`` in it. None: it is looked for beside the
+            annotations.
+        split: "train", "test" or "other".
+        classes: the classes to use, in this order (``TT100K_CLASSES``: the benchmark's); signs of
+            others are left out and counted. None: those with more than ``min_instances`` signs.
+        min_instances: decides without ``classes``; signs of train and test count.
+        invalid_boxes: "error" or "skip", as in ``CocoDataset``.
+        check_images: whether every picture must exist now.
+    """
+
+    def __init__(
+        self,
+        annotations: str | Path,
+        image_root: str | Path | None = None,
+        split: str = "train",
+        classes: list[str] | None = None,
+        min_instances: int = 100,
+        invalid_boxes: str = "error",
+        check_images: bool = True,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
+        path = Path(annotations)
+        everything = read_tt100k(path, split)
+        names = _chosen_classes(path, everything, classes, min_instances)
+        pictures = [picture for picture in everything.pictures if picture.split == split]
+        files = [picture.file_name for picture in pictures]
+        root = find_image_root(path, files, image_root, check_images)
+        if check_images:
+            check_pictures_exist(path, root, files, "set image_root or complete the folder")
+        super().__init__(
+            _records(path, pictures, root, names, invalid_boxes),
+            names,
+            source=f"{path} ({split})",
+            json_file=path if path.is_file() else None,
+            image_root=root,
+        )
+
+
+def _chosen_classes(
+    path: Path, everything: SignAnnotations, classes: list[str] | None, min_instances: int
+) -> list[str]:
+    if classes is not None:
+        return list(select_classes(path, dict(enumerate(everything.types)), classes).values())
+    counts = count_signs(everything.pictures)
+    names = sorted(name for name, number in counts.items() if number > min_instances)
+    if not names:
+        raise ValueError(
+            f"{path}: no class has more than min_instances={min_instances} signs in "
+            f"{' and '.join(_COUNTED)}; give classes=[...] or lower it"
+        )
+    return names
+
+
+def _records(
+    path: Path, pictures: Sequence[SignPicture], root: Path, names: list[str], invalid_boxes: str
+) -> list[dict]:
+    policy = BoxPolicy(path, invalid_boxes)
+    contiguous = {name: k for k, name in enumerate(names)}
+    left_out: Counter[str] = Counter()
+    records, number = [], 0
+    for picture in pictures:
+        record = {
+            "file_name": str(root / picture.file_name),
+            "height": picture.height,
+            "width": picture.width,
+            "image_id": picture.image_id,
+            "annotations": [],
+        }
+        for position, sign in enumerate(picture.signs):
+            if sign.name not in contiguous:
+                left_out[sign.name] += 1
+                continue
+            bbox = policy.admit(sign.bbox, record, f"objects[{position}] ({sign.name})")
+            if bbox is None:
+                continue
+            number += 1
+            crowd = int(sign.difficult)
+            annotation = make_annotation(number, contiguous[sign.name], bbox, iscrowd=crowd)
+            if bbox is not sign.bbox:
+                annotation["unclipped_bbox"] = sign.bbox
+            record["annotations"].append(annotation)
+        records.append(record)
+    policy.log()
+    if left_out:
+        text = "%s: %d signs of %d classes that are not used left out"
+        _logger.info(text, path, left_out.total(), len(left_out))
+    return records
