@@ -120,27 +120,38 @@ def _box_head() -> FastRCNNConvFCHead:
 _ROI = dict(num_classes=NUM_CLASSES, batch_size_per_image=32, positive_fraction=0.25)
 
 
-def faster_rcnn_fpn() -> GeneralizedRCNN:
-    heads = StandardROIHeads(
+def faster_rcnn_fpn(
+    kind: type[GeneralizedRCNN] = GeneralizedRCNN,
+    heads_kind: type[StandardROIHeads] = StandardROIHeads,
+    **of_heads: Any,
+) -> GeneralizedRCNN:
+    heads = heads_kind(
         box_in_features=LEVELS,
         box_pooler=_pooler(),
         box_head=_box_head(),
         box_predictor=_predictor(32),
         proposal_matcher=Matcher([0.5], [0, 1]),
         **_ROI,
+        **of_heads,
     )
     rpn = _rpn([*LEVELS, "p6"], [*STRIDES, 64], CHANNELS)
-    return GeneralizedRCNN(
+    return kind(
         backbone=_fpn(LastLevelMaxPool()), proposal_generator=rpn, roi_heads=heads, **PIXELS
     )
 
 
-def faster_rcnn_c4() -> GeneralizedRCNN:
-    backbone = SmallResNet(channels=(8, 12, 16, 20), depths=(1, 1, 1), out_features=["res4"])
+def faster_rcnn_c4(
+    kind: type[GeneralizedRCNN] = GeneralizedRCNN,
+    heads_kind: type[Res5ROIHeads] = Res5ROIHeads,
+    **of_heads: Any,
+) -> GeneralizedRCNN:
+    backbone = SmallResNet(
+        channels=(8, 12, 16, 20), depths=(1, 1, 1), out_features=["res2", "res4"]
+    )
     res5 = ResNet.make_stage(
         BasicBlock, 1, in_channels=20, out_channels=24, stride_per_block=[2], norm="BN"
     )
-    heads = Res5ROIHeads(
+    heads = heads_kind(
         in_features=["res4"],
         pooler=ROIPooler(
             output_size=4, scales=[1 / 16], sampling_ratio=0, pooler_type="ROIAlignV2"
@@ -149,22 +160,28 @@ def faster_rcnn_c4() -> GeneralizedRCNN:
         box_predictor=_predictor(24),
         proposal_matcher=Matcher([0.5], [0, 1]),
         **_ROI,
+        **of_heads,
     )
     rpn = _rpn(["res4"], [16], 20)
-    return GeneralizedRCNN(backbone=backbone, proposal_generator=rpn, roi_heads=heads, **PIXELS)
+    return kind(backbone=backbone, proposal_generator=rpn, roi_heads=heads, **PIXELS)
 
 
-def cascade_rcnn() -> GeneralizedRCNN:
-    heads = CascadeROIHeads(
+def cascade_rcnn(
+    kind: type[GeneralizedRCNN] = GeneralizedRCNN,
+    heads_kind: type[CascadeROIHeads] = CascadeROIHeads,
+    **of_heads: Any,
+) -> GeneralizedRCNN:
+    heads = heads_kind(
         box_in_features=LEVELS,
         box_pooler=_pooler(),
         box_heads=[_box_head() for _ in range(3)],
         box_predictors=[_predictor(32, w, cls_agnostic_bbox_reg=True) for w in (10.0, 20.0, 30.0)],
         proposal_matchers=[Matcher([t], [0, 1]) for t in (0.5, 0.6, 0.7)],
         **_ROI,
+        **of_heads,
     )
     rpn = _rpn([*LEVELS, "p6"], [*STRIDES, 64], CHANNELS)
-    return GeneralizedRCNN(
+    return kind(
         backbone=_fpn(LastLevelMaxPool()), proposal_generator=rpn, roi_heads=heads, **PIXELS
     )
 

@@ -1,7 +1,9 @@
-"""Meta-architectures: the composition, Deformable DETR, and FCOS changed for tiny objects."""
+"""Meta-architectures: the composition, Deformable DETR, R-CNN with super-resolution,
+and FCOS changed for tiny objects."""
 
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.modeling.meta_arch.low_res_detector import LowResDetector
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
+from lowres_d2.modeling.meta_arch.super_resolved_rcnn import SuperResolvedRCNN
 
-__all__ = ["DeformableDETR", "LowResDetector", "NearestPointFCOS"]
+__all__ = ["DeformableDETR", "LowResDetector", "NearestPointFCOS", "SuperResolvedRCNN"]

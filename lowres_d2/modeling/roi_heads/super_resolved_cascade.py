@@ -1,0 +1,100 @@
+"""The cascade with super-resolution: every stage has a small predictor of its own.
+
+The generator is one for all stages; whether a box is small is asked anew in each, of the box that
+the stage before gave. Shapes and frames as in ``super_resolved_heads``; T stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowres_d2.modeling.roi_heads.super_resolution import SuperResolution
+from lowres_d2.modeling.roi_heads.super_resolved_heads import Predictions, SuperResolvedHeads
+
+from detectron2.modeling.roi_heads import CascadeROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+
+class SuperResolvedCascadeROIHeads(SuperResolvedHeads, CascadeROIHeads):
+    """Cascade R-CNN's head.
+
+    Args:
+        super_resolution: on what the box pooler gives.
+        **kwargs: those of ``CascadeROIHeads``.
+    """
+
+    def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        copies = {"small_box_head": "box_head", "small_box_predictor": "box_predictor"}
+        self._add_small_predictor(super_resolution, copies)
+
+    def _forward_box(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> dict[str, Tensor] | list[Instances]:
+        if self.training and self.is_plain:
+            return super()._forward_box(features, proposals, targets)
+        if self.training:
+            return self._cascade_losses(features, self._proposals_that_count(proposals), targets)
+        image_sizes = [p.image_size for p in proposals]
+        boxes: list[Tensor] = []
+        probabilities = []
+        for stage, predictor in enumerate(self.box_predictor):
+            if stage > 0:
+                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
+            predictions = self._predict(features, proposals, stage)
+            probabilities.append(predictor.predict_probs(predictions, proposals))
+            boxes = predictor.predict_boxes(predictions, proposals)
+        scores = [sum(of) / self.num_cascade_stages for of in zip(*probabilities, strict=True)]
+        thresholds = (
+            predictor.test_score_thresh,
+            predictor.test_nms_thresh,
+            predictor.test_topk_per_image,
+        )
+        return fast_rcnn_inference(boxes, scores, image_sizes, *thresholds)[0]
+
+    def _cascade_losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances],
+    ) -> dict[str, Tensor]:
+        if not self._trained_groups():
+            return {}
+        image_sizes = [p.image_size for p in proposals]
+        boxes: list[Tensor] = []
+        losses = {}
+        for stage in range(self.num_cascade_stages):
+            if stage > 0:
+                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
+                proposals = self._match_and_label_boxes(proposals, stage, targets)
+            predictions = self._predict(features, proposals, stage)
+            predictors = {
+                "small": self.small_box_predictor[stage],
+                "large": self.box_predictor[stage],
+            }
+            found = self._losses(predictions, proposals, predictors)
+            losses |= {f"{name}_stage{stage}": loss for name, loss in found.items()}
+            boxes = self.box_predictor[stage].predict_boxes(predictions, proposals)
+        return losses
+
+    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        return self.box_pooler([features[name] for name in self.box_in_features], list(boxes))
+
+    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+        if regions.requires_grad:
+            # As in the plain cascade: losses are summed over T stages, which train T times as
+            # fast, and what they ask of the features they share is divided by T.
+            regions = regions.view_as(regions)
+            regions.register_hook(self._of_one_stage)
+        if group == "small":
+            return self.small_box_predictor[stage](self.small_box_head[stage](regions))
+        return self.box_predictor[stage](self.box_head[stage](regions))
+
+    def _of_one_stage(self, gradient: Tensor) -> Tensor:
+        return gradient / self.num_cascade_stages

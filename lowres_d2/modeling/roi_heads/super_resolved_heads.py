@@ -1,0 +1,252 @@
+"""Heads with a predictor for small proposals behind super-resolution, and one for large ones.
+
+"Better to Follow", ICCV 2019, Sec. 4.2 and 4.3. What is computed in training follows from what is
+to be trained: while neither generator nor small predictor train, these are the plain heads; the
+large predictor learns from all proposals then, and from large ones alone beside a small predictor.
+
+Shapes: N pictures, R proposals of all of them, (R, C, P, P) pooled; predictions are scores
+(R, K + 1) and deltas (R, 4 K) or (R, 4). Boxes are XYXY in pixels of the network's input.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lowres_d2.modeling.roi_heads.super_resolution import (
+    SuperResolution,
+    chosen,
+    divided,
+    masks_joined,
+    trains,
+)
+
+import torch
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import Tensor, nn
+
+Predictions = tuple[Tensor, Tensor]
+
+
+class SuperResolvedHeads(nn.Module):
+    """What the heads below share; each names the layers that its predictors consist of.
+
+    A small predictor is built as the large one, and takes the large one's weights where a file has
+    none for it.
+    """
+
+    super_resolution: SuperResolution
+    copies: dict[str, str]  # name of a layer of the small predictor -> of the large one
+
+    def _add_small_predictor(
+        self, super_resolution: SuperResolution, copies: Mapping[str, str]
+    ) -> None:
+        self.super_resolution = super_resolution
+        self.copies = dict(copies)
+        for small, large in copies.items():
+            setattr(self, small, copy.deepcopy(getattr(self, large)))
+        self.register_load_state_dict_pre_hook(_fill_small_predictor)
+
+    def super_resolution_losses(
+        self,
+        reduced: dict[str, Tensor],
+        target: dict[str, Tensor],
+        proposals: Sequence[Instances],
+        factor: float,
+    ) -> dict[str, Tensor]:
+        """Losses of generator or discriminator: see `SuperResolution.losses`.
+
+        Args:
+            reduced: feature maps of the reduced pictures.
+            target: feature maps of the full pictures that are to be followed.
+            proposals: sampled ones, N times, in the full pictures.
+            factor: of the reduction.
+        """
+        boxes = [p.proposal_boxes for p in proposals]
+        boxes = chosen(boxes, self.super_resolution.is_pair(boxes, factor))
+        with torch.no_grad():
+            targets = self._pool(target, boxes)
+            boxes = divided(boxes, factor)
+            base = self._pool(reduced, boxes)
+        with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
+            generated = self.super_resolution(base, reduced, boxes)
+        return self.super_resolution.losses(generated, targets)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing of super-resolution is to be trained."""
+        small = [getattr(self, name) for name in self.copies]
+        return not trains(*small, self.super_resolution.generator)
+
+    def _trained_groups(self) -> list[str]:
+        """Predictors with losses in this step: ``small``, ``large``."""
+        large = trains(*(getattr(self, name) for name in self.copies.values()))
+        small = self.super_resolution.is_generators_turn
+        return ["small"] * small + ["large"] * large
+
+    def _training_losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        predictors: Mapping[str, FastRCNNOutputLayers],
+    ) -> dict[str, Tensor]:
+        """Losses of small and large predictor on sampled proposals."""
+        if not self._trained_groups():
+            return {}
+        proposals = self._proposals_that_count(proposals)
+        return self._losses(self._predict(features, proposals), proposals, predictors)
+
+    def _proposals_that_count(self, proposals: list[Instances]) -> list[Instances]:
+        """Those that the trained predictors see: large ones are dropped where none is for them."""
+        if "large" in self._trained_groups():
+            return proposals
+        small = self.super_resolution.is_small([p.proposal_boxes for p in proposals])
+        return chosen(proposals, small)
+
+    def _predict(
+        self, features: dict[str, Tensor], proposals: list[Instances], stage: int | None = None
+    ) -> Predictions:
+        """Predictions for all proposals in order, each by the predictor for its size."""
+        boxes = [p.proposal_boxes for p in proposals]
+        masks = self.super_resolution.is_small(boxes)
+        small, large = masks_joined(masks)
+        regions = self._pool(features, boxes)
+        if not len(small):
+            return self._predict_regions(regions, "large", stage)
+        finer = self.super_resolution(regions[small], features, chosen(boxes, masks))
+        of_small = self._predict_regions(finer, "small", stage)
+        if not len(large):
+            return of_small
+        of_large = self._predict_regions(regions[large], "large", stage)
+        order = torch.cat([small, large]).argsort()
+        scores, deltas = (torch.cat(pair)[order] for pair in zip(of_small, of_large, strict=True))
+        return scores, deltas
+
+    def _losses(
+        self,
+        predictions: Predictions,
+        proposals: list[Instances],
+        predictors: Mapping[str, FastRCNNOutputLayers],
+    ) -> dict[str, Tensor]:
+        """Losses of each trained predictor on its proposals; ``_small`` ends the small one's.
+
+        A predictor without proposals has a loss of 0, so that all processes log the same names.
+        """
+        masks = self.super_resolution.is_small([p.proposal_boxes for p in proposals])
+        losses = {}
+        for group in self._trained_groups():
+            mine = masks if group == "small" else [~mask for mask in masks]
+            rows, _ = masks_joined(mine)
+            theirs = predictions[0][rows], predictions[1][rows]
+            found = _losses_in_scope(group, predictors[group], theirs, chosen(proposals, mine))
+            suffix = "_small" if group == "small" else ""
+            losses |= {f"{name}{suffix}": loss for name, loss in found.items()}
+        return losses
+
+    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        raise NotImplementedError
+
+    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+        raise NotImplementedError
+
+
+class SuperResolvedRes5ROIHeads(SuperResolvedHeads, Res5ROIHeads):
+    """The C4 head: a small predictor has a last stage of its own, too.
+
+    Args:
+        super_resolution: on what the pooler gives.
+        **kwargs: those of ``Res5ROIHeads``.
+    """
+
+    def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        copies = {"small_res5": "res5", "small_box_predictor": "box_predictor"}
+        self._add_small_predictor(super_resolution, copies)
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """See ``ROIHeads.forward``; in training the sampled proposals come back."""
+        if not self.training:
+            predictions = self._predict(features, proposals)
+            return self.box_predictor.inference(predictions, proposals)[0], {}
+        sampled = self.label_and_sample_proposals(proposals, targets)
+        if self.is_plain:
+            regions = self._pool(features, [p.proposal_boxes for p in sampled])
+            predictions = self._predict_regions(regions, "large", None)
+            return sampled, self.box_predictor.losses(predictions, sampled)
+        predictors = {"small": self.small_box_predictor, "large": self.box_predictor}
+        return sampled, self._training_losses(features, sampled, predictors)
+
+    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        return self.pooler([features[name] for name in self.in_features], list(boxes))
+
+    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+        if group == "small":
+            return self.small_box_predictor(self.small_res5(regions).mean(dim=(2, 3)))
+        return self.box_predictor(self.res5(regions).mean(dim=(2, 3)))
+
+
+class SuperResolvedStandardROIHeads(SuperResolvedHeads, StandardROIHeads):
+    """The head on a feature pyramid.
+
+    Args:
+        super_resolution: on what the box pooler gives.
+        **kwargs: those of ``StandardROIHeads``.
+    """
+
+    def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        copies = {"small_box_head": "box_head", "small_box_predictor": "box_predictor"}
+        self._add_small_predictor(super_resolution, copies)
+
+    def _forward_box(
+        self, features: dict[str, Tensor], proposals: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        if not self.training:
+            predictions = self._predict(features, proposals)
+            return self.box_predictor.inference(predictions, proposals)[0]
+        if self.is_plain:
+            return super()._forward_box(features, proposals)
+        predictors = {"small": self.small_box_predictor, "large": self.box_predictor}
+        return self._training_losses(features, proposals, predictors)
+
+    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        return self.box_pooler([features[name] for name in self.box_in_features], list(boxes))
+
+    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+        if group == "small":
+            return self.small_box_predictor(self.small_box_head(regions))
+        return self.box_predictor(self.box_head(regions))
+
+
+def _losses_in_scope(
+    group: str,
+    predictor: FastRCNNOutputLayers,
+    predictions: Predictions,
+    proposals: list[Instances],
+) -> dict[str, Tensor]:
+    """A predictor's losses; what it logs about them stands under the group's name."""
+    if not has_event_storage():
+        return predictor.losses(predictions, proposals)
+    with get_event_storage().name_scope(group):
+        return predictor.losses(predictions, proposals)
+
+
+def _fill_small_predictor(
+    heads: SuperResolvedHeads, state: dict[str, Tensor], prefix: str, *_: Any
+) -> None:
+    """Give the small predictor the large one's weights where a file has none for it."""
+    for small, large in heads.copies.items():
+        names = getattr(heads, small).state_dict()
+        for name in names:
+            theirs, mine = f"{prefix}{large}.{name}", f"{prefix}{small}.{name}"
+            if theirs in state:
+                state.setdefault(mine, state[theirs])
