@@ -3,6 +3,14 @@
 from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
+from lowres_d2.evaluation.sized_f1 import SizedF1Evaluator
 from lowres_d2.evaluation.tables import summary_tables
 
-__all__ = ["BoxScores", "SizeBands", "SizedCOCOEvaluator", "score_boxes", "summary_tables"]
+__all__ = [
+    "BoxScores",
+    "SizeBands",
+    "SizedCOCOEvaluator",
+    "SizedF1Evaluator",
+    "score_boxes",
+    "summary_tables",
+]

@@ -126,13 +126,18 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             **summarize(scores, self._objects, self.bands, sizes, classes),
         }
         self._write(detections)
-        return {"bbox": flat_metrics(self._summary) | {"max-dets": self.max_dets}}
+        metrics = flat_metrics(self._summary) | {"max-dets": self.max_dets}
+        return {"bbox": metrics | self._more_metrics(found)}
 
     def tables(self) -> str:
         """The figures of the last :meth:`evaluate` as text: bands, classes, recall by size."""
         if self._summary is None:
             raise RuntimeError("SizedCOCOEvaluator.tables(): call evaluate() first (on rank 0)")
         return summary_tables(self._summary)
+
+    def _more_metrics(self, found: dict) -> dict[str, float | None]:
+        """What a subclass adds, from the boxes, scores and classes found in each picture."""
+        return {}
 
     def _check_names(self) -> None:
         both = sorted(set(self._classes) & set(self.bands.names))

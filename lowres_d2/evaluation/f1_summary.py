@@ -1,0 +1,95 @@
+"""From counts of the benchmark to rows, named metrics and tables.
+
+A row has ``GT``, ``detections`` and ``correct``; ``recall``, ``accuracy`` and ``F1`` in percent,
+which are None where there are no objects; those of bands also ``best_F1`` and ``best_score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lowres_d2.evaluation.f1_engine import Counts
+from lowres_d2.evaluation.tables import NOT_THERE, metric
+
+import numpy as np
+from tabulate import tabulate
+
+
+def best_f1(f1: Sequence[float], thresholds: np.ndarray) -> tuple[float, float]:
+    """The highest F1 and the highest threshold that gives it."""
+    values = np.asarray(f1)
+    best = len(values) - 1 - int(values[::-1].argmax())
+    return float(values[best]), float(thresholds[best])
+
+
+def f1_score(counts: Counts) -> float:
+    """F1 in percent; 0 where there is nothing at all."""
+    return 200 * counts.correct / max(counts.objects + counts.detections, 1)
+
+
+def counts_row(counts: Counts) -> dict:
+    """Numbers of one band or class, with recall, accuracy and F1; None without objects."""
+    correct, found = counts.correct, counts.detections
+    row = {"GT": counts.objects, "detections": found, "correct": correct}
+    if not counts.objects:
+        return row | {"recall": None, "accuracy": None, "F1": None}
+    # Without detections the benchmark says that all of them are right.
+    accuracy = 100 * correct / found if found else 100.0
+    return row | {
+        "recall": 100 * correct / counts.objects,
+        "accuracy": accuracy,
+        "F1": f1_score(counts),
+    }
+
+
+def flat_f1(summary: Mapping) -> dict[str, float | None]:
+    """One name for each metric, as Detectron2's loops expect them."""
+    names = {
+        "F1": "F1",
+        "recall": "recall",
+        "accuracy": "accuracy",
+        "GT": "objects",
+        "detections": "detections",
+        "best_F1": "best-F1",
+        "best_score": "best-F1-score",
+    }
+    metrics = {}
+    for row in summary["bands"]:
+        suffix = "" if row["name"] == "all" else f"-{row['name']}"
+        metrics |= {f"{name}{suffix}": row[key] for key, name in names.items()}
+    return metrics | {f"F1-{row['name']}": row["F1"] for row in summary["classes"]}
+
+
+def f1_tables(summary: Mapping) -> str:
+    """Tables of bands and of classes.
+
+    Args:
+        summary: what :class:`SizedF1Evaluator` leaves in ``sized_f1.json``.
+    """
+    bands = [
+        [
+            *_cells(row),
+            metric(row["best_F1"]),
+            NOT_THERE if row["best_score"] is None else f"{row['best_score']:.2f}",
+        ]
+        for row in summary["bands"]
+    ]
+    size = summary["size_by"].replace("_", " ")
+    head = ["GT", "detections", "correct", "recall", "accuracy", "F1"]
+    tables = (
+        tabulate(rows, header, tablefmt="github", disable_numparse=True)
+        for rows, header in (
+            (bands, ["size", *head, "best F1", "at score"]),
+            ([_cells(row) for row in summary["classes"]], ["class", *head]),
+        )
+    )
+    title = (
+        f"TT100K's benchmark: IoU over {summary['iou']}, score from "
+        f"{summary['score_threshold']:g}, size by {size}, figures in percent"
+    )
+    return "\n\n".join([title, *tables])
+
+
+def _cells(row: Mapping) -> list:
+    figures = (metric(row[key]) for key in ("recall", "accuracy", "F1"))
+    return [row.get("label", row["name"]), row["GT"], row["detections"], row["correct"], *figures]

@@ -1,0 +1,172 @@
+"""Recall, accuracy and F1 by object size at one score: the benchmark of Tsinghua-Tencent 100K.
+
+Source: the evaluation code that comes with the data (``code/python/anno_func.py``, ``eval_annos``),
+and ``code/results`` for what it was run with; paper: Zhu et al., "Traffic-Sign Detection and
+Classification in the Wild" (CVPR 2016). Over all pictures of the test set:
+
+1. Classes outside the list do not exist, neither objects nor detections of them; no more do
+   detections with a score under the threshold.
+2. Objects and detections of one class with IoU over 0.5 (not equal to it) are matched one to one,
+   the highest IoU first (COCO's evaluation: the highest score first).
+3. The size of a box is its longer side; a band has its lower end in it, and not its upper one. An
+   object outside of the band is left out, and so is the detection that is matched to it. A matched
+   detection follows its object, whatever its own size; one without object counts by its own size.
+4. Recall is matched / objects, accuracy (elsewhere: precision) matched / detections. All sizes
+   together are those up to 400 px: what is larger is in no figure.
+
+Decided here. F1 is 2 matched / (objects + detections), the harmonic mean; the code has no F1. A
+band without objects has no value, where the code says 1. Objects marked as crowds, which TT100K has
+none of, are left out like those outside of a band. The threshold: the code's default, 40, counts
+rectangles that its own detector merges, and says nothing of probabilities; the Fast R-CNN
+detections published with it end at 0.50, hence 0.5. Papers that followed choose their own, so the
+best F1 over thresholds is given beside it, as a diagnostic: it has seen the test set. Papers write
+sizes as areas too (32^2); ``size_by="sqrt_area"`` takes them so, with the ends as above.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.f1_engine import Boxes, candidate_pairs, count_band, match
+from lowres_d2.evaluation.f1_summary import best_f1, counts_row, f1_score, f1_tables, flat_f1
+from lowres_d2.evaluation.sized_coco import GroundTruth, SizedCOCOEvaluator
+
+import numpy as np
+
+TT100K_BANDS = {"small": (0, 32), "medium": (32, 96), "large": (96, 400)}
+IOU = 0.5
+THRESHOLDS = np.arange(100) / 100  # where the best F1 is looked for
+
+_SIZES = ("longer_side", "sqrt_area")
+
+
+class SizedF1Evaluator(SizedCOCOEvaluator):
+    """Recall, accuracy and F1 by band as TT100K's benchmark has them, beside COCO's AP by band.
+
+    ``evaluate()`` adds to the metrics of :class:`SizedCOCOEvaluator`, in percent: ``F1``,
+    ``recall``, ``accuracy`` over all sizes; ``F1-x``, ``recall-x``, ``accuracy-x`` for each band x;
+    ``F1-c`` for each class. Also the numbers behind them, ``objects`` and ``detections``, and the
+    best F1 with the score it needs, ``best-F1`` and ``best-F1-score``, all of these with ``-x``
+    too. What has no objects is None. AP keeps COCO's sizes: sqrt(area), both ends in a band.
+    """
+
+    def __init__(
+        self,
+        dataset: GroundTruth,
+        bands: SizeBands | str | Mapping | Sequence = TT100K_BANDS,
+        score_threshold: float = 0.5,
+        size_by: str = "longer_side",
+        max_dets: int | None = None,
+        area: str = "box",
+        output_dir: str | Path | None = None,
+    ) -> None:
+        """
+        Args:
+            dataset: as of :class:`SizedCOCOEvaluator`.
+            bands: bands of size; all sizes together end where they end.
+            score_threshold: detections under it do not count, for recall, accuracy and F1.
+            size_by: ``longer_side`` of the box, as the benchmark's code, or ``sqrt_area``.
+            max_dets: cap on detections, for AP only.
+            area: what sizes an object, for AP only.
+            output_dir: where the first rank leaves ``sized_f1.json`` beside the files of
+                :class:`SizedCOCOEvaluator`; None or "" writes nothing.
+        """
+        if size_by not in _SIZES:
+            raise ValueError(f"size_by={size_by!r}: expected one of {', '.join(_SIZES)}")
+        if not 0 <= score_threshold <= 1:
+            raise ValueError(f"score_threshold={score_threshold}: expected a score, 0 to 1")
+        super().__init__(dataset, bands, max_dets, area=area, output_dir=output_dir)
+        self.score_threshold = score_threshold
+        self._size_by = size_by
+        self._f1: dict | None = None
+
+    def tables(self) -> str:
+        """The figures of the last :meth:`evaluate` as text; the benchmark's come last."""
+        return f"{super().tables()}\n\n{f1_tables(self._f1)}"
+
+    def _more_metrics(self, found: dict) -> dict[str, float | None]:
+        self._f1 = self._summarize(found)
+        if self._output_dir is not None:
+            with atomic_path(self._output_dir / "sized_f1.json") as part:
+                part.write_text(json.dumps(self._f1), encoding="utf-8")
+        return flat_f1(self._f1)
+
+    def _summarize(self, found: dict) -> dict:
+        position = {image["id"]: k for k, image in enumerate(self._truth["images"])}
+        objects, crowds = self._objects_of_truth(position)
+        detections, scores = self._detections(found, position)
+        pairs = candidate_pairs(objects, detections, IOU)
+        labels = [boxes.group % len(self._classes) for boxes in (objects, detections)]
+
+        ranges = [(self.bands.ranges[0][0], self.bands.ranges[-1][1]), *self.bands.ranges]
+        inside = [
+            (_within(objects.size, low, high) & ~crowds, _within(detections.size, low, high))
+            for low, high in ranges
+        ]
+        alive = _reach(scores, self.score_threshold)
+        matched = match(pairs, alive)
+        rows = [counts_row(count_band(*masks, matched, alive)) for masks in inside]
+        sweep = []
+        for threshold in THRESHOLDS:
+            reach = _reach(scores, threshold)
+            at_threshold = match(pairs, reach)
+            sweep.append([f1_score(count_band(*masks, at_threshold, reach)) for masks in inside])
+        for row, values in zip(rows, zip(*sweep, strict=True), strict=True):
+            best = best_f1(values, THRESHOLDS) if row["GT"] else (None, None)
+            row["best_F1"], row["best_score"] = best
+        names = [("all", "all"), *((name, self.bands.label(name)) for name in self.bands.names)]
+        classes = []
+        for k, name in enumerate(self._classes):
+            masks = (mask & (label == k) for mask, label in zip(inside[0], labels, strict=True))
+            classes.append({"name": name} | counts_row(count_band(*masks, matched, alive)))
+        return {
+            "iou": IOU,
+            "score_threshold": self.score_threshold,
+            "size_by": self._size_by,
+            "bands": [
+                {"name": name, "label": label} | row
+                for (name, label), row in zip(names, rows, strict=True)
+            ],
+            "classes": classes,
+        }
+
+    def _objects_of_truth(self, position: Mapping) -> tuple[Boxes, np.ndarray]:
+        """All objects, and which of them are crowds."""
+        truth = self._truth["annotations"]
+        label = {category: k for k, category in enumerate(self._category_ids)}
+        boxes = np.array([a["bbox"] for a in truth], dtype=np.float64)
+        boxes[:, 2:] += boxes[:, :2]  # XYWH -> XYXY
+        pictures = np.array([position[a["image_id"]] for a in truth])
+        labels = np.array([label[a["category_id"]] for a in truth])
+        crowds = np.array([bool(a["iscrowd"]) for a in truth])
+        return self._boxes(boxes, pictures, labels), crowds
+
+    def _detections(self, found: dict, position: Mapping) -> tuple[Boxes, np.ndarray]:
+        """All detections in the order of the pictures, and their scores."""
+        shown = sorted(found, key=position.__getitem__)
+        parts = [found[image_id] for image_id in shown]
+        number = [len(scores) for _, scores, _ in parts]
+        pictures = np.repeat([position[image_id] for image_id in shown], number)
+        boxes, scores, labels = (
+            np.concatenate(columns) if columns else np.zeros(0)
+            for columns in (zip(*parts, strict=True) if parts else ((), (), ()))
+        )
+        return self._boxes(boxes.reshape(-1, 4), pictures, labels), scores
+
+    def _boxes(self, boxes: np.ndarray, pictures: np.ndarray, labels: np.ndarray) -> Boxes:
+        sides = boxes[:, 2:] - boxes[:, :2]
+        size = sides.max(1) if self._size_by == "longer_side" else np.sqrt(sides.prod(1))
+        return Boxes(boxes, pictures * len(self._classes) + labels, size)
+
+
+def _within(sizes: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (low <= sizes) & (sizes < high)
+
+
+def _reach(scores: np.ndarray, threshold: float) -> np.ndarray:
+    # As float32, which detectors give: a score of 0.9 there is less than the number 0.9.
+    return scores.astype(np.float32) >= np.float32(threshold)
