@@ -1,0 +1,148 @@
+"""How much of a picture one cell of a feature map sees, and how that changes with its resolution.
+
+Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Eq. 2 and 3: a region of
+the picture at half the size holds half as many cells, each of which sees as much as ever.
+Units: pixels of the network's input along its width; regions in cells.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+Network = Callable[[Tensor], Mapping[str, Tensor]]
+
+# Rows of the probed picture: enough for any pyramid to double its coarsest map up to the finest.
+_HEIGHT = 64
+_WIDTHS = (512, 1024, 2048, 4096, 8192, 16384)
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What a cell in the middle of a feature map sees.
+
+    Attributes:
+        size: pixels from the first to the last one that the cell depends on.
+        stride: pixels from a cell to the next.
+    """
+
+    size: int
+    stride: int
+
+    def relative(self, width: float, picture: float) -> float:
+        """What a region sees as a share of the picture (Eq. 2).
+
+        Args:
+            width: of the region, in cells.
+            picture: width of the picture, in pixels.
+        """
+        return (self.size + (width - 1) * self.stride) / picture
+
+
+def discrepancy(
+    field: ReceptiveField, width: float, picture: float, target: ReceptiveField | None = None
+) -> float:
+    """Relative receptive field of a region in the picture at half the size, over that at full size.
+
+    Eq. 3; at 1 the two features of the region have seen the same of the picture.
+
+    Args:
+        field: of the network that sees the half-size picture.
+        width: of the region at full size, in cells.
+        picture: width of the picture at full size, in pixels.
+        target: of the network that sees the full-size picture; by default the same one.
+    """
+    full = (target or field).relative(width, picture)
+    return field.relative(width / 2, picture / 2) / full
+
+
+def receptive_field(network: Network, name: str) -> ReceptiveField:
+    """Receptive field of one output of a backbone, or of an atrous twin.
+
+    Exact, whatever the weights: a cell sees a pixel if NaN there arrives in the cell. Norms count
+    as cellwise, and a pooling of the whole map (squeeze-and-excitation) as a constant. In a pyramid
+    cells differ; measured is one beside which cells of all coarser maps meet.
+
+    Args:
+        network: maps pictures (N, 3, H, W) to feature maps by name; a module is in eval mode.
+        name: of the output.
+
+    Raises:
+        KeyError: there is no such output.
+        ValueError: its cells see more than 16384 pixels, or none; the network is in training mode,
+            or takes signs, as 1-bit ones do, which hide NaN.
+    """
+    if getattr(network, "training", False):
+        raise ValueError("receptive field of a network in training mode: call its eval() first")
+    with torch.no_grad(), _Spreading():
+        for width in _WIDTHS:
+            probe = _Probe(network, name, width)
+            if not probe.sees(0, width):
+                raise ValueError(f"output {name!r} depends on no pixel of the picture")
+            if not probe.sees(0, 1) and not probe.sees(width - 1, width):
+                return probe.measure()
+    raise ValueError(f"a cell of output {name!r} sees more than {width} pixels of a picture")
+
+
+class _Probe:
+    """The cell in the middle of an output, and pictures that are NaN in some columns."""
+
+    def __init__(self, network: Network, name: str, width: int) -> None:
+        self._network, self._name, self._width = network, name, width
+        outputs = network(torch.ones(1, 3, _HEIGHT, width))
+        if name not in outputs:
+            raise KeyError(f"output {name!r}: the network has {', '.join(outputs)}")
+        self._stride = round(width / outputs[name].shape[-1])
+
+    def sees(self, start: int, stop: int) -> bool:
+        """Whether the cell depends on any pixel of columns from ``start`` to before ``stop``."""
+        picture = torch.ones(1, 3, _HEIGHT, self._width)
+        picture[..., start:stop] = torch.nan
+        output = self._network(picture)[self._name]
+        return bool(output[..., output.shape[-1] // 2].isnan().any())
+
+    def measure(self) -> ReceptiveField:
+        columns, end = range(self._width), self._width
+        first = bisect_left(columns, True, key=lambda k: self.sees(0, k + 1))
+        last = bisect_left(columns, True, key=lambda k: not self.sees(k + 1, end))
+        return ReceptiveField(last - first + 1, self._stride)
+
+
+class _Spreading(TorchFunctionMode):
+    """Runs a network as to which cells see which: one channel, weights of 1, no norms."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.conv2d:
+            return _spread(*args, **kwargs)
+        if func in (F.batch_norm, F.group_norm, F.instance_norm):
+            return args[0]
+        if func is F.adaptive_avg_pool2d:
+            return F.adaptive_avg_pool2d(torch.ones_like(args[0]), *args[1:], **kwargs)
+        if func in (torch.sign, Tensor.sign, torch.where, Tensor.where):
+            raise ValueError(f"receptive field through torch.{func.__name__}: it hides NaN")
+        return func(*args, **kwargs)
+
+
+def _spread(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """A convolution's reach. In float64, as fast methods for float32 smear NaN over its tile."""
+    cells = 0 * input.double().sum(dim=1, keepdim=True)  # 0 or NaN
+    ones = cells.new_ones(1, 1, *weight.shape[-2:])
+    return F.conv2d(cells, ones, None, stride, padding, dilation).to(input.dtype)

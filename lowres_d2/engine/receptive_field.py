@@ -1,0 +1,86 @@
+"""What the features of a recipe's detector see of a picture, and what their atrous twin would."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lowres_d2.analysis.receptive_field import discrepancy, receptive_field
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.cli import run_reporting_mistakes
+from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.backbone import AtrousTwin
+
+from tabulate import tabulate
+from torch import nn
+
+HEADS = ("output", "stride", "receptive\nfield, px", "twin's", "ratio")
+HEADS_OF_REGIONS = ("region,\ncells", "RRF", "DRRF", "DRRF\nwith twin")
+EXPLANATION = (
+    "RRF: what a region sees over the picture's width. DRRF: the same of the picture at half the "
+    "size, over RRF; 'with twin' it is the twin that sees the whole picture."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/receptive_field.py``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True, help="recipe")
+    parser.add_argument(
+        "--widths", nargs="+", type=int, default=[4], help="of regions in cells; 4 by default"
+    )
+    parser.add_argument(
+        "--picture", type=int, default=1600, help="width of the detector's input in pixels; 1600"
+    )
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    for key, values in (("--widths", args.widths), ("--picture", [args.picture])):
+        if min(values) < 1:
+            raise ValueError(f"{key} {min(values)}: expected a positive number")
+    model = build_model(load_recipe(args.config_file, [*args.opts, "train.device=cpu"])).eval()
+    backbone = _backbone(model)
+    try:
+        twin, obstacle = AtrousTwin(backbone), None
+    except ValueError as error:
+        twin, obstacle = None, f"No twin: {error}"
+    rows = [
+        row
+        for name in backbone.output_shape()
+        for row in _rows(backbone, twin, name, args.widths, args.picture)
+    ]
+    print(f"{args.config_file}, pictures {args.picture} px wide")
+    print(tabulate(rows, [*HEADS, *HEADS_OF_REGIONS], floatfmt=".3f", missingval="-"))
+    print("\n".join(filter(None, [EXPLANATION, obstacle])))
+
+
+def _backbone(model: nn.Module) -> nn.Module:
+    detector = model.detector if isinstance(model, LowResDetector) else model
+    backbone = getattr(detector, "backbone", None)
+    if backbone is None:
+        raise ValueError(f"model: {type(detector).__name__} has no backbone to measure")
+    return backbone
+
+
+def _rows(
+    backbone: nn.Module, twin: AtrousTwin | None, name: str, widths: Sequence[int], picture: int
+) -> Iterator[list[Any]]:
+    """One for each width; what does not depend on it stands in the first."""
+    field = receptive_field(backbone, name)
+    wide = receptive_field(twin, name) if twin else None
+    head = [name, field.stride, field.size]
+    head += [wide.size, wide.size / field.size] if wide else [None, None]
+    for width in widths:
+        yield [
+            *head,
+            width,
+            field.relative(width, picture),
+            discrepancy(field, width, picture),
+            discrepancy(field, width, picture, wide) if wide else None,
+        ]
+        head = [""] * len(head)
