@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-import os
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from lowres_d2 import __version__, detectron2_provider
+from lowres_d2.engine.membership import Membership
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 
 TIMEOUT = datetime.timedelta(minutes=30)
+MEETING_TIMEOUT = datetime.timedelta(minutes=10)
 
 
 def pick_device(wish: str) -> torch.device:
@@ -38,27 +41,73 @@ def pick_device(wish: str) -> torch.device:
             "use train.device=auto"
         )
     if wish == "cuda":
-        return torch.device("cuda", comm.get_local_rank())
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device(wish)
 
 
-def join_torchrun() -> bool:
-    """Join the process group that ``torchrun`` (or SLURM-like variables) describes, if any.
+def meet(member: Membership) -> dist.Store:
+    """Wait until all processes of the run are there.
 
     Returns:
-        Whether this process belongs to one.
+        A store that they share, empty at every new attempt.
+
+    Raises:
+        ConnectionError: they do not meet.
     """
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return False
-    if dist.is_initialized():
-        return True
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank)
+    place = f"{member.address}:{member.port}"
+    try:
+        store = dist.TCPStore(
+            member.address,
+            member.port,
+            member.world_size,
+            is_master=member.hosts_store,
+            timeout=MEETING_TIMEOUT,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConnectionError(
+            f"process {member.rank} of {member.world_size} ({member.launcher}) could not meet the "
+            f"others at {place}: {str(error).splitlines()[0]}; start all of them, and set "
+            "MASTER_ADDR and MASTER_PORT to a free port of the host of process 0"
+        ) from error
+    return dist.PrefixStore(f"attempt{member.attempt}", store)
+
+
+def join_group(member: Membership, store: dist.Store) -> None:
+    """Make this process one of the run's group: NCCL with a GPU each, gloo where there is none.
+
+    Raises:
+        ValueError: there is no GPU for it, or machines have different numbers of processes.
+    """
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=TIMEOUT)
-    comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    return True
+    if backend == "nccl":
+        torch.cuda.set_device(_gpu_of(member))
+    dist.init_process_group(
+        backend, store=store, rank=member.rank, world_size=member.world_size, timeout=TIMEOUT
+    )
+    comm.create_local_process_group(member.local_size or _processes_on_this_machine())
+
+
+def _gpu_of(member: Membership) -> int:
+    number = torch.cuda.device_count()
+    if number == 1:  # srun --gpus-per-task=1 shows each process its own
+        return 0
+    if member.local_rank >= number:
+        raise ValueError(
+            f"process {member.local_rank} of this machine has no GPU, there are {number}: start "
+            "as many processes, or use train.device=cpu"
+        )
+    return member.local_rank
+
+
+def _processes_on_this_machine() -> int:
+    numbers = Counter(comm.all_gather(socket.gethostname()))
+    if len(set(numbers.values())) > 1:
+        raise ValueError(
+            "machines have different numbers of processes ("
+            + ", ".join(f"{host} {number}" for host, number in numbers.items())
+            + "): start as many on each (srun --ntasks-per-node)"
+        )
+    return numbers[socket.gethostname()]
 
 
 def log_environment() -> None:

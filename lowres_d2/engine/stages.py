@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
 
+from lowres_d2.engine.between_ranks import share_buffers
 from lowres_d2.engine.checkpoint import RunState
 from lowres_d2.modeling import LowResDetector
 
@@ -37,7 +38,7 @@ class Stage:
         schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
             ``lr_multiplier``, run anew within the stage.
         continues: go on along the learning-rate curve of the stage before, as if the two were one.
-        check: called after the last step with the model and a batch of training inputs; raises
+        check: called after the last step with the model and that step's training inputs; raises
             ValueError where the run must not go on, as ``NoDeadChannels`` does.
 
     Raises:
@@ -147,6 +148,12 @@ class StageSchedule(HookBase):
                             "in the model"
                         )
         self._current: Stage | None = None
+        self._batch: list[dict[str, Any]] = []
+        if any(stage.check for stage in stages):
+            model.register_forward_pre_hook(self._see_batch)
+
+    def _see_batch(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self._batch = arguments[0]
 
     def before_step(self) -> None:
         stage = self._stages[sum(self.trainer.iter >= end for end in self._ends)]
@@ -158,10 +165,8 @@ class StageSchedule(HookBase):
 
     def after_step(self) -> None:
         if self._current.check is not None and self.trainer.iter + 1 in self._ends:
-            # An iterator of its own: the run's goes on where it is.
-            batch = next(iter(self.trainer.data_loader))
             try:
-                self._current.check(self._model, batch)
+                self._current.check(self._model, self._batch)
             except ValueError as error:
                 raise ValueError(f"at the end of stage {self._current.name!r}: {error}") from error
 
@@ -177,6 +182,7 @@ class StageSchedule(HookBase):
                 f"train.stages[{stage.name}].losses: only a LowResDetector can switch losses"
             )
         self._model.train()
+        share_buffers(self._model)  # some of their layers may not move from here on
         self._current, self._state.stage = stage, stage.name
 
     def _kept_in_eval(self, stage: Stage) -> Iterator[nn.Module]:

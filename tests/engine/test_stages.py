@@ -19,10 +19,12 @@ class Network(nn.Module):
         self.back = nn.Linear(2, 1)
         self.frozen = nn.Linear(1, 1).requires_grad_(False)
 
+    def forward(self, batch):
+        pass
+
 
 class Trainer:
     iter = 0
-    data_loader = (["batch 0"], ["batch 1"])
 
 
 STAGES = [
@@ -128,14 +130,18 @@ def test_a_stage_is_checked_after_its_last_step_and_only_then():
             raise ValueError("all is lost")
 
     network, _, hook = make_hook([Stage("a", 3, check=check), Stage("b", 2, check=check)])
-    for hook.trainer.iter in range(4):
+
+    def step(iteration):
+        hook.trainer.iter = iteration
         hook.before_step()
+        network([f"batch {iteration}"])
         hook.after_step()
-    assert calls == [(2, ["batch 0"])]
-    hook.trainer.iter = 4
-    hook.before_step()
+
+    for iteration in range(4):
+        step(iteration)
+    assert calls == [(2, ["batch 2"])]
     with pytest.raises(ValueError, match="at the end of stage 'b': all is lost"):
-        hook.after_step()
+        step(4)
 
 
 @pytest.mark.parametrize("dead", [[], [1], [0, 2]])
