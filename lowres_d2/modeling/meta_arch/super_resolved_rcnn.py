@@ -17,7 +17,7 @@ from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 
 import torch
 from detectron2.modeling import GeneralizedRCNN
-from detectron2.structures import ImageList, Instances
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 
@@ -32,6 +32,9 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         reducer: makes the low-resolution pictures that super-resolution learns from; by half where
             it is None, as in the paper.
         **kwargs: those of ``GeneralizedRCNN``.
+
+    Raises:
+        ValueError: the backbone does not give a map that sub features are pooled from.
     """
 
     def __init__(
@@ -42,6 +45,13 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(roi_heads=roi_heads, **kwargs)
+        layers, wanted = self.backbone.output_shape(), roi_heads.super_resolution.sub_in_features
+        missing = [name for name in wanted if name not in layers]
+        if missing:
+            raise ValueError(
+                f"super_resolution.sub_in_features: the backbone does not give {missing[0]!r}, "
+                f"only {', '.join(layers)}: add it to the backbone's out_features"
+            )
         self.reducer = Bicubic(2) if reducer is None else reducer
         # No module: its parameters are the backbone's.
         self._twin: AtrousTwin | None = None
@@ -52,9 +62,8 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         Raises:
             ValueError: the twin of this backbone cannot be built.
         """
-        atrous = self.roi_heads.super_resolution.supervision == "atrous"
-        if mode and atrous and self._twin is None:
-            self._twin = AtrousTwin(self.backbone)
+        if mode and self.roi_heads.super_resolution.supervision == "atrous":
+            self._make_twin()
         return super().train(mode)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict]:
@@ -68,24 +77,35 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         sampled, of_heads = self.roi_heads(images, features, proposals, targets)
         losses = {**losses, **of_heads}
         if self.roi_heads.super_resolution.is_taught:
-            losses |= self._super_resolution_losses(batched_inputs, images, features, sampled)
+            reduced = self.reduced_features(batched_inputs)
+            target = self.target_features(images, features)
+            factor = float(self.reducer.factor)
+            losses |= self.roi_heads.super_resolution_losses(reduced, target, sampled, factor)
         return {name: loss for name, loss in losses.items() if loss.requires_grad}
 
-    def _super_resolution_losses(
-        self,
-        batched_inputs: list[dict[str, Any]],
-        images: ImageList,
-        features: dict[str, Tensor],
-        sampled: list[Instances],
-    ) -> dict[str, Tensor]:
-        with torch.no_grad(), _in_eval_mode(self.backbone):
-            pictures = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
-            small = [{"image": 255 * picture} for picture in self.reducer(pictures)]
-            reduced = self.backbone(self.preprocess_image(small).tensor)
-        if self.roi_heads.super_resolution.supervision == "atrous":
-            features = self._twin(images.tensor)
-        factor = float(self.reducer.factor)
-        return self.roi_heads.super_resolution_losses(reduced, features, sampled, factor)
+    @torch.no_grad()
+    def reduced_features(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The backbone's maps of the pictures that the reducer makes; no statistics move."""
+        pictures = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
+        reduced = [{"image": 255 * picture} for picture in self.reducer(pictures)]
+        with _in_eval_mode(self.backbone):
+            return self.backbone(self.preprocess_image(reduced).tensor)
+
+    def target_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Maps of the full pictures that super-resolution follows.
+
+        Args:
+            images: the full pictures, normalised and padded.
+            features: the backbone's maps of them, which naive supervision takes.
+        """
+        if self.roi_heads.super_resolution.supervision == "naive":
+            return features
+        return self._make_twin()(images.tensor)
+
+    def _make_twin(self) -> AtrousTwin:
+        if self._twin is None:
+            self._twin = AtrousTwin(self.backbone)
+        return self._twin
 
 
 @contextmanager

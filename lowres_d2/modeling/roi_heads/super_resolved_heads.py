@@ -67,13 +67,34 @@ class SuperResolvedHeads(nn.Module):
         """
         boxes = [p.proposal_boxes for p in proposals]
         boxes = chosen(boxes, self.super_resolution.is_pair(boxes, factor))
+        with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
+            _, generated, targets = self.follow(reduced, target, boxes, factor)
+        return self.super_resolution.losses(generated, targets)
+
+    def follow(
+        self,
+        reduced: dict[str, Tensor],
+        target: dict[str, Tensor],
+        boxes: Sequence[Boxes],
+        factor: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What is followed, and how far it is reached.
+
+        Args:
+            reduced: feature maps of the reduced pictures.
+            target: feature maps of the full pictures.
+            boxes: R regions of all pictures, in the full ones.
+            factor: of the reduction.
+
+        Returns:
+            Features of the reduced regions, what the generator makes of them, and those of the
+            full regions, (R, C, P, P) each; gradients flow into the second ones.
+        """
         with torch.no_grad():
             targets = self._pool(target, boxes)
             boxes = divided(boxes, factor)
             base = self._pool(reduced, boxes)
-        with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
-            generated = self.super_resolution(base, reduced, boxes)
-        return self.super_resolution.losses(generated, targets)
+        return base, self.super_resolution(base, reduced, boxes), targets
 
     @property
     def is_plain(self) -> bool:
