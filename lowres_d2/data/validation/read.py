@@ -10,6 +10,7 @@ from typing import Any
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.data.datasets.coco import find_image_root
 from lowres_d2.data.datasets.coco_json import read_coco_json
+from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
 from lowres_d2.data.datasets.voc import read_voc_xml
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
@@ -37,8 +38,8 @@ def read_split(
     """Read a part of a data set from its annotations.
 
     Args:
-        source: a COCO json file; a folder of VOC xml files (or with ``Annotations`` in it); or a
-            list of VOC, as ``VOC2007/ImageSets/Main/train.txt``.
+        source: a COCO json file; TT100K's ``annotations.json``; a folder of VOC xml files (or with
+            ``Annotations`` in it); or a list of VOC, as ``VOC2007/ImageSets/Main/train.txt``.
         findings: takes what cannot be read.
         name: what the report calls it; by default named after the file.
         images: folder of the pictures; None: looked for beside the annotations.
@@ -58,6 +59,8 @@ def read_split(
         if path.suffix == ".txt":
             files = _listed_xml(path)
             return _read_voc(path, files, findings, name, images, settings)
+        if path.is_file() and is_tt100k_json(path):
+            return _read_tt100k(path, name, images, settings)
         content = read_coco_json(path)
     except (ValueError, OSError) as error:
         findings.add(UNREADABLE, name, str(error))
@@ -146,6 +149,29 @@ def _read_voc(
             for found in picture.objects
         ]
     return _with_categories(Split(name, source, records, annotations, [], root, **settings))
+
+
+def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dict) -> Split:
+    """All pictures of TT100K's file, train and test together; other classes may be in it."""
+    pictures, types = read_tt100k(path)
+    root = find_image_root(path, [p.file_name for p in pictures], images, check_images=False)
+    id_of = {type_: k for k, type_ in enumerate(types, start=1)}
+    signs = [(picture.image_id, sign) for picture in pictures for sign in picture.signs]
+    return Split(
+        name,
+        path,
+        [
+            {"id": p.image_id, "file_name": p.file_name, "height": p.height, "width": p.width}
+            for p in pictures
+        ],
+        [
+            {"id": k, "image_id": image_id, "category_id": id_of[sign.name], "bbox": sign.bbox}
+            for k, (image_id, sign) in enumerate(signs, start=1)
+        ],
+        [{"id": k, "name": type_} for type_, k in id_of.items()],
+        root,
+        **settings,
+    )
 
 
 def _with_categories(split: Split) -> Split:

@@ -1,0 +1,87 @@
+"""Command line of ``datasets/prepare_tt100k.py``: check TT100K's folder, count it, convert it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset, count_signs, read_tt100k
+
+from tabulate import tabulate
+
+EDGES = (32, 96, 400)  # the benchmark's sizes end before these
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check and count the data set, and write what the arguments ask for.
+
+    Args:
+        arguments: of the command line; None: this process's.
+
+    Raises:
+        SystemExit: a mistake of the user, after one line about it; 1, or 2 for wrong usage.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = _parse(arguments)
+    try:
+        _run(args)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Check that Tsinghua-Tencent 100K is where the recipes look, and count it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "tt100k"
+    parser.add_argument("--root", type=Path, default=root, help="folder of annotations.json")
+    parser.add_argument("--no-pictures", action="store_true", help="look at annotations only")
+    parser.add_argument(
+        "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json beside it"
+    )
+    return parser.parse_args(arguments)
+
+
+def _run(args: argparse.Namespace) -> None:
+    annotations = args.root / "annotations.json"
+    parts = {
+        split: Tt100kDataset(
+            annotations, args.root, split, TT100K_CLASSES, check_images=not args.no_pictures
+        )
+        for split in ("train", "test")
+    }
+    rows = [[split, len(part), *_sizes(part)] for split, part in parts.items()]
+    bands = ["<32 px", "32-96 px", "96-400 px", ">=400 px"]
+    print(tabulate(rows, ["split", "pictures", "signs", *bands], tablefmt="github"))
+    counts = count_signs(read_tt100k(annotations).pictures)
+    frequent = {name for name, number in counts.items() if number > 100}
+    print(f"\n{len(counts)} classes, {len(frequent)} with more than 100 signs in train and test")
+    different = sorted(frequent ^ set(TT100K_CLASSES))
+    if different:
+        shown = ", ".join(f"{name} ({counts[name]})" for name in different)
+        print(f"the benchmark's {len(TT100K_CLASSES)} classes differ from these in: {shown}")
+    if args.coco:
+        for split, part in parts.items():
+            path = args.root / f"tt100k_{split}.json"
+            content = part.coco_dict()
+            for image in content["images"]:
+                image["file_name"] = Path(image["file_name"]).relative_to(args.root).as_posix()
+            with atomic_path(path) as beside:
+                beside.write_text(json.dumps(content), encoding="utf-8")
+            print(path)
+
+
+def _sizes(part: Tt100kDataset) -> list[int]:
+    """Number of signs, and of those in each band, by the longer side."""
+    sides = [max(a["bbox"][2:]) for a in part.coco_dict()["annotations"]]
+    edges = (0, *EDGES, math.inf)
+    counts = Counter(sum(side >= edge for edge in edges) - 1 for side in sides)
+    return [len(sides), *(counts[k] for k in range(len(edges) - 1))]
