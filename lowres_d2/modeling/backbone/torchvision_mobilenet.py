@@ -1,0 +1,90 @@
+"""Torchvision's MobileNetV2 as a backbone, and a stage of it as the head of a C4 detector.
+
+Source: Sandler et al., "MobileNetV2" (2018), in torchvision's layers and under their names:
+``https://download.pytorch.org/models/mobilenet_v2-b0353104.pth?matching_heuristics=True`` fills
+both (RGB pixels; mean 123.675, 116.28, 103.53, deviation 58.395, 57.12, 57.375).
+Shapes: pictures (N, 3, H, W); ``res2`` to ``res5`` have strides 4 to 32, as ResNet's of that name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
+
+from detectron2.layers import get_norm
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
+
+# The blocks of each stage, by their place in torchvision's ``features``.
+_STAGES = {"res2": (2, 4), "res3": (4, 7), "res4": (7, 14), "res5": (14, 18)}
+
+
+def _blocks(start: int, stop: int, width_mult: float, norm: str) -> nn.Sequential:
+    """Some of torchvision's ``features``, each under the number it has there."""
+    network = mobilenet_v2(width_mult=width_mult, norm_layer=partial(get_norm, norm))
+    named = list(network.features.named_children())[start:stop]
+    return nn.Sequential(OrderedDict(named))
+
+
+class MobileNetV2(Backbone):
+    """MobileNetV2 up to its last stage that is asked for.
+
+    Args:
+        out_features: which stages ``forward`` returns.
+        width_mult: channels, relative to the paper's.
+        norm: name of a normalisation that ``get_norm`` knows.
+    """
+
+    def __init__(
+        self, out_features: Sequence[str] = ("res4",), width_mult: float = 1.0, norm: str = "BN"
+    ) -> None:
+        super().__init__()
+        unknown = [name for name in out_features if name not in _STAGES]
+        if unknown or not out_features:
+            raise ValueError(
+                f"out_features={[*out_features]}: expected some of {', '.join(_STAGES)}"
+            )
+        self._out_features = sorted(out_features)
+        self._last_blocks = {_STAGES[name][1] - 1: name for name in self._out_features}
+        self.features = _blocks(0, max(self._last_blocks) + 1, width_mult, norm)
+        self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}
+        self._out_feature_channels = {
+            name: self.features[last].out_channels for last, name in self._last_blocks.items()
+        }
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Map pictures (N, 3, H, W) to the stages in ``out_features``, finest first."""
+        outputs = {}
+        for index, block in enumerate(self.features):
+            x = block(x)
+            if index in self._last_blocks:
+                outputs[self._last_blocks[index]] = x
+        return outputs
+
+
+class MobileNetV2Stage(nn.Module):
+    """One stage, of stride 2, such as ``res5`` on pooled boxes.
+
+    Args:
+        stage: ``res2`` to ``res5``.
+        width_mult: as of the backbone.
+        norm: as of the backbone.
+    """
+
+    def __init__(self, stage: str = "res5", width_mult: float = 1.0, norm: str = "BN") -> None:
+        super().__init__()
+        if stage not in _STAGES:
+            raise ValueError(f"stage={stage!r}: expected one of {', '.join(_STAGES)}")
+        self.features = _blocks(*_STAGES[stage], width_mult, norm)
+        self.out_channels = self.features[-1].out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (R, C, P, P) to (R, out_channels, P / 2, P / 2)."""
+        return self.features(x)
+
+
+add_atrous_rule(MobileNetV2)
