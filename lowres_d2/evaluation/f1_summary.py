@@ -1,7 +1,8 @@
 """From counts of the benchmark to rows, named metrics and tables.
 
 A row has ``GT``, ``detections`` and ``correct``; ``recall``, ``accuracy`` and ``F1`` in percent,
-which are None where there are no objects; those of bands also ``best_F1`` and ``best_score``.
+which are None where there are no objects, the accuracy also where there are no detections; those of
+bands also ``best_F1`` and ``best_score``.
 """
 
 from __future__ import annotations
@@ -28,16 +29,14 @@ def f1_score(counts: Counts) -> float:
 
 
 def counts_row(counts: Counts) -> dict:
-    """Numbers of one band or class, with recall, accuracy and F1; None without objects."""
+    """Numbers of one band or class, with recall, accuracy and F1; None where there are none."""
     correct, found = counts.correct, counts.detections
     row = {"GT": counts.objects, "detections": found, "correct": correct}
     if not counts.objects:
         return row | {"recall": None, "accuracy": None, "F1": None}
-    # Without detections the benchmark says that all of them are right.
-    accuracy = 100 * correct / found if found else 100.0
     return row | {
         "recall": 100 * correct / counts.objects,
-        "accuracy": accuracy,
+        "accuracy": 100 * correct / found if found else None,
         "F1": f1_score(counts),
     }
 
@@ -91,5 +90,8 @@ def f1_tables(summary: Mapping) -> str:
 
 
 def _cells(row: Mapping) -> list:
-    figures = (metric(row[key]) for key in ("recall", "accuracy", "F1"))
-    return [row.get("label", row["name"]), row["GT"], row["detections"], row["correct"], *figures]
+    recall, accuracy, f1 = (metric(row[key]) for key in ("recall", "accuracy", "F1"))
+    if row["GT"] and not row["detections"]:
+        accuracy = "n/a (0 found)"
+    name = row.get("label", row["name"])
+    return [name, row["GT"], row["detections"], row["correct"], recall, accuracy, f1]

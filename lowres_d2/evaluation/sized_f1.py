@@ -15,12 +15,13 @@ Classification in the Wild" (CVPR 2016). Over all pictures of the test set:
    together are those up to 400 px: what is larger is in no figure.
 
 Decided here. F1 is 2 matched / (objects + detections), the harmonic mean; the code has no F1. A
-band without objects has no value, where the code says 1. Objects marked as crowds, which TT100K has
-none of, are left out like those outside of a band. The threshold: the code's default, 40, counts
-rectangles that its own detector merges, and says nothing of probabilities; the Fast R-CNN
-detections published with it end at 0.50, hence 0.5. Papers that followed choose their own, so the
-best F1 over thresholds is given beside it, as a diagnostic: it has seen the test set. Papers write
-sizes as areas too (32^2); ``size_by="sqrt_area"`` takes them so, with the ends as above.
+band without objects has no value, and no detections have no accuracy, where the code says 1.
+Objects marked as crowds, which TT100K has none of, are left out like those outside of a band. The
+threshold: the code's default, 40, counts rectangles that its own detector merges, and says nothing
+of probabilities; the Fast R-CNN detections published with it end at 0.50, hence 0.5. Papers that
+followed choose their own, so the best F1 over thresholds is given beside it, as a diagnostic: it
+has seen the test set. Papers write sizes as areas too (32^2); ``size_by="sqrt_area"`` takes them
+so, with the ends as above.
 """
 
 from __future__ import annotations

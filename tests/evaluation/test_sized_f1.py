@@ -134,10 +134,13 @@ def test_sizes_by_area_when_asked_for():
     assert counts == [(5, 7), (2, 3), (1, 3), (2, 1)]
 
 
-def test_band_without_objects_has_no_value_and_no_detections_none_right():
+def test_band_without_objects_has_no_value_and_no_detections_no_accuracy():
     few = Truth(OBJECTS[:1])
-    result = score(few, [])
-    assert (result["F1"], result["recall"], result["accuracy"]) == (0, 0, 100)
+    evaluator = SizedF1Evaluator(few)
+    show(evaluator, [])
+    result = evaluator.evaluate()["bbox"]
+    assert "| n/a (0 found)" in evaluator.tables()
+    assert (result["F1"], result["recall"], result["accuracy"]) == (0, 0, None)
     assert result["F1-large"] is None and result["best-F1-score-large"] is None
     assert result["F1-pl40"] is None
     evaluator = SizedF1Evaluator(few)
