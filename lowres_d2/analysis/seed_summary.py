@@ -40,28 +40,43 @@ def gap_closed(full: float, baseline: float, method: float) -> float:
     return 100 * (method - baseline) / (full - baseline)
 
 
-def summary_table(results: Sequence[SeedResult], baseline: str, full: str) -> str:
+def summary_table(
+    results: Sequence[SeedResult], bands: Sequence[str], baseline: str, full: str | None
+) -> str:
     """Markdown: a row a detector, mean and standard deviation over its seeds.
 
     Args:
         results: of all detectors with the same seeds.
-        baseline: name of the low-resolution detector that others are compared with.
-        full: name of the full-resolution detector.
+        bands: names of the size bands, in order.
+        baseline: name of the detector that others are compared with.
+        full: name of the full-resolution detector that the baseline is below of; None: what there
+            is to tell is what each band gains over the baseline.
     """
     names = list(dict.fromkeys(result.name for result in results))
     by_name = {name: [r for r in results if r.name == name] for name in names}
-    mean = {name: statistics.fmean(r.accuracies["AP"] for r in by_name[name]) for name in names}
-    bands = [key for key in results[0].accuracies if _is_band(key)]
-    head = ["", "AP", "AP50", *bands, "AP drop", "less than baseline", "gap closed", "core min"]
+    bands = [f"AP-{band}" for band in bands]
+    columns = ["AP", "AP50", *bands]
+    mean = {name: {c: _mean(by_name[name], c) for c in columns} for name in names}
+    if full is None:
+        against = ["gain", *(f"gain {band.removeprefix('AP-')}" for band in bands)]
+    else:
+        against = ["AP drop", "less than baseline", "gap closed"]
     rows = []
     for name in names:
-        mine = by_name[name]
-        row = [
-            name,
-            *(_spread([r.accuracies[key] for r in mine]) for key in ("AP", "AP50", *bands)),
-        ]
-        row += _against(mean[full], mean[baseline], mean[name], name, (full, baseline))
-        rows.append([*row, f"{statistics.fmean(r.core_seconds for r in mine) / 60:.1f}"])
+        row = [name, *(_spread([r.accuracies[c] for r in by_name[name]]) for c in columns)]
+        if full is None:
+            row += _gains(
+                [mean[name][c] for c in ("AP", *bands)],
+                [mean[baseline][c] for c in ("AP", *bands)],
+                name == baseline,
+            )
+        else:
+            references = full, baseline
+            means = (mean[one]["AP"] for one in (full, baseline, name))
+            row += _against(*means, name, references)
+        minutes = statistics.fmean(r.core_seconds for r in by_name[name]) / 60
+        rows.append([*row, f"{minutes:.1f}"])
+    head = ["", *columns, *against, "core min"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
@@ -99,9 +114,19 @@ def _against(
     return [drop, less, f"{gap_closed(full, baseline, method):.1f} %"]
 
 
-def _is_band(key: str) -> bool:
-    """``AP-12-24`` and not ``AP-person``."""
-    return key.startswith("AP-") and key.split("-")[1].isdigit()
+def _gains(
+    method: Sequence[float | None], baseline: Sequence[float | None], is_baseline: bool
+) -> list[str]:
+    """What each accuracy gains; empty for the baseline itself and where there is no object."""
+    return [
+        "" if is_baseline or ours is None or theirs is None else f"{ours - theirs:+.1f}"
+        for ours, theirs in zip(method, baseline, strict=True)
+    ]
+
+
+def _mean(results: Sequence[SeedResult], key: str) -> float | None:
+    known = [r.accuracies[key] for r in results if r.accuracies[key] is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _spread(values: Sequence[float | None]) -> str:

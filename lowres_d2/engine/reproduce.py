@@ -1,7 +1,8 @@
 """A paper's quick benchmark, from nothing to its report: ``tools/reproduce.py``.
 
-A teacher is trained at full resolution with the first seed, then on for as long as a student (full
-resolution at equal total iterations); with every seed the students, which start as the teacher.
+A first detector (ThumbDet's teacher, FeatureSR's base) is trained with the first seed, then on for
+as long as a student, so that there is a detector of equal total iterations; with every seed the
+students, which start from it.
 Recipes were chosen on the validation part of the generated data with seed 0; what is reported is
 the test part with other seeds.
 """
@@ -17,13 +18,9 @@ from pathlib import Path
 
 from lowres_d2.analysis import (
     Point,
-    choose_pictures,
-    detected_column,
     measure_points,
     plot_trade_off,
-    write_failure_cases,
     write_report,
-    write_thumbnails,
 )
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.atomic import atomic_path
@@ -32,6 +29,8 @@ from lowres_d2.engine.cli import run_reporting_mistakes
 from lowres_d2.engine.compare import MEASURED_PICTURES, machine
 from lowres_d2.engine.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.engine.recipe_runs import FinishedRun, RecipeRun
+from lowres_d2.engine.reproduce_pictures import write_sheets
+from lowres_d2.evaluation.bands import SizeBands
 
 import torch
 from detectron2.config import instantiate
@@ -79,21 +78,23 @@ def reproduce(
     results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
     students: dict[int, list[RecipeRun]] = {}
     for seed in seeds:
-        more = [f"model.teacher.checkpoint={shared[0].weights}", f"train.seed={seed}", *common]
+        more = [f"{benchmark.weights_key}={shared[0].weights}", f"train.seed={seed}", *common]
         titles = {**benchmark.students, **(benchmark.variants if with_variants else {})}
         students[seed] = [
             RecipeRun(title, recipe, output / f"seed{seed}" / Path(recipe).stem, more)
             for title, recipe in titles.items()
         ]
         results += [_seed_result(run.title, seed, run.finish()) for run in students[seed]]
-    return _write(benchmark, output, shared[1], students, results)
+    return _write(benchmark, output, shared, students, results)
 
 
 def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
-    """The teacher, and full resolution at equal total iterations, which goes on from it."""
-    teacher = RecipeRun("teacher", benchmark.teacher, output / "teacher", overrides)
-    more = [f"train.init_checkpoint={teacher.weights}", *overrides]
-    return [teacher, RecipeRun(benchmark.full_title, benchmark.full, output / "full", more)]
+    """The first detector, and the same at equal total iterations, which goes on from it."""
+    first = RecipeRun(
+        benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
+    )
+    more = [f"train.init_checkpoint={first.weights}", *overrides]
+    return [first, RecipeRun(benchmark.longer_title, benchmark.longer, output / "longer", more)]
 
 
 def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
@@ -103,30 +104,43 @@ def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
 def _write(
     benchmark: Benchmark,
     output: Path,
-    full: RecipeRun,
+    shared: Sequence[RecipeRun],
     students: dict[int, list[RecipeRun]],
     results: Sequence[SeedResult],
 ) -> Path:
-    dataset = instantiate(full.config().dataloader.test.dataset)
+    cfg = shared[0].config()
+    dataset = instantiate(cfg.dataloader.test.dataset)
+    # ThumbDet's teacher is the full-resolution detector at an earlier time.
+    compared = shared[1:] if benchmark.closes_gap else shared
     for seed, runs in students.items():
-        shown = [run.reported(run.finish()) for run in (full, *runs)]
+        shown = [run.reported(run.finish()) for run in (*compared, *runs)]
         write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
     first = next(iter(students))
-    _pictures(benchmark, output, [full, *students[first]], dataset)
-    points, machine_used = _measured(benchmark, [full, *students[first]], dataset, results)
+    detectors = [*compared, *students[first]]
+    sheets = write_sheets(benchmark, output, detectors, dataset)
+    points, machine_used = _measured(detectors, dataset, results)
     plot_trade_off(points, output / "trade_off.png", machine_used)
+    gap = (
+        f" Gap closed: share of the distance from {benchmark.baseline} to {benchmark.longer_title}."
+        if benchmark.closes_gap
+        else f" Gain: against {benchmark.baseline}."
+    )
+    bands = SizeBands.from_config(cfg.dataloader.evaluator.bands).names
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
             f"Generated plates, {len(dataset)} test pictures; {len(students)} seed(s), mean ± "
-            "standard deviation. Bands are sizes in pixels of the original picture. Gap closed: "
-            f"share of the distance from {benchmark.baseline} to {benchmark.full_title}.",
-            summary_table(results, benchmark.baseline, benchmark.full_title),
+            f"standard deviation. Bands are sizes in pixels of the original picture.{gap}",
+            summary_table(
+                results,
+                bands,
+                benchmark.baseline,
+                benchmark.longer_title if benchmark.closes_gap else None,
+            ),
             f"One picture at a time on {machine_used}: down-sampling, network and post-processing.",
             cost_table(points),
             "![AP against images a second](trade_off.png)",
-            "![Thumbnails](thumbnails.png)",
-            "![Detections with failure cases](detections.png)",
+            *sheets,
             "Each seed's curves, AP by size and pictures: "
             + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
         ]
@@ -138,34 +152,7 @@ def _write(
     return report
 
 
-def _pictures(
-    benchmark: Benchmark,
-    output: Path,
-    runs: Sequence[RecipeRun],
-    dataset: BoxDataset,
-) -> None:
-    """Thumbnails, and detections with failure cases, of one seed's runs."""
-    shown = {run.title: run.reported(run.finish()) for run in runs}
-    views = {name: shown[name].view for name in benchmark.students}
-    write_thumbnails(output / "thumbnails.png", choose_pictures(dataset, 3), views)
-    compared = [benchmark.baseline, benchmark.method, benchmark.full_title]
-    columns = [
-        detected_column(name, shown[name].predictions_file, dataset, shown[name].view)[0]
-        for name in compared
-    ]
-    write_failure_cases(
-        output / "detections.png",
-        dataset,
-        columns,
-        dataset.classes,
-        ours=benchmark.method,
-        baseline=benchmark.baseline,
-        reference=benchmark.full_title,
-    )
-
-
 def _measured(
-    benchmark: Benchmark,
     runs: Sequence[RecipeRun],
     dataset: BoxDataset,
     results: Sequence[SeedResult],
@@ -176,8 +163,8 @@ def _measured(
         run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs
     }
     mapper = instantiate(runs[0].config().dataloader.test.mapper)
-    full = models[benchmark.full_title]
-    on_cpu = next(full.parameters()).device.type == "cpu"
+    reference = models[runs[0].title]
+    on_cpu = next(reference.parameters()).device.type == "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     points = measure_points(
@@ -187,7 +174,7 @@ def _measured(
         # On a CPU that others use, too, only the time that was spent here counts.
         clock=time.thread_time if on_cpu else time.perf_counter,
     )
-    machine_used = machine(full)
+    machine_used = machine(reference)
     torch.set_num_threads(threads)
     deviations = {n: statistics.stdev(aps) for n, aps in accuracies.items() if len(aps) > 1}
     return [replace(p, ap_std=deviations.get(p.name)) for p in points], machine_used

@@ -3,6 +3,8 @@ from lowres_d2.analysis.trade_off import Point
 
 import pytest
 
+BANDS = ["0-12", "12-inf"]
+
 
 def results():
     figures = {"full": (44.0, 43.6), "bicubic": (29.0, 29.2), "ours": (32.0, 32.6)}
@@ -28,7 +30,7 @@ def test_gap_closed_is_the_share_of_the_distance():
 def test_table_has_means_deviations_drop_rates_and_the_gap():
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in summary_table(results(), "bicubic", "full").splitlines()
+        for line in summary_table(results(), BANDS, "bicubic", "full").splitlines()
     }
     head = ["AP", "AP50", "AP-0-12", "AP-12-inf"]
     assert rows[""][:4] == head
@@ -47,9 +49,20 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
     assert rows["ours"][4:] == ["26.3 %", "7.3 points", "21.8 %", "1.5"]
 
 
+def test_without_a_reference_out_of_reach_the_table_tells_gains():
+    lines = summary_table(results(), BANDS, "bicubic", None).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
+    assert rows[0][5:] == ["gain", "gain 0-12", "gain 12-inf", "core min"]
+    assert {row[0]: row[5:8] for row in rows[1:]} == {
+        "full": ["+14.7", "", "+14.7"],
+        "bicubic": ["", "", ""],
+        "ours": ["+3.2", "", "+3.2"],
+    }
+
+
 def test_a_hopeless_reference_gives_no_rates():
     found = [SeedResult(name, 1, {"AP": 0.0, "AP50": 0.0}, 1.0) for name in ("full", "low")]
-    assert "%" not in summary_table(found, "low", "full")
+    assert "%" not in summary_table(found, [], "low", "full")
 
 
 def test_costs_are_told_against_the_first_detector():

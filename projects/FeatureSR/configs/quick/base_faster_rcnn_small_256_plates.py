@@ -1,0 +1,27 @@
+"""The base detector: a small Faster R-CNN on generated plates of 6 to 96 px."""
+
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import Identity
+
+from detectron2.config import LazyCall as L
+
+from .....configs.common.data.plates import dataloader
+from .....configs.common.models.faster_rcnn_small import model as detector
+from .....configs.common.optim import AdamW as optimizer
+from .....configs.common.schedule import one_cycle as lr_multiplier
+from .....configs.common.train import train
+
+model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
+
+# Small is what super-resolution is for: under 24 px.
+dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, None])
+dataloader.train.total_batch_size = 8
+optimizer.lr = 2e-3
+optimizer.weight_decay = 0.01
+# 2000 pictures, 8 a step: 8 epochs.
+train.max_iter = 2000
+train.eval_period = 1000
+train.checkpointer.period = 500
+train.channels_last = True
+train.clip_gradients.enabled = True
+train.clip_gradients.params.limit = 10.0

@@ -1,0 +1,34 @@
+"""Proposals under 24 px are super-resolved to what the atrous twin sees; from the base detector."""
+
+from copy import deepcopy
+
+from lowres_d2.modeling.meta_arch import SuperResolvedRCNN
+from lowres_d2.modeling.roi_heads import SuperResolvedRes5ROIHeads
+
+from ..common.method import loss_weights, stages, super_resolution
+from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
+
+detector = model.detector
+detector._target_ = SuperResolvedRCNN
+detector.backbone.out_features = ["stem", "res3"]
+
+heads = detector.roi_heads
+heads._target_ = SuperResolvedRes5ROIHeads
+
+super_resolution.generator.base_channels = 64
+super_resolution.generator.sub_channels = 16
+super_resolution.generator.bottleneck_channels = 48
+super_resolution.discriminator.hidden = 64
+super_resolution.sub_in_features = ["stem"]
+super_resolution.sub_pooler = deepcopy(heads.pooler)
+super_resolution.sub_pooler.scales = [1 / 2]
+super_resolution.max_area = 24 * 24
+super_resolution.min_target_area = 16 * 16
+heads.super_resolution = super_resolution
+
+model.loss_weights = loss_weights
+train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
+train.stages = stages
+train.stages[0].iterations = 800
+train.max_iter = 1200
+train.eval_period = 0

@@ -1,0 +1,7 @@
+"""The base detector trained on for as long as the others, everything trainable."""
+
+from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
+
+train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
+train.max_iter = 1200
+train.eval_period = 0
