@@ -18,11 +18,19 @@ from lowres_d2.modeling.weights import LoadReport, fill_model, load_weights, rea
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.engine import TrainerBase
 from torch import nn
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["LoadReport", "RunCheckpointer", "RunState", "load_weights", "read_checkpoint"]
+__all__ = [
+    "LoadReport",
+    "RunCheckpointer",
+    "RunState",
+    "TrainerState",
+    "load_weights",
+    "read_checkpoint",
+]
 
 
 class RunCheckpointer(DetectionCheckpointer):
@@ -179,6 +187,27 @@ def _read_whole(path: Path) -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     """An error's first line; the operating system's word for it, where it has one."""
     return getattr(error, "strerror", None) or str(error).split("\n")[0]
+
+
+class TrainerState:
+    """A trainer as checkpoints hold it: with the number of the last step that it made.
+
+    Args:
+        trainer: after its last step it counts one further, and is evaluated and saved again.
+    """
+
+    def __init__(self, trainer: TrainerBase) -> None:
+        self.trainer = trainer
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trainer's own, with ``iteration`` as if it stood at the step it has made."""
+        state = self.trainer.state_dict()
+        at_the_end = 0 < self.trainer.max_iter == self.trainer.iter
+        return state | {"iteration": self.trainer.iter - 1} if at_the_end else state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.trainer.load_state_dict(state)
 
 
 class RunState:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -25,6 +27,17 @@ def seed_step(seed: int, iteration: int, rank: int) -> None:
     """Seed for a step of a run."""
     # The 1 keeps the steps' keys apart from the one that initialises the weights.
     seed_everything(seed, 1, iteration, rank)
+
+
+@contextlib.contextmanager
+def as_in_a_new_process() -> Iterator[None]:
+    """While it lasts, scripted functions compute the same bits at every call.
+
+    TorchScript runs a function as it stands at first and then optimized, which rounds otherwise: a
+    run would depend on where it was resumed. Upstream's focal loss is scripted.
+    """
+    with torch.jit.optimized_execution(False):
+        yield
 
 
 class SeedEachStep(HookBase):

@@ -11,16 +11,17 @@ from typing import Any
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.best import BestWeights
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
-from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
+from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, TrainerState, load_weights
 from lowres_d2.engine.console import ConsoleWriter
 from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.non_finite import NonFiniteStop
+from lowres_d2.engine.periodic import PeriodicCheckpoints
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
-from lowres_d2.engine.repeatable import SeedEachStep
+from lowres_d2.engine.repeatable import SeedEachStep, as_in_a_new_process
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.startup_report import StartUp, log_start_up
 from lowres_d2.engine.startup_weights import check_complete, check_used
@@ -75,7 +76,7 @@ def train(
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
-    with run.non_finite.explaining():
+    with run.non_finite.explaining(), as_in_a_new_process():
         run.trainer.train(start, cfg.train.max_iter)
     return run.results
 
@@ -121,7 +122,7 @@ class _Run:
         self.checkpointer = RunCheckpointer(
             self.model,
             cfg.train.output_dir,
-            trainer=self.trainer,
+            trainer=TrainerState(self.trainer),
             run=self.state,
             **extra,
         )
@@ -195,7 +196,7 @@ class _Run:
             hooks.LRScheduler(scheduler=multiplier),
             self.average,
             LoaderCounts(),
-            hooks.PeriodicCheckpointer(self.checkpointer, **cfg.checkpointer) if main else None,
+            PeriodicCheckpoints(self.checkpointer, **cfg.checkpointer) if main else None,
             hooks.EvalHook(cfg.eval_period, self._evaluate),
             BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
             if main and cfg.eval_period

@@ -21,7 +21,7 @@ from detectron2.modeling.box_regression import Box2BoxTransformLinear, _dense_bo
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
 from detectron2.structures import Boxes, ImageList, Instances
-from fvcore.nn import sigmoid_focal_loss_jit
+from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -191,7 +191,7 @@ class FCOS(DenseDetector):
         normalizer = self._update_normalizer(positive, 300)
         logits = cat(pred_logits, dim=1)
         target = F.one_hot(labels, num_classes=self.num_classes + 1)[:, :, :-1]
-        loss_cls = sigmoid_focal_loss_jit(
+        loss_cls = sigmoid_focal_loss(
             logits,
             target.to(logits.dtype),
             alpha=self.focal_loss_alpha,

@@ -20,7 +20,7 @@ from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, ImageList, Instances
-from fvcore.nn import sigmoid_focal_loss_jit
+from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -132,7 +132,7 @@ class RetinaNet(DenseDetector):
         normalizer = self._update_normalizer(positive, 100)
         logits = cat(pred_logits, dim=1)[valid]
         target = F.one_hot(labels[valid], num_classes=self.num_classes + 1)[:, :-1]
-        loss_cls = sigmoid_focal_loss_jit(
+        loss_cls = sigmoid_focal_loss(
             logits,
             target.to(logits.dtype),
             alpha=self.focal_loss_alpha,
