@@ -117,6 +117,12 @@ def log_environment() -> None:
     logging.getLogger("environment").info("%s", words)
 
 
+def _is_for_the_screen(record: logging.LogRecord) -> bool:
+    if record.exc_info:  # the error's line, or a defect's traceback, comes when the program ends
+        return False
+    return record.levelno >= logging.WARNING or record.name.startswith("lowres_d2")
+
+
 class _Screen(logging.Handler):
     """Prints to what ``sys.stdout`` is at the moment: a live line may stand in for it."""
 
@@ -142,7 +148,7 @@ def logging_to(output_dir: str | Path) -> Iterator[None]:
     if rank == 0:
         screen = _Screen()
         screen.setFormatter(logging.Formatter("%(message)s"))
-        screen.addFilter(lambda r: r.levelno >= logging.WARNING or r.name.startswith("lowres_d2"))
+        screen.addFilter(_is_for_the_screen)
         handlers.append(screen)
     root = logging.getLogger()
     level = root.level

@@ -10,6 +10,7 @@ from typing import Any
 
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.best import BestWeights
+from lowres_d2.engine.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, TrainerState, load_weights
 from lowres_d2.engine.console import ConsoleWriter
@@ -17,6 +18,7 @@ from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.missed_evaluation import MissedEvaluation
 from lowres_d2.engine.non_finite import NonFiniteStop
 from lowres_d2.engine.periodic import PeriodicCheckpoints
 from lowres_d2.engine.pictures import DetectionPictures
@@ -69,8 +71,9 @@ def train(
         )
     if comm.is_main_process():
         LazyConfig.save(cfg, str(Path(cfg.train.output_dir, "config.yaml")))
-        if not resume:
-            _put_aside(Path(cfg.train.output_dir, "metrics.json"))
+        if not resume:  # neither what is written nor what is resumed is to mix the two runs
+            for name in ("metrics.json", "last_checkpoint"):
+                _put_aside(Path(cfg.train.output_dir, name))
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
     log_start_up(
@@ -116,6 +119,7 @@ class _Run:
         self.average = WeightAverage(self.model, average.decay) if average.enabled else None
         # Hooks of taps are installed by now; the wrapper comes last.
         self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
+        share_loss_normalizers(self.model)
         self.trainer = self._build_trainer()
         self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
         extra = {"ema": self.average.weights()} if self.average else {}
@@ -172,8 +176,8 @@ class _Run:
         if self.stages:
             # Frozen before wrapping and thawed later, the ranks would silently diverge.
             arguments["find_unused_parameters"] = True
-        if next(self.model.parameters()).device.type == "cpu":
-            arguments["device_ids"] = None
+        device = next(self.model.parameters()).device
+        arguments["device_ids"] = None if device.type == "cpu" else [device]
         return arguments
 
     def _build_trainer(self) -> SimpleTrainer:
@@ -187,6 +191,13 @@ class _Run:
     def _hooks(self) -> list[HookBase]:
         cfg, main = self.cfg.train, comm.is_main_process()
         multiplier = stage_multiplier(self.stages, build(self.cfg, "lr_multiplier"))
+        evaluation: list[HookBase | None] = [
+            hooks.EvalHook(cfg.eval_period, self._evaluate),
+            BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
+            if main and cfg.eval_period
+            else None,
+            DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
+        ]
         found: list[HookBase | None] = [
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
@@ -197,11 +208,8 @@ class _Run:
             self.average,
             LoaderCounts(),
             PeriodicCheckpoints(self.checkpointer, **cfg.checkpointer) if main else None,
-            hooks.EvalHook(cfg.eval_period, self._evaluate),
-            BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
-            if main and cfg.eval_period
-            else None,
-            DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
+            *evaluation,
+            MissedEvaluation(cfg.eval_period, evaluation),
             hooks.PeriodicWriter(self._writers(), period=cfg.log_period) if main else None,
         ]
         return [hook for hook in found if hook is not None]
@@ -220,6 +228,7 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         started = time.perf_counter()
         last = self.trainer.iter + 1 >= self.cfg.train.max_iter
+        share_buffers(self._evaluated_model())
         self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
         logger.info("evaluated in %.1f s", time.perf_counter() - started)
         # The event storage takes numbers; an empty size band has none.

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from ranks import Ranks
 
 RECIPE = "configs/own_data/full_fcos_small_own.py"
 
@@ -30,6 +31,14 @@ def write_coco(folder, number=6, size=64):
 @pytest.fixture(scope="session")
 def coco_json(tmp_path_factory):
     return write_coco(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory):
+    """Runs a program in two real processes, or more, started as by srun."""
+    ranks = Ranks(tmp_path_factory.mktemp("ranks"))
+    yield ranks
+    ranks.close()
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from lowres_d2.engine.cli import main
@@ -9,7 +6,6 @@ from lowres_d2.engine.cli import main
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(Path(__file__).parent / "recipes" / "staged_distilled.py")
 
 
@@ -50,13 +46,17 @@ def test_stages_train_what_they_say_and_resume_inside_and_across(arguments, tmp_
 
 
 @pytest.mark.slow
-def test_two_processes_cross_a_stage_boundary(arguments, tmp_path):
-    command = [sys.executable, "train_net.py", "--num-gpus", "2", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_two_processes_cross_a_stage_boundary_also_where_they_resume(arguments, tmp_path, ranks):
+    main_program, killed = "lowres_d2.engine.cli:main", tmp_path / "killed"
+    ends = ranks.run(main_program, *arguments)
+    assert [end.code for end in ends] == [0, 0], ends[0].text[-2000:]
     final = model_at(tmp_path / "run", 5)
     assert final["run"]["stage"] == "all"
     assert moved(model_at(tmp_path / "run", 3)["model"], final["model"])
+    arguments = [*arguments, f"train.output_dir={killed}"]
+    ends = ranks.run(main_program, *arguments, fails="1 4 killed")  # after the boundary
+    assert ends[0].code
+    (killed / "last_checkpoint").write_text("model_0000002.pth")  # before it
+    ends = ranks.run(main_program, "--resume", *arguments)
+    assert [end.code for end in ends] == [0, 0], ends[0].text[-2000:]
+    assert not moved(final["model"], model_at(killed, 5)["model"])
