@@ -25,14 +25,19 @@ class AtrousTwin:
     copy or a pickle of the model the twin is that of the model's backbone there. It always runs in
     eval mode, whatever mode the backbone is in, and without gradients.
 
-    Args:
-        backbone: a convolutional network, left as it is.
-
-    Raises:
-        ValueError: a block that cannot be transformed; names it.
+    Attributes:
+        backbone: the network whose twin this is.
+        network: what is called in its place.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
+        """
+        Args:
+            backbone: a convolutional network, left as it is.
+
+        Raises:
+            ValueError: a block that cannot be transformed; names it.
+        """
         self.backbone = backbone
         self._build()
 
@@ -41,12 +46,12 @@ class AtrousTwin:
         """Features of pictures (N, C, H, W) by name: the backbone's names, channels and sizes."""
         if self._originals != list(self.backbone.modules()):  # some were replaced, as by freezing
             self._build()
-        return self._network(pictures)
+        return self.network(pictures)
 
     def _build(self) -> None:
         self._originals = list(self.backbone.modules())
-        self._network = _sharing_copy(self.backbone)
-        for path, module in list(self._network.named_modules()):
+        self.network = _sharing_copy(self.backbone)
+        for path, module in list(self.network.named_modules()):
             make_atrous(module, path)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from bisect import bisect_left
+
+from lowres_d2.modeling.backbone import AtrousTwin, MobileNetV2, SmallResNet, add_atrous_rule
+
+import pytest
+import torch
+import torch.nn.functional as F
+from detectron2.layers import Conv2d
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
+from detectron2.modeling.backbone.resnet import (
+    BasicBlock,
+    BasicStem,
+    BottleneckBlock,
+    DeformBottleneckBlock,
+    ResNet,
+)
+from torch import nn
+from torchvision.models import mobilenet_v3_small, resnet
+from torchvision.models.feature_extraction import create_feature_extractor
+
+LEVELS = ["res2", "res3", "res4", "res5"]
+
+
+def resnet50(norm="BN", out_features=("res2", "res4"), **kwargs):
+    """Kernels and strides of ResNet-50 in a few channels."""
+    stages = [
+        ResNet.make_stage(
+            BottleneckBlock,
+            depth,
+            in_channels=before,
+            out_channels=after,
+            bottleneck_channels=4,
+            stride_per_block=[stride] + [1] * (depth - 1),
+            norm=norm,
+            **kwargs,
+        )
+        for depth, before, after, stride in zip(
+            (3, 4, 6, 3), (4, 8, 12, 16), (8, 12, 16, 20), (1, 2, 2, 2), strict=True
+        )
+    ]
+    return ResNet(BasicStem(3, 4, norm), stages, out_features=out_features)
+
+
+def small(**kwargs):
+    return SmallResNet(channels=(4, 6, 8, 10, 12), **kwargs)
+
+
+def fpn(top_block):
+    return FPN(small(), LEVELS, 4, top_block=top_block)
+
+
+def traced(network, *nodes):
+    return create_feature_extractor(network, {node: f"map{k}" for k, node in enumerate(nodes)})
+
+
+BACKBONES = {
+    "resnet50, stride in the 1x1": lambda: resnet50(stride_in_1x1=True),
+    "resnet50, stride in the 3x3": lambda: resnet50(out_features=LEVELS),
+    "small": small,
+    "small, stem keeps the size": lambda: small(stem_stride=1),
+    "fpn": lambda: fpn(LastLevelMaxPool()),
+    "fpn of retinanet": lambda: fpn(LastLevelP6P7(12, 4)),
+    "mobilenet v2": lambda: MobileNetV2(LEVELS, width_mult=0.1),
+    "mobilenet v3": lambda: traced(mobilenet_v3_small(width_mult=0.25), "features.3", "features.8"),
+    "resnet of torchvision": lambda: traced(
+        resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1]), "layer1", "layer3"
+    ),
+}
+
+
+class Owner(nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.twin = AtrousTwin(backbone)
+
+
+def picture(height=40, width=56):
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def moved_statistics(network):
+    """Statistics of batch norm as after some training."""
+    generator = torch.Generator().manual_seed(1)
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return network
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("make", BACKBONES.values(), ids=BACKBONES)
+def test_maps_have_the_backbones_names_and_sizes(make):
+    network = make().eval()
+    twin = AtrousTwin(network)
+    # A pyramid takes multiples of its coarsest stride only.
+    odd_and_even = zip(range(33, 52, 3), range(70, 51, -3), strict=True)
+    sizes = [(32, 96), (64, 32)] if isinstance(network, FPN) else odd_and_even
+    for size in sizes:
+        with torch.no_grad():
+            maps = network(picture(*size))
+        of_twin = twin(picture(*size))
+        assert {n: m.shape for n, m in of_twin.items()} == {n: m.shape for n, m in maps.items()}
+        assert not any(torch.equal(of_twin[name], maps[name]) for name in maps)
+
+
+@pytest.mark.parametrize("make", BACKBONES.values(), ids=BACKBONES)
+def test_the_backbone_stays_as_it_is(make):
+    network = make().eval()
+    size = (64, 96)
+    before, keys = network(picture(*size)), list(network.state_dict())
+    owner = Owner(network)
+    owner.twin(picture(*size))
+    assert equal(network(picture(*size)), before)
+    assert list(owner.state_dict()) == [f"backbone.{key}" for key in keys]
+
+
+def lit_columns(network, name, width):
+    """First and last column whose light reaches the middle cell, on the way of weights >= 0."""
+
+    def reached(columns):
+        light = torch.zeros(1, 3, 16, width, dtype=torch.float64)
+        light[..., columns] = 1e200
+        with torch.no_grad():
+            features = network(light)[name]
+        return bool(features[..., features.shape[-1] // 2].sum() > 0)
+
+    first = bisect_left(range(width), True, key=lambda k: reached(slice(0, k + 1)))
+    last = bisect_left(range(width), True, key=lambda k: not reached(slice(k + 1, width)))
+    return first, last
+
+
+@pytest.mark.parametrize(
+    "stride_in_1x1, field, of_twin", [(True, 291, 582), (False, 267, 546)], ids=["1x1", "3x3"]
+)
+def test_resnet50_sees_twice_as_much(stride_in_1x1, field, of_twin):
+    network = resnet50(norm="", stride_in_1x1=stride_in_1x1, out_features=["res4"]).double()
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 1 / parameter[0].numel() if parameter.dim() == 4 else 0)
+    first, last = lit_columns(network, "res4", 1024)
+    twin_first, twin_last = lit_columns(AtrousTwin(network), "res4", 1024)
+    assert (last - first + 1, twin_last - twin_first + 1) == (field, of_twin)
+    # Around the same place: each pooling takes a cell and its right neighbour.
+    assert 0 <= (twin_first + twin_last) - (first + last) < 2 * 16
+
+
+def test_a_stage_is_what_the_paper_says():
+    torch.manual_seed(0)
+    block = BasicBlock(3, 5, stride=2, norm="BN")
+    network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
+    network.stem = nn.Sequential()
+    x = picture(9, 12)
+    with torch.no_grad():
+        conv1 = F.conv2d(x, block.conv1.weight, padding=2, dilation=2)
+        pooled = F.max_pool2d(F.pad(conv1, (0, 0, 0, 1), value=-torch.inf), 2)
+        hidden = block.conv1.norm(pooled).relu()
+        conv2 = block.conv2.norm(F.conv2d(hidden, block.conv2.weight, padding=2, dilation=2))
+        shortcut = block.shortcut.norm(F.conv2d(x, block.shortcut.weight, stride=2))
+        expected = (conv2 + shortcut).relu()
+    torch.testing.assert_close(AtrousTwin(network)(x)["res2"], expected)
+
+
+@pytest.mark.parametrize(
+    "layer, expected",
+    [
+        (nn.MaxPool2d(3, 2, 1), lambda x: F.max_pool2d(x, 5, 2, 2)),
+        (nn.MaxPool2d(2), lambda x: F.max_pool2d(x, 4, 2, 1)),
+        (nn.MaxPool2d(1, 2), lambda x: x[..., ::2, ::2]),
+        (nn.Conv2d(3, 3, 1, 2), None),
+    ],
+)
+@pytest.mark.parametrize("size", [7, 8])
+def test_poolings_widen_and_single_cells_stay(layer, expected, size):
+    x = picture(size, size)
+    with torch.no_grad():
+        torch.testing.assert_close(AtrousTwin(layer)(x), (expected or layer)(x))
+
+
+def test_what_happens_to_the_backbone_happens_to_the_twin():
+    owner = Owner(moved_statistics(small()))
+    x = picture()
+
+    def follows():
+        """The twin gives what one of a copy, built now, gives."""
+        fresh = AtrousTwin(copy.deepcopy(owner.backbone))
+        return equal(owner.twin(x), fresh(x))
+
+    before = owner.twin(x)
+    owner.load_state_dict(small_state(seed=3))
+    assert follows() and not equal(owner.twin(x), before)
+    optimizer = torch.optim.SGD(owner.parameters(), 0.1)
+    sum(m.square().mean() for m in owner.train().backbone(x).values()).backward()
+    before = owner.twin(x)
+    optimizer.step()
+    assert follows() and not equal(owner.twin(x), before)
+    owner.backbone.stem.conv1.norm.running_var = torch.full((4,), 7.0)
+    assert follows()
+    owner.backbone.freeze(3)  # puts other norms in place
+    moved_statistics(owner.backbone)
+    assert follows()
+    x = x.double()
+    owner.double()
+    assert follows() and owner.twin(x)["res2"].dtype == torch.float64
+
+
+def small_state(seed):
+    torch.manual_seed(seed)
+    return {f"backbone.{key}": value for key, value in small().state_dict().items()}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda owner: pickle.loads(pickle.dumps(owner))])
+def test_the_twin_of_a_copy_is_the_copys(copied):
+    owner = Owner(moved_statistics(small())).eval()
+    before = owner.twin(picture())
+    other = copied(owner)
+    assert equal(other.twin(picture()), before)
+    with torch.no_grad():
+        other.backbone.stem.conv1.weight.mul_(-1)
+    assert equal(owner.twin(picture()), before)
+    assert not equal(other.twin(picture()), before)
+    for one in (owner, other):
+        tensors = [*one.backbone.parameters(), *one.backbone.buffers()]
+        of_twin = [*one.twin.network.parameters(), *one.twin.network.buffers()]
+        assert [t.data_ptr() for t in of_twin] == [t.data_ptr() for t in tensors]
+        assert all(p is q for p, q in zip(of_twin, tensors, strict=True))
+
+
+def test_it_neither_learns_nor_moves_statistics():
+    network = moved_statistics(small()).eval()
+    twin = AtrousTwin(network)
+    in_eval_mode = twin(picture())
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    features = twin(picture())
+    assert equal(features, in_eval_mode)
+    assert equal(network.state_dict(), before)
+    assert not any(m.requires_grad for m in features.values())
+    assert all(module.training for module in network.modules())
+
+
+def test_hooks_of_the_backbone_do_not_see_the_twin():
+    network, calls = small(), []
+    network.res3.register_forward_hook(lambda *_: calls.append("res3"))
+    AtrousTwin(network)(picture())
+    assert calls == []
+
+
+class Unknown(nn.Module):
+    def forward(self, x):
+        return F.avg_pool2d(x, 3)
+
+
+class Changed(BasicBlock):
+    def forward(self, x):
+        return F.max_pool2d(super().forward(x), 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (
+            ResNet(
+                BasicStem(3, 4),
+                [[DeformBottleneckBlock(4, 8, bottleneck_channels=4)]],
+                out_features=["res2"],
+            ),
+            r"^res2\.0 \(DeformBottleneckBlock\) has no known form .*\.add_atrous_rule$",
+        ),
+        (nn.Sequential(nn.Identity(), Unknown()), r"^1 \(Unknown\) has no known form"),
+        (nn.Sequential(Changed(3, 4)), r"^0 \(Changed\) has no known form"),
+        (Unknown(), r"^the backbone \(Unknown\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 4, 4)), r"^0 \(Conv2d\) .* kernel_size=\(4, 4\).* odd"),
+        (nn.Sequential(Conv2d(3, 4, 3)), r"padding=\(0, 0\): expected an odd kernel, padded by"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, 3, 1)), r"stride=\(3, 3\): expected 1 or 2"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding="same")), "padding='same'"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "'reflect'"),
+        (nn.Sequential(nn.MaxPool2d((3, 1))), r"kernel_size=\(3, 1\): expected the same"),
+        (nn.Sequential(nn.MaxPool2d(3, dilation=2)), "dilation=2: expected 1"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(7)), "output_size=7: expected 1"),
+        (torch.fx.symbolic_trace(Unknown()), "its call of avg_pool2d"),
+    ],
+)
+def test_what_it_cannot_transform_is_named(network, message):
+    with pytest.raises(ValueError, match=message):
+        AtrousTwin(network)
+
+
+def test_a_rule_admits_a_class():
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    network = nn.Sequential(Scaled())
+    with pytest.raises(ValueError, match=r"^0 \(Scaled\)"):
+        AtrousTwin(network)
+    add_atrous_rule(Scaled)
+    torch.testing.assert_close(AtrousTwin(network)(picture()), 2 * picture())
