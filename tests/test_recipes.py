@@ -23,7 +23,10 @@ from omegaconf import DictConfig, ListConfig
 RECIPES = sorted(map(str, shipped_recipes()))
 PROJECTS = [name for name in RECIPES if name.startswith("projects")]
 CLASSES = 3
+# Data sets, and the pixels along a side where all their pictures are squares of one size.
+SIDES = {"coco": None, "plates": 256, "tt100k": 2048, "voc": None}
 NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48}  # channels
+RES2 = 16  # those of a narrow ResNet's first stage
 
 
 def load_toy(name):
@@ -40,11 +43,21 @@ def networks(cfg):
     return [cfg.model.detector, *apart]
 
 
-def narrow(network):
-    """The same parts, a hundredth of the work."""
+def super_resolution(network):
+    return network.get("roi_heads", {}).get("super_resolution")
+
+
+def narrow(network, factor=1):
+    """The same parts, a hundredth of the work, on pictures smaller by the factor."""
     resnet = network.backbone.get("bottom_up", network.backbone)
     if "stem" in resnet:
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
+        finer = super_resolution(network)
+        if finer:
+            # Between the two objects of each toy picture; both can be targets.
+            finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
+            if finer.sub_in_features == ["res2"]:
+                finer.generator.sub_channels = RES2
     for key in ("encoder_layers", "decoder_layers"):
         if key in network:
             network[key] = 2
@@ -52,7 +65,7 @@ def narrow(network):
 
 
 def narrow_stages(first):
-    channels = (first, 16, 24, NARROW[1024], NARROW[2048])
+    channels = (first, RES2, 24, NARROW[1024], NARROW[2048])
     return [
         ResNet.make_stage(
             BasicBlock, 1, in_channels=a, out_channels=b, stride_per_block=[s], norm="FrozenBN"
@@ -68,7 +81,7 @@ def _replace_widths(node):
             continue
         if isinstance(child, DictConfig | ListConfig):
             _replace_widths(child)
-        elif child._value() in NARROW:
+        elif child._value() in NARROW and not str(key).endswith("_area"):
             node[key] = NARROW[child._value()]
 
 
@@ -84,10 +97,10 @@ def toy_pictures():
     return batch
 
 
-def step(model, optimizer):
+def step(model, optimizer, iteration=0):
     """One step of the optimizer; the losses, and the names of the parameters that moved."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    with EventStorage():
+    with EventStorage(iteration):
         losses = model(toy_pictures())
         sum(losses.values()).backward()
     optimizer.step()
@@ -128,11 +141,12 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
     torch.manual_seed(0)
     cfg = load_toy(name)
     for network in networks(cfg):
-        narrow(network)
+        narrow(network, cfg.model.resampler.get("factor", 1))
     if cfg.model.get("teacher"):
         assert cfg.model.teacher.checkpoint.endswith(".pth")
         cfg.model.teacher.checkpoint = None
     cfg.optimizer.lr = 1e-4
+    cfg.optimizer.weight_decay = 0.0  # it moves what no loss reaches
     model = instantiate(cfg.model).train()
     optimizer = make_optimizer(cfg, model)
     if cfg.train.student_from_teacher:
@@ -143,7 +157,11 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
         schedule.apply(stage)
         losses, moved = step(model, optimizer)
         assert moved
+        if super_resolution(cfg.model.detector):
+            losses, others = step(model, optimizer, iteration=1)  # the generator's turn
+            moved |= others
         assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in moved)
+        assert all(any(fnmatchcase(n, pattern) for n in moved) for pattern in stage.trainable)
         if stage.check:
             stage.check(model, toy_pictures())
     if not stages:
@@ -158,10 +176,14 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
 @pytest.mark.parametrize("name", PROJECTS)
 def test_name_says_factor_resolution_and_data(name):
     detectors = "cascade|deformable|faster|fcos|retinanet"
-    said = re.search(rf"/[a-z_]+?(\d?)_(?:{detectors})_.*_(\d+)_(coco|plates)", name)
-    factor = int(load_recipe(name).model.resampler.get("factor", 1))
+    said = re.search(rf"/[a-z_]+?(\d?)_(?:{detectors})_.*_(\d+)_({'|'.join(SIDES)})", name)
+    cfg = load_recipe(name)
+    factor = int(cfg.model.resampler.get("factor", 1))
     assert said[1] == (str(factor) if factor > 1 else "")
-    assert int(said[2]) == {"coco": 800, "plates": 256}[said[3]] // factor
+    resizing = cfg.dataloader.test.mapper.augmentations
+    side = resizing[0].short_edge_length if resizing else SIDES[said[3]]
+    assert int(said[2]) == side // factor
+    assert said[3] in str(cfg.dataloader.test.dataset._target_).lower()
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,0 +1,11 @@
+"""Table 4: the backbone's own features are followed, of the picture at full size, TT100K."""
+
+from .feature_sr_faster_rcnn_c4_r50_1600_tt100k import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+
+model.detector.roi_heads.super_resolution.supervision = "naive"

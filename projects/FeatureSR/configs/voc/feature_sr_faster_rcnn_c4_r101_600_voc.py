@@ -1,0 +1,14 @@
+"""FeatureSR on Faster R-CNN C4, ResNet-101: proposals under 96 x 96 px, VOC 2007 + 2012."""
+
+from .....configs.common.models.resnet import stages_r101
+from .feature_sr_faster_rcnn_c4_r50_600_voc import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+
+# res2 to res4; res5 is the box head.
+model.detector.backbone.stages = stages_r101
+train.init_checkpoint = "output/base_faster_rcnn_c4_r101_600_voc/model_final.pth"
