@@ -1,4 +1,4 @@
-import lowres_d2  # noqa: F401
+import lowres_d2
 
 import pytest
 import torch
@@ -27,6 +27,14 @@ def test_padding_at_bottom_and_right(arguments, padded, count):
         assert (batch.tensor[i].sum() - picture.sum()).item() == pytest.approx(
             2.0 * 3 * (padded[0] * padded[1] - picture[0].numel()), rel=1e-5
         )
+
+
+@pytest.mark.skipif(lowres_d2.detectron2_provider() != "bundled", reason="upstream copies it")
+def test_a_picture_that_needs_no_padding_is_not_copied():
+    picture = torch.rand(3, 8, 16)
+    batch = ImageList.from_tensors([picture], 8)
+    assert batch.tensor.shape == (1, 3, 8, 16)
+    assert batch.tensor.data_ptr() == picture.data_ptr()
 
 
 def test_pictures_without_channels():

@@ -51,7 +51,7 @@ class ImageList:
         pad_value: float = 0.0,
         padding_constraints: Optional[Dict[str, int]] = None,  # noqa: UP006, UP045
     ) -> ImageList:
-        """Pad pictures to a common size and stack them.
+        """Pad pictures to a common size and stack them; one that needs no padding is not copied.
 
         Args:
             tensors: pictures (C, H_i, W_i) or (H_i, W_i), equal but for the last two axes.
@@ -65,21 +65,28 @@ class ImageList:
             assert picture.shape[:-2] == tensors[0].shape[:-2], (
                 "ImageList.from_tensors: pictures differ in more than height and width"
             )
-        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in tensors]
-        # Tensors, so that a trace computes the sizes and does not remember them.
-        sizes_as_tensors = [shapes_to_tensor(size) for size in sizes]
-        padded = torch.stack(sizes_as_tensors).max(0).values
+        side = 0
         if padding_constraints is not None:
             side = padding_constraints.get("square_size", 0)
+            size_divisibility = padding_constraints.get("size_divisibility", size_divisibility)
+        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in tensors]
+        if not torch.jit.is_scripting() and torch.jit.is_tracing():
+            # As tensors, so that a trace computes the sizes and does not remember them.
+            traced = [shapes_to_tensor(size) for size in sizes]
+            padded = torch.stack(traced).max(0).values
             if side > 0:
                 padded = torch.full_like(padded, side)
-            size_divisibility = padding_constraints.get("size_divisibility", size_divisibility)
+            if size_divisibility > 1:
+                padded = padded + torch.remainder(-padded, size_divisibility)
+            return ImageList(_stack(tensors, padded[0], padded[1], pad_value), traced)
+        rows = side if side > 0 else max([size[0] for size in sizes])
+        columns = side if side > 0 else max([size[1] for size in sizes])
         if size_divisibility > 1:
-            remainder = torch.remainder(-padded, size_divisibility)
-            padded = padded + remainder
-        if not torch.jit.is_scripting() and torch.jit.is_tracing():
-            return ImageList(_stack(tensors, padded[0], padded[1], pad_value), sizes_as_tensors)
-        return ImageList(_stack(tensors, int(padded[0]), int(padded[1]), pad_value), sizes)
+            rows += -rows % size_divisibility
+            columns += -columns % size_divisibility
+        if len(tensors) == 1 and sizes[0] == (rows, columns):
+            return ImageList(tensors[0].unsqueeze(0).contiguous(), sizes)
+        return ImageList(_stack(tensors, rows, columns, pad_value), sizes)
 
 
 def _stack(tensors: List[Tensor], rows: int, columns: int, pad_value: float) -> Tensor:  # noqa: UP006
