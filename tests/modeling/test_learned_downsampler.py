@@ -41,6 +41,15 @@ def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
         assert moved.float().mean() > 0.7
 
 
+def test_thumbnails_are_contiguous_whatever_the_layout_of_the_weights():
+    down = LearnedDownsampler(4)
+    picture = torch.rand(3, 16, 24)
+    expected = down([picture])[0]
+    (low_res,) = down.to(memory_format=torch.channels_last)([picture])
+    assert low_res.is_contiguous()
+    torch.testing.assert_close(low_res, expected)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(4, 23), st.integers(4, 23)), min_size=1, max_size=4))
 def test_a_batch_gives_each_picture_what_it_gets_alone(sizes):

@@ -94,8 +94,7 @@ class LowResDetector(nn.Module):
             ``pred_classes``, or ``{"scores": ...}`` of a classifier.
         """
         batched_inputs = [{**x, "image": x["image"].to(self.device)} for x in batched_inputs]
-        # Dividing by 255 and multiplying by it again gives every byte back; by 1/255 it does not.
-        pictures = [x["image"].float() / 255 for x in batched_inputs]
+        pictures = [_between_0_and_1(x["image"]) for x in batched_inputs]
         low_res = self._resample(pictures)
         inputs = [
             detector_input(x, None if low is full else low * 255, size, self.resampler.factor)
@@ -179,6 +178,12 @@ class LowResDetector(nn.Module):
         if self.teacher is not None:
             self.teacher.model._apply(fn)
         return super()._apply(fn, recurse)
+
+
+def _between_0_and_1(picture: Tensor) -> Tensor:
+    # Dividing by 255 and multiplying by it again gives every byte back; by 1/255 it does not.
+    # Bytes are divided as they are, which makes one pass over the picture.
+    return (picture if picture.dtype == torch.uint8 else picture.float()) / 255
 
 
 def _by_name(objectives: Sequence[Objective]) -> nn.ModuleDict:

@@ -108,7 +108,8 @@ class LearnedDownsampler(Resampler):
         pictures = F.pad(pictures, (before, after, before, after), mode="replicate")
         for layer in self.layers:
             pictures = F.relu(layer(pictures), inplace=True)
-        return pictures
+        # Channels last, three numbers in a row, whatever follows pixel by pixel would be slow.
+        return pictures.contiguous()
 
     @torch.no_grad()
     def dead_channels(self, pictures: Sequence[Tensor]) -> list[int]:
