@@ -299,6 +299,27 @@ def test_mixed_precision_trains_and_detects_nearly_the_same(kind):
     assert found.pred_boxes.tensor.dtype == torch.float32 and len(found) > 0
 
 
+def test_detections_do_not_depend_on_the_size_of_the_picture_before(kind):
+    pictures = [{"image": 255 * torch.rand(3, *size)} for size in ((64, 96), (96, 64), (64, 96))]
+    model = make(kind, test_score_thresh=0.0).eval()
+    with torch.inference_mode():
+        together = [model([picture])[0]["instances"] for picture in pictures]
+        alone = [make(kind, test_score_thresh=0.0).eval()([x])[0]["instances"] for x in pictures]
+    for one, other in zip(together, alone, strict=True):
+        assert len(one) > 0
+        assert torch.equal(one.pred_boxes.tensor, other.pred_boxes.tensor)
+
+
+def test_trains_on_the_size_that_was_seen_in_inference_mode(kind):
+    model = make(kind)
+    with torch.inference_mode():
+        model.eval()([{"image": torch.rand(3, 64, 96)}])
+    losses, _ = train(model, batch(OBJECTS))
+    expected, _ = train(make(kind), batch(OBJECTS))
+    sum(losses.values()).backward()
+    assert {k: v.item() for k, v in losses.items()} == {k: v.item() for k, v in expected.items()}
+
+
 @pytest.mark.skipif(not BUNDLED, reason="upstream refuses with an assertion")
 def test_missing_ground_truth_is_named(kind):
     with pytest.raises(KeyError, match="instances"):

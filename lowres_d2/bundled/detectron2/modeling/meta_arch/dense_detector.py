@@ -22,8 +22,7 @@ from torch import Tensor, nn
 def permute_to_N_HWA_K(tensor: Tensor, K: int) -> Tensor:
     """Turn (N, A * K, H, W) into (N, H * W * A, K), the order of the anchors."""
     assert tensor.dim() == 4, tensor.shape
-    per_anchor = tensor.unflatten(1, (-1, K))  # (N, A, K, H, W)
-    return per_anchor.permute(0, 3, 4, 1, 2).reshape(tensor.shape[0], -1, K)
+    return tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1, K)
 
 
 class DenseDetector(nn.Module):
@@ -58,6 +57,7 @@ class DenseDetector(nn.Module):
             shapes = backbone.output_shape()
             head_in_features = sorted(shapes, key=lambda name: shapes[name].stride)
         self.head_in_features = head_in_features
+        self._kept_anchors: tuple[Any, list[Boxes]] | None = None
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
@@ -140,6 +140,21 @@ class DenseDetector(nn.Module):
             [permute_to_N_HWA_K(level, dims) for level in levels]
             for levels, dims in zip(predictions, dims_per_anchor, strict=True)
         ]
+
+    def _anchors(self, features: list[Tensor]) -> list[Boxes]:
+        """The anchors of each level; the last ones are kept for pictures of the same size.
+
+        Args:
+            features: the levels, of which only sizes and device matter.
+        """
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return self.anchor_generator(features)
+        key = [(level.shape[-2:], level.device) for level in features]
+        if self._kept_anchors is None or self._kept_anchors[0] != key:
+            # They outlive the call: made in inference mode, training could not use them.
+            with torch.inference_mode(False):
+                self._kept_anchors = key, self.anchor_generator(features)
+        return self._kept_anchors[1]
 
     def _ema_update(
         self, name: str, value: float, initial_value: float, momentum: float = 0.9

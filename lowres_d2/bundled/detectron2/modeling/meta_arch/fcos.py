@@ -98,7 +98,7 @@ class FCOS(DenseDetector):
         logits, deltas, centerness = self._transpose_dense_predictions(
             predictions, [self.num_classes, 4, 1]
         )
-        anchors = self.anchor_generator(features)
+        anchors = self._anchors(features)
         gt_labels, gt_boxes = self.label_anchors(anchors, gt_instances)
         return self.losses(anchors, logits, gt_labels, deltas, gt_boxes, centerness)
 
@@ -240,7 +240,7 @@ class FCOS(DenseDetector):
         logits, deltas, centerness = self._transpose_dense_predictions(
             predictions, [self.num_classes, 4, 1]
         )
-        anchors = self.anchor_generator(features)
+        anchors = self._anchors(features)
         results = []
         for i, size in enumerate(images.image_sizes):
             # The geometric mean of the two: one threshold suits it and RetinaNet's score.

@@ -105,7 +105,7 @@ class RetinaNet(DenseDetector):
     ) -> dict[str, Tensor]:
         """Losses `loss_cls` and `loss_box_reg`."""
         logits, deltas = self._transpose_dense_predictions(predictions, [self.num_classes, 4])
-        anchors = self.anchor_generator(features)
+        anchors = self._anchors(features)
         gt_labels, gt_boxes = self.label_anchors(anchors, gt_instances)
         return self.losses(anchors, logits, gt_labels, deltas, gt_boxes)
 
@@ -184,7 +184,7 @@ class RetinaNet(DenseDetector):
     ) -> list[Instances]:
         """Detections of each picture, in its pixels as batched."""
         logits, deltas = self._transpose_dense_predictions(predictions, [self.num_classes, 4])
-        anchors = self.anchor_generator(features)
+        anchors = self._anchors(features)
         return [
             self.inference_single_image(
                 anchors,
