@@ -156,6 +156,7 @@ def test_a_stage_is_what_the_paper_says():
     block = BasicBlock(3, 5, stride=2, norm="BN")
     network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
     network.stem = nn.Sequential()
+    nn.init.uniform_(block.conv1.norm.weight, -1, 1)  # a negative scale tells max before from after
     x = picture(9, 12)
     with torch.no_grad():
         conv1 = F.conv2d(x, block.conv1.weight, padding=2, dilation=2)
