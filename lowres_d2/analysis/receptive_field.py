@@ -118,7 +118,7 @@ class _Probe:
 
 
 class _Spreading(TorchFunctionMode):
-    """Runs a network as to which cells see which: one channel, weights of 1, no norms."""
+    """Runs a network as to which cells see which: one channel, no weights, no norms."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
