@@ -1,0 +1,45 @@
+"""The environment on one page, for bug reports: ``python -m lowres_d2.env``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+
+from lowres_d2 import __version__, detectron2_provider
+
+from detectron2.utils.collect_env import collect_env_info
+from tabulate import tabulate
+
+DISTRIBUTION = "lowres-d2"
+
+
+def environment_report() -> str:
+    """Versions, machine, Detectron2's provider, and each required package beside its range."""
+    return "\n".join(
+        [
+            f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2",
+            collect_env_info(),
+            tabulate(_requirements(), ["required", "range", "installed"], disable_numparse=True),
+        ]
+    )
+
+
+def _requirements() -> Iterator[tuple[str, str, str]]:
+    try:
+        wanted = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        yield DISTRIBUTION, f"=={__version__}", "not installed: pip install --editable ."
+        return
+    for requirement in wanted:
+        if "extra ==" in requirement:
+            continue
+        name, version_range = re.fullmatch(r"([\w.-]+)\s*(.*)", requirement).groups()
+        try:
+            yield name, version_range, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield name, version_range, "MISSING"
+
+
+if __name__ == "__main__":
+    print(environment_report())
