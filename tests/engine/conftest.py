@@ -1,10 +1,13 @@
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from ranks import Ranks
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # toys that folders share
 RECIPE = "configs/own_data/full_fcos_small_own.py"
 
 

@@ -1,0 +1,177 @@
+"""Every project's recipe: steps, a checkpoint, and going on in new objects are an undisturbed run.
+
+Recipes run with narrow networks on toy pictures, through the real run with its hooks. Those that
+are made of the same parts, and differ in numbers only, take turns: one of them runs.
+"""
+
+import json
+import signal
+from pathlib import Path
+
+from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.engine import train as engine
+from lowres_d2.engine.repeatable import as_in_a_new_process
+from lowres_d2.evaluation import SizedCOCOEvaluator
+
+import pytest
+import torch
+from conftest import write_coco
+from detectron2.config import LazyCall as L
+from omegaconf import OmegaConf
+from test_recipes import CLASSES, PROJECTS, load_toy, narrow, networks
+
+SIDES = [64, 72, 80]
+STAGE = 2  # steps of each stage
+MAIN = "lowres_d2.engine.cli:main"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Annotations of four pictures and as many classes as the toy recipes have."""
+    path = write_coco(tmp_path_factory.mktemp("toy"), 4)
+    truth = json.loads(path.read_text())
+    truth["categories"] = [{"id": k + 3, "name": f"class {k}"} for k in range(CLASSES)]
+    path.write_text(json.dumps(truth))
+    return path
+
+
+def parts(node):
+    """What a recipe is made of: callables and switches, without numbers."""
+    if isinstance(node, dict):
+        target = node.get("_target_")
+        yield str(getattr(target, "__qualname__", target))
+        for key, value in node.items():
+            if isinstance(value, bool):
+                yield f"{key}={value}"
+            yield from parts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from parts(value)
+
+
+def one_of_each_kind():
+    kinds = {}
+    for name in PROJECTS:
+        cfg = load_toy(name)
+        described = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["model", "optimizer"]))
+        stages = OmegaConf.to_container(cfg.train)
+        kind = frozenset(parts(described)) | frozenset(parts(stages))
+        kinds.setdefault((kind, len(cfg.train.stages)), (name, cfg))
+    return kinds.values()
+
+
+def make_toy(cfg, pictures, folder):
+    """Narrow networks, toy pictures with the recipe's augmentations, short stages."""
+    for network in networks(cfg):
+        narrow(network)
+    if cfg.model.get("teacher"):
+        cfg.model.teacher.checkpoint = None
+    loaders = cfg.dataloader
+    for split in (loaders.train, loaders.test):
+        split.dataset = L(CocoDataset)(json_file=str(pictures))
+        split.num_workers = 0
+        for augmentation in split.mapper.augmentations:
+            if "short_edge_length" in augmentation:
+                augmentation.short_edge_length, augmentation.sample_style = SIDES, "choice"
+                augmentation.max_size = 100
+    loaders.evaluator = L(SizedCOCOEvaluator)(dataset="${..test.dataset}")
+    loaders.train.total_batch_size = 2
+    for stage in cfg.train.stages:
+        stage.iterations = STAGE
+    train = cfg.train
+    train.max_iter = STAGE * max(len(train.stages), 2)
+    train.device, train.output_dir, train.init_checkpoint = "cpu", str(folder), ""
+    train.teacher_check.pictures, train.eval_period = 0, 0
+    train.checkpointer = dict(period=1, max_to_keep=9)
+    cfg.optimizer.lr = 1e-4
+    return cfg
+
+
+def run(cfg, resume=False):
+    made = engine._Run(cfg.copy())
+    start = made.load(resume)
+    with as_in_a_new_process():
+        made.trainer.train(start, cfg.train.max_iter)
+    return start
+
+
+def differences(a, b, where=""):
+    """Places where two nested contents of checkpoints are not the same bits."""
+    if isinstance(a, torch.Tensor):
+        if not torch.equal(a, b):
+            yield where
+    elif isinstance(a, dict):
+        if a.keys() != b.keys():
+            yield f"{where}: {sorted(map(str, a.keys() ^ b.keys()))}"
+        else:
+            for key in a:
+                yield from differences(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        if len(a) != len(b):
+            yield where
+        for number, (x, y) in enumerate(zip(a, b, strict=False)):
+            yield from differences(x, y, f"{where}.{number}")
+    elif a != b:
+        yield f"{where}: {a} and {b}"
+
+
+def read(folder, name):
+    return torch.load(folder / f"{name}.pth", weights_only=True)
+
+
+@pytest.mark.slow
+def test_every_projects_recipe_resumes_to_the_same_bits(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "evaluate", lambda *_, **__: {})
+    monkeypatch.setattr(engine, "DetectionPictures", lambda *_: None)
+    kinds = one_of_each_kind()
+    assert len(kinds) > 10
+    wrong = {}
+    for number, (name, cfg) in enumerate(kinds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        cfg = make_toy(cfg, pictures, folder)
+        run(cfg)
+        whole = read(folder, "model_final")
+        before = read(folder, "model_0000000")
+        assert list(differences(before["model"], whole["model"])), f"{name} trains nothing"
+        # Inside the first stage, so that its end comes later, and inside the second.
+        for stop in (0, STAGE) if cfg.train.stages else (0,):
+            (folder / "last_checkpoint").write_text(f"model_{stop:07d}.pth")
+            assert run(cfg, resume=True) == stop + 1
+            found = list(differences(whole, read(folder, "model_final")))
+            if found:
+                wrong[f"{name} from {stop}"] = found[:3]
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_twenty_steps_are_ten_a_kill_and_ten_more(ranks, tmp_path):
+    """On the real command line, in real processes; a stage ends before the kill, one after it."""
+    arguments = [
+        "--config-file",
+        "projects/ThumbDet/configs/quick/thumbdet4_fcos_small_64_plates.py",
+        "model.teacher.checkpoint=null",
+        f"dataloader.train.dataset.root={tmp_path / 'plates'}",
+        "dataloader.train.dataset.num_images=12",
+        "dataloader.test.dataset.num_images=2",
+        "dataloader.train.total_batch_size=2",
+        "dataloader.train.num_workers=1",
+        "train.device=cpu",
+        "train.teacher_check.pictures=0",
+        "train.max_iter=20",
+        "train.stages.0.iterations=5",
+        "train.stages.2.iterations=8",
+        "train.eval_period=0",
+        "train.checkpointer.period=5",
+    ]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    (end,) = ranks.run(MAIN, *arguments, f"train.output_dir={whole}", size=1)
+    assert end.code == 0, end.text[-2000:]
+    (end,) = ranks.run(MAIN, *arguments, f"train.output_dir={broken}", size=1, fails="0 10 killed")
+    assert end.code == -signal.SIGKILL
+    assert (broken / "last_checkpoint").read_text() == "model_0000009.pth"
+    (end,) = ranks.run(MAIN, "--resume", *arguments, f"train.output_dir={broken}", size=1)
+    assert end.code == 0 and "resumed at iteration 10" in end.text
+    assert not list(differences(read(whole, "model_final"), read(broken, "model_final")))
+    for name in ("evaluation.json", "coco_instances_results.json"):
+        assert Path(whole, name).read_text() == Path(broken, name).read_text()
