@@ -37,9 +37,11 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
     ruled = _ruled(cfg, own)
     if ruled is not None:
         own_batch, own_rate, expected = ruled
+        own_steps = own.train.max_iter
         text += (
             f"; the recipe's {own_rate:g} is for {own_batch} pictures: for {batch} "
-            f"{_rule(cfg)[1]} gives {expected:g}"
+            f"{_rule(cfg)[1]} gives {expected:g}, and {round(own_steps * own_batch / batch):,} "
+            f"steps are as many epochs as its {own_steps:,}"
         )
     return text
 
