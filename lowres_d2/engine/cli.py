@@ -35,6 +35,7 @@ MISTAKES = (
     ImportError,
     NotImplementedError,
     FloatingPointError,
+    MemoryError,
     OmegaConfBaseException,
 )
 
@@ -54,10 +55,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="start training also where much of train.init_checkpoint has no place in the model",
     )
+    parser.add_argument(
+        "--quick",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --eval-only: on N pictures (200, say) from all over the test set, and the "
+        "figures have that in their names",
+    )
     args = parser.parse_args(arguments)
     misplaced = [word for word in args.opts if word.startswith("--")]
     if misplaced:
         parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
+    if args.quick < 0 or (args.quick and not args.eval_only):
+        parser.error("--quick takes a number of pictures, and stands with --eval-only")
     if not args.config_file:
         parser.error(
             "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"
@@ -209,7 +220,7 @@ def _work(args: argparse.Namespace) -> None:
         log_environment()
         try:
             if args.eval_only:
-                evaluate_only(cfg)
+                evaluate_only(cfg, args.quick)
             else:
                 own = load_recipe(args.config_file) if args.opts else None
                 resume = args.resume or _was_started_again(cfg)

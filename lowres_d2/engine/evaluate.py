@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import (
     build_datasets,
     build_model,
@@ -19,6 +21,7 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.startup_report import StartUp, log_start_up
+from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
@@ -74,10 +77,15 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     return model.eval(), report
 
 
-def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
+def evaluate_only(cfg: DictConfig, pictures: int = 0) -> dict[str, Any]:
     """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
 
     A model with a full-resolution teacher is compared with it, see ``lowres_d2.engine.compare``.
+
+    Args:
+        cfg: the recipe.
+        pictures: so many from all over the test set; 0 takes it whole. Their figures have the
+            number in their name (``bbox_on_200/AP``) and stand in a folder of that name.
 
     Returns:
         As of :func:`evaluate`, and ``comparison`` where there was one; all of it is written.
@@ -89,16 +97,35 @@ def evaluate_only(cfg: DictConfig) -> dict[str, Any]:
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
     model, report = model_with_weights(cfg)
+    if pictures:
+        sample = _take_sample(cfg, pictures)
     full = full_resolution_model(cfg, model)
     evaluator = build(cfg, "dataloader.evaluator")
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
     results = evaluate(cfg, model, evaluator)
     comparison = compare(cfg, model, full, results) if full else None
+    if pictures:
+        results = {f"{task}_{sample}": found for task, found in results.items()}
+        for task, found in results.items():
+            logger.info("%s/AP %s", task, metric(found.get("AP")))
     if comparison is not None:
+        if pictures:
+            name = comparison.metric.replace("/", f"_{sample}/", 1)
+            comparison = dataclasses.replace(comparison, metric=name)
         logger.info("%s", comparison.table())
         results = {**results, "comparison": comparison.record()}
+    if results and (pictures or comparison is not None):
         _write(cfg, results)
     return results
+
+
+def _take_sample(cfg: DictConfig, number: int) -> str:
+    """Put a sample in the test set's place; returns its name, that of its folder too."""
+    whole = cfg.dataloader.test.dataset
+    cfg.dataloader.test.dataset = sample = EvenSample(whole, number)
+    name = f"on_{len(sample)}"
+    cfg.train.output_dir = str(Path(cfg.train.output_dir, name))
+    return name
 
 
 def _write(cfg: DictConfig, results: Mapping[str, Any]) -> None:

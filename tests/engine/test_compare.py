@@ -56,6 +56,20 @@ def test_evaluation_compares_a_student_with_its_teacher(
     assert "full resolution" in shown and "images/s" in shown and "drop, %" in shown
 
 
+def test_figures_of_a_quick_evaluation_say_so(student_arguments, tmp_path, capsys):
+    main(["--eval-only", "--quick", "3", *student_arguments])
+    found = results(tmp_path / "run" / "on_3")
+    assert set(found) == {"bbox_on_3", "comparison"}
+    assert found["comparison"]["metric"] == "bbox_on_3/AP"
+    assert found["comparison"]["low_resolution"]["accuracy"] == found["bbox_on_3"]["AP"]
+    assert found["bbox_on_3"]["GT-all"] == found["comparison"]["pictures_timed"] == 3
+    assert f"bbox_on_3/AP {found['bbox_on_3']['AP']:.1f}" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    with pytest.raises(SystemExit):
+        main(["--quick", "3", *student_arguments])
+    assert "--quick" in capsys.readouterr().err
+
+
 def test_training_compares_nothing(student_arguments, tmp_path):
     main(student_arguments)
     assert set(results(tmp_path / "run")) == {"bbox"}
