@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.batch_files import pack_batch
+from lowres_d2.engine.batch_files import pack_batch, picture_name
 from lowres_d2.modeling import LowResDetector
 
 import torch
@@ -218,12 +218,7 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _pictures(batch: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(_picture(k, sample) for k, sample in enumerate(batch))
-
-
-def _picture(position: int, sample: Mapping[str, Any]) -> str:
-    name = sample.get("file_name", f"picture {position} of the batch")
-    return f"{name} (image_id {sample['image_id']})" if "image_id" in sample else str(name)
+    return ", ".join(picture_name(k, sample) for k, sample in enumerate(batch))
 
 
 def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
@@ -235,7 +230,7 @@ def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
             sides = boxes.tensor[:, 2:] - boxes.tensor[:, :2]
             # A box that is no number counts as the smallest.
             size, index = sides.prod(dim=1).nan_to_num(nan=-math.inf).min(dim=0)
-            found.append((size.item(), sides[index].tolist(), _picture(k, sample)))
+            found.append((size.item(), sides[index].tolist(), picture_name(k, sample)))
     if not found:
         return "; without a box"
     _, (width, height), name = min(found)

@@ -20,6 +20,7 @@ from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.missed_evaluation import MissedEvaluation
 from lowres_d2.engine.non_finite import NonFiniteStop
+from lowres_d2.engine.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.periodic import PeriodicCheckpoints
 from lowres_d2.engine.pictures import DetectionPictures
 from lowres_d2.engine.recipe import build
@@ -79,7 +80,7 @@ def train(
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
-    with run.non_finite.explaining(), as_in_a_new_process():
+    with run.memory.explaining(), run.non_finite.explaining(), as_in_a_new_process():
         run.trainer.train(start, cfg.train.max_iter)
     return run.results
 
@@ -122,6 +123,7 @@ class _Run:
         share_loss_normalizers(self.model)
         self.trainer = self._build_trainer()
         self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
+        self.memory = OutOfMemoryReport()
         extra = {"ema": self.average.weights()} if self.average else {}
         self.checkpointer = RunCheckpointer(
             self.model,
@@ -202,6 +204,7 @@ class _Run:
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            self.memory,
             self.non_finite,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
