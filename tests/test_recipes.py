@@ -58,10 +58,24 @@ def narrow(network, factor=1):
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2
+    elif "width_mult" in resnet:
+        narrow_mobilenet(network)
     for key in ("encoder_layers", "decoder_layers"):
         if key in network:
             network[key] = 2
     _replace_widths(network)
+
+
+def narrow_mobilenet(network):
+    res2, res4, res5 = 8, 24, 80
+    heads = network.roi_heads
+    network.backbone.width_mult = heads.res5.width_mult = 0.25
+    network.proposal_generator.head.in_channels = res4
+    network.proposal_generator.post_nms_topk = [100, 100]  # its blocks are wide inside
+    heads.box_predictor.input_shape.channels = res5
+    finer = super_resolution(network)
+    if finer:
+        finer.generator.base_channels, finer.generator.sub_channels = res4, res2
 
 
 def narrow_stages(first):
