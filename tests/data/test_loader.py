@@ -62,9 +62,15 @@ def test_resuming_gives_what_a_fresh_run_gives_there(dataset, num_workers):
     assert batches(dataset, 4, start=5, num_workers=num_workers) == fresh[5:]
 
 
-def test_pixels_are_repeatable_with_real_augmentations(dataset):
+@pytest.mark.parametrize(("num_workers", "world_size"), [(0, 2), (1, 1), (4, 2)])
+def test_pixels_are_repeatable_with_real_augmentations(dataset, num_workers, world_size):
     mapper = DetectionMapper(True, [T.RandomCrop("relative", (0.5, 0.5)), T.RandomFlip()])
-    once, again = (batches(dataset, 3, mapper=mapper, num_workers=n) for n in (0, 2))
+    once = batches(dataset, 3, mapper=mapper)
+    shares = [
+        batches(dataset, 3, mapper=mapper, num_workers=num_workers, rank=r, world_size=world_size)
+        for r in range(world_size)
+    ]
+    again = [list(chain(*parts)) for parts in zip(*shares, strict=True)]
     for a, b in zip(chain(*once), chain(*again), strict=True):
         assert torch.equal(a["image"], b["image"])
         assert torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
