@@ -8,6 +8,7 @@ wait for minutes.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -82,12 +83,18 @@ class FirstFailure:
 def is_lost_contact(error: BaseException) -> bool:
     """Whether an operation with other processes failed because one of them is gone."""
     return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and "gloo" in str(error)
+        isinstance(error, RuntimeError) and "gloo/transport" in str(error)
     )
 
 
 def lost(reason: str) -> str:
-    """What is said where no process has said why it ended."""
+    """What is said where no process has said why it ended.
+
+    Args:
+        reason: what was noticed; of gloo's messages the place in its code and its advice are left
+            out.
+    """
+    reason = re.sub(r"^\[\S*gloo\S*\] ", "", reason).split(". ")[0]
     return (
         f"lost contact with another process of this run ({reason}): it was ended from outside, or "
         "its machine or network is down; --resume goes on from the last checkpoint"

@@ -11,7 +11,7 @@ from lowres_d2.data import build_test_loader
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine.cli import main
 from lowres_d2.engine.environment import join_group, meet
-from lowres_d2.engine.first_failure import FirstFailure
+from lowres_d2.engine.first_failure import FirstFailure, is_lost_contact, lost
 from lowres_d2.engine.membership import find_membership
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
@@ -199,6 +199,17 @@ def test_the_first_to_fail_is_told_apart():
     first, second = FirstFailure(store), FirstFailure(store)
     assert first.claim() and not second.claim()
     assert FirstFailure().claim() and FirstFailure().claim()  # each alone
+
+
+def test_what_a_lost_process_leaves_is_told_apart_from_other_errors():
+    gloo = RuntimeError(
+        "[/home/x/gloo/gloo/transport/tcp/pair.cc:545] Read error [::1]:5: Connection reset by "
+        "peer. This is typically caused by a remote worker"
+    )
+    assert is_lost_contact(gloo) and is_lost_contact(dist.DistNetworkError("broken pipe"))
+    assert not is_lost_contact(RuntimeError("CUDA error"))
+    assert not is_lost_contact(ValueError("/data/gloo/transport/1.png: no such picture"))
+    assert "(Read error [::1]:5: Connection reset by peer)" in lost(str(gloo))
 
 
 def own_samples(record):

@@ -39,6 +39,36 @@ def test_killed_run_resumes_to_the_same_bits(toy_arguments, tmp_path, extra):
         assert_same_tensors(a["ema"], b["ema"])
 
 
+def test_an_evaluation_that_a_kill_cut_short_is_done_by_the_resumed_run(toy_arguments, tmp_path):
+    toy_arguments += ["train.eval_period=2", "train.checkpointer.period=2"]
+    # Nothing is found, so that the first evaluation stays the best one.
+    toy_arguments += ["model.detector.test_score_thresh=1.0"]
+    main(toy_arguments)
+    whole, broken = tmp_path / "run", tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(whole / "model_0000001.pth", broken)  # written before the evaluation
+    (broken / "last_checkpoint").write_text("model_0000001.pth")
+    main(["--resume", *toy_arguments, f"train.output_dir={broken}"])
+    for name in ("model_best.pth", "model_final.pth"):
+        a, b = weights(whole / name), weights(broken / name)
+        assert a["trainer"]["iteration"] == b["trainer"]["iteration"]
+        assert a["trainer"]["hooks"]["BestWeights"] == b["trainer"]["hooks"]["BestWeights"]
+        assert_same_tensors(a["model"], b["model"])
+    assert weights(broken / "model_best.pth")["trainer"]["iteration"] == 1
+
+
+def test_a_fresh_run_does_not_leave_an_earlier_ones_checkpoint_as_the_last(
+    toy_arguments, tmp_path, monkeypatch
+):
+    main(toy_arguments)
+    folder = tmp_path / "run"
+    monkeypatch.setattr("lowres_d2.engine.train.log_start_up", lambda *_: 1 / 0)  # dies at once
+    with pytest.raises(ZeroDivisionError):
+        main(toy_arguments)
+    assert not (folder / "last_checkpoint").exists()
+    assert (folder / "last_checkpoint-earlier1").read_text() == "model_final.pth"
+
+
 def test_run_leaves_checkpoints_logs_pictures_and_results(toy_arguments, tmp_path):
     main([*toy_arguments, "train.eval_period=3"])
     folder = tmp_path / "run"

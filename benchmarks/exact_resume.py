@@ -1,0 +1,116 @@
+"""What exact resume costs in a training iteration: a ratio, against a claim of at most 1.02.
+
+    python benchmarks/exact_resume.py [--config-file RECIPE] [--iterations 60]
+
+A run that resumes to the same bits draws every picture's augmentations and every step's random
+numbers from the seed and the iteration, and takes no TorchScript optimizations that come with time.
+Such a trainer (loader, mapper, forward, backward, optimizer) is held against one without any of
+that, in one process. They take the same pictures in turns; a ratio compares two neighbours in time,
+and the claim is for the median. One thread works and its processor time counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
+from lowres_d2.data.stream import BatchPositions, PictureStream, picture_at
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.recipe import build, load_recipe
+from lowres_d2.engine.repeatable import SeedEachStep, as_in_a_new_process
+
+import torch
+from detectron2.engine import SimpleTrainer
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+RECIPE = "configs/quick/full_fcos_small_256_plates.py"
+CLAIM = 1.02
+PICTURES = 64
+WARM_UP = 5
+
+
+class UnseededStream(PictureStream):
+    """The same pictures; augmentations draw whatever comes."""
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return self.mapper(self.dataset[picture_at(position, self.seed, len(self.dataset))])
+
+
+class Job:
+    """A trainer that runs one iteration at a time.
+
+    Args:
+        cfg: recipe, its training set built.
+        exact: whether its run could be resumed exactly.
+    """
+
+    def __init__(self, cfg: DictConfig, exact: bool) -> None:
+        self._exact = exact
+        model = build_model(cfg).train()
+        cfg = cfg.copy()
+        cfg.optimizer.params.model = model
+        stream = (PictureStream if exact else UnseededStream)(
+            cfg.dataloader.train.dataset, build(cfg, "dataloader.train.mapper"), cfg.train.seed
+        )
+        batches = BatchPositions(cfg.dataloader.train.total_batch_size)
+        loader = DataLoader(stream, batch_sampler=batches, collate_fn=list)
+        self._trainer = SimpleTrainer(model, loader, build(cfg, "optimizer"))
+        if exact:
+            self._trainer.register_hooks([SeedEachStep(cfg.train.seed)])
+        self._trainer.storage = EventStorage()
+
+    def seconds(self) -> float:
+        """Processor time of the next iteration."""
+        trainer = self._trainer
+        with trainer.storage, as_in_a_new_process() if self._exact else contextlib.nullcontext():
+            started = time.thread_time()
+            trainer.before_step()
+            trainer.run_step()
+            trainer.after_step()
+            spent = time.thread_time() - started
+        trainer.iter += 1
+        return spent
+
+
+@contextlib.contextmanager
+def generated_recipe(name: str) -> Iterator[DictConfig]:
+    """A recipe of the generated plates with a small training set, built."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = "dataloader.train.dataset"
+        changes = [f"{dataset}.root={folder}", f"{dataset}.num_images={PICTURES}"]
+        cfg = load_recipe(name, [*changes, "train.device=cpu"])
+        cfg.dataloader.train.dataset = build(cfg, dataset)
+        yield cfg
+
+
+def main() -> int:
+    """Print times and the ratio; exit code 1 where the claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default=RECIPE, help="of the generated plates")
+    parser.add_argument("--iterations", type=int, default=60)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with generated_recipe(options.config_file) as cfg:
+        jobs = {name: Job(cfg, name == "exact") for name in ("plain", "exact")}
+        rounds = []
+        for number in range(WARM_UP + options.iterations):
+            names = sorted(jobs, reverse=bool(number % 2))
+            rounds.append({name: jobs[name].seconds() for name in names})
+    del rounds[:WARM_UP]
+    for name in jobs:
+        print(f"{name:6} {1000 * statistics.median(r[name] for r in rounds):8.1f} ms an iteration")
+    ratio = statistics.median(r["exact"] / r["plain"] for r in rounds)
+    print(f"exact / plain {ratio:.4f}, claim {CLAIM}")
+    return int(ratio > CLAIM)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
