@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,12 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        # torch writes check sums of all tensors but does not look at them.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the check sum of its part {damaged} is wrong")
     with torch.serialization.safe_globals(SAFE_FOR_TORCH), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the pickle protocol; it reads or fails
         return torch.load(path, map_location="cpu", weights_only=True)

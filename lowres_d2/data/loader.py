@@ -91,6 +91,11 @@ def build_train_loader(
     """
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"dataloader.train.seed={seed!r}: expected a whole number, 0 or more")
+    if not any(map(_teaches, dataset)):
+        raise ValueError(
+            f"{getattr(dataset, 'source', type(dataset).__name__)}: no picture has an object to "
+            "learn from; check the annotation file, and classes"
+        )
     if filter_empty:
         dataset = _WithObjects(dataset)
     positions = BatchPositions(
@@ -145,18 +150,17 @@ def build_test_loader(
     )
 
 
+def _teaches(record: dict) -> bool:
+    """Whether it has something to learn from: an object, no crowd, or anything but boxes."""
+    return any(not a.get("iscrowd", 0) for a in record.get("annotations", [{}]))
+
+
 class _WithObjects(Dataset):
     """The pictures of a data set that have something to learn from."""
 
     def __init__(self, dataset: Sequence[dict]) -> None:
         self.dataset = dataset
-        self.indices = [
-            index
-            for index, record in enumerate(dataset)
-            if any(not a.get("iscrowd", 0) for a in record["annotations"])
-        ]
-        if not self.indices:
-            raise ValueError(f"{dataset}: no picture has an annotation; set filter_empty=false")
+        self.indices = [k for k, record in enumerate(dataset) if _teaches(record)]
 
     def __len__(self) -> int:
         return len(self.indices)

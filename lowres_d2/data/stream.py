@@ -31,10 +31,11 @@ class BatchPositions(Sampler[list[int]]):
     def __init__(
         self, total_batch_size: int, rank: int = 0, world_size: int = 1, start_iteration: int = 0
     ) -> None:
-        if total_batch_size < 1 or total_batch_size % world_size:
+        whole = isinstance(total_batch_size, int)
+        if not whole or total_batch_size < 1 or total_batch_size % world_size:
             raise ValueError(
-                f"total_batch_size={total_batch_size}: expected a positive multiple of the number "
-                f"of processes, {world_size}"
+                f"total_batch_size={total_batch_size!r}: expected a positive multiple of the "
+                f"number of processes, {world_size}"
             )
         if start_iteration < 0:
             raise ValueError(f"start_iteration={start_iteration}: expected 0 or more")

@@ -9,7 +9,6 @@ is broken all the same, a run resumes from the one before.
 from __future__ import annotations
 
 import logging
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +99,15 @@ class RunCheckpointer(DetectionCheckpointer):
         Raises:
             ValueError: there are some, but none is whole, or it is not of this run.
         """
-        last = Path(self.get_checkpoint_file()) if self.has_checkpoint() else None
+        last = self._last_saved()
         problem = ""
         if last is not None:
             try:
-                contents = _read_whole(last)
+                contents = read_checkpoint(last)
             except (ValueError, OSError) as error:
                 problem = _reason(error)
             else:
-                self._restore(str(last), contents)
+                self._restore(str(last), contents, whole=True)
                 self._saved = last.name
                 return True
         found = self._newest_whole(but=last)
@@ -123,11 +122,18 @@ class RunCheckpointer(DetectionCheckpointer):
             path,
             contents["trainer"]["iteration"],
         )
-        self._restore(str(path), contents)
+        self._restore(str(path), contents, whole=True)
         if self.save_to_disk:
             self.tag_last_checkpoint(path.name)
         self._saved = path.name
         return True
+
+    def _last_saved(self) -> Path | None:
+        """What ``last_checkpoint`` names; None where it is not there or no text."""
+        try:
+            return Path(self.get_checkpoint_file()) if self.has_checkpoint() else None
+        except UnicodeDecodeError:
+            return None
 
     def _newest_whole(self, but: Path | None) -> tuple[Path, dict[str, Any]] | None:
         newest = None
@@ -135,7 +141,7 @@ class RunCheckpointer(DetectionCheckpointer):
             if path == but or path.name.startswith("."):  # half-written ones have a dot
                 continue
             try:
-                contents = _read_whole(path)
+                contents = read_checkpoint(path)
                 iteration = contents["trainer"]["iteration"]
             except (ValueError, OSError, KeyError, TypeError):  # broken, or no checkpoint of a run
                 continue
@@ -149,39 +155,27 @@ class RunCheckpointer(DetectionCheckpointer):
         return f"{Path(self.save_dir, self._saved)}, saved before, is whole"
 
     def _restore(
-        self, path: str, rest: dict[str, Any], checkpointables: list[str] | None = None
+        self,
+        path: str,
+        rest: dict[str, Any],
+        checkpointables: list[str] | None = None,
+        whole: bool = False,
     ) -> dict[str, Any]:
         self.report = fill_model(self.model, rest, path)
         del rest["model"]
         for key in self.checkpointables if checkpointables is None else checkpointables:
-            if key not in rest:
+            if key not in rest and not whole:
                 continue
             try:
                 self.checkpointables[key].load_state_dict(rest.pop(key))
             except Exception as error:  # each part has its own way to say that it does not fit
                 reason = str(error).split("\n")[0]
+                fault = f"it has no {reason}" if isinstance(error, KeyError) else reason
                 raise ValueError(
-                    f"{path} is no checkpoint of this run ({key}: {reason}): resume with the "
+                    f"{path} is no checkpoint of this run ({key}: {fault}): resume with the "
                     "recipe and data it was made with, or start without --resume"
                 ) from error
         return rest
-
-
-def _read_whole(path: Path) -> dict[str, Any]:
-    """A checkpoint of a run; also a single bit that has turned over is found.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is broken.
-    """
-    contents = read_checkpoint(path)
-    if zipfile.is_zipfile(path):
-        # torch writes check sums of all tensors but does not look at them.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise ValueError(f"{path}: refused, the check sum of its part {damaged} is wrong")
-    return contents
 
 
 def _reason(error: BaseException) -> str:
@@ -206,8 +200,42 @@ class TrainerState:
         return state | {"iteration": self.trainer.iter - 1} if at_the_end else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore it.
+
+        Raises:
+            ValueError: there is no telling the iteration, or it has another optimizer's state.
+        """
+        iteration = state["iteration"]
+        if not isinstance(iteration, int) or iteration < 0:
+            raise ValueError(f"its iteration is {iteration!r}")
+        optimizer = self.trainer.optimizer
+        # torch would put the file's settings in place of ours, and matches parameters by number.
+        groups = zip(optimizer.param_groups, state["optimizer"]["param_groups"], strict=False)
+        for missing in [sorted(set(ours) - set(theirs)) for ours, theirs in groups]:
+            if missing:
+                raise ValueError(
+                    f"its optimizer has no {', '.join(missing)}, it is no "
+                    f"{type(optimizer).__name__}'s"
+                )
         self.trainer.load_state_dict(state)
+        for parameter, numbers in optimizer.state.items():
+            for name, value in numbers.items():
+                if not _fits(value, parameter):
+                    raise ValueError(
+                        f"its optimizer's {name} of a parameter of {tuple(parameter.shape)} is "
+                        f"{tuple(value.shape) if isinstance(value, torch.Tensor) else value!r}"
+                    )
+
+
+def _fits(value: Any, parameter: torch.Tensor) -> bool:
+    """Whether an optimizer can hold this about a parameter: a number, or one for each of its own.
+
+    Some keep one for each row or column.
+    """
+    if not isinstance(value, torch.Tensor):
+        return value is None or isinstance(value, int | float)
+    sides = zip(value.shape, parameter.shape, strict=False)
+    return value.dim() in (0, parameter.dim()) and all(a in (1, b) for a, b in sides)
 
 
 class RunState:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.engine.overrides import apply_overrides
-from lowres_d2.engine.recipe_checks import check_calls, check_train
+from lowres_d2.engine.recipe_checks import check_calls, check_references, check_train
 
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -64,7 +64,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
         FileNotFoundError: no such recipe.
         KeyError: an override, a key of ``train`` or a callable's argument that does not exist, with
             the nearest name.
-        ValueError: the file does not load, lacks a part, or a value is of the wrong type or range.
+        ValueError: the file does not load, lacks a part or refers to nothing, or a value is of the
+            wrong type or range.
     """
     path = find_recipe(name)
     try:
@@ -84,6 +85,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     apply_overrides(cfg, overrides)
     if not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
+    check_references(cfg)
     try:
         check_train(cfg.train, _known_train_keys())
         check_calls(cfg)

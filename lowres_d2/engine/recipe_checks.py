@@ -9,6 +9,7 @@ from typing import Any
 
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 # The run puts these in.
 FILLED_IN = ("optimizer.params.model",)
@@ -56,6 +57,28 @@ def _check_keys(node: DictConfig, known: DictConfig, where: str) -> None:
                     f"{where}.{key} is {node[key]}: expected a group with {', '.join(known[key])}"
                 )
             _check_keys(node[key], known[key], f"{where}.{key}")
+
+
+def check_references(cfg: DictConfig) -> None:
+    """Resolve every ``${key}`` of a recipe.
+
+    Raises:
+        ValueError: there is no such key, or it refers back; names the key where that stands.
+    """
+    for where, node in _references(cfg, ""):
+        try:
+            node._dereference_node()
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{where} refers to {node._value()}: {reason}") from error
+
+
+def _references(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if node._is_interpolation():
+        yield where, node
+    elif isinstance(node, DictConfig | ListConfig) and not node._is_none():
+        for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+            yield from _references(node._get_node(key), f"{where}.{key}".lstrip("."))
 
 
 def check_calls(cfg: DictConfig, where: str = "") -> None:

@@ -81,8 +81,17 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
     """The stages, the open one as long as what the others leave of the run.
 
     Raises:
-        ValueError: together they do not last as long as the run, or the first one continues.
+        ValueError: they are no stages, one does not last, together they do not last as long as the
+            run, or the first one continues.
     """
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise ValueError(f"train.stages has {stage!r}: expected a list of L(Stage)(...)")
+        if stage.iterations is not None and stage.iterations < 1:
+            raise ValueError(
+                f"train.stages[{stage.name}].iterations is {stage.iterations}: expected 1 or more, "
+                "or None for what the others leave"
+            )
     if stages and stages[0].continues:
         raise ValueError(
             f"train.stages[{stages[0].name}].continues: there is no stage before the first one"
@@ -131,7 +140,7 @@ class StageSchedule(HookBase):
         state: where the stage's name is kept for the checkpoint.
 
     Raises:
-        ValueError: a pattern matches nothing.
+        ValueError: a pattern matches nothing, or losses cannot be switched.
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], state: RunState) -> None:
@@ -147,6 +156,7 @@ class StageSchedule(HookBase):
                             f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing "
                             "in the model"
                         )
+            self._switch_losses(stage)  # now, so that what it refuses is said before the first step
         self._current: Stage | None = None
         self._batch: list[dict[str, Any]] = []
         if any(stage.check for stage in stages):
@@ -175,15 +185,19 @@ class StageSchedule(HookBase):
         for name, parameter in self._trainable.items():
             parameter.requires_grad_(any(fnmatchcase(name, p) for p in stage.trainable))
             parameter.grad = None
-        if isinstance(self._model, LowResDetector):
-            self._model.loss_terms.active = stage.losses
-        elif tuple(stage.losses) != ("*",):
-            raise ValueError(
-                f"train.stages[{stage.name}].losses: only a LowResDetector can switch losses"
-            )
+        self._switch_losses(stage)
         self._model.train()
         share_buffers(self._model)  # some of their layers may not move from here on
         self._current, self._state.stage = stage, stage.name
+
+    def _switch_losses(self, stage: Stage) -> None:
+        try:
+            if isinstance(self._model, LowResDetector):
+                self._model.loss_terms.active = stage.losses
+            elif tuple(stage.losses) != ("*",):
+                raise ValueError("only a LowResDetector can switch losses")
+        except ValueError as error:
+            raise ValueError(f"train.stages[{stage.name}].losses: {error}") from error
 
     def _kept_in_eval(self, stage: Stage) -> Iterator[nn.Module]:
         for name, module in self._modules.items():

@@ -44,12 +44,12 @@ def check_used(report: LoadReport, allow_partial: bool = False) -> None:
 
 
 def check_complete(report: LoadReport) -> None:
-    """Raise where a run would continue with tensors that its checkpoint does not have.
+    """Raise where a run would continue without tensors of its model, or of its checkpoint.
 
     Raises:
         ValueError: names the file and the tensors.
     """
-    if report.matched < report.total:
+    if report.matched < report.total or report.unexpected:
         raise ValueError(
             f"{report}: a run continues with all of them; resume with the recipe it was made with, "
             "or start without --resume"

@@ -70,13 +70,16 @@ def train(
             "train.init_checkpoint and train.student_from_teacher are both set: keep the one that "
             "the student is to start from"
         )
-    if comm.is_main_process():
-        LazyConfig.save(cfg, str(Path(cfg.train.output_dir, "config.yaml")))
-        if not resume:  # neither what is written nor what is resumed is to mix the two runs
-            for name in ("metrics.json", "last_checkpoint"):
-                _put_aside(Path(cfg.train.output_dir, name))
+    folder, main = Path(cfg.train.output_dir), comm.is_main_process()
+    # Neither what is written nor what is resumed is to mix a fresh run with an earlier one.
+    if main:
+        LazyConfig.save(cfg, str(folder / "config.yaml"))
+        if not resume:
+            _put_aside(folder / "metrics.json")
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
+    if main and not resume:
+        _put_aside(folder / "last_checkpoint")
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )

@@ -55,9 +55,12 @@ class LoadReport:
             ("of the file unused", self.unexpected),
         ):
             if names:
-                more = ", ..." if len(names) > 3 else ""
-                text += f"; {len(names)} {words} ({', '.join(names[:3])}{more})"
+                text += f"; {len(names)} {words} ({_first_few(names)})"
         return text
+
+
+def _first_few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -110,10 +113,16 @@ def fill_model(
             weights = route_detector_checkpoint(weights, checkpointer.model)
         found = checkpointer._load_model({"model": dict(weights), **kind})
     except Exception as error:  # names of a file from elsewhere can make the matching raise
-        reason = str(error).split("\n")[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"{path} does not fit the model ({reason}): give weights of this very model"
         ) from error
+    broken = [n for n, p in checkpointer.model.named_parameters() if not p.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path} has weights that are no numbers ({_first_few(broken)}): take an earlier "
+            "checkpoint, its run has diverged"
+        )
     misshapen = [entry[0] for entry in found.incorrect_shapes]
     classes = checkpoint.get("classes", [])
     return LoadReport(

@@ -172,7 +172,7 @@ def test_empty_pictures_stay_unless_filtered(coco):
     ids = {s["image_id"] for b in batches(dataset, 6, filter_empty=True) for s in b}
     assert ids == {10, 11}
     coco.content["annotations"] = []
-    with pytest.raises(ValueError, match="no picture has an annotation"):
+    with pytest.raises(ValueError, match="no picture has an object to learn from"):
         batches(CocoDataset(coco.json_file), 1, filter_empty=True)
 
 

@@ -22,7 +22,7 @@ from lowres_d2.engine.train import train
 # Imported while it runs, by the engine or by what it uses.
 import faster_coco_eval.core.faster_eval_api  # noqa: F401
 import torch
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITING = ("os.rename", "os.remove", "os.mkdir")  # and "open" for writing

@@ -127,7 +127,7 @@ def find_image_root(
     candidates += [place / stem for place in candidates for stem in stems]
     for name in names[:_TRIED_NAMES]:
         for root in candidates:
-            if (root / name).is_file():
+            if is_file(root / name):
                 return root
     if check_images and names:
         tried = ", ".join(dict.fromkeys(str(root) for root in candidates))
@@ -136,6 +136,14 @@ def find_image_root(
             f"image_root (looked in {tried})"
         )
     return folder
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False also for what no file can be called."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def check_pictures_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:

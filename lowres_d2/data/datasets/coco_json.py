@@ -31,7 +31,7 @@ def read_json(json_file: str | Path, what: str) -> Any:
         raise FileNotFoundError(f"{path}: no such annotation file; give {what}")
     try:
         return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond its limits
         raise ValueError(f"{path}: is not JSON ({error})") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from xml.etree import ElementTree
 
 from lowres_d2.data.datasets.base import BoxDataset, class_names, make_annotation
 from lowres_d2.data.datasets.coco import check_pictures_exist
-from lowres_d2.data.datasets.coco_json import BoxPolicy
+from lowres_d2.data.datasets.coco_json import BoxPolicy, is_finite
 
 VOC_CLASSES = [
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -45,7 +46,7 @@ def read_voc_xml(path: str | Path) -> VocPicture:
         raise FileNotFoundError(f"{path}: no such annotation file")
     try:
         tree = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two of encodings
         raise ValueError(f"{path}: is not XML ({error})") from None
     height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
     if height <= 0 or width <= 0:
@@ -70,9 +71,12 @@ def _text(path: Path, node: ElementTree.Element, key: str) -> str:
 def _number(path: Path, node: ElementTree.Element, key: str) -> float:
     text = _text(path, node, key)
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ValueError(f"{path}: {key} is '{text}'; expected a number") from None
+        number = math.nan
+    if not is_finite(number):
+        raise ValueError(f"{path}: {key} is '{text}'; expected a number")
+    return number
 
 
 class VocDataset(BoxDataset):
@@ -127,7 +131,16 @@ def _listed(folder: Path, split: str) -> list[str]:
             f"{path}: no such list; "
             + (f"there are {there}" if there else "see datasets/README.md for VOC's layout")
         )
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return listed_stems(path)
+
+
+def listed_stems(path: Path) -> list[str]:
+    """First word of each line of a list in ``ImageSets/Main``."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text ({error}); expected a name a line") from None
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def _record(

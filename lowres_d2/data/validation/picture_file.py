@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_d2.data.datasets.coco import is_file
+
 import numpy as np
 from detectron2.data.detection_utils import read_image
 from PIL import Image
@@ -62,9 +64,10 @@ def look_at(path: Path, level: str) -> PictureFile:
         path: of the file.
         level: ``header``; ``draft`` decodes, JPEG at 1/8 of its size; ``full`` as in training.
     """
-    size = path.stat().st_size if path.is_file() else 0
+    there = is_file(path)
+    size = path.stat().st_size if there else 0
     if not size:
-        return PictureFile(0, "is empty" if path.is_file() else "is not there")
+        return PictureFile(0, "is empty" if there else "is not there")
     try:
         with Image.open(path) as image:
             facts = {

@@ -129,12 +129,13 @@ def _check_file(
     def add(check: Check, detail: str = "", severity: str | None = None) -> None:
         findings.add(check, split.name, split.suspect_image(image, detail), severity)
 
+    left_out = "warning" if split.skips_pictures else None
     if fact.problem == "is not there":
         add(MISSING, folders.hint(split.path(image)))
     elif fact.problem is not None:
-        add(BROKEN, fact.problem, "warning" if split.skips_pictures else None)
+        add(BROKEN, fact.problem, left_out)
     else:
-        _check_size(image, fact, add)
+        _check_size(image, fact, add, left_out)
         if not fact.ends:
             add(CUT)
         if fact.mode in _DEEP_MODES:
@@ -145,15 +146,15 @@ def _check_file(
             add(BLANK)
 
 
-def _check_size(image: dict, fact: PictureFile, add: Callable) -> None:
+def _check_size(image: dict, fact: PictureFile, add: Callable, left_out: str | None) -> None:
     stated = (image["width"], image["height"])
     turned = f"EXIF orientation {fact.orientation}"
     if fact.shown != stated:
         sizes = "{}x{}, annotated as {}x{}".format(*fact.shown, *stated)
         if fact.stored == stated:
-            add(TURNED, f"{turned}: {sizes}")
+            add(TURNED, f"{turned}: {sizes}", left_out)
         else:
-            add(OTHER_SIZE, f"is {sizes}")
+            add(OTHER_SIZE, f"is {sizes}", left_out)
     elif fact.orientation >= 5 and fact.stored != fact.shown:
         add(EXIF_FINE, turned)
     elif fact.orientation != 1:  # half turns and mirrors, and squares, keep the size

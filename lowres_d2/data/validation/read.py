@@ -11,7 +11,7 @@ from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.data.datasets.coco import find_image_root
 from lowres_d2.data.datasets.coco_json import read_coco_json
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
-from lowres_d2.data.datasets.voc import read_voc_xml
+from lowres_d2.data.datasets.voc import listed_stems, read_voc_xml
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
@@ -102,8 +102,7 @@ def _listed_xml(path: Path) -> list[Path]:
     folder = path.parents[2] / "Annotations"
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, for the list {path}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [folder / f"{line.split()[0]}.xml" for line in lines if line.strip()]
+    return [folder / f"{stem}.xml" for stem in listed_stems(path)]
 
 
 def _read_voc(

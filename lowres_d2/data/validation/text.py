@@ -33,7 +33,9 @@ def report_text(report: Report, examples: int = 3) -> str:
         for severity in SEVERITIES
         if (number := report.findings.count(severity))
     ]
-    return "\n".join([*parts, ", ".join(counts) or "nothing to object to"])
+    text = "\n".join([*parts, ", ".join(counts) or "nothing to object to"])
+    # Names may have halves of characters, which cannot be printed.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _counts(report: Report) -> str:
