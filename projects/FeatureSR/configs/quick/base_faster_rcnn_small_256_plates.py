@@ -18,9 +18,9 @@ dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, Non
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01
-# 2000 pictures, 8 a step: 8 epochs.
-train.max_iter = 2000
-train.eval_period = 1000
+# 2000 pictures, 8 a step: 6.4 epochs.
+train.max_iter = 1600
+train.eval_period = 800
 train.checkpointer.period = 500
 train.channels_last = True
 train.clip_gradients.enabled = True

@@ -17,18 +17,24 @@ heads._target_ = SuperResolvedRes5ROIHeads
 
 super_resolution.generator.base_channels = 64
 super_resolution.generator.sub_channels = 16
-super_resolution.generator.bottleneck_channels = 48
+super_resolution.generator.num_blocks = 4
+super_resolution.generator.bottleneck_channels = 64
 super_resolution.discriminator.hidden = 64
 super_resolution.sub_in_features = ["stem"]
 super_resolution.sub_pooler = deepcopy(heads.pooler)
 super_resolution.sub_pooler.scales = [1 / 2]
 super_resolution.max_area = 24 * 24
 super_resolution.min_target_area = 16 * 16
+super_resolution.discriminator_period = 4
 heads.super_resolution = super_resolution
 
+# With 1, content outweighs what the small predictor asks for by far.
+loss_weights["detector/loss_content"] = 0.1
+loss_weights["detector/loss_generator"] = 0.1
 model.loss_weights = loss_weights
+optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
-train.stages[0].iterations = 800
-train.max_iter = 1200
+train.stages[0].iterations = 1200
+train.max_iter = 1500
 train.eval_period = 0
