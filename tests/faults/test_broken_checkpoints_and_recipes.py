@@ -422,7 +422,7 @@ RECIPES = {
     "argument-missing": (
         PLAIN,
         "del model.detector.pixel_mean",
-        ["model.detector.pixel_mean is missing: FCOS needs it"],
+        ["model cannot be built", "'pixel_mean'"],
     ),
     "unknown-class": (
         PLAIN,
