@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from toy_data import ToyData
+from trained import PLAIN, STAGED
 from warm_runs import Kill, run, start_server
 
 pytestmark = [
@@ -24,8 +25,6 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork and kill -9"),
 ]
 
-STAGED = str(Path(__file__).parents[1] / "engine" / "recipes" / "staged_distilled.py")
-PLAIN = "configs/own_data/full_fcos_small_own.py"
 # Recipe and changes of it. Stages are of 4 and 2 steps.
 RUNS = {
     "staged": (STAGED, "train.checkpointer.period=1"),
