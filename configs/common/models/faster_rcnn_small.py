@@ -10,6 +10,7 @@ from .faster_rcnn_c4 import model
 model.backbone = L(SmallResNet)(
     # Of the stem, res2 and res3; neighbours have to differ.
     channels=[16, 32, 64],
+    # Blocks in each of them but the stem.
     depths=[1, 2],
     out_features=["res3"],
 )
