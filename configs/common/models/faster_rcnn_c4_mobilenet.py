@@ -15,7 +15,7 @@ model.backbone = L(MobileNetV2)(
     out_features=["res4"],
     # Channels, relative to these.
     width_mult=1.0,
-    # Statistics and affine part stay those of the weights.
+    # With statistics that stay, as the ResNets have it.
     norm="FrozenBN",
 )
 model.proposal_generator.head.in_channels = 96

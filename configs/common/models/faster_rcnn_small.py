@@ -42,6 +42,6 @@ heads.batch_size_per_image = 64
 heads.box_predictor.test_score_thresh = 0.03
 
 heads.num_classes = 8
-# RGB: of the generated pictures, and near those of photographs.
+# As the small FCOS has them, RGB.
 model.pixel_mean = [115.0, 115.0, 115.0]
 model.pixel_std = [64.0, 64.0, 64.0]
