@@ -1,0 +1,49 @@
+"""Generator, small and large predictor learn eight generated pictures by heart, all at once."""
+
+import lowres_d2  # noqa: F401
+from lowres_d2.data.datasets import PlatesDataset
+from lowres_d2.data.mapper import DetectionMapper
+from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.evaluation import SizedCOCOEvaluator
+
+import pytest
+import torch
+from detectron2.config import instantiate
+from detectron2.data import transforms as T
+from detectron2.utils.events import EventStorage
+
+STEPS = 200
+RECIPE = "projects/FeatureSR/configs/quick/feature_sr_faster_rcnn_small_256_plates.py"
+
+
+@pytest.mark.slow
+def test_eight_pictures_are_learned_by_heart(tmp_path):
+    torch.manual_seed(0)
+    pictures = PlatesDataset(tmp_path, num_images=8, size_range=(30, 96), num_workers=0)
+    smaller = [T.Resize((160, 160))]  # sizes on both sides of the threshold, 24 px
+    batch = [DetectionMapper(True, smaller, "RGB")(record) for record in pictures]
+    cfg = load_recipe(RECIPE)
+    cfg.model.detector.roi_heads.batch_size_per_image = 32
+    cfg.model.detector.roi_heads.positive_fraction = 0.5
+    model = instantiate(cfg.model).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    curve = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS, pct_start=0.1)
+    small = 0
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        with EventStorage(step):
+            losses = model(batch)
+        small += "loss_cls_small" in losses
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        curve.step()
+    assert 0 < small < STEPS  # the other steps were the discriminator's
+    seen = [DetectionMapper(False, smaller, "RGB")(record) for record in pictures]
+    bands = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's picture
+    evaluator = SizedCOCOEvaluator(pictures, bands=bands)
+    with torch.no_grad():
+        evaluator.process(seen, model.eval()(seen))
+    found = evaluator.evaluate()["bbox"]
+    assert found["GT-small"] > 5 and found["GT-large"] > 5
+    assert found["AP50-small"] > 90 and found["AP50"] > 90
