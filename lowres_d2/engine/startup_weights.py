@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
+from pathlib import Path
 
 from lowres_d2.modeling.weights import LoadReport
 
@@ -57,8 +59,8 @@ def check_complete(report: LoadReport) -> None:
 
 
 def describe_weights(report: LoadReport) -> str:
-    """One line: how many matched, what is new to the model, what of the file is left over."""
-    text = f"{report.matched} of {report.total} tensors ({report.path})"
+    """One line: how many matched, of which file, what is new to the model, what is left over."""
+    text = f"{report.matched} of {report.total} tensors ({report.path}{_which(report)})"
     unfit = unfit_tensors(report)
     left_over = len(report.unexpected) + len(report.misshapen) - len(unfit)
     new = [*report.missing, *report.misshapen]
@@ -70,6 +72,18 @@ def describe_weights(report: LoadReport) -> str:
         if number:
             text += f"; {words}: {number}" + (f" ({_parts(names)})" if names else "")
     return text
+
+
+def _which(report: LoadReport) -> str:
+    """What tells files of one name apart: the steps of their run and the start of their SHA-256."""
+    words = "" if report.steps is None else f", step {report.steps:,}"
+    if not Path(report.path).is_file():  # an address
+        return words
+    digest = hashlib.sha256()
+    with open(report.path, "rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return f"{words}, sha256 {digest.hexdigest()[:8]}"
 
 
 def _parts(names: list[str]) -> str:

@@ -32,6 +32,7 @@ class LoadReport:
         misshapen: tensors of the model that have another shape in the file.
         of_file: tensors of the file, under the model's names.
         classes: names of the classes that the file's model predicts; empty where it has none.
+        steps: that the file's run had made; None where it does not say.
     """
 
     path: str
@@ -41,6 +42,7 @@ class LoadReport:
     misshapen: list[str] = field(default_factory=list)
     of_file: int = 0
     classes: list[str] = field(default_factory=list)
+    steps: int | None = None
 
     @property
     def matched(self) -> int:
@@ -124,7 +126,7 @@ def fill_model(
             "checkpoint, its run has diverged"
         )
     misshapen = [entry[0] for entry in found.incorrect_shapes]
-    classes = checkpoint.get("classes", [])
+    classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
     return LoadReport(
         path=str(path),
         total=sum(not name.endswith(COUNTER) for name in checkpointer.model.state_dict()),
@@ -134,6 +136,7 @@ def fill_model(
         misshapen=misshapen,
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
+        steps=iteration + 1 if isinstance(iteration, int) else None,
     )
 
 

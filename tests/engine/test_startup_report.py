@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import math
 
@@ -121,6 +122,15 @@ def test_weights_in_words():
     )
     with pytest.raises(ValueError, match="5 of 9"):
         check_complete(report)
+
+
+def test_which_file_it_was_is_told(toy_arguments, tmp_path, capsys):
+    main([*toy_arguments, "train.max_iter=2"])
+    weights = tmp_path / "run" / "model_final.pth"
+    capsys.readouterr()
+    main(["--eval-only", *toy_arguments, f"train.init_checkpoint={weights}"])
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert f"95 of 95 tensors ({weights}, step 2, sha256 {digest[:8]})" in capsys.readouterr().out
 
 
 def scheduled(batch, rate, optimizer):
