@@ -195,6 +195,7 @@ def draw_detections(
 def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs in turns."""
     _check_trained(runs)
+    _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
     if all("comparison" in run.evaluation() for run in runs):
         points = points_of_comparisons({run.name: run.folder / EVALUATION for run in runs})
         note = "speed as measured by each run's --eval-only"
@@ -244,6 +245,16 @@ def _check_comparable(runs: Sequence[ShownRun]) -> None:
                 f"{names[0]} and {name} have different test sets ({runs[0].dataset.source}, ...): "
                 "give both the same with dataloader.test.dataset overrides"
             )
+
+
+def _check_caps(caps: Mapping[str, int | None]) -> None:
+    """AP at two caps on detections is not one figure."""
+    if len(set(caps.values())) > 1:
+        told = ", ".join(f"{name} {cap}" for name, cap in caps.items())
+        raise ValueError(
+            f"runs cannot be compared, their maxDets differ ({told}): evaluate all with the same "
+            "dataloader.evaluator.max_dets"
+        )
 
 
 def _check_trained(runs: Sequence[ShownRun]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.recipe import load_recipe
 from lowres_d2.engine.visualize import main, open_run
@@ -68,3 +70,16 @@ def test_mistakes_are_said_in_one_line(arguments, message, opts, tmp_path, capsy
         main([*given, "--output", str(tmp_path), *opts])
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
+
+
+def test_runs_at_two_caps_on_detections_are_not_compared(runs, opts, tmp_path, capsys):
+    folder = tmp_path / "evaluations"
+    for name, cap in (("full", 100), ("bicubic", 1500)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "coco_instances_results.json").write_text("[]")
+        results = {"bbox": {"AP": 50.0, "max-dets": cap}}
+        (folder / name / "evaluation.json").write_text(json.dumps(results))
+    with pytest.raises(SystemExit):
+        main(["trade-off", "--runs", *runs, "--output", str(tmp_path), *opts])
+    assert "maxDets differ (full 100, bicubic 1500)" in capsys.readouterr().err
+    assert not (tmp_path / "trade_off.png").exists()
