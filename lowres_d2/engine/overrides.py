@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 _ABSENT = object()
+# What declarations call the groups and lists that a command line can write.
+_ABSTRACT = {"dict": "Mapping", "list": "Sequence"}
 
 
 def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
@@ -116,7 +118,8 @@ def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
         return float(new)
     if kind is str and number:  # as it was written: 007 stays
         return raw
-    if type(new) is not kind and type(new).__name__ not in declared:
+    name = type(new).__name__
+    if type(new) is not kind and not {name, _ABSTRACT.get(name)} & set(declared):
         raise ValueError(f"{key}={raw}: expected {words}, as in {key}={old!r}")
     return new
 
