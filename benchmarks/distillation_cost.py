@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
+from lowres_d2.engine.allocator import keep_freed_memory
 from lowres_d2.engine.recipe import build, load_recipe
 from lowres_d2.modeling.teacher import TeacherCache
 
@@ -95,6 +96,7 @@ def main() -> int:
     on_cpu = options.device == "cpu"
     if on_cpu:
         torch.set_num_threads(1)
+        keep_freed_memory()  # as all of our programs do
     cfg = load_recipe(options.config_file)
     cfg.model.teacher.checkpoint = None
     torch.manual_seed(0)

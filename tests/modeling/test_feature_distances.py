@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import lowres_d2  # noqa: F401
 from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.objectives.feature_distances import (
@@ -6,7 +8,7 @@ from lowres_d2.modeling.objectives.feature_distances import (
     squared_distance,
 )
 from lowres_d2.modeling.objectives.point_weights import foreground_weights
-from lowres_d2.structures import FeatureMap
+from lowres_d2.structures import FeatureMap, ObjectiveContext
 
 import numpy as np
 import pytest
@@ -119,3 +121,34 @@ def test_scaling_picture_and_boxes_leaves_the_weights():
 def test_what_cannot_be_meant_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         FeatureDistillation([FeaturePair("res3", 8)], **arguments)
+
+
+@pytest.mark.parametrize("distance", ["squared", "correlation", "channel"])
+def test_an_adapter_to_more_channels_may_come_after_sampling(distance):
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(32, 40), (24, 40)]
+    student = torch.randn(2, 3, 8, 10, generator=generator, requires_grad=True)
+    teacher = torch.randn(2, 5, 16, 20, generator=generator)
+    path = "backbone.res2"
+    objective = FeatureDistillation(
+        [FeaturePair(path, 1, path, 2, channels=(3, 5))], distance=distance
+    )
+    tap = objective.student_taps[0]
+
+    def loss(kind, features):
+        context = ObjectiveContext(
+            pictures=[torch.zeros(3, *size) for size in sizes],
+            low_res_pictures=[torch.zeros(3, size[0] // 4, size[1] // 4) for size in sizes],
+            ground_truth=[None, None],
+            factor=Fraction(4),
+            student_taps={tap: [features]},
+            teacher_taps={objective.teacher_taps[0]: [teacher]},
+        )
+        return kind(context)["res2"]
+
+    adapted_first = FeatureDistillation([FeaturePair(path, 1, path, 2)], distance=distance)
+    found = loss(objective, student)
+    expected = loss(adapted_first, objective.adapters[0](student))
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(x, student, retain_graph=True)[0] for x in (found, expected)]
+    torch.testing.assert_close(*gradients)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Points = Sequence[tuple[Tensor, Tensor]]
@@ -21,9 +22,11 @@ _EPSILON = 1e-6
 
 def squared_distance(points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
     """Mean over points and channels of the squared difference (ThumbDet, Sec. 3.4)."""
-    squares = [(student - teacher).square().mean(dim=0) for student, teacher in points]
     if weights is None:
-        return torch.cat(squares).mean()
+        # One pass forward and one backward over features that can be large.
+        squares = [F.mse_loss(student, teacher, reduction="sum") for student, teacher in points]
+        return torch.stack(squares).sum() / sum(student.numel() for student, _ in points)
+    squares = [(student - teacher).square().mean(dim=0) for student, teacher in points]
     return torch.stack([(w * s).sum() for w, s in zip(weights, squares, strict=True)]).sum()
 
 

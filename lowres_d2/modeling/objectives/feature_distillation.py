@@ -129,21 +129,31 @@ class FeatureDistillation(Objective):
         losses = {}
         for pair, name, adapter in zip(self.pairs, self.loss_names, self.adapters, strict=True):
             student = context.student_taps[pair.student][0].float()
-            if pair.channels:
+            teacher = context.teacher_taps[pair.teacher][0].float()
+            # Sampling and a 1x1 convolution commute: what makes more channels comes last.
+            ours, theirs = pair.channels or (0, 0)
+            late = self.alignment == "points" and ours < theirs
+            if pair.channels and not late:
                 # Few channels that lie last take a 1x1 convolution five times as long on a CPU.
                 student = adapter(student.contiguous())
-            teacher = context.teacher_taps[pair.teacher][0].float()
-            if student.shape[:2] != teacher.shape[:2]:
+            compared = theirs if late else student.shape[1]
+            if (len(student), compared) != teacher.shape[:2]:
                 raise ValueError(
                     f"objective {self.name!r}, {pair.student.path}: student features "
                     f"{tuple(student.shape)} and teacher features {tuple(teacher.shape)} differ in "
                     "channels: set the pair's `channels`"
                 )
-            losses[name] = self._distance(student, teacher, pair, context)
+            mix = adapter if late else None
+            losses[name] = self._distance(student, teacher, pair, context, mix)
         return losses
 
     def _distance(
-        self, student: Tensor, teacher: Tensor, pair: FeaturePair, context: ObjectiveContext
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        pair: FeaturePair,
+        context: ObjectiveContext,
+        mix: nn.Conv2d | None,
     ) -> Tensor:
         if self.alignment == "interpolate":
             size = teacher.shape[-2:]
@@ -157,11 +167,14 @@ class FeatureDistillation(Objective):
         )
         if self.distance == "channel":  # looks at each picture by itself
             points = [
-                (ours.sampled_at(theirs, index).flatten(1), theirs.inside(index).flatten(1))
+                (
+                    _mixed(ours.sampled_at(theirs, index), mix).flatten(1),
+                    theirs.inside(index).flatten(1),
+                )
                 for index in range(len(student))
             ]
             return self._between(points)
-        groups = list(ours.beside(theirs))
+        groups = [(members, _mixed(a, mix), b) for members, a, b in ours.beside(theirs)]
         points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]
         if self.foreground_share is None:
             return self._between(points)
@@ -174,6 +187,15 @@ class FeatureDistillation(Objective):
         if self.distance == "channel":
             return channel_distance(points)
         return _DISTANCES[self.distance](points, weights)
+
+
+def _mixed(sampled: Tensor, mix: nn.Conv2d | None) -> Tensor:
+    """(C, ...) through a 1x1 convolution, if there is one."""
+    if mix is None:
+        return sampled
+    return torch.einsum("oi,i...->o...", mix.weight[..., 0, 0], sampled) + mix.bias.view(
+        -1, *(1,) * (sampled.dim() - 1)
+    )
 
 
 def _as_tap(place: str | Tap) -> Tap:

@@ -14,6 +14,7 @@ Shapes: C colour channels, H and W of each picture.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal
 
 from lowres_d2.modeling.objectives.objective import Objective
@@ -50,21 +51,28 @@ class MomentMatching(Objective):
 
     def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
         """``mean`` and ``spread``, averaged over the pictures; lambda is applied."""
+        thumbnails: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, low_res in enumerate(context.low_res_pictures):
+            thumbnails[low_res.shape].append(index)
         means, spreads = [], []
-        for picture, low_res in zip(context.pictures, context.low_res_pictures, strict=True):
-            mean, spread = self._moments(picture)
+        for members in thumbnails.values():
+            # Pictures stay apart, to save a copy; thumbnails of a size share their graph.
+            pictures = [self._moments(context.pictures[k][None]) for k in members]
+            mean, spread = (torch.cat(parts) for parts in zip(*pictures, strict=True))
+            low_res = torch.stack([context.low_res_pictures[k] for k in members])
             low_res_mean, low_res_spread = self._moments(low_res)
             means.append((mean - low_res_mean).square().sum())
             spreads.append((spread - low_res_spread).square().sum())
+        number = len(context.pictures)
         return {
-            "mean": torch.stack(means).mean(),
-            "spread": self.spread_weight * torch.stack(spreads).mean(),
+            "mean": torch.stack(means).sum() / number,
+            "spread": self.spread_weight * torch.stack(spreads).sum() / number,
         }
 
-    def _moments(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """(C,) means and spreads of one picture (C, H, W)."""
-        pixels = picture.float().flatten(1)
-        mean = pixels.mean(dim=1)
+    def _moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) means and spreads of pictures (N, C, H, W)."""
+        pixels = pictures.float().flatten(2)
+        mean = pixels.mean(dim=2)
         # Not `var_mean`: on a CPU it takes 14 times as long.
-        variance = (pixels - mean[:, None]).square().mean(dim=1)
+        variance = (pixels - mean[..., None]).square().mean(dim=2)
         return mean, variance if self.spread == "variance" else (variance + _EPSILON).sqrt()
