@@ -6,30 +6,24 @@ the stage before gave. Shapes and frames as in ``super_resolved_heads``; T stage
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from lowres_d2.modeling.roi_heads.super_resolution import SuperResolution
-from lowres_d2.modeling.roi_heads.super_resolved_heads import Predictions, SuperResolvedHeads
+from lowres_d2.modeling.roi_heads.super_resolved_heads import (
+    Predictions,
+    SuperResolvedStandardROIHeads,
+)
 
 from detectron2.modeling.roi_heads import CascadeROIHeads
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from torch import Tensor
 
 
-class SuperResolvedCascadeROIHeads(SuperResolvedHeads, CascadeROIHeads):
+class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHeads):
     """Cascade R-CNN's head.
 
     Args:
         super_resolution: on what the box pooler gives.
         **kwargs: those of ``CascadeROIHeads``.
     """
-
-    def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        copies = {"small_box_head": "box_head", "small_box_predictor": "box_predictor"}
-        self._add_small_predictor(super_resolution, copies)
 
     def _forward_box(
         self,
@@ -38,7 +32,7 @@ class SuperResolvedCascadeROIHeads(SuperResolvedHeads, CascadeROIHeads):
         targets: list[Instances] | None = None,
     ) -> dict[str, Tensor] | list[Instances]:
         if self.training and self.is_plain:
-            return super()._forward_box(features, proposals, targets)
+            return CascadeROIHeads._forward_box(self, features, proposals, targets)
         if self.training:
             return self._cascade_losses(features, self._proposals_that_count(proposals), targets)
         image_sizes = [p.image_size for p in proposals]
@@ -82,9 +76,6 @@ class SuperResolvedCascadeROIHeads(SuperResolvedHeads, CascadeROIHeads):
             losses |= {f"{name}_stage{stage}": loss for name, loss in found.items()}
             boxes = self.box_predictor[stage].predict_boxes(predictions, proposals)
         return losses
-
-    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
-        return self.box_pooler([features[name] for name in self.box_in_features], list(boxes))
 
     def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
         if regions.requires_grad:
