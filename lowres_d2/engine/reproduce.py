@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--all", action="store_true", help="train the variants that stand beside the method, too"
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)  # overrides may stand behind options
     if args.seeds < 1:
         parser.error("--seeds: at least 1")
     benchmark = BENCHMARKS[args.benchmark]
