@@ -110,6 +110,17 @@ def test_thresholds_are_areas_in_the_networks_input():
     assert pair.tolist() == [False, False, True, True, True, True, False, False]
 
 
+def test_at_most_so_many_regions_of_a_picture_teach_drawn_anew_each_time():
+    rules = super_resolution("faster_rcnn_fpn", max_pairs=3)
+    boxes = [boxes_of_sides(6, *[20] * 8), boxes_of_sides(200, 20, 30), boxes_of_sides(6, 6)]
+    torch.manual_seed(0)
+    draws = [rules.draw_pairs(boxes, 2.0) for _ in range(50)]
+    assert all([len(k) for k in draw] == [3, 2, 0] for draw in draws)
+    assert all(draw[0].tolist() == sorted(set(draw[0].tolist())) for draw in draws)
+    assert set(torch.cat([draw[0] for draw in draws]).tolist()) == set(range(1, 9))
+    assert all(draw[1].tolist() == [1, 2] for draw in draws)
+
+
 def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     rules = super_resolution("faster_rcnn_fpn", discriminator_period=3)
     targets = torch.rand(4, 16, 4, 4)

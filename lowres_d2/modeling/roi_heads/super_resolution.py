@@ -34,6 +34,8 @@ class SuperResolution(nn.Module):
             VOC and COCO.
         min_target_area: a region smaller than this in the full picture makes no target: it is not
             high resolution either.
+        max_pairs: of the regions of a picture that could teach at most so many do, drawn at random
+            in each step: they cost memory.
         supervision: what the generated features of the reduced picture shall be like: those of the
             full picture by the ``atrous`` twin, whose relative receptive field fits; by the
             backbone itself (``naive``); or ``none``: the small predictor's losses alone.
@@ -49,6 +51,7 @@ class SuperResolution(nn.Module):
         sub_pooler: nn.Module,
         max_area: float,
         min_target_area: float = 0.0,
+        max_pairs: int = 64,
         supervision: Supervision = "atrous",
         discriminator_period: int = 2,
     ) -> None:
@@ -73,6 +76,7 @@ class SuperResolution(nn.Module):
         self.sub_pooler = sub_pooler
         self.max_area = max_area
         self.min_target_area = min_target_area
+        self.max_pairs = max_pairs
         self.supervision = supervision
         self.discriminator_period = discriminator_period
 
@@ -85,6 +89,14 @@ class SuperResolution(nn.Module):
         areas = [b.area() for b in boxes]
         largest = self.max_area * factor * factor
         return [(area >= self.min_target_area) & (area < largest) for area in areas]
+
+    def draw_pairs(self, boxes: Sequence[Boxes], factor: float) -> list[Tensor]:
+        """Indices of the boxes of each picture that teach in this step, ``max_pairs`` at most."""
+        found = [mask.nonzero()[:, 0] for mask in self.is_pair(boxes, factor)]
+        return [
+            k[torch.randperm(len(k), device=k.device)[: self.max_pairs].sort().values]
+            for k in found
+        ]
 
     def forward(self, base: Tensor, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
         """Super-resolve the pooled features of all boxes.
@@ -157,7 +169,7 @@ def divided(boxes: Sequence[Boxes], factor: float) -> list[Boxes]:
 
 
 def chosen(items: Sequence, masks: Sequence[Tensor]) -> list:
-    """Of each picture's boxes or instances those under its mask."""
+    """Of each picture's boxes or instances those under its mask, or at its indices."""
     return [item[mask] for item, mask in zip(items, masks, strict=True)]
 
 

@@ -66,7 +66,7 @@ class SuperResolvedHeads(nn.Module):
             factor: of the reduction.
         """
         boxes = [p.proposal_boxes for p in proposals]
-        boxes = chosen(boxes, self.super_resolution.is_pair(boxes, factor))
+        boxes = chosen(boxes, self.super_resolution.draw_pairs(boxes, factor))
         with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
             _, generated, targets = self.follow(reduced, target, boxes, factor)
         return self.super_resolution.losses(generated, targets)

@@ -25,6 +25,7 @@ super_resolution.sub_pooler = deepcopy(heads.pooler)
 super_resolution.sub_pooler.scales = [1 / 2]
 super_resolution.max_area = 24 * 24
 super_resolution.min_target_area = 16 * 16
+super_resolution.max_pairs = 12
 super_resolution.discriminator_period = 4
 heads.super_resolution = super_resolution
 
@@ -35,6 +36,6 @@ model.loss_weights = loss_weights
 optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
-train.stages[0].iterations = 1200
-train.max_iter = 1500
+train.stages[0].iterations = 1000
+train.max_iter = 1250
 train.eval_period = 0
