@@ -1,5 +1,5 @@
-"""Meta-architectures: the composition, also for many factors at once, Deformable DETR, R-CNN with super-resolution,
-and FCOS changed for tiny objects."""
+"""Meta-architectures: the composition, for one factor and for many, Deformable DETR, R-CNN with
+super-resolution, and FCOS changed for tiny objects."""
 
 from lowres_d2.modeling.meta_arch.any_factor_detector import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
