@@ -80,11 +80,14 @@ def test_weights_do_not_matter():
     assert receptive_field(network.eval(), "map").size == 7
 
 
-@pytest.mark.parametrize("depths, size, of_twin", [((3, 4, 6), 291, 582), ((3, 4, 23), 835, 1670)])
-def test_resnets_at_c4(depths, size, of_twin):
+@pytest.mark.parametrize(
+    "depths, size, ratio, of_twin",
+    [((3, 4, 6), 291, 2, 582), ((3, 4, 6), 291, 4, 1162), ((3, 4, 23), 835, 2, 1670)],
+)
+def test_resnets_at_c4(depths, size, ratio, of_twin):
     network = resnet(depths, stride_in_1x1=True)
     assert receptive_field(network, "res4") == ReceptiveField(size, 16)
-    assert receptive_field(AtrousTwin(network), "res4") == ReceptiveField(of_twin, 16)
+    assert receptive_field(AtrousTwin(network, ratio), "res4") == ReceptiveField(of_twin, 16)
 
 
 def test_of_a_pyramid_it_reaches_as_far_as_the_coarsest_map():
