@@ -25,18 +25,18 @@ def test_a_regions_way_is_what_training_compares():
     model = super_resolved("faster_rcnn_c4").eval()
     box = torch.tensor([20.0, 24.0, 52.0, 48.0])
     inputs = {"image": picture(96, 128)}
-    found = follow_region(model, inputs, box)
+    found = follow_region(model, inputs, box, 2)
     # Untrained, the generator gives what it got: the region of half the size, in half the picture.
     assert torch.equal(found.low, found.generated)
-    small = model.reducer([inputs["image"] / 255])[0]
+    small = model.reducers["2"]([inputs["image"] / 255])[0]
     half = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)
     pooled = model.roi_heads._pool(half, [Boxes(box[None] / 2)])
     torch.testing.assert_close(found.low, pooled[0])
     images = model.preprocess_image([inputs])
-    twin = model._make_twin()(images.tensor)
+    twin = model._make_twin(2)(images.tensor)
     torch.testing.assert_close(found.target, model.roi_heads._pool(twin, [Boxes(box[None])])[0])
-    awaken(model.roi_heads.super_resolution.generator)
-    assert not torch.allclose(follow_region(model, inputs, box).generated, found.generated)
+    awaken(model.roi_heads.super_resolution.generators)
+    assert not torch.allclose(follow_region(model, inputs, box, 2).generated, found.generated)
 
 
 def test_sheet_has_a_row_for_each_pair(tmp_path):

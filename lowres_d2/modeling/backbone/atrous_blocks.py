@@ -118,7 +118,7 @@ def _widen_pooling(pool: nn.MaxPool2d, ratio: int) -> None:
     )
     if dilation != 1:
         raise ValueError(f"dilation={dilation}: expected 1")
-    # Both keep the size and the centre; an odd kernel's outermost cells move ratio times as far out.
+    # Both keep the size and the centre; an odd kernel's outermost cells move so many times as far.
     wide = ratio * kernel - kernel % 2 * (ratio - 1)
     pool.kernel_size = wide
     pool.padding = padding + (wide - kernel) // 2
