@@ -131,7 +131,7 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
         with EventStorage(iteration):
             found.append(set(rules.losses(generated, targets, 2)))
     assert found == [of_discriminator, of_generator, of_generator] * 2
-    losses = rules.losses(generated, targets, 2)
+    losses = rules.losses(generated, targets, 2)  # outside one
     assert set(losses) == of_generator | of_discriminator
     assert losses["loss_content"].item() == pytest.approx(0.25)
     # A frozen discriminator has no turns, a frozen generator is not taught.
@@ -147,6 +147,11 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     [
         (dict(supervision="twin"), "supervision='twin'.*atrous, naive, none"),
         (dict(discriminator_period=1), "discriminator_period=1"),
+        (dict(ratios=()), r"ratios=\[\]: expected whole numbers from 2 on, in order"),
+        (dict(ratios=(1, 2)), r"ratios=\[1, 2\]"),
+        (dict(ratios=(4, 2)), r"ratios=\[4, 2\]"),
+        (dict(ratios=(2, 2)), r"ratios=\[2, 2\]"),
+        (dict(ratios=(2.0, 4)), r"ratios=\[2.0, 4\]"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):

@@ -6,22 +6,19 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from toy_detectors import DETECTORS, picture, training_input
-from toy_super_resolution import KINDS, awaken, plain_form, super_resolved
+from toy_detectors import DETECTORS
+from toy_super_resolution import (
+    KINDS,
+    awaken,
+    evaluation_inputs,
+    freeze_all_but,
+    plain_form,
+    super_resolved,
+    training_inputs,
+)
 
 SR = "roi_heads.super_resolution."
 LARGE = ("roi_heads.box_", "roi_heads.res5.")
-
-
-def evaluation_inputs():
-    return [
-        {"image": picture(96, 128, 1), "height": 96, "width": 128},
-        {"image": picture(101, 90, 2), "height": 101, "width": 90},
-    ]
-
-
-def training_inputs():
-    return [training_input(96, 128, 1), training_input(101, 90, 2)]
 
 
 def assert_same_detections(ours, theirs):
@@ -34,11 +31,12 @@ def assert_same_detections(ours, theirs):
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("max_area", [24.0**2, 0.0, 1e9])  # some, none, all proposals are small
+@pytest.mark.parametrize("ratios", [(2,), (2, 4)])
 @torch.no_grad()
-def test_it_starts_as_the_plain_detector_whose_weights_it_takes(name, max_area):
+def test_it_starts_as_the_plain_detector_whose_weights_it_takes(name, max_area, ratios):
     torch.manual_seed(0)
     plain = DETECTORS[name]().eval()
-    model = super_resolved(name, max_area=max_area).eval()
+    model = super_resolved(name, max_area=max_area, ratios=ratios).eval()
     found = model.load_state_dict(plain.state_dict(), strict=False)
     assert not found.unexpected_keys
     assert all(key.startswith(SR) for key in found.missing_keys)
@@ -93,15 +91,6 @@ def gradients(model, iteration=None):
             losses = model(training_inputs())
     sum(losses.values()).backward()
     return {n for n, p in model.named_parameters() if p.grad is not None}, losses
-
-
-def freeze_all_but(model, *prefixes):
-    names = set()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(prefixes))
-        if parameter.requires_grad:
-            names.add(name)
-    return names
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -197,9 +186,10 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("max_area", [0.0, 1e9])
-def test_batches_of_small_or_large_proposals_alone_train(name, max_area):
+@pytest.mark.parametrize("ratios", [(2,), (2, 4)])
+def test_batches_of_small_or_large_proposals_alone_train(name, max_area, ratios):
     torch.manual_seed(0)
-    model = super_resolved(name, max_area=max_area)
+    model = super_resolved(name, max_area=max_area, ratios=ratios)
     freeze_all_but(model, SR, "roi_heads.small_", *LARGE)
     model.backbone.eval()
     _, losses = gradients(model)
