@@ -54,7 +54,7 @@ def narrow(network, factor=1):
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
         finer = super_resolution(network)
         if finer:
-            # Between the two objects of each toy picture; both can be targets, one of any ratio.
+            # Between the two objects of each toy picture; both can be targets, one by any ratio.
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2
