@@ -6,8 +6,9 @@ Time: one picture, the same 300 proposals for all, half of them small; post-proc
 the CPU one thread works and its processor time counts. The models take turns in one process. Claim:
 narrow blocks take at most 1.25 times as long as the detector without super-resolution.
 
-Memory: how far a training step of the recipe's first stage raises the peak of a process of its own,
-beside a step of the base detector. Claim: at most 1.5 times as far. Weights are random.
+Memory: how far a model and training steps of the recipe's first stage, the optimizer's included,
+raise the peak of a process of its own, beside those of the base detector. Claim: narrow blocks at
+most 1.5 times as far. Weights are random.
 """
 
 from __future__ import annotations
@@ -112,20 +113,24 @@ def measure_time(size: tuple[int, int], rounds: int, device: str) -> bool:
 
 
 def training_memory(title: str, size: tuple[int, int]) -> float:
-    """MB by which two training steps raise this process's peak."""
+    """MB by which a model and its training raise this process's peak."""
     torch.set_num_threads(1)
     cfg = load_recipe(RECIPES[title])
+    before = _peak()
     model = make_model(title, size, "cpu").train()
     if cfg.train.stages:
         (patterns,) = [instantiate(stage) for stage in cfg.train.stages[:1]]
         for name, parameter in model.named_parameters():
             trained = any(name.startswith(p.rstrip("*")) for p in patterns.trainable)
             parameter.requires_grad_(trained)
-    before = _peak()
-    for iteration in (1, 2):  # the generator's turn, the discriminator's
+    cfg.optimizer.params.model = model
+    optimizer = instantiate(cfg.optimizer)
+    for iteration in (1, 2, 3):  # the generator's turn, the discriminator's, the generator's
         with EventStorage(iteration):
             losses = model([make_input(*size)])
             sum(losses.values()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
     return _peak() - before
 
 
@@ -143,7 +148,7 @@ def measure_memory(size: tuple[int, int]) -> bool:
     rows = [[t, f"{mb:.0f}", f"{mb / found['base']:.2f}"] for t, mb in found.items()]
     head = [f"training, {size[0]}x{size[1]}", "MB", "of base"]
     print(tabulate(rows, head, disable_numparse=True, stralign="right"), flush=True)
-    return all(mb / found["base"] <= CLAIM_MEMORY for mb in found.values())
+    return found["narrow"] / found["base"] <= CLAIM_MEMORY
 
 
 def main() -> int:
@@ -153,12 +158,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-memory", action="store_true", help="time alone")
+    parser.add_argument("--no-time", action="store_true", help="memory alone")
     options = parser.parse_args()
     size = tuple(options.size)
     if options.device == "cpu":
         torch.set_num_threads(1)
         keep_freed_memory()  # as all of our programs do
-    kept = measure_time(size, options.rounds, options.device)
+    kept = options.no_time or measure_time(size, options.rounds, options.device)
     if not options.no_memory:
         kept = measure_memory(size) and kept
     return int(not kept and options.device == "cpu")

@@ -208,7 +208,8 @@ def test_name_says_factor_resolution_and_data(name):
     detectors = "cascade|deformable|faster|fcos|retinanet"
     said = re.search(rf"/[a-z_]+?(\d?)_(?:{detectors})_.*_(\d+)_({'|'.join(SIDES)})", name)
     cfg = load_recipe(name)
-    factor = int(cfg.model.resampler.get("factor", 1))
+    resampler = cfg.model.resampler
+    factor = 1 if "resamplers" in resampler else int(resampler.get("factor", 1))
     assert said[1] == (str(factor) if factor > 1 else "")
     resizing = cfg.dataloader.test.mapper.augmentations
     side = resizing[0].short_edge_length if resizing else SIDES[said[3]]

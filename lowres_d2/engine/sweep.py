@@ -1,7 +1,8 @@
 """One model on ever smaller pictures: what its AP, MACs and speed become (ThumbDet, Table 1).
 
 The detector is the recipe's, with its full-resolution weights; before it stands bicubic
-down-sampling by each factor, whatever resampler the recipe has.
+down-sampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
+pictures itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lowres_d2.engine.environment import logging_to
 from lowres_d2.engine.evaluate import model_with_weights
 from lowres_d2.engine.recipe import build, load_recipe
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.structures import as_factor
 
@@ -45,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True, help="recipe of the detector and the data")
     parser.add_argument(
-        "--factors", nargs="+", default=FACTORS, help="the first is what others are compared with"
+        "--factors",
+        nargs="+",
+        default=(),
+        help=f"the first is what others are compared with; by default {' '.join(FACTORS)}, "
+        "those of an any-factor detector's own",
     )
     parser.add_argument("opts", nargs="*", help="key=value; train.init_checkpoint=FILE is needed")
     args = parser.parse_args(arguments)
@@ -60,7 +66,7 @@ def _run(cfg: DictConfig, factors: Sequence[str]) -> None:
         sweep(cfg, factors)
 
 
-def sweep(cfg: DictConfig, factors: Sequence[str] = FACTORS) -> dict[str, Comparison]:
+def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]:
     """Evaluate, count and time a recipe's detector at each resolution.
 
     Writes ``sweep.json``, ``sweep.md`` and ``sweep.png`` into the recipe's output folder, and what
@@ -68,7 +74,8 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = FACTORS) -> dict[str, Compar
 
     Args:
         cfg: the recipe, with ``train.init_checkpoint``.
-        factors: by how much the pictures are made smaller, the reference first.
+        factors: by how much the pictures are made smaller, the reference first; none for all that
+            the detector was trained for, or those of the paper's Table 1.
 
     Returns:
         By factor, compared with the first of them.
@@ -80,8 +87,7 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = FACTORS) -> dict[str, Compar
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
-    detector = model.detector if isinstance(model, LowResDetector) else model
-    models = {factor: _at(detector, factor) for factor in factors}
+    models = _models(model, factors)
     metric = cfg.train.best.val_metric
     pictures = first_pictures(build(cfg, "dataloader.test"), MEASURED_PICTURES)
     timings = time_models(models, pictures)
@@ -91,10 +97,19 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = FACTORS) -> dict[str, Compar
         complexity = measure_complexity(smaller, pictures)
         measured[factor] = Measured(accuracy, complexity, timings[factor])
         logger.info("%s: %s %s", _resolution(factor), metric, accuracy)
-    full = measured[factors[0]]
+    full = next(iter(measured.values()))
     found = {f: Comparison(full, low, metric, machine(model)) for f, low in measured.items()}
     _write(Path(cfg.train.output_dir), found, metric)
     return found
+
+
+def _models(model: nn.Module, factors: Sequence[str]) -> dict[str, nn.Module]:
+    """The detector at each factor, which all of them share."""
+    if isinstance(model, AnyFactorDetector):
+        factors = factors or [str(factor) for factor in model.resampler.factors]
+        return {factor: AtFactor(model, factor).eval() for factor in factors}
+    detector = model.detector if isinstance(model, LowResDetector) else model
+    return {factor: _at(detector, factor) for factor in factors or FACTORS}
 
 
 def _at(detector: nn.Module, factor: str) -> LowResDetector:

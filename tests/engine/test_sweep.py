@@ -1,6 +1,7 @@
 import json
 
 from lowres_d2.engine.cli import main as train
+from lowres_d2.engine.extract import main as extract
 from lowres_d2.engine.sweep import main
 
 import pytest
@@ -29,3 +30,34 @@ def test_sweep_evaluates_one_model_at_each_resolution(toy_arguments, tmp_path, c
         with pytest.raises(SystemExit):
             main([*toy_arguments, "--factors", factor, *more])
         assert named in capsys.readouterr().err
+
+
+def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp_path):
+    toy_any_factor = [
+        "model._target_=lowres_d2.modeling.meta_arch.AnyFactorDetector",
+        "model.resampler._target_=lowres_d2.modeling.resample.AnyFactor",
+        "+model.resampler.resamplers=[{_target_: lowres_d2.modeling.resample.Identity},"
+        "{_target_: lowres_d2.modeling.resample.LearnedDownsampler, factor: 2}]",
+        "+model.resampler.factor=2",
+        "model.detector.test_score_thresh=0.0",
+    ]
+    arguments = [*toy_arguments, *toy_any_factor]
+    train([*arguments, "train.max_iter=4"])
+    run, folder = tmp_path / "run", tmp_path / "sweep"
+    weights = f"train.init_checkpoint={run / 'model_final.pth'}"
+    main([*arguments, weights, f"train.output_dir={folder}"])
+    found = json.loads((folder / "sweep.json").read_text())
+    assert list(found) == ["1", "2"] and found["2"]["fewer_macs"] > 2
+    # As the run's own evaluation, which was at the recipe's factor.
+    boxes = "coco_instances_results.json"
+    at_half = (folder / "resolution_2" / boxes).read_text()
+    assert at_half == (run / boxes).read_text() and len(at_half) > 100
+    assert at_half != (folder / "resolution_1" / boxes).read_text()
+    # Its detector for plain Detectron2, at one factor.
+    with pytest.raises(SystemExit):
+        extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth")])
+    extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth"), "--factor", "1"])
+    plain = [*toy_arguments, toy_any_factor[-1], f"train.output_dir={tmp_path / 'plain'}"]
+    train(["--eval-only", *plain, f"train.init_checkpoint={tmp_path / 'plain.pth'}"])
+    at_full = (folder / "resolution_1" / boxes).read_text()
+    assert at_full == (tmp_path / "plain" / boxes).read_text()

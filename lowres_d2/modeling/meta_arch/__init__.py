@@ -1,9 +1,17 @@
-"""Meta-architectures: the composition, Deformable DETR, R-CNN with super-resolution,
-and FCOS changed for tiny objects."""
+"""Meta-architectures: the composition, for one factor and for many, Deformable DETR, R-CNN with
+super-resolution, and FCOS changed for tiny objects."""
 
+from lowres_d2.modeling.meta_arch.any_factor_detector import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.modeling.meta_arch.low_res_detector import LowResDetector
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
 from lowres_d2.modeling.meta_arch.super_resolved_rcnn import SuperResolvedRCNN
 
-__all__ = ["DeformableDETR", "LowResDetector", "NearestPointFCOS", "SuperResolvedRCNN"]
+__all__ = [
+    "AnyFactorDetector",
+    "AtFactor",
+    "DeformableDETR",
+    "LowResDetector",
+    "NearestPointFCOS",
+    "SuperResolvedRCNN",
+]

@@ -1,7 +1,8 @@
 """The image-space stage of a low-resolution detector."""
 
+from lowres_d2.modeling.resample.any_factor import AnyFactor
 from lowres_d2.modeling.resample.interpolation import Bicubic, DownUp, Identity
 from lowres_d2.modeling.resample.learned import LearnedDownsampler
 from lowres_d2.modeling.resample.resampler import Resampler
 
-__all__ = ["Bicubic", "DownUp", "Identity", "LearnedDownsampler", "Resampler"]
+__all__ = ["AnyFactor", "Bicubic", "DownUp", "Identity", "LearnedDownsampler", "Resampler"]

@@ -49,15 +49,17 @@ _VARIANTS = {
     (4, 2): _Layers((3, 3), (2, 2), (12, COLOURS)),
     (4, 5): _Layers((7, 5, 3, 1, 1), (2, 2, 1, 1, 1), (12, 12, 12, 12, COLOURS)),
     (2, 2): _Layers((5, 5), (1, 2), (12, COLOURS)),
+    # Not the paper's.
+    (3, 2): _Layers((5, 3), (3, 1), (12, COLOURS)),
 }
 
 
 class LearnedDownsampler(Resampler):
-    """Convolutions with ReLUs that make a picture 2 or 4 times smaller (Sec. 3.3, Table 4).
+    """Convolutions with ReLUs that make a picture 2, 3 or 4 times smaller (Sec. 3.3, Table 4).
 
     Args:
-        factor: 4 or 2.
-        layers: 1, 2 (the paper's) or 5 of them for 4x; 2 for 2x.
+        factor: 4 or 2, or 3, which is not the paper's.
+        layers: 1, 2 (the paper's) or 5 of them for 4x; 2 otherwise.
         strides: of each layer, where other ones are wanted; their product is the factor.
         init: ``"box"`` starts as a box filter: colours are averaged over each low-resolution pixel,
             and the other hidden channels start random without a say. ``"random"`` draws everything

@@ -11,12 +11,12 @@ from .....configs.common.optim import AdamW as optimizer
 from .....configs.common.schedule import one_cycle as lr_multiplier
 from .....configs.common.train import train
 
-model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
-
 # What a CPU spends most of its time on here: suppression, regions, and gradients of their pooling.
 detector.proposal_generator.pre_nms_topk = [500, 300]
 detector.roi_heads.batch_size_per_image = 48
 detector.roi_heads.pooler.sampling_ratio = 1
+
+model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 
 # Small is what super-resolution is for: under 24 px.
 dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, None])

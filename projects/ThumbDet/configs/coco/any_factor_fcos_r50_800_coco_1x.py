@@ -1,0 +1,11 @@
+"""One FCOS, ResNet-50, for pictures as they are and 2, 3 and 4 times smaller, COCO, 12 epochs."""
+
+from lowres_d2.modeling.meta_arch import AnyFactorDetector
+
+from ..common.any_factor import any_factor
+from .thumbdet4_fcos_r50_200_coco_1x import dataloader, lr_multiplier, model, optimizer, train
+
+model._target_ = AnyFactorDetector
+model.resampler = any_factor
+# A norm that learns, so that each factor has its own.
+model.detector.backbone.bottom_up.stages.norm = "naiveSyncBN"

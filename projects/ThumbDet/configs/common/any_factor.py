@@ -1,0 +1,17 @@
+"""One checkpoint, any factor: a down-sampler for each."""
+
+from copy import deepcopy
+
+from lowres_d2.modeling.resample import AnyFactor, Identity
+
+from detectron2.config import LazyCall as L
+
+from .method import downsampler
+
+any_factor = L(AnyFactor)(
+    resamplers=[L(Identity)(), *(deepcopy(downsampler) for _ in (2, 3, 4))],
+    # In evaluation: 1, 2, 3 or 4, what speed is worth.
+    factor=4,
+)
+for _resampler, _factor in zip(any_factor.resamplers[1:], (2, 3, 4), strict=True):
+    _resampler.factor = _factor

@@ -1,0 +1,9 @@
+"""One checkpoint for 256x256, 128x128, 86x86 and 64x64: the factor is drawn for each batch."""
+
+from lowres_d2.modeling.meta_arch import AnyFactorDetector
+
+from ..common.any_factor import any_factor
+from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model._target_ = AnyFactorDetector
+model.resampler = any_factor
