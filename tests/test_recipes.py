@@ -54,7 +54,7 @@ def narrow(network, factor=1):
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
         finer = super_resolution(network)
         if finer:
-            # Between the two objects of each toy picture; both can be targets.
+            # Between the two objects of each toy picture; both can be targets, one by any ratio.
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2
@@ -123,6 +123,22 @@ def step(model, optimizer, iteration=0):
     return losses, {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
 
 
+def steps_of_players(model, optimizer):
+    """Those after the first one in which every player of every ratio has its turn.
+
+    The last one's losses, and the names of all parameters that moved.
+    """
+    rules, moved = model.detector.roi_heads.super_resolution, set()
+    turns = [(ratio, player) for ratio in rules.ratios for player in ("discriminator", "generator")]
+    for k, (ratio, player) in list(enumerate(turns))[1:]:
+        losses, now = step(model, optimizer, k // 2 * rules.discriminator_period + k % 2)
+        moved |= now
+        if rules.is_taught:
+            assert losses[f"loss_{player}"] > 0  # there is a region that teaches
+            assert any(f"{player}s.{ratio}." in name for name in now)
+    return losses, moved
+
+
 def make_optimizer(cfg, model):
     cfg.optimizer.params.model = model
     optimizer = instantiate(cfg.optimizer)
@@ -172,7 +188,7 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
         losses, moved = step(model, optimizer)
         assert moved
         if super_resolution(cfg.model.detector):
-            losses, others = step(model, optimizer, iteration=1)  # the generator's turn
+            losses, others = steps_of_players(model, optimizer)
             moved |= others
         assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in moved)
         assert all(any(fnmatchcase(n, pattern) for n in moved) for pattern in stage.trainable)

@@ -64,6 +64,26 @@ def super_resolved(name: str, supervision: str = "atrous", **kwargs: Any) -> Sup
     return model.train()
 
 
+def training_inputs() -> list[dict[str, Any]]:
+    """Two random pictures of different sizes with random objects."""
+    return [toy_detectors.training_input(96, 128, 1), toy_detectors.training_input(101, 90, 2)]
+
+
+def evaluation_inputs() -> list[dict[str, Any]]:
+    """The same pictures."""
+    return [{k: v for k, v in x.items() if k != "instances"} for x in training_inputs()]
+
+
+def freeze_all_but(model: nn.Module, *prefixes: str) -> set[str]:
+    """Names of the parameters that still train."""
+    names = set()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(prefixes))
+        if parameter.requires_grad:
+            names.add(name)
+    return names
+
+
 def plain_form(name: str, model: nn.Module) -> GeneralizedRCNN:
     """The plain detector with the same weights."""
     plain = toy_detectors.DETECTORS[name]()

@@ -47,20 +47,25 @@ class ReceptiveField:
 
 
 def discrepancy(
-    field: ReceptiveField, width: float, picture: float, target: ReceptiveField | None = None
+    field: ReceptiveField,
+    width: float,
+    picture: float,
+    target: ReceptiveField | None = None,
+    ratio: int = 2,
 ) -> float:
-    """Relative receptive field of a region in the picture at half the size, over that at full size.
+    """Relative receptive field of a region in the smaller picture, over that in the full one.
 
     Eq. 3; at 1 the two features of the region have seen the same of the picture.
 
     Args:
-        field: of the network that sees the half-size picture.
+        field: of the network that sees the smaller picture.
         width: of the region at full size, in cells.
         picture: width of the picture at full size, in pixels.
         target: of the network that sees the full-size picture; by default the same one.
+        ratio: how many times smaller the smaller picture is, 2 in the paper.
     """
     full = (target or field).relative(width, picture)
-    return field.relative(width / 2, picture / 2) / full
+    return field.relative(width / ratio, picture / ratio) / full
 
 
 def receptive_field(network: Network, name: str) -> ReceptiveField:

@@ -19,8 +19,8 @@ from torch import nn
 HEADS = ("output", "stride", "receptive\nfield, px", "twin's", "ratio")
 HEADS_OF_REGIONS = ("region,\ncells", "RRF", "DRRF", "DRRF\nwith twin")
 EXPLANATION = (
-    "RRF: what a region sees over the picture's width. DRRF: the same of the picture at half the "
-    "size, over RRF; 'with twin' it is the twin that sees the whole picture."
+    "RRF: what a region sees over the picture's width. DRRF: the same of the picture at 1/{} of "
+    "the size, over RRF; 'with twin' it is the twin that sees the whole picture."
 )
 
 
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--picture", type=int, default=1600, help="width of the detector's input in pixels; 1600"
     )
+    parser.add_argument(
+        "--ratio", type=int, default=2, help="by which pictures are smaller, twins see farther; 2"
+    )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
     args = parser.parse_args(arguments)
     run_reporting_mistakes(lambda: _run(args))
@@ -43,20 +46,18 @@ def _run(args: argparse.Namespace) -> None:
     for key, values in (("--widths", args.widths), ("--picture", [args.picture])):
         if min(values) < 1:
             raise ValueError(f"{key} {min(values)}: expected a positive number")
+    if args.ratio < 2:
+        raise ValueError(f"--ratio {args.ratio}: expected a whole number from 2 on")
     model = build_model(load_recipe(args.config_file, [*args.opts, "train.device=cpu"])).eval()
     backbone = _backbone(model)
     try:
-        twin, obstacle = AtrousTwin(backbone), None
+        twin, obstacle = AtrousTwin(backbone, args.ratio), None
     except ValueError as error:
         twin, obstacle = None, f"No twin: {error}"
-    rows = [
-        row
-        for name in backbone.output_shape()
-        for row in _rows(backbone, twin, name, args.widths, args.picture)
-    ]
+    rows = [row for name in backbone.output_shape() for row in _rows(backbone, twin, name, args)]
     print(f"{args.config_file}, pictures {args.picture} px wide")
     print(tabulate(rows, [*HEADS, *HEADS_OF_REGIONS], floatfmt=".3f", missingval="-"))
-    print("\n".join(filter(None, [EXPLANATION, obstacle])))
+    print("\n".join(filter(None, [EXPLANATION.format(args.ratio), obstacle])))
 
 
 def _backbone(model: nn.Module) -> nn.Module:
@@ -68,19 +69,20 @@ def _backbone(model: nn.Module) -> nn.Module:
 
 
 def _rows(
-    backbone: nn.Module, twin: AtrousTwin | None, name: str, widths: Sequence[int], picture: int
+    backbone: nn.Module, twin: AtrousTwin | None, name: str, args: argparse.Namespace
 ) -> Iterator[list[Any]]:
     """One for each width; what does not depend on it stands in the first."""
     field = receptive_field(backbone, name)
     wide = receptive_field(twin, name) if twin else None
     head = [name, field.stride, field.size]
     head += [wide.size, wide.size / field.size] if wide else [None, None]
-    for width in widths:
+    picture, ratio = args.picture, args.ratio
+    for width in args.widths:
         yield [
             *head,
             width,
             field.relative(width, picture),
-            discrepancy(field, width, picture),
-            discrepancy(field, width, picture, wide) if wide else None,
+            discrepancy(field, width, picture, ratio=ratio),
+            discrepancy(field, width, picture, wide, ratio) if wide else None,
         ]
         head = [""] * len(head)

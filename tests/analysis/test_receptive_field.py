@@ -80,11 +80,14 @@ def test_weights_do_not_matter():
     assert receptive_field(network.eval(), "map").size == 7
 
 
-@pytest.mark.parametrize("depths, size, of_twin", [((3, 4, 6), 291, 582), ((3, 4, 23), 835, 1670)])
-def test_resnets_at_c4(depths, size, of_twin):
+@pytest.mark.parametrize(
+    "depths, size, ratio, of_twin",
+    [((3, 4, 6), 291, 2, 582), ((3, 4, 6), 291, 4, 1162), ((3, 4, 23), 835, 2, 1670)],
+)
+def test_resnets_at_c4(depths, size, ratio, of_twin):
     network = resnet(depths, stride_in_1x1=True)
     assert receptive_field(network, "res4") == ReceptiveField(size, 16)
-    assert receptive_field(AtrousTwin(network), "res4") == ReceptiveField(of_twin, 16)
+    assert receptive_field(AtrousTwin(network, ratio), "res4") == ReceptiveField(of_twin, 16)
 
 
 def test_of_a_pyramid_it_reaches_as_far_as_the_coarsest_map():
@@ -137,19 +140,21 @@ def rows_of_program(capsys, *arguments):
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
-def test_the_program_prints_what_a_detector_sees(capsys):
+@pytest.mark.parametrize("factor, options", [(2, []), (4, ["--ratio", "4"])])
+def test_the_program_prints_what_a_detector_sees(capsys, factor, options):
     recipe = "configs/quick/bicubic4_fcos_small_64_plates.py"  # a detector in a composition
-    rows = rows_of_program(capsys, recipe, "--picture", "64", "--widths", "2", "4")
+    rows = rows_of_program(capsys, recipe, "--picture", "64", "--widths", "2", "4", *options)
     network = FPN(SmallResNet(), LEVELS, 4).eval()
-    field, twin = receptive_field(network, "p5"), receptive_field(AtrousTwin(network), "p5")
+    field = receptive_field(network, "p5")
+    twin = receptive_field(AtrousTwin(network, factor), "p5")
     index = next(k for k, row in enumerate(rows) if row[:1] == ["p5"])
     ratio = f"{twin.size / field.size:.3f}"
     assert rows[index][:5] == ["p5", "32", str(field.size), str(twin.size), ratio]
     for width, row in ((2, rows[index][5:]), (4, rows[index + 1])):
         shares = [
             field.relative(width, 64),
-            discrepancy(field, width, 64),
-            discrepancy(field, width, 64, twin),
+            field.relative(width / factor, 64 / factor) / field.relative(width, 64),
+            field.relative(width / factor, 64 / factor) / twin.relative(width, 64),
         ]
         assert row == [str(width), *(f"{share:.3f}" for share in shares)]
 
@@ -168,7 +173,11 @@ def test_the_program_says_why_there_is_no_twin(capsys):
     assert rows[-1][:4] == ["No", "twin:", "bottom_up", "(OddResNet)"]
 
 
-def test_the_program_refuses_a_region_of_nothing(capsys):
+@pytest.mark.parametrize(
+    "option, value, expected",
+    [("--widths", "0", "a positive number"), ("--ratio", "1", "a whole number from 2 on")],
+)
+def test_the_program_refuses_what_makes_no_sense(capsys, option, value, expected):
     with pytest.raises(SystemExit):
-        main(["--config-file", "configs/quick/full_fcos_small_256_plates.py", "--width", "0"])
-    assert capsys.readouterr().err == "error: --widths 0: expected a positive number\n"
+        main(["--config-file", "configs/quick/full_fcos_small_256_plates.py", option, value])
+    assert capsys.readouterr().err == f"error: {option} {value}: expected {expected}\n"

@@ -73,10 +73,10 @@ BACKBONES = {
 
 
 class Owner(nn.Module):
-    def __init__(self, backbone):
+    def __init__(self, backbone, ratio=2):
         super().__init__()
         self.backbone = backbone
-        self.twin = AtrousTwin(backbone)
+        self.twin = AtrousTwin(backbone, ratio)
 
 
 def picture(height=40, width=56):
@@ -96,10 +96,11 @@ def equal(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
+@pytest.mark.parametrize("ratio", [2, 3, 4])
 @pytest.mark.parametrize("make", BACKBONES.values(), ids=BACKBONES)
-def test_maps_have_the_backbones_names_and_sizes(make):
+def test_maps_have_the_backbones_names_and_sizes(make, ratio):
     network = make().eval()
-    twin = AtrousTwin(network)
+    twin = AtrousTwin(network, ratio)
     # A pyramid takes multiples of its coarsest stride only.
     odd_and_even = zip(range(33, 52, 3), range(70, 51, -3), strict=True)
     sizes = [(32, 96), (64, 32)] if isinstance(network, FPN) else odd_and_even
@@ -138,20 +139,30 @@ def lit_columns(network, name, width):
 
 
 @pytest.mark.parametrize(
-    "stride_in_1x1, field, of_twin", [(True, 291, 582), (False, 267, 546)], ids=["1x1", "3x3"]
+    "stride_in_1x1, field, of_twins",
+    [
+        # All reach is doubled or quadrupled; the stem's pooling adds a pixel.
+        (True, 1 + 290, {2: 1 + 290 * 2 + 1, 4: 1 + 290 * 4 + 1}),
+        # So do those of res3's and res4's first block, on maps of stride 4 and 8.
+        (False, 1 + 266, {2: 1 + 266 * 2 + 1 + 4 + 8, 4: 1 + 266 * 4 + 1 + 4 + 8}),
+    ],
+    ids=["1x1", "3x3"],
 )
-def test_resnet50_sees_twice_as_much(stride_in_1x1, field, of_twin):
+def test_resnet50_sees_twice_or_four_times_as_much(stride_in_1x1, field, of_twins):
     network = resnet50(norm="", stride_in_1x1=stride_in_1x1, out_features=["res4"]).double()
     for parameter in network.parameters():
         nn.init.constant_(parameter, 1 / parameter[0].numel() if parameter.dim() == 4 else 0)
-    first, last = lit_columns(network, "res4", 1024)
-    twin_first, twin_last = lit_columns(AtrousTwin(network), "res4", 1024)
-    assert (last - first + 1, twin_last - twin_first + 1) == (field, of_twin)
-    # Around the same place: each pooling takes a cell and its right neighbour.
-    assert 0 <= (twin_first + twin_last) - (first + last) < 2 * 16
+    first, last = lit_columns(network, "res4", 1536)
+    assert last - first + 1 == field
+    for ratio, of_twin in of_twins.items():
+        twin_first, twin_last = lit_columns(AtrousTwin(network, ratio), "res4", 1536)
+        assert twin_last - twin_first + 1 == of_twin
+        # Around the same place: each pooling takes a cell and its right neighbour.
+        assert 0 <= (twin_first + twin_last) - (first + last) < 2 * 16
 
 
-def test_a_stage_is_what_the_paper_says():
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_a_stage_is_what_the_paper_says(ratio):
     torch.manual_seed(0)
     block = BasicBlock(3, 5, stride=2, norm="BN")
     network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
@@ -159,29 +170,48 @@ def test_a_stage_is_what_the_paper_says():
     nn.init.uniform_(block.conv1.norm.weight, -1, 1)  # a negative scale tells max before from after
     x = picture(9, 12)
     with torch.no_grad():
-        conv1 = F.conv2d(x, block.conv1.weight, padding=2, dilation=2)
+        conv1 = F.conv2d(x, block.conv1.weight, padding=ratio, dilation=ratio)
         pooled = F.max_pool2d(F.pad(conv1, (0, 0, 0, 1), value=-torch.inf), 2)
         hidden = block.conv1.norm(pooled).relu()
-        conv2 = block.conv2.norm(F.conv2d(hidden, block.conv2.weight, padding=2, dilation=2))
+        conv2 = F.conv2d(hidden, block.conv2.weight, padding=ratio, dilation=ratio)
         shortcut = block.shortcut.norm(F.conv2d(x, block.shortcut.weight, stride=2))
-        expected = (conv2 + shortcut).relu()
-    torch.testing.assert_close(AtrousTwin(network)(x)["res2"], expected)
+        expected = (block.conv2.norm(conv2) + shortcut).relu()
+    torch.testing.assert_close(AtrousTwin(network, ratio)(x)["res2"], expected)
 
 
 @pytest.mark.parametrize(
-    "layer, expected",
+    "layer, ratio, expected",
     [
-        (nn.MaxPool2d(3, 2, 1), lambda x: F.max_pool2d(x, 5, 2, 2)),
-        (nn.MaxPool2d(2), lambda x: F.max_pool2d(x, 4, 2, 1)),
-        (nn.MaxPool2d(1, 2), lambda x: x[..., ::2, ::2]),
-        (nn.Conv2d(3, 3, 1, 2), None),
+        (nn.MaxPool2d(3, 2, 1), 2, lambda x: F.max_pool2d(x, 5, 2, 2)),
+        (nn.MaxPool2d(3, 2, 1), 4, lambda x: F.max_pool2d(x, 9, 2, 4)),
+        (nn.MaxPool2d(2), 2, lambda x: F.max_pool2d(x, 4, 2, 1)),
+        (nn.MaxPool2d(2), 4, lambda x: F.max_pool2d(x, 8, 2, 3)),
+        (nn.MaxPool2d(1, 2), 4, lambda x: x[..., ::2, ::2]),
+        (nn.Conv2d(3, 3, 1, 2), 4, None),
     ],
 )
 @pytest.mark.parametrize("size", [7, 8])
-def test_poolings_widen_and_single_cells_stay(layer, expected, size):
+def test_poolings_widen_and_single_cells_stay(layer, ratio, expected, size):
     x = picture(size, size)
     with torch.no_grad():
-        torch.testing.assert_close(AtrousTwin(layer)(x), (expected or layer)(x))
+        torch.testing.assert_close(AtrousTwin(layer, ratio)(x), (expected or layer)(x))
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_detectron2s_stem_pools_as_far(ratio):
+    stem = BasicStem(3, 4).eval()
+    x, k = picture(), ratio
+    with torch.no_grad():
+        conv = F.conv2d(x, stem.conv1.weight, padding=3 * k, dilation=k)
+        expected = F.max_pool2d(stem.conv1.norm(F.max_pool2d(conv, 2)).relu(), 2 * k + 1, 2, k)
+    torch.testing.assert_close(AtrousTwin(stem, ratio)(x), expected)
+    assert type(stem) is BasicStem and not hasattr(stem, "atrous_ratio")
+
+
+@pytest.mark.parametrize("ratio", [1, 0, 2.5, 2.0])
+def test_a_ratio_is_a_whole_number_from_2_on(ratio):
+    with pytest.raises(ValueError, match=rf"^ratio={ratio}: .* from 2 on$"):
+        AtrousTwin(small(), ratio)
 
 
 def test_what_happens_to_the_backbone_happens_to_the_twin():
@@ -218,9 +248,10 @@ def small_state(seed):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda owner: pickle.loads(pickle.dumps(owner))])
 def test_the_twin_of_a_copy_is_the_copys(copied):
-    owner = Owner(moved_statistics(small())).eval()
+    owner = Owner(moved_statistics(small()), ratio=4).eval()
     before = owner.twin(picture())
     other = copied(owner)
+    assert other.twin.ratio == 4
     assert equal(other.twin(picture()), before)
     with torch.no_grad():
         other.backbone.stem.conv1.weight.mul_(-1)
@@ -303,3 +334,16 @@ def test_a_rule_admits_a_class():
         AtrousTwin(network)
     add_atrous_rule(Scaled)
     torch.testing.assert_close(AtrousTwin(network)(picture()), 2 * picture())
+
+
+def test_a_rule_is_told_the_ratio():
+    class Centred(nn.Module):
+        reach = 1
+
+        def forward(self, x):
+            return x - F.avg_pool2d(x, 2 * self.reach + 1, 1, self.reach)
+
+    add_atrous_rule(Centred, lambda module, ratio: setattr(module, "reach", ratio * module.reach))
+    x = picture()
+    expected = x - F.avg_pool2d(x, 9, 1, 4)
+    torch.testing.assert_close(AtrousTwin(nn.Sequential(Centred()), 4)(x), expected)

@@ -105,7 +105,7 @@ def test_thresholds_are_areas_in_the_networks_input():
     # Small under 24 px; targets from 12 px on, and inputs of half the side under 24 px.
     rules = super_resolution("faster_rcnn_fpn")
     boxes = boxes_of_sides(6, 11.9, 12, 23.9, 24, 47.9, 48, 200)
-    small, pair = rules.is_small([boxes])[0], rules.is_pair([boxes], 2.0)[0]
+    small, pair = rules.is_small([boxes])[0], rules.is_pair([boxes], 2)[0]
     assert small.tolist() == [True] * 4 + [False] * 4
     assert pair.tolist() == [False, False, True, True, True, True, False, False]
 
@@ -114,7 +114,7 @@ def test_at_most_so_many_regions_of_a_picture_teach_drawn_anew_each_time():
     rules = super_resolution("faster_rcnn_fpn", max_pairs=3)
     boxes = [boxes_of_sides(6, *[20] * 8), boxes_of_sides(200, 20, 30), boxes_of_sides(6, 6)]
     torch.manual_seed(0)
-    draws = [rules.draw_pairs(boxes, 2.0) for _ in range(50)]
+    draws = [rules.draw_pairs(boxes, 2) for _ in range(50)]
     assert all([len(k) for k in draw] == [3, 2, 0] for draw in draws)
     assert all(draw[0].tolist() == sorted(set(draw[0].tolist())) for draw in draws)
     assert set(torch.cat([draw[0] for draw in draws]).tolist()) == set(range(1, 9))
@@ -129,16 +129,16 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     found = []
     for iteration in range(6):
         with EventStorage(iteration):
-            found.append(set(rules.losses(generated, targets)))
+            found.append(set(rules.losses(generated, targets, 2)))
     assert found == [of_discriminator, of_generator, of_generator] * 2
-    losses = rules.losses(generated, targets)
+    losses = rules.losses(generated, targets, 2)  # outside one
     assert set(losses) == of_generator | of_discriminator
     assert losses["loss_content"].item() == pytest.approx(0.25)
     # A frozen discriminator has no turns, a frozen generator is not taught.
-    rules.discriminator.requires_grad_(False)
+    rules.discriminators.requires_grad_(False)
     with EventStorage(0):
         assert rules.is_generators_turn and not rules.is_discriminators_turn
-    rules.generator.requires_grad_(False)
+    rules.generators.requires_grad_(False)
     assert not rules.is_taught
 
 
@@ -147,6 +147,11 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     [
         (dict(supervision="twin"), "supervision='twin'.*atrous, naive, none"),
         (dict(discriminator_period=1), "discriminator_period=1"),
+        (dict(ratios=()), r"ratios=\[\]: expected whole numbers from 2 on, in order"),
+        (dict(ratios=(1, 2)), r"ratios=\[1, 2\]"),
+        (dict(ratios=(4, 2)), r"ratios=\[4, 2\]"),
+        (dict(ratios=(2, 2)), r"ratios=\[2, 2\]"),
+        (dict(ratios=(2.0, 4)), r"ratios=\[2.0, 4\]"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):

@@ -6,22 +6,19 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from toy_detectors import DETECTORS, picture, training_input
-from toy_super_resolution import KINDS, awaken, plain_form, super_resolved
+from toy_detectors import DETECTORS
+from toy_super_resolution import (
+    KINDS,
+    awaken,
+    evaluation_inputs,
+    freeze_all_but,
+    plain_form,
+    super_resolved,
+    training_inputs,
+)
 
 SR = "roi_heads.super_resolution."
 LARGE = ("roi_heads.box_", "roi_heads.res5.")
-
-
-def evaluation_inputs():
-    return [
-        {"image": picture(96, 128, 1), "height": 96, "width": 128},
-        {"image": picture(101, 90, 2), "height": 101, "width": 90},
-    ]
-
-
-def training_inputs():
-    return [training_input(96, 128, 1), training_input(101, 90, 2)]
 
 
 def assert_same_detections(ours, theirs):
@@ -34,11 +31,12 @@ def assert_same_detections(ours, theirs):
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("max_area", [24.0**2, 0.0, 1e9])  # some, none, all proposals are small
+@pytest.mark.parametrize("ratios", [(2,), (2, 4)])
 @torch.no_grad()
-def test_it_starts_as_the_plain_detector_whose_weights_it_takes(name, max_area):
+def test_it_starts_as_the_plain_detector_whose_weights_it_takes(name, max_area, ratios):
     torch.manual_seed(0)
     plain = DETECTORS[name]().eval()
-    model = super_resolved(name, max_area=max_area).eval()
+    model = super_resolved(name, max_area=max_area, ratios=ratios).eval()
     found = model.load_state_dict(plain.state_dict(), strict=False)
     assert not found.unexpected_keys
     assert all(key.startswith(SR) for key in found.missing_keys)
@@ -78,7 +76,7 @@ def test_each_proposal_goes_to_the_predictor_of_its_size(name):
     moved = (after[0] - before[0]).abs().amax(dim=1) > 0.5
     assert moved.tolist() == [True, False, True, False, False, True]
     torch.testing.assert_close(after[1], before[1])
-    awaken(heads.super_resolution.generator)
+    awaken(heads.super_resolution.generators)
     finer = heads._predict(features, proposals, stage)
     assert ((finer[0] - after[0]).abs().amax(dim=1) > 1e-4).tolist() == moved.tolist()
 
@@ -93,15 +91,6 @@ def gradients(model, iteration=None):
             losses = model(training_inputs())
     sum(losses.values()).backward()
     return {n for n, p in model.named_parameters() if p.grad is not None}, losses
-
-
-def freeze_all_but(model, *prefixes):
-    names = set()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(prefixes))
-        if parameter.requires_grad:
-            names.add(name)
-    return names
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -129,7 +118,7 @@ def test_super_resolution_reaches_generator_and_small_predictor_in_turn(name, su
     awaken(model.roi_heads.super_resolution)
     model.backbone.eval()
     trained = freeze_all_but(model, SR, "roi_heads.small_")
-    players = {n for n in trained if n.startswith(SR + "discriminator.")}
+    players = {n for n in trained if n.startswith(SR + "discriminators.")}
     reached, losses = gradients(model, iteration=1)
     assert reached == trained - players
     of_small = {key for key in losses if "_small" in key}
@@ -150,7 +139,7 @@ def test_super_resolution_reaches_generator_and_small_predictor_in_turn(name, su
 def test_the_last_stage_trains_both_predictors_each_on_its_own_proposals(name):
     torch.manual_seed(0)
     model = super_resolved(name)
-    awaken(model.roi_heads.super_resolution.generator)
+    awaken(model.roi_heads.super_resolution.generators)
     trained = freeze_all_but(model, "roi_heads.small_", *LARGE)
     with EventStorage(0) as storage:
         losses = model(training_inputs())
@@ -168,7 +157,7 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
     torch.manual_seed(0)
     model = super_resolved("faster_rcnn_fpn")
     heads = model.roi_heads
-    awaken(heads.super_resolution.generator)
+    awaken(heads.super_resolution.generators)
     awaken(heads.small_box_predictor)
     images = model.preprocess_image(training_inputs())
     features = model.backbone(images.tensor)
@@ -189,7 +178,7 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
             sub = heads.super_resolution.sub_pooler(
                 [features["p2"]], [p.proposal_boxes for p in mine]
             )
-            regions = heads.super_resolution.generator(regions, sub)
+            regions = heads.super_resolution.generators["2"](regions, sub)
         expected = predictor.losses(predictor(head(regions)), mine)
         for key, value in expected.items():
             torch.testing.assert_close(losses[key + suffix], value)
@@ -197,9 +186,10 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("max_area", [0.0, 1e9])
-def test_batches_of_small_or_large_proposals_alone_train(name, max_area):
+@pytest.mark.parametrize("ratios", [(2,), (2, 4)])
+def test_batches_of_small_or_large_proposals_alone_train(name, max_area, ratios):
     torch.manual_seed(0)
-    model = super_resolved(name, max_area=max_area)
+    model = super_resolved(name, max_area=max_area, ratios=ratios)
     freeze_all_but(model, SR, "roi_heads.small_", *LARGE)
     model.backbone.eval()
     _, losses = gradients(model)
@@ -215,23 +205,23 @@ def test_evaluation_runs_nothing_that_only_supervises():
     model = super_resolved("faster_rcnn_c4", max_area=1e6).eval()  # every proposal is small
     calls = []
     watched = {
-        "discriminator": model.roi_heads.super_resolution.discriminator,
-        "reducer": model.reducer,
+        "discriminator": model.roi_heads.super_resolution.discriminators["2"],
+        "reducer": model.reducers["2"],
         "backbone": model.backbone,
-        "generator": model.roi_heads.super_resolution.generator,
+        "generator": model.roi_heads.super_resolution.generators["2"],
     }
     for name, module in watched.items():
         module.register_forward_hook(lambda *_, name=name: calls.append(name))
-    model._twin = None  # would raise where it was called
+    model._twins = None  # would raise where one was called
     model(evaluation_inputs()[:1])
     assert calls == ["backbone", "generator"]
     fresh = copy.deepcopy(super_resolved("faster_rcnn_c4"))
-    assert fresh._twin.backbone is fresh.backbone
+    assert fresh._twins[2].backbone is fresh.backbone
 
 
 def test_the_twin_is_built_for_training_with_it_alone():
-    assert super_resolved("faster_rcnn_c4", "naive")._twin is None
-    assert super_resolved("faster_rcnn_c4", "atrous")._twin is not None
+    assert super_resolved("faster_rcnn_c4", "naive")._twins == {}
+    assert list(super_resolved("faster_rcnn_c4", "atrous")._twins) == [2]
 
 
 def test_teaching_passes_leave_running_statistics_and_modes_alone():

@@ -1,8 +1,9 @@
 """What becomes of each layer in the atrous twin of a backbone: one rule a class.
 
 Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1. A layer that sees
-one cell stays. One that sees several sees them twice as far apart; where it strides too, it is
-moved over every cell, and a 2x2 max pooling of stride 2 picks among what it gives.
+one cell stays. One that sees several sees them ``ratio`` times as far apart, twice in the paper;
+where it strides too, it is moved over every cell, and a 2x2 max pooling of stride 2 picks among
+what it gives, whatever the ratio.
 Only a module's class tells what its ``forward`` does between its layers, so classes are admitted by
 name, and a subclass as long as it keeps that ``forward``.
 """
@@ -24,7 +25,7 @@ from torch import Tensor, fx, nn
 from torchvision.models import mobilenetv2, mobilenetv3
 from torchvision.ops import misc
 
-Rule = Callable[[nn.Module], None]
+Rule = Callable[[nn.Module, int], None]
 
 _RULES: dict[type[nn.Module], Rule] = {}
 
@@ -34,19 +35,21 @@ def add_atrous_rule(kind: type[nn.Module], rule: Rule | None = None) -> None:
 
     Args:
         kind: the class.
-        rule: turns one such module, in place, into its form in the twin; the modules inside it have
+        rule: called with one such module and the twin's ratio; turns the module, in place, into
+            its form in the twin, which sees ``ratio`` times as far. The modules inside it have
             rules of their own. Raises ``ValueError`` with a reason where it cannot. None: its
             ``forward`` only calls the modules inside it and treats each cell by itself.
     """
     _RULES[kind] = rule or _keep
 
 
-def make_atrous(module: nn.Module, path: str) -> None:
+def make_atrous(module: nn.Module, path: str, ratio: int) -> None:
     """Turn one module, not those inside it, into its form in the twin.
 
     Args:
         module: shares its parameters with the backbone's own; nothing else.
         path: where it stands in the backbone, for messages.
+        ratio: of the twin's receptive field to the backbone's.
 
     Raises:
         ValueError: its class has no rule, or the rule cannot be followed.
@@ -59,7 +62,7 @@ def make_atrous(module: nn.Module, path: str) -> None:
             "lowres_d2.modeling.backbone.add_atrous_rule"
         )
     try:
-        rule(module)
+        rule(module, ratio)
     except ValueError as error:
         raise ValueError(f"{name} has no form in an atrous twin: {error}") from error
 
@@ -73,11 +76,11 @@ def _rule_of(module: nn.Module) -> Rule | None:
     return None
 
 
-def _keep(module: nn.Module) -> None:
+def _keep(module: nn.Module, ratio: int) -> None:
     """Leave a module as it is."""
 
 
-def _double_convolution(conv: nn.Conv2d) -> None:
+def _widen_convolution(conv: nn.Conv2d, ratio: int) -> None:
     if max(conv.kernel_size) == 1:
         return
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
@@ -92,8 +95,8 @@ def _double_convolution(conv: nn.Conv2d) -> None:
         )
     if not set(conv.stride) <= {1, 2}:
         raise ValueError(f"stride={conv.stride}: expected 1 or 2")
-    conv.padding = tuple(reach)
-    conv.dilation = tuple(2 * d for d in conv.dilation)
+    conv.padding = tuple(ratio * p for p in conv.padding)
+    conv.dilation = tuple(ratio * d for d in conv.dilation)
     if max(conv.stride) > 1:
         # Rounding up, as striding does, so that odd sizes meet those of a strided shortcut.
         pool = nn.MaxPool2d(conv.stride, ceil_mode=True)
@@ -109,15 +112,16 @@ def _call_after(conv: nn.Conv2d, pool: nn.Module) -> None:
         conv.register_forward_hook(lambda _conv, _inputs, output: pool(output))
 
 
-def _double_pooling(pool: nn.MaxPool2d) -> None:
+def _widen_pooling(pool: nn.MaxPool2d, ratio: int) -> None:
     kernel, padding, dilation = (
         _single(pool, key) for key in ("kernel_size", "padding", "dilation")
     )
     if dilation != 1:
         raise ValueError(f"dilation={dilation}: expected 1")
-    # Both keep the size and the centre; an odd kernel's outermost cells move twice as far out.
-    pool.kernel_size = 2 * kernel - kernel % 2
-    pool.padding = padding + kernel // 2
+    # Both keep the size and the centre; an odd kernel's outermost cells move so many times as far.
+    wide = ratio * kernel - kernel % 2 * (ratio - 1)
+    pool.kernel_size = wide
+    pool.padding = padding + (wide - kernel) // 2
 
 
 def _single(module: nn.Module, key: str) -> int:
@@ -128,21 +132,23 @@ def _single(module: nn.Module, key: str) -> int:
     return values.pop()
 
 
-def _check_global(pool: nn.AdaptiveAvgPool2d) -> None:
+def _check_global(pool: nn.AdaptiveAvgPool2d, ratio: int) -> None:
     """One that sees the whole map, as in squeeze-and-excitation, cannot see more."""
     if pool.output_size not in (1, (1, 1)):
         raise ValueError(f"output_size={pool.output_size}: expected 1")
 
 
 class _WideStem(BasicStem):
-    """Detectron2's stem, whose pooling is a call and no module."""
+    """Detectron2's stem, whose pooling is a call and no module: 3x3, padded by 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(F.relu_(self.conv1(x)), kernel_size=5, stride=2, padding=2)
+        reach = self.atrous_ratio
+        return F.max_pool2d(F.relu_(self.conv1(x)), 2 * reach + 1, stride=2, padding=reach)
 
 
-def _widen_stem(stem: nn.Module) -> None:
+def _widen_stem(stem: nn.Module, ratio: int) -> None:
     stem.__class__ = _WideStem
+    stem.atrous_ratio = ratio
 
 
 # Calls in a traced network that treat each cell by itself.
@@ -154,7 +160,7 @@ _CELLWISE_CALLS = {
 _CELLWISE_METHODS = {"add", "add_", "mul", "mul_", "relu", "relu_", "sigmoid"}
 
 
-def _check_graph(module: fx.GraphModule) -> None:
+def _check_graph(module: fx.GraphModule, ratio: int) -> None:
     for node in module.graph.nodes:
         known = {"call_function": _CELLWISE_CALLS, "call_method": _CELLWISE_METHODS}.get(node.op)
         if known is not None and node.target not in known:
@@ -178,7 +184,7 @@ _BLOCKS = (
 for _kind in (*_NORMS, *_ACTIVATIONS, *_BLOCKS):
     add_atrous_rule(_kind)
 for _kind in (nn.Conv2d, Conv2d):
-    add_atrous_rule(_kind, _double_convolution)
-add_atrous_rule(nn.MaxPool2d, _double_pooling)
+    add_atrous_rule(_kind, _widen_convolution)
+add_atrous_rule(nn.MaxPool2d, _widen_pooling)
 add_atrous_rule(nn.AdaptiveAvgPool2d, _check_global)
 add_atrous_rule(BasicStem, _widen_stem)

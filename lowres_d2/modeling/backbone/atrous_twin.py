@@ -1,8 +1,9 @@
-"""A second view of a backbone: its parameters, its output strides, twice its receptive field.
+"""A second view of a backbone: its parameters, its output strides, a larger receptive field.
 
 Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1: features of the
 twin on a picture cover as much of it, relatively, as the backbone's own on the picture at half the
-size. What becomes of each layer is in ``atrous_blocks``.
+size. The ratio of 2 is the paper's; here it is any whole number, for pictures so many times
+smaller. What becomes of each layer is in ``atrous_blocks``.
 Shapes: pictures (N, C, H, W) of any size; each map is as large as the backbone's own.
 """
 
@@ -18,7 +19,11 @@ from torch import Tensor, nn
 
 
 class AtrousTwin:
-    """Calls a backbone with every receptive field doubled.
+    """Calls a backbone with every receptive field ``ratio`` times as large.
+
+    To be exact: what a cell sees beside its own pixel grows ``ratio`` times, and each pooling in
+    place of a convolution's stride adds the distance of two cells of what it pools. Of 291 pixels
+    with one pooling, in the stem, 582 and 1162 become: 1 + 290 * 2 + 1 and 1 + 290 * 4 + 1.
 
     No module, so that a model that holds one has neither its parameters nor its keys twice. It
     follows the backbone: loading, training, moving and freezing are seen at once, and in a deep
@@ -27,18 +32,23 @@ class AtrousTwin:
 
     Attributes:
         backbone: the network whose twin this is.
+        ratio: of its receptive field to the backbone's.
         network: what is called in its place.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, ratio: int = 2) -> None:
         """
         Args:
             backbone: a convolutional network, left as it is.
+            ratio: how many times as far it sees, from 2 on.
 
         Raises:
-            ValueError: a block that cannot be transformed; names it.
+            ValueError: a block that cannot be transformed; names it. A ratio under 2.
         """
+        if not isinstance(ratio, int) or ratio < 2:
+            raise ValueError(f"ratio={ratio}: expected a whole number from 2 on")
         self.backbone = backbone
+        self.ratio = ratio
         self._build()
 
     @torch.no_grad()
@@ -52,10 +62,10 @@ class AtrousTwin:
         self._originals = list(self.backbone.modules())
         self.network = _sharing_copy(self.backbone)
         for path, module in list(self.network.named_modules()):
-            make_atrous(module, path)
+            make_atrous(module, path, self.ratio)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"backbone": self.backbone}
+        return {"backbone": self.backbone, "ratio": self.ratio}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _originals=None)  # the copied backbone may not be whole yet

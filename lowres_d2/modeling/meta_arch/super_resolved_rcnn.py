@@ -1,8 +1,9 @@
 """Two-stage detectors whose heads super-resolve small proposals: the passes that training needs.
 
 "Better to Follow", ICCV 2019, Fig. 4: the backbone sees the picture and, reduced, the picture
-again; its atrous twin, which shares its parameters, sees the picture with twice the receptive
-field. Shapes: N pictures (C, H, W). Boxes are XYXY in pixels of the network's input.
+again; its atrous twin, which shares its parameters, sees the picture with a receptive field larger
+by the ratio of the reduction, 2 in the paper. Shapes: N pictures (C, H, W). Boxes are XYXY in
+pixels of the network's input.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 
 import torch
 from detectron2.modeling import GeneralizedRCNN
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 
@@ -29,12 +30,13 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 
     Args:
         roi_heads: ``SuperResolvedRes5ROIHeads`` or one of its kind.
-        reducer: makes the low-resolution pictures that super-resolution learns from; by half where
-            it is None, as in the paper.
+        reducer: makes the low-resolution pictures that super-resolution learns from, where it has
+            a single ratio; None: bicubic interpolation, by each ratio.
         **kwargs: those of ``GeneralizedRCNN``.
 
     Raises:
-        ValueError: the backbone does not give a map that sub features are pooled from.
+        ValueError: the backbone does not give a map that sub features are pooled from, or the
+            reducer is not for the ratio of super-resolution.
     """
 
     def __init__(
@@ -45,25 +47,34 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(roi_heads=roi_heads, **kwargs)
-        layers, wanted = self.backbone.output_shape(), roi_heads.super_resolution.sub_in_features
-        missing = [name for name in wanted if name not in layers]
+        rules, layers = roi_heads.super_resolution, self.backbone.output_shape()
+        missing = [name for name in rules.sub_in_features if name not in layers]
         if missing:
             raise ValueError(
                 f"super_resolution.sub_in_features: the backbone does not give {missing[0]!r}, "
                 f"only {', '.join(layers)}: add it to the backbone's out_features"
             )
-        self.reducer = Bicubic(2) if reducer is None else reducer
-        # No module: its parameters are the backbone's.
-        self._twin: AtrousTwin | None = None
+        if reducer is not None and rules.ratios != (reducer.factor,):
+            raise ValueError(
+                f"reducer: its factor is {reducer.factor}, super_resolution.ratios is "
+                f"{[*rules.ratios]}: expected that factor alone, or no reducer (bicubic, by each)"
+            )
+        self.reducers = nn.ModuleDict(
+            {str(r): Bicubic(r) if reducer is None else reducer for r in rules.ratios}
+        )
+        # No modules: their parameters are the backbone's.
+        self._twins: dict[int, AtrousTwin] = {}
 
     def train(self, mode: bool = True) -> SuperResolvedRCNN:
-        """Training or evaluation mode; the twin is built for training alone.
+        """Training or evaluation mode; twins are built for training alone.
 
         Raises:
-            ValueError: the twin of this backbone cannot be built.
+            ValueError: a twin of this backbone cannot be built.
         """
-        if mode and self.roi_heads.super_resolution.supervision == "atrous":
-            self._make_twin()
+        rules = self.roi_heads.super_resolution
+        if mode and rules.supervision == "atrous":
+            for ratio in rules.ratios:
+                self._make_twin(ratio)
         return super().train(mode)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict]:
@@ -77,35 +88,52 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         sampled, of_heads = self.roi_heads(images, features, proposals, targets)
         losses = {**losses, **of_heads}
         if self.roi_heads.super_resolution.is_taught:
-            reduced = self.reduced_features(batched_inputs)
-            target = self.target_features(images, features)
-            factor = float(self.reducer.factor)
-            losses |= self.roi_heads.super_resolution_losses(reduced, target, sampled, factor)
+            losses |= self._teaching_losses(batched_inputs, images, features, sampled)
         return {name: loss for name, loss in losses.items() if loss.requires_grad}
 
+    def _teaching_losses(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        images: ImageList,
+        features: dict[str, Tensor],
+        sampled: list[Instances],
+    ) -> dict[str, Tensor]:
+        """Losses of generator or discriminator, means over the ratios that this step teaches."""
+        found = []
+        for ratio in self.roi_heads.super_resolution.taught_ratios:
+            reduced = self.reduced_features(batched_inputs, ratio)
+            target = self.target_features(images, features, ratio)
+            found.append(self.roi_heads.super_resolution_losses(reduced, target, sampled, ratio))
+        return {name: sum(losses[name] for losses in found) / len(found) for name in found[0]}
+
     @torch.no_grad()
-    def reduced_features(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The backbone's maps of the pictures that the reducer makes; no statistics move."""
+    def reduced_features(
+        self, batched_inputs: list[dict[str, Any]], ratio: int
+    ) -> dict[str, Tensor]:
+        """The backbone's maps of the pictures reduced by the ratio; no statistics move."""
         pictures = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
-        reduced = [{"image": 255 * picture} for picture in self.reducer(pictures)]
+        reduced = [{"image": 255 * picture} for picture in self.reducers[str(ratio)](pictures)]
         with _in_eval_mode(self.backbone):
             return self.backbone(self.preprocess_image(reduced).tensor)
 
-    def target_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def target_features(
+        self, images: ImageList, features: dict[str, Tensor], ratio: int
+    ) -> dict[str, Tensor]:
         """Maps of the full pictures that super-resolution follows.
 
         Args:
             images: the full pictures, normalised and padded.
             features: the backbone's maps of them, which naive supervision takes.
+            ratio: of the twin.
         """
         if self.roi_heads.super_resolution.supervision == "naive":
             return features
-        return self._make_twin()(images.tensor)
+        return self._make_twin(ratio)(images.tensor)
 
-    def _make_twin(self) -> AtrousTwin:
-        if self._twin is None:
-            self._twin = AtrousTwin(self.backbone)
-        return self._twin
+    def _make_twin(self, ratio: int) -> AtrousTwin:
+        if ratio not in self._twins:
+            self._twins[ratio] = AtrousTwin(self.backbone, ratio)
+        return self._twins[ratio]
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class SuperResolvedHeads(nn.Module):
         reduced: dict[str, Tensor],
         target: dict[str, Tensor],
         proposals: Sequence[Instances],
-        factor: float,
+        ratio: int,
     ) -> dict[str, Tensor]:
         """Losses of generator or discriminator: see `SuperResolution.losses`.
 
@@ -63,20 +63,20 @@ class SuperResolvedHeads(nn.Module):
             reduced: feature maps of the reduced pictures.
             target: feature maps of the full pictures that are to be followed.
             proposals: sampled ones, N times, in the full pictures.
-            factor: of the reduction.
+            ratio: of the reduction, one that super-resolution has.
         """
         boxes = [p.proposal_boxes for p in proposals]
-        boxes = chosen(boxes, self.super_resolution.draw_pairs(boxes, factor))
+        boxes = chosen(boxes, self.super_resolution.draw_pairs(boxes, ratio))
         with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
-            _, generated, targets = self.follow(reduced, target, boxes, factor)
-        return self.super_resolution.losses(generated, targets)
+            _, generated, targets = self.follow(reduced, target, boxes, ratio)
+        return self.super_resolution.losses(generated, targets, ratio)
 
     def follow(
         self,
         reduced: dict[str, Tensor],
         target: dict[str, Tensor],
         boxes: Sequence[Boxes],
-        factor: float,
+        ratio: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What is followed, and how far it is reached.
 
@@ -84,7 +84,7 @@ class SuperResolvedHeads(nn.Module):
             reduced: feature maps of the reduced pictures.
             target: feature maps of the full pictures.
             boxes: R regions of all pictures, in the full ones.
-            factor: of the reduction.
+            ratio: of the reduction, one that super-resolution has.
 
         Returns:
             Features of the reduced regions, what the generator makes of them, and those of the
@@ -92,15 +92,15 @@ class SuperResolvedHeads(nn.Module):
         """
         with torch.no_grad():
             targets = self._pool(target, boxes)
-            boxes = divided(boxes, factor)
+            boxes = divided(boxes, ratio)
             base = self._pool(reduced, boxes)
-        return base, self.super_resolution(base, reduced, boxes), targets
+        return base, self.super_resolution(base, reduced, boxes, ratio), targets
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing of super-resolution is to be trained."""
         small = [getattr(self, name) for name in self.copies]
-        return not trains(*small, self.super_resolution.generator)
+        return not trains(*small, self.super_resolution.generators)
 
     def _trained_groups(self) -> list[str]:
         """Predictors with losses in this step: ``small``, ``large``."""

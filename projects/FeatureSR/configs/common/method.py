@@ -39,6 +39,9 @@ super_resolution = L(SuperResolution)(
     supervision="atrous",
     # Every so many steps one is the discriminator's, the others are the generator's.
     discriminator_period=2,
+    # A small proposal's is the first by which its sides have to grow to reach the threshold, else
+    # the last. Each has a generator and a discriminator; in a step one of them learns.
+    ratios=[2],
 )
 
 # The paper does not give its weights: all losses alike.
