@@ -20,8 +20,9 @@ KINDS = {**DETECTORS, "deformable_detr": lambda: deformable_detr(SMALL)}
 FACTORS = ("1", "3/2", "2", "4")
 
 
-def resamplers():
-    return AnyFactor([Identity(), Bicubic("3/2"), LearnedDownsampler(2), Bicubic(4)], factor=4)
+def resamplers(shares=None):
+    parts = [Identity(), Bicubic("3/2"), LearnedDownsampler(2), Bicubic(4)]
+    return AnyFactor(parts, factor=4, shares=shares)
 
 
 def any_factor(kind="fcos", **kwargs):
@@ -93,6 +94,16 @@ def test_the_factor_follows_from_the_step_alone_and_all_are_drawn_alike_often():
     assert {str(model._drawn_factor()) for _ in range(60)} == set(FACTORS)  # outside a run
 
 
+def test_shares_say_how_often_each_factor_is_drawn():
+    model = AnyFactorDetector(KINDS["fcos"](), resamplers(shares=[1, 1, 2, 6])).train()
+    draws = Counter()
+    for iteration in range(1000):
+        with EventStorage(iteration):
+            draws[str(model._drawn_factor())] += 1
+    expected = {"1": 100, "3/2": 100, "2": 200, "4": 600}
+    assert all(abs(draws[factor] - number) < 45 for factor, number in expected.items())
+
+
 def test_while_the_detector_stands_still_only_factors_that_learn_are_drawn():
     model = any_factor(objectives=[MomentMatching()]).train()
     model.detector.requires_grad_(False)
@@ -126,4 +137,7 @@ def test_factors_that_are_not_there_or_twice_are_refused():
         AnyFactor([Identity(), Bicubic(2)], factor=3)
     with pytest.raises(ValueError, match="2, 2: each needs a factor of its own"):
         AnyFactor([Bicubic(2), LearnedDownsampler(2)], factor=2)
+    for shares in ([1, 2], [1, 1, 0, 1]):
+        with pytest.raises(ValueError, match="shares=.*expected 4 positive numbers"):
+            resamplers(shares)
     assert AnyFactor([Bicubic("3/2")], factor=1.5).factor == Fraction(3, 2)

@@ -66,9 +66,10 @@ class AnyFactorDetector(LowResDetector):
         if not _trains(self.detector):  # as in a stage of the resamplers': one that learns
             by_factor = self.resampler.by_factor
             factors = [f for f in factors if _trains(by_factor[str(f)])] or factors
-        if has_event_storage():
-            return random.Random(get_event_storage().iter).choice(factors)
-        return factors[int(torch.randint(len(factors), ()))]
+        # Outside a run, which has no steps, it follows from torch's seed.
+        step = get_event_storage().iter if has_event_storage() else int(torch.randint(2**31, ()))
+        shares = [self.resampler.shares[factor] for factor in factors]
+        return random.Random(step).choices(factors, shares)[0]
 
 
 def _trains(module: nn.Module) -> bool:

@@ -20,14 +20,19 @@ class AnyFactor(Resampler):
 
     Args:
         resamplers: each with a factor of its own.
-        factor: of the one that evaluation uses; the detector around it says what training does.
+        factor: of the one that evaluation uses.
+        shares: how often training draws each, relative to each other; None: all alike.
 
     Raises:
-        ValueError: two have one factor, or none has the one asked for.
+        ValueError: two have one factor, none has the one asked for, or the shares are no positive
+            numbers, one for each.
     """
 
     def __init__(
-        self, resamplers: Sequence[Resampler], factor: Fraction | int | float | str
+        self,
+        resamplers: Sequence[Resampler],
+        factor: Fraction | int | float | str,
+        shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__(factor)
         by_factor = {str(resampler.factor): resampler for resampler in resamplers}
@@ -36,8 +41,15 @@ class AnyFactor(Resampler):
                 f"AnyFactor: resamplers of factors {', '.join(str(r.factor) for r in resamplers)}: "
                 "each needs a factor of its own"
             )
+        shares = [1.0] * len(resamplers) if shares is None else list(shares)
+        if len(shares) != len(resamplers) or not all(share > 0 for share in shares):
+            raise ValueError(
+                f"AnyFactor: shares={shares}: expected {len(resamplers)} positive numbers, one for "
+                "each resampler"
+            )
         self.by_factor = nn.ModuleDict(by_factor)
         self.factors = tuple(resampler.factor for resampler in resamplers)
+        self.shares = dict(zip(self.factors, shares, strict=True))
         self.use(self.factor)
         self.evaluated_factor = self.factor
 

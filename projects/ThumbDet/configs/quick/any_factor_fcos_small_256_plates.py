@@ -7,3 +7,6 @@ from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, op
 
 model._target_ = AnyFactorDetector
 model.resampler = any_factor
+# In about the time that 2,000 steps at a fixed factor of 1 to 2 take.
+train.max_iter = 3000
+train.stages[2].iterations = 1200
