@@ -138,6 +138,6 @@ def test_factors_that_are_not_there_or_twice_are_refused():
     with pytest.raises(ValueError, match="2, 2: each needs a factor of its own"):
         AnyFactor([Bicubic(2), LearnedDownsampler(2)], factor=2)
     for shares in ([1, 2], [1, 1, 0, 1]):
-        with pytest.raises(ValueError, match="shares=.*expected 4 positive numbers"):
+        with pytest.raises(ValueError, match=r"shares=.*expected 4 positive numbers"):
             resamplers(shares)
     assert AnyFactor([Bicubic("3/2")], factor=1.5).factor == Fraction(3, 2)
