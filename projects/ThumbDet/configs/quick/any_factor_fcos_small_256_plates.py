@@ -7,7 +7,7 @@ from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, op
 
 model._target_ = AnyFactorDetector
 model.resampler = any_factor
-# Box filters keep the colours as they are; steps of a stage of their own, few for each, may kill one.
+# Box filters keep colours as they are; a few steps each, of a stage of their own, may kill one.
 del train.stages[0]
 # In about the time that 2,000 steps at one factor of 1 to 2 take.
 train.max_iter = 3000
