@@ -30,6 +30,7 @@ from lowres_d2.engine.startup_report import StartUp, log_start_up
 from lowres_d2.engine.startup_weights import check_complete, check_used
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher_fits
+from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 
 from detectron2.config import LazyConfig
@@ -178,8 +179,9 @@ class _Run:
 
     def _ddp_arguments(self) -> dict[str, Any]:
         arguments = OmegaConf.to_container(self.cfg.train.ddp)
-        if self.stages:
-            # Frozen before wrapping and thawed later, the ranks would silently diverge.
+        if self.stages or isinstance(self.model, AnyFactorDetector):
+            # Frozen before wrapping and thawed later, the ranks would silently diverge; and a step
+            # leaves the norms of all factors but its own out.
             arguments["find_unused_parameters"] = True
         device = next(self.model.parameters()).device
         arguments["device_ids"] = None if device.type == "cpu" else [device]

@@ -10,6 +10,14 @@ from ranks import Ranks
 sys.path.insert(0, str(Path(__file__).parents[1]))  # toys that folders share
 RECIPE = "configs/own_data/full_fcos_small_own.py"
 
+ANY_FACTOR = (
+    "model._target_=lowres_d2.modeling.meta_arch.AnyFactorDetector",
+    "model.resampler._target_=lowres_d2.modeling.resample.AnyFactor",
+    "+model.resampler.resamplers=[{_target_: lowres_d2.modeling.resample.Identity},"
+    "{_target_: lowres_d2.modeling.resample.LearnedDownsampler, factor: 2}]",
+    "+model.resampler.factor=2",
+)  # overrides that make a toy run's detector one for factors 1 and 2
+
 
 def write_coco(folder, number=6, size=64):
     """Bright squares of two classes on grey, as a COCO json and PNG files."""

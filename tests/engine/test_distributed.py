@@ -18,7 +18,7 @@ from lowres_d2.evaluation import SizedCOCOEvaluator
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import write_coco
+from conftest import ANY_FACTOR, write_coco
 from detectron2.evaluation import inference_on_dataset
 from detectron2.structures import Boxes, BoxMode, Instances
 
@@ -65,9 +65,10 @@ def command(program, *arguments):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_and_weights_of_one(toy_arguments, tmp_path, ranks):
+@pytest.mark.parametrize("more", [(), ANY_FACTOR], ids=["plain", "any factor"])
+def test_two_processes_have_the_losses_and_weights_of_one(toy_arguments, tmp_path, ranks, more):
     one, two = tmp_path / "one", tmp_path / "two"
-    arguments = [*toy_arguments, NO_BATCH_NORM, "train.log_period=1"]
+    arguments = [*toy_arguments, NO_BATCH_NORM, "train.log_period=1", *more]
     main([*arguments, f"train.output_dir={one}"])
     succeeded(ranks.run(MAIN, *arguments, f"train.output_dir={two}"))
     assert len(losses(one)) == 6

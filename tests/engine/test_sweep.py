@@ -5,6 +5,7 @@ from lowres_d2.engine.extract import main as extract
 from lowres_d2.engine.sweep import main
 
 import pytest
+from conftest import ANY_FACTOR
 
 
 def test_sweep_evaluates_one_model_at_each_resolution(toy_arguments, tmp_path, capsys):
@@ -33,15 +34,8 @@ def test_sweep_evaluates_one_model_at_each_resolution(toy_arguments, tmp_path, c
 
 
 def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp_path):
-    toy_any_factor = [
-        "model._target_=lowres_d2.modeling.meta_arch.AnyFactorDetector",
-        "model.resampler._target_=lowres_d2.modeling.resample.AnyFactor",
-        "+model.resampler.resamplers=[{_target_: lowres_d2.modeling.resample.Identity},"
-        "{_target_: lowres_d2.modeling.resample.LearnedDownsampler, factor: 2}]",
-        "+model.resampler.factor=2",
-        "model.detector.test_score_thresh=0.0",
-    ]
-    arguments = [*toy_arguments, *toy_any_factor]
+    loose = "model.detector.test_score_thresh=0.0"
+    arguments = [*toy_arguments, *ANY_FACTOR, loose]
     train([*arguments, "train.max_iter=4"])
     run, folder = tmp_path / "run", tmp_path / "sweep"
     weights = f"train.init_checkpoint={run / 'model_final.pth'}"
@@ -57,7 +51,7 @@ def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp
     with pytest.raises(SystemExit):
         extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth")])
     extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth"), "--factor", "1"])
-    plain = [*toy_arguments, toy_any_factor[-1], f"train.output_dir={tmp_path / 'plain'}"]
+    plain = [*toy_arguments, loose, f"train.output_dir={tmp_path / 'plain'}"]
     train(["--eval-only", *plain, f"train.init_checkpoint={tmp_path / 'plain.pth'}"])
     at_full = (folder / "resolution_1" / boxes).read_text()
     assert at_full == (tmp_path / "plain" / boxes).read_text()
