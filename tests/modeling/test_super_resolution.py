@@ -147,6 +147,7 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     [
         (dict(supervision="twin"), "supervision='twin'.*atrous, naive, none"),
         (dict(discriminator_period=1), "discriminator_period=1"),
+        (dict(max_pairs=0), "max_pairs=0.*supervision='none'"),
         (dict(ratios=()), r"ratios=\[\]: expected whole numbers from 2 on, in order"),
         (dict(ratios=(1, 2)), r"ratios=\[1, 2\]"),
         (dict(ratios=(4, 2)), r"ratios=\[4, 2\]"),

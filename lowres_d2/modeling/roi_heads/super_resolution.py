@@ -81,6 +81,8 @@ class SuperResolution(nn.Module):
                 f"discriminator_period={discriminator_period}: from 2 on, so that the generator "
                 "has its turns"
             )
+        if max_pairs < 1:
+            raise ValueError(f"max_pairs={max_pairs}: from 1 on; supervision='none' is without any")
         self.ratios = tuple(ratios)
         whole = all(isinstance(ratio, int) for ratio in self.ratios)
         if not (self.ratios and whole and all(a < b for a, b in pairwise((1, *self.ratios)))):

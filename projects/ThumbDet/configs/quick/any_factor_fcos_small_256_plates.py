@@ -7,7 +7,7 @@ from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, op
 
 model._target_ = AnyFactorDetector
 model.resampler = any_factor
-# The paper's (1, 2) would cost more than half of what this detector does at 2x.
+# The paper's (1, 2) would cost nearly half of what this detector does at 2x.
 model.resampler.resamplers[1].strides = [2, 1]
 # Box filters keep colours as they are; a few steps each, of a stage of their own, may kill one.
 del train.stages[0]
