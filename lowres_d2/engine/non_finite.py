@@ -56,7 +56,7 @@ class NonFiniteStop(HookBase):
         self._losses: Mapping[str, Tensor] = {}
         self._history: deque[dict[str, float]] = deque(maxlen=KEPT)
         self._observers: list[Any] = []
-        self._in_step = False
+        self._in_step = self._mixed = False
 
     def before_train(self) -> None:
         called = self._loop.model
@@ -126,6 +126,7 @@ class NonFiniteStop(HookBase):
 
     def _see_batch(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         self._batch, self._losses = arguments[0], {}
+        self._mixed = torch.is_autocast_enabled(self._parameters[0].device.type)
 
     def _see_losses(self, _: nn.Module, __: Any, output: Any) -> None:
         self._losses = {"total_loss": output} if isinstance(output, Tensor) else output
@@ -174,7 +175,7 @@ class NonFiniteStop(HookBase):
             "iteration": iteration,
             "rank": rank,
             "seed": self._seed,
-            "mixed_precision": hasattr(self._loop, "grad_scaler"),
+            "mixed_precision": self._mixed,
             "loss_normalizer": self._normalizers,
             "eval_modules": [n for n, m in self._model.named_modules() if not m.training],
             "active_losses": list(composition.loss_terms.active) if composition else [],

@@ -16,6 +16,7 @@ from typing import Any
 
 from lowres_d2 import detectron2_provider
 from lowres_d2.analysis.match_report import BandShare, match_shares
+from lowres_d2.engine.mixed_precision import training_precision
 from lowres_d2.engine.recipe import build
 from lowres_d2.engine.stages import Stage
 from lowres_d2.engine.startup_objects import as_the_model_gets_them, count_objects
@@ -96,14 +97,22 @@ def start_up_report(run: StartUp) -> str:
 
 def _machine(run: StartUp) -> str:
     device = next(run.model.parameters()).device
-    mixed = run.cfg.train.amp.enabled and device.type == "cuda" and run.split == "train"
     processes = comm.get_world_size()
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     return (
         f"{detectron2_provider()} Detectron2, {device}, "
-        f"{'mixed precision' if mixed else 'float32'}, "
+        f"{_precision(run)}, "
         f"{processes} process{'es' if processes > 1 else ''}; {parameters / 1e6:.2f} M parameters"
     )
+
+
+def _precision(run: StartUp) -> str:
+    if run.split == "test" or not run.cfg.train.amp.enabled:
+        return "float32"
+    mixed = training_precision(run.cfg, run.model)
+    if mixed is None:
+        return "float32 (train.amp is off: no faster arithmetic is known here)"
+    return f"mixed precision ({str(mixed).removeprefix('torch.')})"
 
 
 def _student_weights(run: StartUp) -> str:

@@ -19,6 +19,7 @@ from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
 from lowres_d2.engine.missed_evaluation import MissedEvaluation
+from lowres_d2.engine.mixed_precision import CPUAutocast, training_precision
 from lowres_d2.engine.non_finite import NonFiniteStop
 from lowres_d2.engine.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.periodic import PeriodicCheckpoints
@@ -33,6 +34,7 @@ from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 
+import torch
 from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
 from detectron2.utils import comm
@@ -125,6 +127,7 @@ class _Run:
         # Hooks of taps are installed by now; the wrapper comes last.
         self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
         share_loss_normalizers(self.model)
+        self.mixed = training_precision(cfg, self.model)
         self.trainer = self._build_trainer()
         self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
         self.memory = OutOfMemoryReport()
@@ -188,10 +191,7 @@ class _Run:
         return arguments
 
     def _build_trainer(self) -> SimpleTrainer:
-        cuda = next(self.model.parameters()).device.type == "cuda"
-        if self.cfg.train.amp.enabled and not cuda:
-            logger.warning("train.amp.enabled: mixed precision needs a CUDA device; off here")
-        kind = AMPTrainer if self.cfg.train.amp.enabled and cuda else SimpleTrainer
+        kind = AMPTrainer if self.mixed == torch.float16 else SimpleTrainer
         # The loader is opened once it is known at which iteration.
         return kind(self.wrapped, [], self.optimizer)
 
@@ -209,6 +209,7 @@ class _Run:
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            CPUAutocast() if self.mixed == torch.bfloat16 else None,
             self.memory,
             self.non_finite,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
