@@ -1,0 +1,82 @@
+"""What mixed precision saves of a training step on a CPU: a ratio for each recipe.
+
+    python benchmarks/mixed_precision.py [--config-file RECIPE ...] [--rounds 9]
+
+Forward, backward and optimizer of one batch of generated pictures, in float32 and under autocast to
+bfloat16, take turns in one process; a ratio is the median over rounds of processor time, on one
+thread. Where the processor does not multiply bfloat16 itself, ``train.amp`` stays off, and so does
+this. Weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
+from lowres_d2.engine.allocator import keep_freed_memory
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.mixed_precision import training_precision
+from lowres_d2.engine.recipe import build, load_recipe
+
+import torch
+from detectron2.utils.events import EventStorage
+from tabulate import tabulate
+
+RECIPES = (
+    "configs/quick/full_fcos_small_256_plates.py",
+    "projects/FeatureSR/configs/quick/base_faster_rcnn_small_256_plates.py",
+)
+
+
+def make_step(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
+    """A function that trains one step and gives its seconds; whether the machine can mix."""
+    data = "dataloader.train.dataset"
+    overrides = [f"{data}.root={folder}", f"{data}.num_images=8", "train.amp.enabled=true"]
+    cfg = load_recipe(recipe, [*overrides, "dataloader.train.num_workers=0", "train.device=cpu"])
+    model = build_model(cfg).train()
+    if cfg.train.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    batch = next(itertools.islice(build(cfg, "dataloader.train"), 1))
+
+    def step(mixed: bool) -> float:
+        start = time.thread_time()
+        with EventStorage(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            losses = model(batch)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        return time.thread_time() - start
+
+    return step, training_precision(cfg, model) is not None
+
+
+def main() -> None:
+    """Print milliseconds of both and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", nargs="+", default=RECIPES)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()  # as all of our programs do
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for recipe in options.config_file:
+            step, can_mix = make_step(recipe, folder)
+            if not can_mix:
+                raise SystemExit("this processor does not multiply bfloat16: train.amp stays off")
+            step(False), step(True)  # warms up
+            rounds = [(step(False), step(True)) for _ in range(options.rounds)]
+            plain, mixed = (1000 * statistics.median(r) for r in zip(*rounds, strict=True))
+            ratio = statistics.median(b / a for a, b in rounds)
+            rows.append((recipe, f"{plain:.0f} ms", f"{mixed:.0f} ms", f"{ratio:.2f}"))
+    print(tabulate(rows, headers=["training step of", "float32", "bfloat16", "ratio"]))
+
+
+if __name__ == "__main__":
+    main()
