@@ -14,6 +14,7 @@ from .....configs.common.train import train
 # What a CPU spends most of its time on here: suppression, regions, and gradients of their pooling.
 detector.proposal_generator.pre_nms_topk = [500, 300]
 detector.roi_heads.batch_size_per_image = 48
+detector.roi_heads.pooler.output_size = 5
 detector.roi_heads.pooler.sampling_ratio = 1
 
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
@@ -23,10 +24,11 @@ dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, Non
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01
-# 2000 pictures, 8 a step: 6.4 epochs.
-train.max_iter = 1600
-train.eval_period = 800
+# 2000 pictures, 8 a step: 12 epochs.
+train.max_iter = 3000
+train.eval_period = 1500
 train.checkpointer.period = 500
 train.channels_last = True
+train.amp.enabled = True
 train.clip_gradients.enabled = True
 train.clip_gradients.params.limit = 10.0

@@ -5,6 +5,9 @@ from copy import deepcopy
 from lowres_d2.modeling.meta_arch import SuperResolvedRCNN
 from lowres_d2.modeling.roi_heads import SuperResolvedRes5ROIHeads
 
+from detectron2.config import LazyCall as L
+from fvcore.common.param_scheduler import CosineParamScheduler
+
 from ..common.method import loss_weights, stages, super_resolution
 from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
 
@@ -14,6 +17,9 @@ detector.backbone.out_features = ["stem", "res3"]
 
 heads = detector.roi_heads
 heads._target_ = SuperResolvedRes5ROIHeads
+# Only the small ones of what is sampled count in the first stage.
+heads.batch_size_per_image = 64
+heads.positive_fraction = 0.5
 
 super_resolution.generator.base_channels = 64
 super_resolution.generator.sub_channels = 16
@@ -37,5 +43,7 @@ optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
 train.stages[0].iterations = 1000
+# Both predictors are trained already.
+train.stages[1].schedule = L(CosineParamScheduler)(start_value=0.1, end_value=0.002)
 train.max_iter = 1250
 train.eval_period = 0
