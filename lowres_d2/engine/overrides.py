@@ -1,7 +1,8 @@
 """Strict command-line overrides: a misspelt key or a value of another type is an error.
 
 Grammar: Hydra's, as Detectron2 has it. ``key=value`` changes a key that exists and keeps its type;
-``+key=value`` adds one. Elements of lists are ``key.0`` or ``key[0]``.
+``+key=value`` adds one. Elements of lists are ``key.0`` or ``key[0]``. Beyond it, keys may be names
+of losses: ``model.loss_weights.detector/loss_*=2``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
     parser = OverridesParser.create()
     for text in overrides:
         name, sign, raw = text.partition("=")
+        name = re.sub(r"\[(\d+)\]", r".\1", name)
         try:
-            override = parser.parse_override(re.sub(r"\[(\d+)\]", r".\1", name) + sign + raw)
+            override = parser.parse_override(re.sub(r"[/*]", "_", name) + sign + raw)
         except HydraException as error:
             raise ValueError(
                 f"override {text!r}: expected key=value or +key=value, "
@@ -45,7 +47,7 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
                 f"override {text!r}: only key=value and +key=value are understood, "
                 "a list is written [1,2]"
             )
-        _set(cfg, override.key_or_group, override.value(), raw, add=override.is_add())
+        _set(cfg, name.lstrip("+"), override.value(), raw, add=override.is_add())
 
 
 def _set(cfg: DictConfig, key: str, value: Any, raw: str, add: bool) -> None:

@@ -30,6 +30,7 @@ def make():
         "sizes": [1, 2],
         "part": L(Part)(width=3, scale=2, top=5, bands="coco", number=L(number_of)(items=[1])),
         "parts": [{"depth": 1}, L(Part)(width=4)],
+        "weights": {"detector/loss_*": 1.0},
         "other": "${part}",
     }
     return DictConfig(content, flags={"allow_objects": True})
@@ -45,6 +46,8 @@ def make():
         ("train.name=a/b.pth", "train.name", "a/b.pth"),
         ("train.amp=true", "train.amp", True),
         ("train.limit=3", "train.limit", 3),
+        ("weights.detector/loss_*=2", "weights.detector/loss_*", 2.0),
+        ("+weights.detector/loss_cls=2", "weights.detector/loss_cls", 2),
         ("sizes=[3,4,5]", "sizes", [3, 4, 5]),
         ("sizes.0=7", "sizes", [7, 2]),
         ("sizes[1]=7", "sizes", [1, 7]),
