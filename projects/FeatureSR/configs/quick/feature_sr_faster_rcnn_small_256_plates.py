@@ -31,18 +31,19 @@ super_resolution.sub_pooler = deepcopy(heads.pooler)
 super_resolution.sub_pooler.scales = [1 / 2]
 super_resolution.max_area = 24 * 24
 super_resolution.min_target_area = 16 * 16
-super_resolution.max_pairs = 12
-super_resolution.discriminator_period = 4
+super_resolution.max_pairs = 24
+# The discriminator, small as it is, needs few steps.
+super_resolution.discriminator_period = 8
 heads.super_resolution = super_resolution
 
 # With 1, content outweighs what the small predictor asks for by far.
-loss_weights["detector/loss_content"] = 0.1
+loss_weights["detector/loss_content"] = 0.3
 loss_weights["detector/loss_generator"] = 0.1
 model.loss_weights = loss_weights
 optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
-train.stages[0].iterations = 1000
+train.stages[0].iterations = 1100
 # Both predictors are trained already.
 train.stages[1].schedule = L(CosineParamScheduler)(start_value=0.1, end_value=0.002)
 train.max_iter = 1250
