@@ -24,7 +24,6 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     batch = [DetectionMapper(True, smaller, "RGB")(record) for record in pictures]
     cfg = load_recipe(RECIPE)
     cfg.model.detector.roi_heads.batch_size_per_image = 32
-    cfg.model.detector.roi_heads.positive_fraction = 0.5
     model = instantiate(cfg.model).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     curve = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS, pct_start=0.1)
