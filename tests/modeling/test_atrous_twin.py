@@ -214,36 +214,6 @@ def test_a_ratio_is_a_whole_number_from_2_on(ratio):
         AtrousTwin(small(), ratio)
 
 
-@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
-def test_batch_norms_may_take_the_statistics_of_the_pictures_at_hand(norm):
-    torch.manual_seed(0)
-    block = BasicBlock(3, 5, stride=2, norm=norm)
-    network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
-    network.stem = nn.Sequential()
-    x = torch.cat([picture(9, 12), 3 * picture(9, 12).flip(3)])
-    before = copy.deepcopy(network.state_dict())
-
-    def normalized(values):
-        spread, mean = torch.var_mean(values, dim=(0, 2, 3), correction=0, keepdim=True)
-        return (values - mean) / (spread + 1e-5).sqrt()  # scales are 1 and shifts 0 yet
-
-    with torch.no_grad():
-        conv1 = F.conv2d(x, block.conv1.weight, padding=2, dilation=2)
-        pooled = F.max_pool2d(F.pad(conv1, (0, 0, 0, 1), value=-torch.inf), 2)
-        conv2 = F.conv2d(normalized(pooled).relu(), block.conv2.weight, padding=2, dilation=2)
-        shortcut = normalized(F.conv2d(x, block.shortcut.weight, stride=2))
-        expected = (normalized(conv2) + shortcut).relu()
-    twin = AtrousTwin(network, statistics="batch")
-    torch.testing.assert_close(twin(x)["res2"], expected)
-    assert equal(network.state_dict(), before)
-    torch.testing.assert_close(copy.deepcopy(twin)(x)["res2"], expected)
-
-
-def test_statistics_are_the_backbones_or_the_batchs():
-    with pytest.raises(ValueError, match=r"^statistics='own': expected backbone or batch$"):
-        AtrousTwin(small(), statistics="own")
-
-
 def test_what_happens_to_the_backbone_happens_to_the_twin():
     owner = Owner(moved_statistics(small()))
     x = picture()

@@ -1,10 +1,6 @@
 """Small and large predictors: who sees what, what trains, and what evaluation runs."""
 
 import copy
-from functools import partial
-
-from lowres_d2.modeling.backbone import AtrousTwin
-from lowres_d2.modeling.meta_arch import SuperResolvedRCNN
 
 import pytest
 import torch
@@ -17,7 +13,6 @@ from toy_super_resolution import (
     evaluation_inputs,
     freeze_all_but,
     plain_form,
-    super_resolution,
     super_resolved,
     training_inputs,
 )
@@ -227,21 +222,6 @@ def test_evaluation_runs_nothing_that_only_supervises():
 def test_the_twin_is_built_for_training_with_it_alone():
     assert super_resolved("faster_rcnn_c4", "naive")._twins == {}
     assert list(super_resolved("faster_rcnn_c4", "atrous")._twins) == [2]
-
-
-@pytest.mark.parametrize("statistics", ["backbone", "batch"])
-def test_the_twin_takes_the_statistics_it_is_told(statistics):
-    name = "faster_rcnn_c4"
-    model = DETECTORS[name](
-        kind=partial(SuperResolvedRCNN, twin_statistics=statistics),
-        heads_kind=KINDS[name],
-        super_resolution=super_resolution(name),
-    )
-    images = model.preprocess_image(training_inputs())
-    found = model.train().target_features(images, {}, ratio=2)["res4"]
-    for other in ("backbone", "batch"):
-        twin = AtrousTwin(model.backbone, statistics=other)
-        assert torch.equal(found, twin(images.tensor)["res4"]) == (other == statistics)
 
 
 def test_teaching_passes_leave_running_statistics_and_modes_alone():

@@ -151,21 +151,6 @@ def _widen_stem(stem: nn.Module, ratio: int) -> None:
     stem.atrous_ratio = ratio
 
 
-class _BatchStatistics(FrozenBatchNorm2d):
-    """A frozen norm that divides by what it is given, and not by what it has seen."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
-
-
-def normalize_by_batch(module: nn.Module) -> None:
-    """Have a batch norm take the statistics of each batch; its own do not move."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.training, module.track_running_stats = True, False
-    elif isinstance(module, FrozenBatchNorm2d | misc.FrozenBatchNorm2d):
-        module.__class__ = _BatchStatistics
-
-
 # Calls in a traced network that treat each cell by itself.
 _CELLWISE_CALLS = {
     *(operator.add, operator.iadd, operator.mul, operator.imul, operator.getitem),

@@ -10,14 +10,12 @@ Shapes: pictures (N, C, H, W) of any size; each map is as large as the backbone'
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any
 
-from lowres_d2.modeling.backbone.atrous_blocks import make_atrous, normalize_by_batch
+from lowres_d2.modeling.backbone.atrous_blocks import make_atrous
 
 import torch
 from torch import Tensor, nn
-
-Statistics = Literal["backbone", "batch"]
 
 
 class AtrousTwin:
@@ -35,32 +33,22 @@ class AtrousTwin:
     Attributes:
         backbone: the network whose twin this is.
         ratio: of its receptive field to the backbone's.
-        statistics: what its batch norms take.
         network: what is called in its place.
     """
 
-    def __init__(
-        self, backbone: nn.Module, ratio: int = 2, statistics: Statistics = "backbone"
-    ) -> None:
+    def __init__(self, backbone: nn.Module, ratio: int = 2) -> None:
         """
         Args:
             backbone: a convolutional network, left as it is.
             ratio: how many times as far it sees, from 2 on.
-            statistics: of batch norms, ``backbone`` for the backbone's running ones, or ``batch``
-                for those of the pictures at hand: where a convolution gave up its stride, the
-                maximum over its cells is larger than what the backbone's norm has seen.
 
         Raises:
-            ValueError: a block that cannot be transformed; names it. A ratio under 2, or unknown
-                statistics.
+            ValueError: a block that cannot be transformed; names it. A ratio under 2.
         """
-        if statistics not in get_args(Statistics):
-            raise ValueError(f"statistics={statistics!r}: expected backbone or batch")
         if not isinstance(ratio, int) or ratio < 2:
             raise ValueError(f"ratio={ratio}: expected a whole number from 2 on")
         self.backbone = backbone
         self.ratio = ratio
-        self.statistics = statistics
         self._build()
 
     @torch.no_grad()
@@ -75,11 +63,9 @@ class AtrousTwin:
         self.network = _sharing_copy(self.backbone)
         for path, module in list(self.network.named_modules()):
             make_atrous(module, path, self.ratio)
-            if self.statistics == "batch":
-                normalize_by_batch(module)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"backbone": self.backbone, "ratio": self.ratio, "statistics": self.statistics}
+        return {"backbone": self.backbone, "ratio": self.ratio}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _originals=None)  # the copied backbone may not be whole yet

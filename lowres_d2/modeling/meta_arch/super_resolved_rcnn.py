@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin, Statistics
+from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.resample import Bicubic, Resampler
 from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 
@@ -32,7 +32,6 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         roi_heads: ``SuperResolvedRes5ROIHeads`` or one of its kind.
         reducer: makes the low-resolution pictures that super-resolution learns from, where it has
             a single ratio; None: bicubic interpolation, by each ratio.
-        twin_statistics: of the twin's batch norms; see ``AtrousTwin``.
         **kwargs: those of ``GeneralizedRCNN``.
 
     Raises:
@@ -45,7 +44,6 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         *,
         roi_heads: SuperResolvedHeads,
         reducer: Resampler | None = None,
-        twin_statistics: Statistics = "backbone",
         **kwargs: Any,
     ) -> None:
         super().__init__(roi_heads=roi_heads, **kwargs)
@@ -66,7 +64,6 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         )
         # No modules: their parameters are the backbone's.
         self._twins: dict[int, AtrousTwin] = {}
-        self.twin_statistics = twin_statistics
 
     def train(self, mode: bool = True) -> SuperResolvedRCNN:
         """Training or evaluation mode; twins are built for training alone.
@@ -135,7 +132,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 
     def _make_twin(self, ratio: int) -> AtrousTwin:
         if ratio not in self._twins:
-            self._twins[ratio] = AtrousTwin(self.backbone, ratio, self.twin_statistics)
+            self._twins[ratio] = AtrousTwin(self.backbone, ratio)
         return self._twins[ratio]
 
 

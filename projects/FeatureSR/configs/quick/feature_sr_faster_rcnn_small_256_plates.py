@@ -14,8 +14,6 @@ from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model,
 detector = model.detector
 detector._target_ = SuperResolvedRCNN
 detector.backbone.out_features = ["stem", "res3"]
-# Each convolution with a stride is 3x3: its maximum would take the targets far from what is known.
-detector.twin_statistics = "batch"
 
 heads = detector.roi_heads
 heads._target_ = SuperResolvedRes5ROIHeads

@@ -9,4 +9,3 @@ from .feature_sr_faster_rcnn_small_256_plates import (
 )
 
 model.detector.roi_heads.super_resolution.supervision = "naive"
-del model.detector.twin_statistics

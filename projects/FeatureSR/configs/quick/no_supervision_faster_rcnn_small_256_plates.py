@@ -10,4 +10,3 @@ from .feature_sr_faster_rcnn_small_256_plates import (
 
 model.detector.roi_heads.super_resolution.supervision = "none"
 model.detector.roi_heads.super_resolution.discriminator = None
-del model.detector.twin_statistics
