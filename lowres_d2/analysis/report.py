@@ -37,7 +37,7 @@ class Run:
         metrics_file: ``metrics.json`` of the training.
         predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
         iterations: trained for, in total.
-        seconds: of training and evaluation.
+        seconds: of training and evaluation; None: not known.
         view: what its network sees of a picture, see :func:`model_view`; all of it by default.
         images_per_second: measured together with the other runs', see :func:`measure_points`.
         macs: multiply-adds of a picture.
@@ -48,7 +48,7 @@ class Run:
     metrics_file: str | Path
     predictions_file: str | Path
     iterations: int
-    seconds: float
+    seconds: float | None
     view: View = field(default=stored_view, compare=False)
     images_per_second: float | None = None
     macs: float | None = None
@@ -221,6 +221,8 @@ def _figure(value: float | None) -> str:
     return NOT_THERE if value is None else f"{value:.1f}"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

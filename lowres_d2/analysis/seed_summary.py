@@ -20,13 +20,13 @@ class SeedResult:
         name: of the detector, the same for all seeds.
         seed: which.
         accuracies: ``AP``, ``AP50``, ``AP-<band>``; None where there is no object.
-        core_seconds: processor time of its training and evaluation.
+        core_seconds: processor time of its training and evaluation; None: not known.
     """
 
     name: str
     seed: int
     accuracies: Mapping[str, float | None]
-    core_seconds: float
+    core_seconds: float | None
 
 
 def gap_closed(full: float, baseline: float, method: float) -> float:
@@ -74,8 +74,8 @@ def summary_table(
             references = full, baseline
             means = (mean[one]["AP"] for one in (full, baseline, name))
             row += _against(*means, name, references)
-        minutes = statistics.fmean(r.core_seconds for r in by_name[name]) / 60
-        rows.append([*row, f"{minutes:.1f}"])
+        known = [r.core_seconds for r in by_name[name] if r.core_seconds is not None]
+        rows.append([*row, f"{statistics.fmean(known) / 60:.1f}" if known else ""])
     head = ["", *columns, *against, "core min"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 

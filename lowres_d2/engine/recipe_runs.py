@@ -35,15 +35,16 @@ class FinishedRun:
     Attributes:
         recipe: hash of the whole of it.
         iterations: it was trained for.
-        seconds: of wall time, training and evaluation.
-        core_seconds: of processor time, loader processes included.
+        seconds: of wall time, training and evaluation; None where an interrupted run was gone on
+            from, whose time nobody knows.
+        core_seconds: of processor time, loader processes included; None likewise.
         results: of the last evaluation.
     """
 
     recipe: str
     iterations: int
-    seconds: float
-    core_seconds: float
+    seconds: float | None
+    core_seconds: float | None
     results: dict[str, Any]
 
 
@@ -87,14 +88,15 @@ class RecipeRun:
                 return FinishedRun(**done)
         _make_room(self.folder, digest)
         print(f"{self.title}: {cfg.train.max_iter} iterations, in {self.folder}")
+        whole = not (self.folder / "last_checkpoint").exists()
         seconds, cores = time.perf_counter(), _core_seconds()
         with logging_to(self.folder):
             results = train(cfg, resume=True)
         finished = FinishedRun(
             recipe=digest,
             iterations=cfg.train.max_iter,
-            seconds=time.perf_counter() - seconds,
-            core_seconds=_core_seconds() - cores,
+            seconds=time.perf_counter() - seconds if whole else None,
+            core_seconds=_core_seconds() - cores if whole else None,
             results=results,
         )
         with atomic_path(path) as beside:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, gap_closed, summary_table
 from lowres_d2.analysis.trade_off import Point
 
@@ -47,6 +49,14 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
     assert rows["bicubic"][4:] == ["33.6 %", "", "", "1.5"]
     # 32.3 against 29.1 of 43.8: drop rates 26.26 and 33.56 %.
     assert rows["ours"][4:] == ["26.3 %", "7.3 points", "21.8 %", "1.5"]
+
+
+def test_time_that_nobody_knows_is_left_out_of_the_mean():
+    known, *others = results()
+    found = [known, *(replace(one, core_seconds=None) for one in others)]
+    table = summary_table(found, BANDS, "bicubic", "full")
+    cells = [line.split("|")[-2].strip() for line in table.splitlines()[2:]]
+    assert cells == ["1.0", "", ""]
 
 
 def test_without_a_reference_out_of_reach_the_table_tells_gains():

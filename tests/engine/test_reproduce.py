@@ -1,9 +1,12 @@
 from dataclasses import replace
 
+from lowres_d2.analysis import write_report
 from lowres_d2.engine.quick_benchmarks import BENCHMARKS
+from lowres_d2.engine.recipe_runs import RecipeRun
 from lowres_d2.engine.reproduce import main, reproduce
 
 import pytest
+from detectron2.config import instantiate
 
 TINY = [
     "train.max_iter=3",
@@ -39,6 +42,23 @@ def test_a_benchmark_goes_from_nothing_to_a_report_and_is_not_done_twice(
     capsys.readouterr()
     reproduce(benchmark, tmp_path / "out", [1, 2], overrides=TINY)
     assert capsys.readouterr().out.count("done before") >= 4
+
+
+def test_the_time_of_an_interrupted_run_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    recipe = "configs/quick/full_fcos_small_256_plates.py"
+    run = RecipeRun("run", recipe, tmp_path / "run", [*TINY, "train.checkpointer.period=1"])
+    whole = run.finish()
+    assert whole.seconds > 0 and whole.core_seconds > 0
+    (run.folder / "done.json").unlink()
+    (run.folder / "model_final.pth").unlink()
+    (run.folder / "last_checkpoint").write_text("model_0000000.pth")
+    resumed = run.finish()
+    assert resumed == replace(whole, seconds=None, core_seconds=None)
+    assert RecipeRun("run", recipe, run.folder, run.overrides).finish() == resumed
+    dataset = instantiate(run.config().dataloader.test.dataset)
+    report = write_report(tmp_path / "report", [run.reported(resumed)], dataset, "Runs")
+    assert "| not known " in report.read_text()
 
 
 def test_bad_arguments_end_the_program(capsys):
