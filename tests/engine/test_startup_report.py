@@ -7,6 +7,7 @@ from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.data.stream import seeded
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.cli import main
+from lowres_d2.engine.mixed_precision import training_precision
 from lowres_d2.engine.recipe import build, load_recipe, shipped_recipes
 from lowres_d2.engine.stages import with_lengths
 from lowres_d2.engine.startup_objects import as_the_model_gets_them, count_objects
@@ -48,7 +49,10 @@ def test_every_quick_recipe_reports(name, plates):
     text = start_up_report(run)
     rows = {line[2:13].strip(): line[13:] for line in text.splitlines() if line[2:13].strip()}
     assert {"runs on", "weights", "classes", "objects", "evaluation", "steps"} <= rows.keys()
-    assert "Detectron2, cpu, float32, 1 process" in rows["runs on"]
+    mixed = training_precision(run.cfg, run.model)  # where the recipe asks and this machine can
+    precision = "mixed precision (bfloat16)" if mixed else "float32"
+    assert f"Detectron2, cpu, {precision}" in rows["runs on"]
+    assert ", 1 process;" in rows["runs on"]
     assert "data 8, model 8" in rows["classes"]
     assert "4 pictures" in rows["objects"] and "maxDets 100" in rows["evaluation"]
     assert text.count("% of ") == len(run.evaluator.bands.names)
