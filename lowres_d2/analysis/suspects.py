@@ -15,10 +15,10 @@ from lowres_d2.analysis.drawing import Color, Panel
 from lowres_d2.analysis.sheets import GAP, captions, join, panel_side, save_sheet, stack, text_block
 from lowres_d2.analysis.views import Seen
 from lowres_d2.data.datasets.coco_json import is_finite
+from lowres_d2.data.picture import read_picture
 from lowres_d2.data.validation import Finding, Report, Split, Suspect
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 _COLUMNS, _CELLS = 4, 24
@@ -110,7 +110,7 @@ def _draw(panel: Panel, corners: list[tuple], color: Color) -> None:
 def _read(suspect: Suspect, split: Split) -> np.ndarray:
     """The picture as training reads it; grey of the annotated size where that fails."""
     try:
-        return read_image(suspect.path, "RGB")
+        return read_picture(suspect.path, "RGB")
     except Exception:  # that it cannot be read is what the caption says
         image = split.image_of.get(suspect.image_id, {"height": 256, "width": 256})
         return np.full((image["height"], image["width"], 3), 200, np.uint8)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lowres_d2.data import DetectionMapper
+from lowres_d2.data.picture import read_picture
 
 import numpy as np
 import torch
-from detectron2.data.detection_utils import read_image
 from torch import nn
 
 
@@ -45,7 +45,7 @@ View = Callable[[Mapping], Seen]
 
 def stored_view(entry: Mapping) -> Seen:
     """The picture as it is stored."""
-    return Seen(np.float32(read_image(entry["file_name"], format="RGB")) / 255, 1.0)
+    return Seen(np.float32(read_picture(entry["file_name"], "RGB")) / 255, 1.0)
 
 
 def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:

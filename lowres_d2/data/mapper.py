@@ -9,9 +9,10 @@ import copy
 import logging
 from collections.abc import Sequence
 
+from lowres_d2.data.picture import read_picture
+
 import numpy as np
 import torch
-from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
@@ -81,7 +82,7 @@ class DetectionMapper:
         """The picture as (H, W, C), checked against the size that the data set states."""
         name = record["file_name"]
         try:
-            image = detection_utils.read_image(name, self.image_format)
+            image = read_picture(name, self.image_format)
         except FileNotFoundError:
             raise BrokenPictureError(
                 f"{name}: no such picture; complete the folder or set the data set's image_root"

@@ -5,10 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.engine import hooks
+from fvcore.common.checkpoint import Checkpointer
 
 
 class BestWeights(hooks.BestCheckpointer):
-    """Detectron2's hook, which remembers the best value when the run resumes."""
+    """Detectron2's hook, which remembers the best value when the run resumes.
+
+    Args:
+        eval_period: iterations between evaluations.
+        checkpointer: saves.
+        val_metric: name in the event storage.
+        mode: ``max`` or ``min``, which is better.
+        file_prefix: name of the file, without ``.pth``.
+
+    Raises:
+        ValueError: another mode.
+    """
+
+    def __init__(
+        self,
+        eval_period: int,
+        checkpointer: Checkpointer,
+        val_metric: str,
+        mode: str = "max",
+        file_prefix: str = "model_best",
+    ) -> None:
+        if mode not in ("max", "min"):
+            raise ValueError(f"train.best.mode={mode!r}: expected max or min")
+        super().__init__(eval_period, self, val_metric, mode, file_prefix)
+        self._saves = checkpointer
+        self._metric = val_metric
+
+    def save(self, name: str, **state: Any) -> None:
+        """Save the best weights; called by Detectron2's hook, upstream's before it notes the value.
+
+        A run that goes on from this very file has to know it.
+        """
+        self.best_metric, self.best_iter = self.trainer.storage.latest()[self._metric]
+        self._saves.save(name, **state)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far and its iteration."""

@@ -20,6 +20,7 @@ from lowres_d2.analysis.detections import Objects
 from lowres_d2.analysis.drawing import Panel, class_colors, look
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data import BrokenPictureError
+from lowres_d2.data.picture import read_picture
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.cli import run_reporting_mistakes
@@ -29,7 +30,6 @@ from lowres_d2.engine.recipe import build, load_recipe
 import cv2
 import numpy as np
 import torch
-from detectron2.data.detection_utils import read_image
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
@@ -94,7 +94,7 @@ class Demo:
         sample = self.mapper({"file_name": str(file), "image_id": 0})
         if sample is None:
             raise BrokenPictureError(f"{file}: cannot be read as a picture")
-        picture = np.ascontiguousarray(read_image(str(file), format="RGB"))
+        picture = np.ascontiguousarray(read_picture(str(file), "RGB"))
         sample |= {"height": picture.shape[0], "width": picture.shape[1]}
         output = self.model([sample])[0]
         if "instances" not in output:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
+from lowres_d2.data.picture import read_picture
+
 import numpy as np
 import torch
 from detectron2.config import instantiate
-from detectron2.data.detection_utils import read_image
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.visualizer import Visualizer
@@ -57,7 +58,7 @@ class DetectionPictures(HookBase):
 
     def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
         """Ground truth left, detections right: RGB uint8, (H, 2 W, 3)."""
-        picture = read_image(entry["file_name"], format="RGB")
+        picture = read_picture(entry["file_name"], "RGB")
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]
         left, right = Visualizer(picture), Visualizer(picture)

@@ -9,8 +9,9 @@ from lowres_d2.modeling.checkpoint_keys import averaged_weights
 
 import pytest
 import torch
-from detectron2.engine import SimpleTrainer
+from detectron2.engine import HookBase, SimpleTrainer
 from detectron2.utils.events import EventStorage
+from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 
@@ -74,6 +75,39 @@ def test_best_value_survives_a_restart():
     second = BestWeights(1, None, "bbox/AP")
     second.load_state_dict(first.state_dict())
     assert (second.best_metric, second.best_iter) == (40.0, 7)
+
+
+class Results(HookBase):
+    """An evaluation after every step, with results given beforehand."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def after_step(self):
+        self.trainer.storage.put_scalar(
+            "bbox/AP", self._values[self.trainer.iter], smoothing_hint=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "best"), [("max", [2, 5, 5, 3], 5), ("min", [4, 2, 3], 2)]
+)
+def test_the_best_weights_file_knows_its_own_value(tmp_path, mode, values, best):
+    model = Slope()
+    checkpointer = Checkpointer(model, str(tmp_path))
+    hook = BestWeights(1, checkpointer, "bbox/AP", mode=mode)
+    checkpointer.add_checkpointable("best", hook)
+    train(model, [Results(values), hook], steps=len(values))
+    saved = torch.load(tmp_path / "model_best.pth")
+    assert saved["best"] == {"best_metric": best, "best_iter": values.index(best)}
+    assert saved["iteration"] == values.index(best)
+    steps = values.index(best) + 1
+    assert saved["model"]["weight"].tolist() == [-3 * steps, -4 * steps]
+
+
+def test_best_by_neither_largest_nor_smallest_is_refused():
+    with pytest.raises(ValueError, match=r"train\.best\.mode='most': expected max or min"):
+        BestWeights(1, None, "bbox/AP", mode="most")
 
 
 def test_what_the_loader_dropped_is_logged_and_said(caplog):

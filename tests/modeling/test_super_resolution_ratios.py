@@ -1,6 +1,7 @@
 """Super-resolution by a ratio chosen for each proposal: classes, ways, turns and gradients."""
 
 from collections import defaultdict
+from contextlib import nullcontext
 
 import lowres_d2  # noqa: F401
 from lowres_d2.modeling.meta_arch import SuperResolvedRCNN
@@ -15,6 +16,7 @@ from toy_super_resolution import (
     KINDS,
     awaken,
     freeze_all_but,
+    needs_no_run,
     super_resolution,
     super_resolved,
     training_inputs,
@@ -138,34 +140,46 @@ def test_a_step_reaches_the_player_and_the_ratio_whose_turn_it_is(name):
         key = (player, ratio) if parameter.startswith(SR) else "small"
         players[key].add(parameter)
     losses = {}
-    for iteration in (0, 1, 2, 3, None):
+    for iteration in range(4):
         torch.manual_seed(1)
-        if iteration is None:
+        with EventStorage(iteration):
             losses[iteration] = model(training_inputs())
-        else:
-            with EventStorage(iteration):
-                losses[iteration] = model(training_inputs())
     for iteration, ratio in ((0, "2"), (2, "4")):
         assert set(losses[iteration]) == {"loss_discriminator"}
         reached = reached_by(model, losses[iteration].values())
         assert reached == players["discriminators", ratio]
     both = players["generators", "2"] | players["generators", "4"]
     of_small = {key for key in losses[1] if "_small" in key}
-    for iteration, taught in (
-        (1, players["generators", "2"]),
-        (3, players["generators", "4"]),
-        (None, both),
-    ):
-        found = losses[iteration]
-        expected = of_small | {"loss_content", "loss_generator"}
-        assert set(found) - {"loss_discriminator"} == expected
+    for iteration, ratio in ((1, "2"), (3, "4")):
+        found, taught = losses[iteration], players["generators", ratio]
+        assert set(found) == of_small | {"loss_content", "loss_generator"}
         assert reached_by(model, [found["loss_content"]]) == taught
         assert reached_by(model, [found["loss_generator"]]) == taught
         # Regions of both ratios are among the small predictor's.
         assert reached_by(model, [found[key] for key in of_small]) == players["small"] | both
-    # Outside a run all learn at once, by the means of what they learn in it.
-    discriminators = players["discriminators", "2"] | players["discriminators", "4"]
-    assert reached_by(model, [losses[None]["loss_discriminator"]]) == discriminators
+
+
+@needs_no_run
+@pytest.mark.parametrize("name", KINDS)
+def test_outside_a_run_all_ratios_learn_at_once_by_the_means_of_their_losses(name):
+    torch.manual_seed(0)
+    model = super_resolved(name, ratios=(2, 4))
+    awaken(model.roi_heads.super_resolution)
+    model.backbone.eval()
+    trained = freeze_all_but(model, SR, "roi_heads.small_")
+    losses = {}
+    for iteration in (0, 1, 2, 3, None):
+        torch.manual_seed(1)
+        with nullcontext() if iteration is None else EventStorage(iteration):
+            losses[iteration] = model(training_inputs())
+    assert reached_by(model, losses[None].values()) == trained
+    for player, key in (
+        ("generators", "loss_content"),
+        ("generators", "loss_generator"),
+        ("discriminators", "loss_discriminator"),
+    ):
+        of_player = {name for name in trained if name.startswith(SR + player)}
+        assert reached_by(model, [losses[None][key]]) == of_player
     for key, turns in {
         "loss_content": (1, 3),
         "loss_generator": (1, 3),

@@ -1,6 +1,7 @@
 """Small and large predictors: who sees what, what trains, and what evaluation runs."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from toy_super_resolution import (
     awaken,
     evaluation_inputs,
     freeze_all_but,
+    needs_no_run,
     plain_form,
     super_resolved,
     training_inputs,
@@ -82,13 +84,10 @@ def test_each_proposal_goes_to_the_predictor_of_its_size(name):
 
 
 def gradients(model, iteration=None):
-    """Names of the parameters that a step's losses reach, and the losses."""
+    """Names of the parameters that a step's losses reach, and the losses; None: outside a run."""
     model.zero_grad(set_to_none=True)
-    if iteration is None:
+    with nullcontext() if iteration is None else EventStorage(iteration):
         losses = model(training_inputs())
-    else:
-        with EventStorage(iteration):
-            losses = model(training_inputs())
     sum(losses.values()).backward()
     return {n for n, p in model.named_parameters() if p.grad is not None}, losses
 
@@ -131,7 +130,17 @@ def test_super_resolution_reaches_generator_and_small_predictor_in_turn(name, su
     reached, losses = gradients(model, iteration=2)
     assert reached == players
     assert set(losses) == {"loss_discriminator"}
-    # Outside a run both at once.
+
+
+@needs_no_run
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("supervision", ["atrous", "naive"])
+def test_outside_a_run_both_players_learn_at_once(name, supervision):
+    torch.manual_seed(0)
+    model = super_resolved(name, supervision)
+    awaken(model.roi_heads.super_resolution)
+    model.backbone.eval()
+    trained = freeze_all_but(model, SR, "roi_heads.small_")
     assert gradients(model)[0] == trained
 
 
@@ -162,9 +171,10 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
     images = model.preprocess_image(training_inputs())
     features = model.backbone(images.tensor)
     targets = [x["instances"] for x in training_inputs()]
-    proposals, _ = model.proposal_generator(images, features, targets)
-    sampled = heads.label_and_sample_proposals(proposals, targets)
-    losses = heads._forward_box(features, sampled)
+    with EventStorage(1):
+        proposals, _ = model.proposal_generator(images, features, targets)
+        sampled = heads.label_and_sample_proposals(proposals, targets)
+        losses = heads._forward_box(features, sampled)
     boxes = [p.proposal_boxes for p in sampled]
     masks = [b.area() < 24**2 for b in boxes]
     assert 0 < sum(m.sum() for m in masks) < sum(map(len, masks))
@@ -179,7 +189,8 @@ def test_losses_are_those_of_each_predictor_on_its_proposals():
                 [features["p2"]], [p.proposal_boxes for p in mine]
             )
             regions = heads.super_resolution.generators["2"](regions, sub)
-        expected = predictor.losses(predictor(head(regions)), mine)
+        with EventStorage(1):
+            expected = predictor.losses(predictor(head(regions)), mine)
         for key, value in expected.items():
             torch.testing.assert_close(losses[key + suffix], value)
 
@@ -192,7 +203,7 @@ def test_batches_of_small_or_large_proposals_alone_train(name, max_area, ratios)
     model = super_resolved(name, max_area=max_area, ratios=ratios)
     freeze_all_but(model, SR, "roi_heads.small_", *LARGE)
     model.backbone.eval()
-    _, losses = gradients(model)
+    _, losses = gradients(model, iteration=3)  # the turn of the last ratio's generator
     assert all(torch.isfinite(value) for value in losses.values())
     absent = "loss_cls_small" if max_area == 0 else "loss_cls"
     stage = "_stage0" if name == "cascade_rcnn" else ""

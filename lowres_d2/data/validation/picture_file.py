@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.data.datasets.coco import is_file
+from lowres_d2.data.picture import read_picture
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 are turned by a quarter
@@ -82,7 +82,7 @@ def look_at(path: Path, level: str) -> PictureFile:
                 image.load()
             orientation = _orientation(image)
         if level == "full":
-            pixels = read_image(str(path), "RGB")
+            pixels = read_picture(str(path), "RGB")
             # Hardly any picture gets past its first row.
             first = pixels[:1, :1]
             facts["blank"] = bool((pixels[:1] == first).all() and (pixels == first).all())

@@ -8,6 +8,7 @@ given. Formats are PIL's modes and "BGR" and "YUV-BT.601" (float, from RGB in 0.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import numpy as np
@@ -78,7 +79,9 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
     with PathManager.open(file_name, "rb") as file:
         try:
             picture = Image.open(file)
-            ImageOps.exif_transpose(picture, in_place=True)
+            picture.load()
+            with contextlib.suppress(Exception):  # broken EXIF data say nothing against the pixels
+                ImageOps.exif_transpose(picture, in_place=True)
             return convert_PIL_to_numpy(picture, format)
         except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for broken PNG files
             raise OSError(f"{file_name}: not a picture that can be read ({error})") from error
