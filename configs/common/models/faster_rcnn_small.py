@@ -1,17 +1,35 @@
-"""A small Faster R-CNN for CPUs: proposals and boxes from one map of stride 8."""
-
-from lowres_d2.modeling.backbone import SmallResNet
+"""A small Faster R-CNN for CPUs: ResNet C4 in small, proposals and boxes from a map of stride 8."""
 
 from detectron2.config import LazyCall as L
-from detectron2.modeling.backbone.resnet import BasicBlock
+from detectron2.modeling import ResNet
+from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock
 
 from .faster_rcnn_c4 import model
 
-model.backbone = L(SmallResNet)(
-    # Of the stem, res2 and res3; neighbours have to differ.
-    channels=[16, 32, 64],
-    # Blocks in each of them but the stem.
-    depths=[1, 2],
+model.backbone = L(ResNet)(
+    stem=L(BasicStem)(in_channels=3, out_channels=16, norm="BN"),
+    stages=[
+        L(ResNet.make_stage)(
+            block_class=BottleneckBlock,
+            num_blocks=2,
+            stride_per_block=[1, 1],
+            in_channels=16,
+            bottleneck_channels=24,
+            out_channels=48,
+            norm="BN",
+            stride_in_1x1=True,
+        ),
+        L(ResNet.make_stage)(
+            block_class=BottleneckBlock,
+            num_blocks=3,
+            stride_per_block=[2, 1, 1],
+            in_channels=48,
+            bottleneck_channels=40,
+            out_channels=64,
+            norm="BN",
+            stride_in_1x1=True,
+        ),
+    ],
     out_features=["res3"],
 )
 

@@ -13,7 +13,7 @@ from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model,
 
 detector = model.detector
 detector._target_ = SuperResolvedRCNN
-detector.backbone.out_features = ["stem", "res3"]
+detector.backbone.out_features = ["res2", "res3"]
 
 heads = detector.roi_heads
 heads._target_ = SuperResolvedRes5ROIHeads
@@ -22,13 +22,12 @@ heads.batch_size_per_image = 64
 heads.positive_fraction = 0.5
 
 super_resolution.generator.base_channels = 64
-super_resolution.generator.sub_channels = 16
+super_resolution.generator.sub_channels = 48
 super_resolution.generator.num_blocks = 4
 super_resolution.generator.bottleneck_channels = 64
 super_resolution.discriminator.hidden = 64
-super_resolution.sub_in_features = ["stem"]
 super_resolution.sub_pooler = deepcopy(heads.pooler)
-super_resolution.sub_pooler.scales = [1 / 2]
+super_resolution.sub_pooler.scales = [1 / 4]
 super_resolution.max_area = 24 * 24
 super_resolution.min_target_area = 16 * 16
 super_resolution.max_pairs = 24
@@ -36,15 +35,13 @@ super_resolution.max_pairs = 24
 super_resolution.discriminator_period = 8
 heads.super_resolution = super_resolution
 
-# With 1, content outweighs what the small predictor asks for by far.
-loss_weights["detector/loss_content"] = 0.3
 loss_weights["detector/loss_generator"] = 0.1
 model.loss_weights = loss_weights
 optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
-train.stages[0].iterations = 1100
+train.stages[0].iterations = 1600
 # Both predictors are trained already.
 train.stages[1].schedule = L(CosineParamScheduler)(start_value=0.1, end_value=0.002)
-train.max_iter = 1250
+train.max_iter = 1750
 train.eval_period = 0
