@@ -18,6 +18,7 @@ from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.last_step import LastStepOnce
 from lowres_d2.engine.missed_evaluation import MissedEvaluation
 from lowres_d2.engine.mixed_precision import CPUAutocast, training_precision
 from lowres_d2.engine.non_finite import NonFiniteStop
@@ -206,6 +207,7 @@ class _Run:
             DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
+            LastStepOnce(),
             hooks.IterationTimer(),
             SeedEachStep(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
