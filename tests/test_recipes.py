@@ -50,7 +50,8 @@ def super_resolution(network):
 def narrow(network, factor=1):
     """The same parts, a hundredth of the work, on pictures smaller by the factor."""
     resnet = network.backbone.get("bottom_up", network.backbone)
-    if "stem" in resnet:
+    # Stages that are given one by one are those of a small network.
+    if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
         finer = super_resolution(network)
         if finer:
