@@ -11,7 +11,6 @@ this. Weights are random.
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import tempfile
 import time
@@ -42,7 +41,7 @@ def make_step(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
     if cfg.train.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    batch = next(itertools.islice(build(cfg, "dataloader.train"), 1))
+    batch = next(iter(build(cfg, "dataloader.train")))
 
     def step(mixed: bool) -> float:
         start = time.thread_time()
