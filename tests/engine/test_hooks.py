@@ -5,6 +5,7 @@ from lowres_d2.engine.console import ConsoleWriter
 from lowres_d2.engine.counts import LoaderCounts
 from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.gradients import GradientClipping
+from lowres_d2.engine.last_step import LastStepOnce
 from lowres_d2.modeling.checkpoint_keys import averaged_weights
 
 import pytest
@@ -75,6 +76,15 @@ def test_best_value_survives_a_restart():
     second = BestWeights(1, None, "bbox/AP")
     second.load_state_dict(first.state_dict())
     assert (second.best_metric, second.best_iter) == (40.0, 7)
+
+
+def test_a_run_that_goes_on_with_no_step_left_counts_none():
+    model = Slope()
+    trainer = SimpleTrainer(model, Loader(), torch.optim.SGD(model.parameters(), lr=1))
+    trainer.register_hooks([LastStepOnce()])
+    trainer.train(3, 3)
+    assert trainer.iter == trainer.storage.iter == 3
+    assert model.weight.tolist() == [0, 0]
 
 
 class Results(HookBase):
