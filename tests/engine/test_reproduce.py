@@ -44,6 +44,20 @@ def test_a_benchmark_goes_from_nothing_to_a_report_and_is_not_done_twice(
     assert capsys.readouterr().out.count("done before") >= 4
 
 
+@pytest.mark.slow
+def test_a_control_is_trained_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    thumbdet = BENCHMARKS["thumbdet"]
+    students = dict(list(thumbdet.students.items())[:1])
+    benchmark = replace(
+        thumbdet, students=students, variants={}, sheets=(), baseline="teacher", closes_gap=False
+    )
+    for asked in (False, True):
+        report = reproduce(benchmark, tmp_path / "out", [1], asked, TINY)
+        assert ("| full resolution " in report.read_text()) == asked
+        assert (tmp_path / "out" / "longer").exists() == asked
+
+
 def test_the_time_of_an_interrupted_run_is_not_known(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
     recipe = "configs/quick/full_fcos_small_256_plates.py"
