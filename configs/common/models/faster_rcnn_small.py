@@ -8,6 +8,7 @@ from .faster_rcnn_c4 import model
 
 model.backbone = L(ResNet)(
     stem=L(BasicStem)(in_channels=3, out_channels=16, norm="BN"),
+    # res2 and res3, block by block as the head's res5.
     stages=[
         L(ResNet.make_stage)(
             block_class=BottleneckBlock,
