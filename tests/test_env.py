@@ -2,8 +2,6 @@ import subprocess
 import sys
 from importlib import metadata
 
-import lowres_d2
-
 import torch
 
 
@@ -14,7 +12,7 @@ def test_report_of_the_environment_is_one_page():
     assert lines[0].startswith("lowres_d2 ") and lines[0].endswith("Detectron2")
     assert len(lines) < 60 and "MISSING" not in done.stdout
     # Upstream's report imports what warns of a CUDA toolkit without a GPU.
-    assert not done.stderr or lowres_d2.detectron2_provider() == "upstream"
+    assert all("No CUDA runtime is found" in line for line in done.stderr.splitlines())
     rows = [line.split() for line in lines]
     assert ["torch", ">=2.6", metadata.version("torch")] in rows
     assert any(

@@ -16,7 +16,6 @@ class BestWeights(hooks.BestCheckpointer):
         checkpointer: saves.
         val_metric: name in the event storage.
         mode: ``max`` or ``min``, which is better.
-        file_prefix: name of the file, without ``.pth``.
 
     Raises:
         ValueError: another mode.
@@ -28,11 +27,10 @@ class BestWeights(hooks.BestCheckpointer):
         checkpointer: Checkpointer,
         val_metric: str,
         mode: str = "max",
-        file_prefix: str = "model_best",
     ) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f"train.best.mode={mode!r}: expected max or min")
-        super().__init__(eval_period, self, val_metric, mode, file_prefix)
+        super().__init__(eval_period, self, val_metric, mode)
         self._saves = checkpointer
         self._metric = val_metric
 
