@@ -20,9 +20,9 @@ from collections.abc import Callable
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.engine.allocator import keep_freed_memory
-from lowres_d2.engine.recipe import build, load_recipe
+from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.modeling.teacher import TeacherCache
+from lowres_d2.recipes.load import build, load_recipe
 
 import torch
 from detectron2.structures import Boxes, Instances

@@ -22,8 +22,8 @@ from typing import Any
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.data.stream import BatchPositions, PictureStream, picture_at
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.recipe import build, load_recipe
-from lowres_d2.engine.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.recipes.load import build, load_recipe
 
 import torch
 from detectron2.engine import SimpleTrainer

@@ -21,9 +21,9 @@ from itertools import accumulate
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.analysis.latency import time_models
-from lowres_d2.engine.allocator import keep_freed_memory
-from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.analysis.cost.latency import time_models
+from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.recipes.load import load_recipe
 
 import torch
 from detectron2.config import instantiate

@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.engine.allocator import keep_freed_memory
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.mixed_precision import training_precision
-from lowres_d2.engine.recipe import build, load_recipe
+from lowres_d2.engine.hooks.mixed_precision import training_precision
+from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.recipes.load import build, load_recipe
 
 import torch
 from detectron2.utils.events import EventStorage

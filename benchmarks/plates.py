@@ -7,7 +7,7 @@ import time
 
 import lowres_d2  # noqa: F401 (first: it decides which Detectron2 runs)
 from lowres_d2.data import DetectionMapper
-from lowres_d2.data.datasets import PlatesClassification, PlatesDataset
+from lowres_d2.data.plates import PlatesClassification, PlatesDataset
 
 import cv2
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import lowres_d2  # noqa: F401 (first: it decides which Detectron2 runs)
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.recipe import build, load_recipe
-from lowres_d2.engine.startup_report import StartUp, start_up_report
+from lowres_d2.engine.startup.report import StartUp, start_up_report
+from lowres_d2.recipes.load import build, load_recipe
 
 import torch
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.analysis.complexity import measure_complexity
-from lowres_d2.analysis.latency import time_models, time_parts
-from lowres_d2.analysis.parts import in_order
-from lowres_d2.engine.allocator import keep_freed_memory
+from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.latency import time_models, time_parts
+from lowres_d2.analysis.cost.parts import in_order
+from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic, Identity, LearnedDownsampler
 

@@ -2,7 +2,7 @@
 """Check and count Tsinghua-Tencent 100K; with ``--coco`` write it in COCO's form too."""
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.data.datasets.tt100k_cli import main
+from lowres_d2.programs.prepare_tt100k import main
 
 if __name__ == "__main__":
     main()

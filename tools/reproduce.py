@@ -2,7 +2,7 @@
 """Run a paper's quick benchmark: train what it compares, write table, plots and pictures."""
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.engine.reproduce import main
+from lowres_d2.programs.reproduce import main
 
 if __name__ == "__main__":
     main()

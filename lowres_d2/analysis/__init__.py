@@ -1,22 +1,22 @@
 """What a run did, for people: report, curves, pictures."""
 
-from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
-from lowres_d2.analysis.failure_cases import write_failure_cases
-from lowres_d2.analysis.pictures import (
-    Column,
-    choose_pictures,
-    comparison_sheet,
-    detected_column,
-)
-from lowres_d2.analysis.report import Run, write_report
-from lowres_d2.analysis.thumbnails import write_thumbnails
-from lowres_d2.analysis.trade_off import (
+from lowres_d2.analysis.cost.trade_off import (
     Point,
     measure_points,
     plot_trade_off,
     points_of_comparisons,
 )
-from lowres_d2.analysis.views import model_view
+from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
+from lowres_d2.analysis.figures.failure_cases import write_failure_cases
+from lowres_d2.analysis.figures.pictures import (
+    Column,
+    choose_pictures,
+    comparison_sheet,
+    detected_column,
+)
+from lowres_d2.analysis.figures.thumbnails import write_thumbnails
+from lowres_d2.analysis.figures.views import model_view
+from lowres_d2.analysis.report import Run, write_report
 
 __all__ = [
     "Column",

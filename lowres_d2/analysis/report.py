@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lowres_d2.analysis.accuracy_drop import accuracy_drop_rate
-from lowres_d2.analysis.curves import plot_by_size, plot_training, read_metrics
-from lowres_d2.analysis.pictures import (
+from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_rate
+from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off
+from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
+from lowres_d2.analysis.figures.pictures import (
     Column,
     choose_pictures,
     comparison_sheet,
     detected_column,
 )
-from lowres_d2.analysis.sheets import save_sheet
-from lowres_d2.analysis.trade_off import Point, plot_trade_off
-from lowres_d2.analysis.views import View, stored_view
+from lowres_d2.analysis.figures.sheets import save_sheet
+from lowres_d2.analysis.figures.views import View, stored_view
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowres_d2.analysis.accuracy_drop import accuracy_drop_gain, accuracy_drop_rate
-from lowres_d2.analysis.trade_off import Point
+from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_gain, accuracy_drop_rate
+from lowres_d2.analysis.cost.trade_off import Point
 
 from tabulate import tabulate
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lowres_d2.engine.checkpoint import LoadReport
-from lowres_d2.engine.environment import pick_device
-from lowres_d2.engine.recipe import build
-from lowres_d2.engine.repeatable import seed_everything
+from lowres_d2.engine.hooks.repeatable import seed_everything
+from lowres_d2.engine.processes.environment import pick_device
+from lowres_d2.recipes.load import build
 
 import torch
 from omegaconf import DictConfig

@@ -12,13 +12,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.analysis.comparison import Comparison, Measured
-from lowres_d2.analysis.complexity import measure_complexity
-from lowres_d2.analysis.latency import time_models
+from lowres_d2.analysis.cost.comparison import Comparison, Measured
+from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.engine.build import check_classes, check_trained_classes
-from lowres_d2.engine.recipe import build
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.recipes.load import build
 
 import torch
 from detectron2.evaluation import inference_on_dataset

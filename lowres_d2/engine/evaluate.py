@@ -19,10 +19,10 @@ from lowres_d2.engine.build import (
 )
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
-from lowres_d2.engine.recipe import build
-from lowres_d2.engine.startup_report import StartUp, log_start_up
+from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.recipes.load import build
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm

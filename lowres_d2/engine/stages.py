@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
 
-from lowres_d2.engine.between_ranks import share_buffers
 from lowres_d2.engine.checkpoint import RunState
+from lowres_d2.engine.processes.between_ranks import share_buffers
 from lowres_d2.modeling import LowResDetector
 
 from detectron2.engine import HookBase

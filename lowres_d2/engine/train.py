@@ -9,31 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
-from lowres_d2.engine.best import BestWeights
-from lowres_d2.engine.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, TrainerState, load_weights
-from lowres_d2.engine.console import ConsoleWriter
-from lowres_d2.engine.counts import LoaderCounts
-from lowres_d2.engine.ema import WeightAverage
 from lowres_d2.engine.evaluate import evaluate
-from lowres_d2.engine.gradients import GradientClipping
-from lowres_d2.engine.last_step import LastStepOnce
-from lowres_d2.engine.missed_evaluation import MissedEvaluation
-from lowres_d2.engine.mixed_precision import CPUAutocast, training_precision
-from lowres_d2.engine.non_finite import NonFiniteStop
-from lowres_d2.engine.out_of_memory import OutOfMemoryReport
-from lowres_d2.engine.periodic import PeriodicCheckpoints
-from lowres_d2.engine.pictures import DetectionPictures
-from lowres_d2.engine.recipe import build
-from lowres_d2.engine.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.engine.hooks.console import ConsoleWriter
+from lowres_d2.engine.hooks.counts import LoaderCounts
+from lowres_d2.engine.hooks.ema import WeightAverage
+from lowres_d2.engine.hooks.gradients import GradientClipping
+from lowres_d2.engine.hooks.last_step import LastStepOnce
+from lowres_d2.engine.hooks.missed_evaluation import MissedEvaluation
+from lowres_d2.engine.hooks.mixed_precision import CPUAutocast, training_precision
+from lowres_d2.engine.hooks.non_finite import NonFiniteStop
+from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
+from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
+from lowres_d2.engine.hooks.pictures import DetectionPictures
+from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
-from lowres_d2.engine.startup_report import StartUp, log_start_up
-from lowres_d2.engine.startup_weights import check_complete, check_used
+from lowres_d2.engine.startup.report import StartUp, log_start_up
+from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
+from lowres_d2.engine.startup.weights import check_complete, check_used
 from lowres_d2.engine.student_init import start_from_teacher
-from lowres_d2.engine.teacher_check import check_teacher_accuracy, check_teacher_fits
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.recipes.load import build
 
 import torch
 from detectron2.config import LazyConfig

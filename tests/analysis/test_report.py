@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from lowres_d2.analysis import Run, plot_training, read_metrics, write_report
-from lowres_d2.analysis.curves import _detector_loss
+from lowres_d2.analysis.figures.curves import _detector_loss
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
 import numpy as np

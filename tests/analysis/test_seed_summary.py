@@ -1,7 +1,7 @@
 from dataclasses import replace
 
+from lowres_d2.analysis.cost.trade_off import Point
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, gap_closed, summary_table
-from lowres_d2.analysis.trade_off import Point
 
 import pytest
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from lowres_d2.data.datasets import check_same_classes
-from lowres_d2.engine.recipe import load_recipe
-from lowres_d2.engine.repeatable import seed_everything
+from lowres_d2.engine.hooks.repeatable import seed_everything
+from lowres_d2.recipes.load import load_recipe
 
 import pytest
 from detectron2.config import LazyConfig, instantiate

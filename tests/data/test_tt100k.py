@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.datasets import TT100K_CLASSES, Tt100kDataset, VocDataset
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
-from lowres_d2.data.datasets.tt100k_cli import main
 from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation import SizedF1Evaluator
+from lowres_d2.programs.prepare_tt100k import main
 
 import numpy as np
 import pytest

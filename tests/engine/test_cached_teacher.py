@@ -1,13 +1,12 @@
 import shutil
-from pathlib import Path
 
-from lowres_d2.engine.cli import main
+from lowres_d2.programs.train import main
 
 import pytest
 import torch
-from test_bad_input import fails
+from toys.one_line_errors import error_of
 
-RECIPE = str(Path(__file__).parent / "recipes" / "cached.py")
+RECIPE = "tests/toys/recipes/cached.py"
 
 
 @pytest.fixture
@@ -48,6 +47,6 @@ def test_what_the_cache_holds_does_not_change_a_run(arguments, tmp_path):
 
 
 def test_a_cache_that_would_be_too_large_is_refused(arguments, tmp_path, capsys):
-    line = fails([*arguments, "model.teacher.cache.limit_gb=1e-6"], capsys)
+    line = error_of([*arguments, "model.teacher.cache.limit_gb=1e-6"], capsys)
     assert "6 pictures of" in line and "limit_gb" in line
     assert not files(tmp_path)

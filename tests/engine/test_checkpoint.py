@@ -4,9 +4,9 @@ import sys
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
-from lowres_d2.engine.extract import extract_detector
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Identity
+from lowres_d2.programs.extract import extract_detector
 
 import numpy as np
 import pytest

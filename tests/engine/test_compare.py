@@ -1,16 +1,16 @@
 import json
 from pathlib import Path
 
-from lowres_d2.engine.analyze import main as analyze
-from lowres_d2.engine.cli import main
 from lowres_d2.engine.compare import FullResolutionModel
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.programs.analyze import main as analyze
+from lowres_d2.programs.train import main
 
 import pytest
 import torch
 from torch import nn
 
-STUDENT = Path(__file__).parent / "recipes" / "staged_distilled.py"
+STUDENT = Path("tests/toys/recipes/staged_distilled.py")
 LOOSE = "model.detector.test_score_thresh=0.0"
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState
-from lowres_d2.engine.cli import main
+from lowres_d2.programs.train import main
 
 import pytest
 import torch

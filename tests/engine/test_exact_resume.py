@@ -10,19 +10,19 @@ from pathlib import Path
 
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine import train as engine
-from lowres_d2.engine.repeatable import as_in_a_new_process
+from lowres_d2.engine.hooks.repeatable import as_in_a_new_process
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
 import pytest
 import torch
-from conftest import write_coco
 from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
-from test_recipes import CLASSES, PROJECTS, load_toy, narrow, networks
+from toys.narrow import CLASSES, PROJECTS, load_toy, narrow, networks
+from toys.runs import write_coco
 
 SIDES = [64, 72, 80]
 STAGE = 2  # steps of each stage
-MAIN = "lowres_d2.engine.cli:main"
+MAIN = "lowres_d2.programs.train:main"
 
 
 @pytest.fixture(scope="module")

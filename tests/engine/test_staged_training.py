@@ -1,12 +1,11 @@
 import shutil
-from pathlib import Path
 
-from lowres_d2.engine.cli import main
+from lowres_d2.programs.train import main
 
 import pytest
 import torch
 
-RECIPE = str(Path(__file__).parent / "recipes" / "staged_distilled.py")
+RECIPE = "tests/toys/recipes/staged_distilled.py"
 
 
 def model_at(folder, iteration):
@@ -47,7 +46,7 @@ def test_stages_train_what_they_say_and_resume_inside_and_across(arguments, tmp_
 
 @pytest.mark.slow
 def test_two_processes_cross_a_stage_boundary_also_where_they_resume(arguments, tmp_path, ranks):
-    main_program, killed = "lowres_d2.engine.cli:main", tmp_path / "killed"
+    main_program, killed = "lowres_d2.programs.train:main", tmp_path / "killed"
     ends = ranks.run(main_program, *arguments)
     assert [end.code for end in ends] == [0, 0], ends[0].text[-2000:]
     final = model_at(tmp_path / "run", 5)

@@ -1,17 +1,16 @@
 import re
 import shutil
-from pathlib import Path
 
-from lowres_d2.engine.cli import main
-from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import load_recipe
 
 import pytest
 import torch
 from detectron2.config import instantiate
-from test_bad_input import fails
+from toys.one_line_errors import error_of
 
 UNCHECKED = "train.teacher_check.pictures=0"
-RECIPE = str(Path(__file__).parent / "recipes" / "distilled.py")
+RECIPE = "tests/toys/recipes/distilled.py"
 
 
 def loaded(path):
@@ -97,38 +96,40 @@ def narrow(weights):
     ],
 )
 def test_a_student_that_cannot_start_as_its_teacher(taught, tmp_path, capsys, override, words):
-    line = fails([*taught, "train.student_from_teacher=true", override], capsys)
+    line = error_of([*taught, "train.student_from_teacher=true", override], capsys)
     assert all(word in line for word in words), line
     assert not list(tmp_path.rglob("model_*.pth"))
 
 
 def test_a_student_without_a_teacher_cannot_start_as_one(toy_arguments, capsys):
-    line = fails([*toy_arguments, "train.student_from_teacher=true"], capsys)
+    line = error_of([*toy_arguments, "train.student_from_teacher=true"], capsys)
     assert "no teacher" in line
 
 
 def test_a_teacher_without_weights_is_refused(arguments, capsys):
-    line = fails(arguments, capsys)
+    line = error_of(arguments, capsys)
     assert "model.teacher.checkpoint=FILE" in line
 
 
 def test_a_teacher_of_another_number_of_classes(taught, capsys):
-    line = fails([*taught, "model.teacher.model.num_classes=5"], capsys)
+    line = error_of([*taught, "model.teacher.model.num_classes=5"], capsys)
     assert "model.teacher.model.num_classes is 5" in line and "2 classes (red, green)" in line
 
 
 def test_a_teacher_that_was_trained_on_classes_in_another_order(arguments, tmp_path, capsys):
     path = save_teacher(arguments, tmp_path / "teacher.pth", classes=("green", "red"))
-    line = fails([*arguments, f"model.teacher.checkpoint={path}"], capsys)
+    line = error_of([*arguments, f"model.teacher.checkpoint={path}"], capsys)
     assert "teacher.pth" in line and "(green, red)" in line and "(red, green)" in line
 
 
 def test_a_teacher_whose_file_lacks_a_tensor(arguments, tmp_path, capsys):
     path = save_teacher(arguments, tmp_path / "teacher.pth", edit=narrow)
-    line = fails([*arguments, f"model.teacher.checkpoint={path}"], capsys)
+    line = error_of([*arguments, f"model.teacher.checkpoint={path}"], capsys)
     assert "teacher.pth" in line and "head.cls_score.bias" in line
 
 
 def test_a_tap_that_the_teacher_has_not(taught, capsys):
-    line = fails([*taught, "+model.objectives.0.pairs.0.teacher=backbone.bottom_up.res33"], capsys)
+    line = error_of(
+        [*taught, "+model.objectives.0.pairs.0.teacher=backbone.bottom_up.res33"], capsys
+    )
     assert "backbone.bottom_up.res33" in line and "backbone.bottom_up.res3" in line

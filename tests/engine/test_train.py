@@ -1,7 +1,7 @@
 import json
 import shutil
 
-from lowres_d2.engine.cli import main
+from lowres_d2.programs.train import main
 
 import pytest
 import torch

@@ -5,13 +5,13 @@ Every case runs the command line to its error, after which all that was saved is
 
 import textwrap
 
-from lowres_d2.engine.cli import main
-from lowres_d2.engine.recipe import find_recipe
+from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import find_recipe
 
 import pytest
 import torch
-from one_line_errors import error_of, saved_files
-from trained import PLAIN, SCORE, STAGED
+from toys.one_line_errors import error_of, saved_files
+from toys.trained import PLAIN, SCORE, STAGED
 
 
 def without(*keys):

@@ -21,7 +21,7 @@ from lowres_d2.data.validation.text import report_text
 import numpy as np
 import pytest
 from PIL import Image
-from toy_data import CLASSES, SIDE, ToyData
+from toys.data import CLASSES, SIDE, ToyData
 
 BANDS = {"all": (0, math.inf)}
 ORIENTATION = 0x0112  # EXIF tag

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from one_line_errors import error_of, saved_files
 from safetensors.torch import save_file
-from trained import SCORE, STAGED
+from toys.one_line_errors import error_of, saved_files
+from toys.trained import SCORE, STAGED
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 

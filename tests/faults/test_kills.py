@@ -16,9 +16,9 @@ from lowres_d2.engine.checkpoint import read_checkpoint
 import numpy as np
 import pytest
 import torch
-from toy_data import ToyData
-from trained import PLAIN, STAGED
-from warm_runs import Kill, run, start_server
+from toys.data import ToyData
+from toys.trained import PLAIN, STAGED
+from toys.warm_runs import Kill, run, start_server
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,8 +13,8 @@ from lowres_d2.modeling.resample import AnyFactor, Bicubic, Identity, LearnedDow
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
-from toy_deformable_detr import SMALL, deformable_detr
-from toy_detectors import DETECTORS, picture, training_input
+from toys.deformable_detr import SMALL, deformable_detr
+from toys.detectors import DETECTORS, picture, training_input
 
 KINDS = {**DETECTORS, "deformable_detr": lambda: deformable_detr(SMALL)}
 FACTORS = ("1", "3/2", "2", "4")

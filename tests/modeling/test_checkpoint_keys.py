@@ -9,7 +9,7 @@ from lowres_d2.modeling.resample import Bicubic
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from toy_detectors import retinanet
+from toys.detectors import retinanet
 
 
 def test_weights_of_a_plain_detector_go_to_the_detector():

@@ -4,12 +4,12 @@ import argparse
 import re
 
 import lowres_d2  # noqa: F401
-from lowres_d2.engine.convert_deformable_detr import convert, main
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
+from lowres_d2.programs.convert_deformable_detr import convert, main
 
 import pytest
 import torch
-from toy_deformable_detr import SMALL, VARIANTS, deformable_detr
+from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
 
 # From ours to theirs, as their files list them; the last pattern that fits counts.
 AUTHORS = {
@@ -142,7 +142,7 @@ def test_a_projection_without_its_siblings_is_an_error():
 
 RECIPE = """
 from detectron2.config import LazyCall as L
-from toy_deformable_detr import SMALL, deformable_detr
+from toys.deformable_detr import SMALL, deformable_detr
 model = L(deformable_detr)(size=dict(**SMALL), with_box_refine=False)
 dataloader, optimizer, lr_multiplier, train = dict(), dict(), dict(), dict()
 """
@@ -187,8 +187,8 @@ def test_a_recipe_of_another_detector_is_an_error(tmp_path):
         RECIPE.replace("deformable_detr)(size=dict(**SMALL), ", "fcos)(")
         .replace("with_box_refine=False", "")
         .replace(
-            "from toy_deformable_detr import SMALL, deformable_detr",
-            "from toy_detectors import fcos",
+            "from toys.deformable_detr import SMALL, deformable_detr",
+            "from toys.detectors import fcos",
         )
     )
     with pytest.raises(ValueError, match="its model has no DeformableDETR"):

@@ -1,10 +1,10 @@
 """The small Deformable DETR learns eight generated pictures by heart."""
 
 import lowres_d2  # noqa: F401
-from lowres_d2.data.datasets import PlatesDataset
 from lowres_d2.data.mapper import DetectionMapper
-from lowres_d2.engine.recipe import PACKAGE
+from lowres_d2.data.plates import PlatesDataset
 from lowres_d2.evaluation import SizedCOCOEvaluator
+from lowres_d2.recipes.load import PACKAGE
 
 import pytest
 import torch

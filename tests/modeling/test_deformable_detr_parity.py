@@ -4,18 +4,18 @@ Theirs is random but for nothing: offsets, attention and boxes, which start at 0
 """
 
 import lowres_d2  # noqa: F401
-from lowres_d2.engine.convert_deformable_detr import convert
-from lowres_d2.engine.recipe import build, load_recipe
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
 from lowres_d2.modeling.deformable_detr.criterion import SetCriterion
 from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+from lowres_d2.programs.convert_deformable_detr import convert
+from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.weight_files import read_weight_file
 
 import pytest
 import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from toy_deformable_detr import SMALL, VARIANTS, deformable_detr
-from toy_detectors import picture
+from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
+from toys.detectors import picture
 
 transformers = pytest.importorskip("transformers", reason="needs transformers: extra `test`")
 

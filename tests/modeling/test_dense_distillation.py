@@ -8,7 +8,7 @@ from fractions import Fraction
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import NearestPointFCOS
 from lowres_d2.modeling.objectives import DenseBoxDistillation, DenseLogitDistillation
-from lowres_d2.modeling.objectives.dense_levels import levels_by_scale
+from lowres_d2.modeling.objectives.dense.levels import levels_by_scale
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.modeling.teacher import Tap, Teacher
 from lowres_d2.structures import ObjectiveContext, low_res_size
@@ -20,7 +20,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform, Box2BoxTransfor
 from detectron2.structures import Boxes, pairwise_iou
 from detectron2.utils.events import EventStorage
 from torch import nn
-from toy_detectors import STRIDES, fcos, retinanet, training_input
+from toys.detectors import STRIDES, fcos, retinanet, training_input
 
 SIZES = ((40, 64), (64, 49))
 FORMS = ["softmax", "sigmoid", "focal"]

@@ -2,12 +2,12 @@ from fractions import Fraction
 
 import lowres_d2  # noqa: F401
 from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
-from lowres_d2.modeling.objectives.feature_distances import (
+from lowres_d2.modeling.objectives.features.distances import (
     channel_distance,
     correlation_distance,
     squared_distance,
 )
-from lowres_d2.modeling.objectives.point_weights import foreground_weights
+from lowres_d2.modeling.objectives.features.point_weights import foreground_weights
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
 import numpy as np

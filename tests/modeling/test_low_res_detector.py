@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
-from toy_detectors import DETECTORS, picture, random_instances, training_input
+from toys.detectors import DETECTORS, picture, random_instances, training_input
 
 FACTORS = ["2", "3", "4", "3/2"]
 ODD_SIZE = (101, 133)

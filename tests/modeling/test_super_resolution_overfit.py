@@ -1,10 +1,10 @@
 """Generator, small and large predictor learn eight generated pictures by heart, all at once."""
 
 import lowres_d2  # noqa: F401
-from lowres_d2.data.datasets import PlatesDataset
 from lowres_d2.data.mapper import DetectionMapper
-from lowres_d2.engine.recipe import load_recipe
+from lowres_d2.data.plates import PlatesDataset
 from lowres_d2.evaluation import SizedCOCOEvaluator
+from lowres_d2.recipes.load import load_recipe
 
 import pytest
 import torch

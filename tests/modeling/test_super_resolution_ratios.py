@@ -11,8 +11,8 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
-from toy_detectors import CHANNELS, DETECTORS
-from toy_super_resolution import (
+from toys.detectors import CHANNELS, DETECTORS
+from toys.super_resolution import (
     KINDS,
     awaken,
     freeze_all_but,

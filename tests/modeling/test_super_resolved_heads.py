@@ -7,8 +7,8 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from toy_detectors import DETECTORS
-from toy_super_resolution import (
+from toys.detectors import DETECTORS
+from toys.super_resolution import (
     KINDS,
     awaken,
     evaluation_inputs,

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.utils.events import EventStorage
-from toy_detectors import DETECTORS, faster_rcnn_fpn, fcos, picture, retinanet, training_input
+from toys.detectors import DETECTORS, faster_rcnn_fpn, fcos, picture, retinanet, training_input
 
 RES3, RES4 = "backbone.bottom_up.res3", "backbone.bottom_up.res4"
 TAPS = [Tap(RES3, 0), Tap("head.cls_score"), Tap(RES4, 0, "input")]

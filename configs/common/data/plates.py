@@ -1,7 +1,7 @@
 """The generated plates: nothing to download, made on first use in ``datasets/plates``."""
 
 from lowres_d2.data import RandomSaturation
-from lowres_d2.data.datasets import PlatesDataset
+from lowres_d2.data.plates import PlatesDataset
 
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T

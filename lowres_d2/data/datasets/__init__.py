@@ -3,9 +3,6 @@
 from lowres_d2.data.datasets.base import BoxDataset, check_same_classes, dataset_fingerprint
 from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.datasets.coco_json import count_classes
-from lowres_d2.data.datasets.plates import PlatesDataset
-from lowres_d2.data.datasets.plates_classification import PlatesClassification
-from lowres_d2.data.datasets.plates_sheet import plate_sheet
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
@@ -14,12 +11,9 @@ __all__ = [
     "VOC_CLASSES",
     "BoxDataset",
     "CocoDataset",
-    "PlatesClassification",
-    "PlatesDataset",
     "Tt100kDataset",
     "VocDataset",
     "check_same_classes",
     "count_classes",
     "dataset_fingerprint",
-    "plate_sheet",
 ]

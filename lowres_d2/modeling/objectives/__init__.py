@@ -1,8 +1,8 @@
 """Extra losses: the protocol and its implementations."""
 
-from lowres_d2.modeling.objectives.dense_box_distillation import DenseBoxDistillation
-from lowres_d2.modeling.objectives.dense_logit_distillation import DenseLogitDistillation
-from lowres_d2.modeling.objectives.feature_distillation import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.objectives.dense.box_distillation import DenseBoxDistillation
+from lowres_d2.modeling.objectives.dense.logit_distillation import DenseLogitDistillation
+from lowres_d2.modeling.objectives.features.distillation import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.objectives.proposal_distillation import ProposalLogitDistillation

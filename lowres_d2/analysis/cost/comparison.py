@@ -1,0 +1,116 @@
+"""Low resolution beside full resolution: accuracy, drop rate, MACs and speed of one measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_rate
+from lowres_d2.analysis.cost.complexity import Complexity
+from lowres_d2.analysis.cost.latency import Timing
+
+from tabulate import tabulate
+
+NOT_KNOWN = "n/a"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's figures.
+
+    Attributes:
+        accuracy: AP in percent; None where there is nothing to find.
+        complexity: parameters and multiply-adds.
+        timing: on the same pictures as the other model's.
+    """
+
+    accuracy: float | None
+    complexity: Complexity
+    timing: Timing
+
+    def record(self) -> dict[str, Any]:
+        """For a json file."""
+        return {
+            "accuracy": self.accuracy,
+            "parameters": self.complexity.total_parameters,
+            "macs": self.complexity.total_macs,
+            "macs_by_part": dict(self.complexity.macs),
+            "images_per_second": self.timing.images_per_second,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models, evaluated and measured on the same pictures in one run.
+
+    Attributes:
+        full: at full resolution.
+        low: at low resolution.
+        metric: what ``accuracy`` is, such as ``bbox/AP``.
+        machine: what the speed was measured on.
+    """
+
+    full: Measured
+    low: Measured
+    metric: str
+    machine: str
+
+    @property
+    def drop_rate(self) -> float | None:
+        """Percent of the full-resolution accuracy lost; None where that is 0 or not known."""
+        if not self.full.accuracy or self.low.accuracy is None:
+            return None
+        return accuracy_drop_rate(self.full.accuracy, self.low.accuracy)
+
+    @property
+    def fewer_macs(self) -> float:
+        """How many times fewer multiply-adds low resolution takes."""
+        return self.full.complexity.total_macs / self.low.complexity.total_macs
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster low resolution is."""
+        return self.low.timing.times_faster_than(self.full.timing)
+
+    def record(self) -> dict[str, Any]:
+        """For a json file."""
+        return {
+            "metric": self.metric,
+            "full_resolution": self.full.record(),
+            "low_resolution": self.low.record(),
+            "drop_rate": self.drop_rate,
+            "fewer_macs": self.fewer_macs,
+            "speedup": self.speedup,
+            "pictures_timed": len(self.low.timing.seconds),
+            "machine": self.machine,
+        }
+
+    def table(self) -> str:
+        """For the terminal."""
+        rows = [
+            self._row("full resolution", self.full),
+            [
+                *self._row("low resolution", self.low),
+                _number(self.drop_rate, ".1f"),
+                f"{self.fewer_macs:.2f}x",
+                f"{self.speedup:.2f}x",
+            ],
+        ]
+        head = ["", self.metric, "parameters, M", "MACs, G", "images/s"]
+        head += ["drop, %", "fewer MACs", "faster"]
+        pictures = len(self.low.timing.seconds)
+        note = f"MACs and speed: {pictures} pictures, one at a time, files decoded, {self.machine}"
+        return f"{tabulate(rows, head, disable_numparse=True, stralign='right')}\n{note}"
+
+    def _row(self, name: str, model: Measured) -> list[str]:
+        return [
+            name,
+            _number(model.accuracy, ".2f"),
+            f"{model.complexity.total_parameters / 1e6:.2f}",
+            f"{model.complexity.total_macs / 1e9:.3f}",
+            f"{model.timing.images_per_second:.2f}",
+        ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOT_KNOWN if value is None else format(value, form)

@@ -1,0 +1,206 @@
+"""What accuracy costs: AP against images a second and against multiply-adds (ThumbDet, Fig. 1)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.latency import time_models
+from lowres_d2.atomic import atomic_path
+
+import numpy as np
+from torch import nn
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+_MARKS = "osD^vPX*"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One detector of the figure.
+
+    Attributes:
+        name: as it stands beside the point.
+        ap: in percent; of several seeds their mean.
+        images_per_second: None where it was not measured.
+        macs: multiply-adds of a picture; None where they were not counted.
+        ap_std: standard deviation over seeds.
+        series: points of one series have one colour and are joined, such as the factors of one
+            checkpoint; a point without one stands alone.
+    """
+
+    name: str
+    ap: float
+    images_per_second: float | None = None
+    macs: float | None = None
+    ap_std: float | None = None
+    series: str = ""
+
+
+def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
+    """Points of what ``--eval-only`` measured, the full-resolution model of the first one first.
+
+    Args:
+        evaluations: name to ``evaluation.json``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file has no comparison, or another full-resolution model's.
+    """
+    points: list[Point] = []
+    for name, file in evaluations.items():
+        path = Path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"no evaluation at {path}: run train_net.py --eval-only")
+        found = json.loads(path.read_text(encoding="utf-8")).get("comparison")
+        if not found:
+            raise ValueError(
+                f"{path} has no comparison: run train_net.py --eval-only on a recipe with a teacher"
+            )
+        if not points:
+            points.append(_point("full resolution", found["full_resolution"]))
+        elif points[0].ap != found["full_resolution"]["accuracy"]:
+            raise ValueError(
+                f"{path} was compared with a full-resolution model of AP "
+                f"{found['full_resolution']['accuracy']}, the others with {points[0].ap}: compare "
+                "all with the same one"
+            )
+        points.append(_point(name, found["low_resolution"]))
+    return points
+
+
+def _point(name: str, measured: Mapping) -> Point:
+    return Point(name, measured["accuracy"], measured["images_per_second"], measured["macs"])
+
+
+def measure_points(
+    models: Mapping[str, nn.Module],
+    accuracies: Mapping[str, float],
+    pictures: Sequence[dict],
+    rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Point]:
+    """Count and time models on the same pictures, one at a time, in turns.
+
+    Args:
+        models: by name, with their weights: untrained ones have nothing to post-process.
+        accuracies: AP in percent by name.
+        pictures: Detectron2 inputs.
+        rounds: how often each picture is timed.
+        clock: as of :func:`lowres_d2.analysis.cost.latency.time_models`.
+    """
+    timings = time_models(models, pictures, rounds, clock)
+    return [
+        Point(
+            name,
+            accuracies[name],
+            timings[name].images_per_second,
+            measure_complexity(model, pictures).total_macs,
+        )
+        for name, model in models.items()
+    ]
+
+
+def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") -> Path:
+    """Draw AP against images a second and against MACs; a point stands where it has figures.
+
+    Args:
+        points: the detectors, in the order of the legend.
+        path: PNG to write.
+        note: what the speed was measured on, to stand below.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no point has images a second or MACs.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {
+        "images a second": [(p, p.images_per_second) for p in points if p.images_per_second],
+        "multiply-adds a picture, G": [(p, p.macs / 1e9) for p in points if p.macs],
+    }
+    panels = {title: placed for title, placed in panels.items() if placed}
+    if not panels:
+        raise ValueError("trade-off: none of the points has images_per_second or macs")
+    # Not through pyplot, which keeps figures alive and may want a display.
+    figure = Figure(figsize=(4.2 * len(panels) + 3.2, 4.0), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for ax, (title, placed) in zip(axes, panels.items(), strict=True):
+        _draw_panel(ax, placed, _styles(points))
+        ax.set_xlabel(title)
+    axes[0].set_ylabel("AP, %")
+    lines: dict[str, Artist] = {}
+    for ax in axes:
+        lines |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        lines.values(), lines, loc="outside right center", frameon=False, labelspacing=0.9
+    )
+    if note:
+        figure.supxlabel(note, fontsize=9, color="0.4")
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=130)
+    return Path(path)
+
+
+def _styles(points: Iterable[Point]) -> dict[str, tuple[str, str]]:
+    """Colour and mark of each series and of each point outside of one."""
+    keys = dict.fromkeys(point.series or point.name for point in points)
+    return {key: (f"C{k % 10}", _MARKS[k % len(_MARKS)]) for k, key in enumerate(keys)}
+
+
+def _draw_panel(
+    ax: Axes, placed: Sequence[tuple[Point, float]], styles: Mapping[str, tuple[str, str]]
+) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for key, (color, mark) in styles.items():
+        members = [(x, p) for p, x in placed if (p.series or p.name) == key]
+        if not members:
+            continue
+        members.sort(key=lambda member: member[0])
+        x, found = zip(*members, strict=True)
+        spread = [p.ap_std or 0.0 for p in found]
+        ax.errorbar(
+            x,
+            [p.ap for p in found],
+            spread if any(spread) else None,
+            label=key if found[0].series else f"{key}\n{_figures(found[0])}",
+            linestyle="-" if found[0].series else "",
+            color=color,
+            marker=mark,
+            markersize=9,
+            markeredgecolor="white",
+            capsize=4,
+        )
+        below = found[0].ap < found[-1].ap  # where the line is not
+        for value, point in members:
+            if point.series:
+                style = {"textcoords": "offset points", "color": color, "fontsize": 9}
+                ax.annotate(point.name, (value, point.ap), (7, -13 if below else 6), **style)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.margins(0.12)
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _figures(point: Point) -> str:
+    spread = "" if point.ap_std is None else f" ± {point.ap_std:.1f}"
+    parts = [f"AP {point.ap:.1f}{spread}"]
+    if point.images_per_second:
+        parts.append(f"{point.images_per_second:.3g}/s")
+    if point.macs:
+        parts.append(f"{point.macs / 1e9:.3g} G")
+    return ", ".join(parts)

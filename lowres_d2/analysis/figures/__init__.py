@@ -1,0 +1,1 @@
+"""Sheets and plots: what networks see and find, training curves."""

@@ -1,0 +1,207 @@
+"""Where detectors differ: pictures chosen by rule, outcomes in colours (ThumbDet, Fig. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windows
+from lowres_d2.analysis.figures.detections import Objects, true_objects
+from lowres_d2.analysis.figures.drawing import Color, Panel
+from lowres_d2.analysis.figures.outcomes import IOU, Outcome
+from lowres_d2.analysis.figures.pictures import Column
+from lowres_d2.analysis.figures.sheets import (
+    GAP,
+    captions,
+    headings,
+    join,
+    legend,
+    panel_side,
+    save_sheet,
+    stack,
+    text_block,
+)
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.ops import box_iou
+
+HIT: Color = (0, 205, 90)
+WRONG_CLASS: Color = (255, 190, 0)
+FALSE_ALARM: Color = (255, 45, 85)
+MISS: Color = (255, 255, 255)
+_LEGEND = [
+    ("hit", HIT),
+    ("miss", MISS),
+    ("right place, wrong class: a miss too", WRONG_CLASS),
+    ("false alarm", FALSE_ALARM),
+]
+_NOTE = (
+    f"Hit: IoU with an object of the class at least {IOU}. Shown is what each detector finds from "
+    "the score on at which its F1 is best. +1: one more wrong box on the same spot."
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that show one thing.
+
+    Attributes:
+        title: what they show, and how many there are.
+        chosen: their places in the data set, the clearest first.
+    """
+
+    title: str
+    chosen: Sequence[int]
+
+
+def write_failure_cases(
+    path: str | Path,
+    dataset: Sequence[Mapping],
+    columns: Sequence[Column],
+    classes: Sequence[str],
+    ours: str,
+    baseline: str,
+    reference: str | None = None,
+    pictures: int = 2,
+) -> Path:
+    """Draw the pictures on which a method gains most over a baseline, and loses most.
+
+    Args:
+        path: PNG to write.
+        dataset: Detectron2 dataset dicts.
+        columns: detectors with what they found on all pictures, from the score on that counts; see
+            :func:`lowres_d2.analysis.figures.pictures.detected_column`.
+        classes: names in the order of the labels.
+        ours: title of the method's column.
+        baseline: title of the column to compare it with.
+        reference: title of the full-resolution column: pictures on which the method loses most to
+            it are shown too; None leaves them out.
+        pictures: how many of each kind.
+
+    Returns:
+        The path.
+
+    Raises:
+        KeyError: no column has such a title.
+    """
+    outcomes = {column.title: _outcomes(dataset, column) for column in columns}
+    for title in (ours, baseline, reference):
+        if title is not None and title not in outcomes:
+            raise KeyError(f"no column {title!r}: there are {', '.join(outcomes)}")
+    groups = choose_cases(outcomes, ours, baseline, reference, pictures)
+    side = panel_side(len(columns))
+    top = join(headings([column.title for column in columns], side), 2 * GAP, across=True)
+    lines = [legend(_LEGEND, top.width, dashed=["miss"]), top]
+    for group in groups:
+        lines.append(text_block(group.title, top.width, 17))
+        for k in group.chosen:
+            rows = [outcomes[column.title][k] for column in columns]
+            lines.append(_row(dataset[k], columns, rows, classes, side))
+    lines.append(text_block(_NOTE, top.width, 16))
+    return save_sheet(stack(lines), path)
+
+
+def choose_cases(
+    outcomes: Mapping[str, Sequence[Outcome]],
+    ours: str,
+    baseline: str,
+    reference: str | None,
+    pictures: int,
+) -> list[Group]:
+    """The rule: pictures with the largest difference in hits, then mistakes, then in data order.
+
+    Args:
+        outcomes: name of each detector to the outcomes on all pictures.
+        ours: name of the method.
+        baseline: what it is compared with.
+        reference: the full-resolution detector, if there is one.
+        pictures: at most so many of each kind; each picture is shown once.
+    """
+
+    def difference(name: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+        """By how many hits more, and mistakes fewer, one is better on each picture."""
+        pairs = list(zip(outcomes[name], outcomes[other], strict=True))
+        hits = [int(one.hit.sum()) - int(two.hit.sum()) for one, two in pairs]
+        return np.array(hits), np.array([two.mistakes - one.mistakes for one, two in pairs])
+
+    wishes = [
+        (difference(ours, baseline), f"{ours} finds more objects than {baseline}"),
+        (difference(baseline, ours), f"{ours} finds fewer objects than {baseline}"),
+    ]
+    if reference is not None:
+        title = f"{ours} finds fewer objects than {reference}"
+        wishes.append((difference(reference, ours), title))
+    groups, shown = [], set()
+    for (hits, mistakes), title in wishes:
+        order = [int(k) for k in np.lexsort((-mistakes, -hits)) if hits[k] > 0]
+        chosen = [k for k in order if k not in shown][:pictures]
+        shown.update(chosen)
+        most = "; those with the largest difference:" if chosen else ""
+        groups.append(Group(f"{title} on {len(order)} of {len(hits)} pictures{most}", chosen))
+    return groups
+
+
+def _outcomes(dataset: Sequence[Mapping], column: Column) -> list[Outcome]:
+    return [Outcome.of(true_objects(entry), column.found_in(entry)) for entry in dataset]
+
+
+def _row(
+    entry: Mapping,
+    columns: Sequence[Column],
+    outcomes: Sequence[Outcome],
+    classes: Sequence[str],
+    side: int,
+) -> Image.Image:
+    hits = np.array([outcome.hit for outcome in outcomes])
+    # Objects that some found and some did not are zoomed before those that all treat alike.
+    differs = hits.any(0) & ~hits.all(0)
+    zooms = zoom_windows(outcomes[0].truth, entry["width"], entry["height"], first=differs)
+    seen = [column.view(entry) for column in columns]
+    texts = [
+        f"{view.values.shape[1]} x {view.values.shape[0]}: {outcome}"
+        for view, outcome in zip(seen, outcomes, strict=True)
+    ]
+    cells = []
+    for view, outcome, caption in zip(seen, outcomes, captions(texts, side, 15), strict=True):
+        panels = open_panels(view, entry, zooms, side, text=14)
+        for panel in panels:
+            _draw(panel, outcome, classes)
+        cells.append(close_cell(panels, caption, side))
+    return join(cells, 2 * GAP, across=True)
+
+
+def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:
+    found = outcome.found
+    for box in outcome.truth.boxes[~outcome.hit & ~outcome.misnamed]:
+        if panel.shown_share(box):
+            panel.box(box, MISS, dashed=True)
+    colors = [
+        HIT if right else WRONG_CLASS if wrong else FALSE_ALARM
+        for right, wrong in zip(outcome.right, outcome.wrong_class, strict=True)
+    ]
+    visible = [k for k, box in enumerate(found.boxes) if panel.shown_share(box)]
+    for k in visible:
+        panel.box(found.boxes[k], colors[k])
+    mistakes = [
+        k for k in visible if not outcome.right[k] and panel.shown_share(found.boxes[k]) > 0.5
+    ]
+    for best, *others in _piles(found, mistakes):
+        more = f" +{len(others)}" if others else ""
+        panel.label(found.boxes[best], colors[best], classes[found.labels[best]] + more)
+
+
+def _piles(found: Objects, which: Sequence[int]) -> list[list[int]]:
+    """Detections on one spot, best score first: a name for each would hide the picture."""
+    piles: list[list[int]] = []
+    boxes = torch.from_numpy(found.boxes)
+    for k in sorted(which, key=lambda k: -found.scores[k]):
+        tops = boxes[[pile[0] for pile in piles]]
+        near = box_iou(boxes[k : k + 1], tops)[0] >= IOU if piles else torch.zeros(0)
+        if near.any():
+            piles[int(near.int().argmax())].append(k)
+        else:
+            piles.append([k])
+    return piles

@@ -1,0 +1,1 @@
+"""What a detector can match: positive locations by object size, receptive fields."""

@@ -1,0 +1,163 @@
+"""The embedded data set: generated pictures of traffic-sign-like plates, as a COCO data set.
+
+Nothing to download: ``PlatesDataset("datasets/plates", "train")`` makes it on first use and reuses
+it afterwards. The same seed gives the same objects on any machine, and the same pixels with the
+same library versions. The class of a plate is in its fine strokes, so resolution is what detection
+here depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from lowres_d2.data.datasets.coco import CocoDataset
+from lowres_d2.data.plates.background import list_photos
+from lowres_d2.data.plates.generate import ensure_generated, generate_in_processes
+from lowres_d2.data.plates.glyphs import PLATE_CLASSES
+from lowres_d2.data.plates.scene import Scene, SceneSettings, lay_out, paint_scene
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+GENERATOR_VERSION = 1  # raise it with every change of layouts or pixels: old sets are made again
+SPLITS = ("train", "val", "test")
+VARIANTS = {
+    "standard": SceneSettings(),
+    "tiny": SceneSettings(size_range=(4.0, 16.0), max_plates=12),
+}
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+
+
+class PlatesDataset(CocoDataset):
+    """Generated detection set of eight classes, 256x256 pictures, sizes log-uniform.
+
+    Args:
+        root: folder of generated sets; this one gets a folder in it, named for its settings.
+        split: "train", "val" or "test"; they share no picture, whatever the seed.
+        num_images: how many pictures.
+        seed: decides layouts and pixels. The first n pictures are the same for any ``num_images``.
+        variant: "standard" (6 to 96 px) or "tiny" (4 to 16 px).
+        size_range: smallest and largest sqrt(area) in pixels in place of the variant's.
+        photos: folder of photographs to crop backgrounds from; None: procedural textures.
+        num_workers: processes that generate; None: one a core.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        num_images: int = 2000,
+        seed: int = 0,
+        variant: str = "standard",
+        size_range: tuple[float, float] | None = None,
+        photos: str | Path | None = None,
+        num_workers: int | None = None,
+    ) -> None:
+        check_choice("split", split, SPLITS)
+        check_choice("variant", variant, VARIANTS)
+        check_counts(num_images, seed)
+        settings, name = VARIANTS[variant], f"{variant}_{split}_{num_images}_seed{seed}"
+        if size_range is not None:
+            low, high = map(float, size_range)
+            settings = replace(settings, size_range=(low, high))
+            name += f"_{low:g}-{high:g}px"
+        photo_files = list_photos(photos) if photos is not None else []
+        fingerprint = {
+            "generator": GENERATOR_VERSION,
+            "split": split,
+            "num_images": num_images,
+            "seed": seed,
+            "scene": settings.as_dict(),
+            "photos": [[p.name, p.stat().st_size] for p in photo_files],
+        }
+        if photo_files:
+            digest = hashlib.blake2b(repr(fingerprint["photos"]).encode(), digest_size=4)
+            name += f"_photos-{digest.hexdigest()}"
+        folder = Path(root) / name
+
+        def write(part: Path) -> None:
+            (part / "images").mkdir()
+            pictures = _PictureWriter(
+                part / "images", seed, SPLITS.index(split), num_images, settings, photo_files
+            )
+            scenes = list(generate_in_processes(pictures, name, num_workers))
+            (part / "annotations.json").write_text(json.dumps(scenes_to_coco(scenes, settings)))
+
+        ensure_generated(folder, fingerprint, write)
+        super().__init__(folder / "annotations.json", folder / "images")
+
+
+class _PictureWriter(Dataset):
+    """Item k paints and saves picture k; its value is the picture's plates: (label, box) pairs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        split: int,
+        num_images: int,
+        settings: SceneSettings,
+        photos: list[Path],
+    ) -> None:
+        self.folder, self.settings, self.photos = folder, settings, photos
+        self.seed, self.split, self.num_images = seed, split, num_images
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def __getitem__(self, index: int) -> list[tuple[int, tuple]]:
+        scene = lay_out(self.seed, self.split, index, self.settings)
+        picture = paint_scene(scene, self.photos)
+        Image.fromarray(picture).save(self.folder / picture_name(index), **_JPEG)
+        return labelled_boxes(scene)
+
+
+def picture_name(index: int) -> str:
+    """File name of a picture."""
+    return f"{index:06d}.jpg"
+
+
+def labelled_boxes(scene: Scene) -> list[tuple[int, tuple]]:
+    """Label and XYXY box of the plates that have a class."""
+    return [(plate.label, plate.box) for plate in scene.plates if plate.label is not None]
+
+
+def scenes_to_coco(scenes: list[list[tuple[int, tuple]]], settings: SceneSettings) -> dict:
+    """COCO ground truth of pictures given by their labelled boxes."""
+    images, annotations = [], []
+    size = settings.image_size
+    for index, boxes in enumerate(scenes):
+        images.append(
+            {"id": index + 1, "file_name": picture_name(index), "width": size, "height": size}
+        )
+        for label, (x0, y0, x1, y1) in boxes:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": label + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": (x1 - x0) * (y1 - y0),
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": k, "name": name} for k, name in enumerate(PLATE_CLASSES, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def check_choice(key: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{key}={value!r}: expected one of {', '.join(choices)}")
+
+
+def check_counts(num_images: int, seed: int) -> None:
+    """Refuse what cannot be a number of pictures or a seed."""
+    if num_images < 1:
+        raise ValueError(f"num_images={num_images}: expected at least 1")
+    if seed < 0:
+        raise ValueError(f"seed={seed}: expected 0 or more")

@@ -1,0 +1,238 @@
+"""Stop a run at the first loss or gradient that is no number, and say where it came from.
+
+What was saved stays finite: the check stands between the backward pass and the optimizer's step.
+The batch and all that its step depends on go to ``<output_dir>/non_finite_<iteration>.pth``, a file
+that is read without running it and that ``tools/replay_batch.py`` runs again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.hooks.batch_files import pack_batch, picture_name
+from lowres_d2.modeling import LowResDetector
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils import comm
+from torch import Tensor, nn
+
+REMEDY = "lower optimizer.lr, set train.clip_gradients.enabled=true, or mend the boxes"
+# Loss scaling skips steps whose gradients overflow and halves its scale: so often it finds one.
+SKIPPED_STEPS = 24
+SHOWN, KEPT = 5, 100
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient that is infinite or no number, told in one line."""
+
+
+class NonFiniteStop(HookBase):
+    """Checks every loss term and the norm of the gradients, in one transfer from the device.
+
+    Register it before hooks that change gradients.
+
+    Args:
+        model: without its distributed wrapper.
+        output_dir: where the batch is left.
+        seed: the run's.
+    """
+
+    def __init__(self, model: nn.Module, output_dir: str | Path, seed: int) -> None:
+        self._model, self._folder, self._seed = model, Path(output_dir), seed
+        self._parameters = list(model.parameters())  # walking through the modules takes its time
+        self._dense = {n: m for n, m in model.named_modules() if isinstance(m, DenseDetector)}
+        self._normalizers: dict[str, float] = {}
+        self._batch: Sequence[Mapping[str, Any]] = ()
+        self._losses: Mapping[str, Tensor] = {}
+        self._history: deque[dict[str, float]] = deque(maxlen=KEPT)
+        self._observers: list[Any] = []
+        self._in_step = self._mixed = False
+
+    def before_train(self) -> None:
+        called = self._loop.model
+        self._observers = [
+            called.register_forward_pre_hook(self._see_batch),
+            called.register_forward_hook(self._see_losses),
+        ]
+
+    def after_train(self) -> None:
+        for observer in self._observers:
+            observer.remove()
+
+    def before_step(self) -> None:
+        self._in_step = True
+        # The forward pass moves this running average, which every loss is divided by.
+        self._normalizers = {
+            name: float(module.loss_normalizer)
+            for name, module in self._dense.items()
+            if hasattr(module, "loss_normalizer")
+        }
+
+    def after_step(self) -> None:
+        self._in_step = False
+
+    def after_backward(self) -> None:
+        losses = self._losses
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = _norm(gradients)
+        scalars = [*losses.values(), norm]
+        *values, norm = torch.stack([x.detach().float().to(norm.device) for x in scalars]).tolist()
+        scaler = getattr(self._loop, "grad_scaler", None)
+        scaled = scaler is not None and scaler.is_enabled()
+        if scaled:
+            norm /= scaler.get_scale()
+        row = dict(zip(losses, values, strict=True)) | {"gradient_norm": norm}
+        row |= {"iteration": self.trainer.iter, "total_loss": sum(values)}
+        self._history.append(row)
+        for term in losses:
+            if not math.isfinite(row[term]):
+                self._stop(term, f"{term} is {row[term]}")
+        if not math.isfinite(norm) and (not scaled or self._skipped_too_often()):
+            self._stop("gradient", f"the losses are finite, but the gradients' norm is {norm}")
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Do the same where the model's forward pass in training raises because of such numbers.
+
+        That is any FloatingPointError, and an AssertionError with such numbers in its frames
+        (fvcore's box losses assert that boxes are in order).
+
+        Raises:
+            NonFiniteError: instead of that one.
+        """
+        try:
+            yield
+        except NonFiniteError:
+            raise
+        except (FloatingPointError, AssertionError) as error:
+            in_evaluation = not self._in_step
+            if in_evaluation or (isinstance(error, AssertionError) and not _in_frames(error)):
+                raise
+            self._stop("forward", " ".join(str(error).split()).rstrip(".") or "a failed assertion")
+
+    @property
+    def _loop(self) -> Any:
+        return getattr(self.trainer, "_trainer", self.trainer)
+
+    def _see_batch(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self._batch, self._losses = arguments[0], {}
+        self._mixed = torch.is_autocast_enabled(self._parameters[0].device.type)
+
+    def _see_losses(self, _: nn.Module, __: Any, output: Any) -> None:
+        self._losses = {"total_loss": output} if isinstance(output, Tensor) else output
+
+    def _skipped_too_often(self) -> bool:
+        last = list(self._history)[-SKIPPED_STEPS:]
+        return len(last) == SKIPPED_STEPS and not any(
+            math.isfinite(row["gradient_norm"]) for row in last
+        )
+
+    def _stop(self, term: str, what: str) -> None:
+        raise NonFiniteError(
+            f"{what} in iteration {self.trainer.iter}, on {_pictures(self._batch)}"
+            f"{_smallest_box(self._batch)}{self._culprit(term)}{self._before()}; "
+            f"{self._leave_batch(term)}; {REMEDY}"
+        )
+
+    def _culprit(self, term: str) -> str:
+        """Weights that are not finite already, or the first gradient that is not."""
+        bad = None
+        for name, parameter in self._model.named_parameters():
+            if not parameter.isfinite().all():
+                return f"; the weights of {name} are not finite already"
+            if term == "gradient" and parameter.grad is not None and bad is None:
+                bad = None if parameter.grad.isfinite().all() else name
+        return f"; first in the gradient of {bad}" if bad else ""
+
+    def _before(self) -> str:
+        if len(self._history) < 2:
+            return ""
+        rows = list(self._history)[-SHOWN - 1 : -1]
+        return "".join(
+            f"; {words} before: " + ", ".join(f"{row[key]:.4g}" for row in rows)
+            for words, key in (("total loss", "total_loss"), ("gradient norm", "gradient_norm"))
+        )
+
+    def _leave_batch(self, term: str) -> str:
+        iteration, rank = self.trainer.iter, comm.get_rank()
+        suffix = f"_rank{rank}" if rank else ""
+        path = self._folder / f"non_finite_{iteration:07d}{suffix}.pth"
+        composition = self._model if isinstance(self._model, LowResDetector) else None
+        contents = {
+            "model": self._model.state_dict(),
+            "batch": pack_batch(self._batch),
+            "term": term,
+            "iteration": iteration,
+            "rank": rank,
+            "seed": self._seed,
+            "mixed_precision": self._mixed,
+            "loss_normalizer": self._normalizers,
+            "eval_modules": [n for n, m in self._model.named_modules() if not m.training],
+            "active_losses": list(composition.loss_terms.active) if composition else [],
+            "history": list(self._history),
+        }
+        try:
+            with atomic_path(path) as beside:
+                torch.save(contents, beside)
+        except (OSError, RuntimeError) as error:  # torch's writer knows the second only
+            return f"the batch could not be kept ({str(error).splitlines()[0]})"
+        config = self._folder / "config.yaml"
+        return f"look with tools/replay_batch.py {path} --config-file {config}"
+
+
+def all_finite(value: Any) -> bool:
+    """Whether every tensor in a structure of containers, boxes and instances is finite."""
+    if isinstance(value, Tensor):
+        return bool(value.isfinite().all())
+    if isinstance(value, Boxes | ImageList):
+        return all_finite(value.tensor)
+    if isinstance(value, Instances):
+        return all_finite(value.get_fields())
+    if isinstance(value, Mapping):
+        return all(map(all_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(all_finite, value))
+    return True
+
+
+def _in_frames(error: BaseException) -> bool:
+    """Whether a variable of the functions that an error went through is not finite."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return not all(all_finite(dict(frame.f_locals)) for frame, _ in frames)
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Norm over all of them; one launch for all on a GPU."""
+    if not gradients:
+        return torch.zeros(())
+    return torch.stack(torch._foreach_norm(gradients)).norm()
+
+
+def _pictures(batch: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(picture_name(k, sample) for k, sample in enumerate(batch))
+
+
+def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
+    """In the frame of the loader's pictures, before any down-sampling."""
+    found = []
+    for k, sample in enumerate(batch):
+        boxes = getattr(sample.get("instances"), "gt_boxes", ())
+        if len(boxes):
+            sides = boxes.tensor[:, 2:] - boxes.tensor[:, :2]
+            # A box that is no number counts as the smallest.
+            size, index = sides.prod(dim=1).nan_to_num(nan=-math.inf).min(dim=0)
+            found.append((size.item(), sides[index].tolist(), picture_name(k, sample)))
+    if not found:
+        return "; without a box"
+    _, (width, height), name = min(found)
+    return f"; smallest box {width:.4g} x {height:.4g} pixels, in {name}"

@@ -1,0 +1,164 @@
+"""Device, processes and log files of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowres_d2 import __version__, detectron2_provider
+from lowres_d2.engine.processes.membership import Membership
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
+
+TIMEOUT = datetime.timedelta(minutes=30)
+MEETING_TIMEOUT = datetime.timedelta(minutes=10)
+
+
+def pick_device(wish: str) -> torch.device:
+    """The device a recipe asks for; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ValueError: it is not there; the message lists what is.
+    """
+    have = ["cpu"]
+    if torch.cuda.is_available():
+        have += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        have.append("mps")
+    if wish == "auto":
+        wish = "cuda" if "cuda" in have else "cpu"
+    if wish not in have:
+        raise ValueError(
+            f"train.device={wish}: not on this machine, which has {', '.join(have)}; "
+            "use train.device=auto"
+        )
+    if wish == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device(wish)
+
+
+def meet(member: Membership) -> dist.Store:
+    """Wait until all processes of the run are there.
+
+    Returns:
+        A store that they share, empty at every new attempt.
+
+    Raises:
+        ConnectionError: they do not meet.
+    """
+    place = f"{member.address}:{member.port}"
+    try:
+        store = dist.TCPStore(
+            member.address,
+            member.port,
+            member.world_size,
+            is_master=member.hosts_store,
+            timeout=MEETING_TIMEOUT,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConnectionError(
+            f"process {member.rank} of {member.world_size} ({member.launcher}) could not meet the "
+            f"others at {place}: {str(error).splitlines()[0]}; start all of them, and set "
+            "MASTER_ADDR and MASTER_PORT to a free port of the host of process 0"
+        ) from error
+    return dist.PrefixStore(f"attempt{member.attempt}", store)
+
+
+def join_group(member: Membership, store: dist.Store) -> None:
+    """Make this process one of the run's group: NCCL with a GPU each, gloo where there is none.
+
+    Raises:
+        ValueError: there is no GPU for it, or machines have different numbers of processes.
+    """
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if backend == "nccl":
+        torch.cuda.set_device(_gpu_of(member))
+    dist.init_process_group(
+        backend, store=store, rank=member.rank, world_size=member.world_size, timeout=TIMEOUT
+    )
+    comm.create_local_process_group(member.local_size or _processes_on_this_machine())
+
+
+def _gpu_of(member: Membership) -> int:
+    number = torch.cuda.device_count()
+    if number == 1:  # srun --gpus-per-task=1 shows each process its own
+        return 0
+    if member.local_rank >= number:
+        raise ValueError(
+            f"process {member.local_rank} of this machine has no GPU, there are {number}: start "
+            "as many processes, or use train.device=cpu"
+        )
+    return member.local_rank
+
+
+def _processes_on_this_machine() -> int:
+    numbers = Counter(comm.all_gather(socket.gethostname()))
+    if len(set(numbers.values())) > 1:
+        raise ValueError(
+            "machines have different numbers of processes ("
+            + ", ".join(f"{host} {number}" for host, number in numbers.items())
+            + "): start as many on each (srun --ntasks-per-node)"
+        )
+    return numbers[socket.gethostname()]
+
+
+def log_environment() -> None:
+    """Write versions, machine and Detectron2's provider to the log file, not to the screen."""
+    report = collect_env_info()
+    words = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
+    logging.getLogger("environment").info("%s", words)
+
+
+def _is_for_the_screen(record: logging.LogRecord) -> bool:
+    if record.exc_info:  # the error's line, or a defect's traceback, comes when the program ends
+        return False
+    return record.levelno >= logging.WARNING or record.name.startswith("lowres_d2")
+
+
+class _Screen(logging.Handler):
+    """Prints to what ``sys.stdout`` is at the moment: a live line may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
+@contextlib.contextmanager
+def logging_to(output_dir: str | Path) -> Iterator[None]:
+    """While it lasts, log everything to ``output_dir/log.txt`` and what matters to the screen.
+
+    On the screen stand this package's own lines and everybody's warnings, of the main process only;
+    each further process writes a ``log.txt.rank<k>``.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder, rank = Path(output_dir), comm.get_rank()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(folder / (f"log.txt.rank{rank}" if rank else "log.txt"))
+    file.setFormatter(logging.Formatter("[%(asctime)s %(name)s] %(levelname)s: %(message)s"))
+    handlers: list[logging.Handler] = [file]
+    if rank == 0:
+        screen = _Screen()
+        screen.setFormatter(logging.Formatter("%(message)s"))
+        screen.addFilter(_is_for_the_screen)
+        handlers.append(screen)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,149 @@
+"""A data set's objects by size, and as the model gets them; no picture is decoded.
+
+Sizes are sqrt(area) in pixels of the original picture, boxes XYXY in pixels of the augmented one.
+A large data set is sampled, evenly and the same way every time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lowres_d2.analysis.matching.match_report import GroundTruth
+from lowres_d2.data.stream import seeded
+from lowres_d2.evaluation.bands import SizeBands
+
+import numpy as np
+import torch
+from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
+
+# Pictures that are looked at: for the bands, and, of these, for what can be matched.
+COUNTED = 10_000
+MATCHED = 100
+_SIZE_KEPT = (
+    T.BlendTransform,
+    T.ColorTransform,
+    T.HFlipTransform,
+    T.NoOpTransform,
+    T.VFlipTransform,
+)
+
+
+@dataclass
+class ObjectCounts:
+    """Objects of a data set, or of a sample of it.
+
+    Attributes:
+        pictures: in the data set.
+        counted: of them looked at.
+        objects: on those, without crowds.
+        densest: most of them on one picture.
+        by_band: objects of each band.
+        sample: some of the pictures that have objects, and say their size.
+    """
+
+    pictures: int
+    counted: int
+    objects: int
+    densest: int
+    by_band: list[int]
+    sample: list[dict]
+
+
+def count_objects(
+    dataset: Sequence[dict], bands: SizeBands, by_box: bool = True
+) -> ObjectCounts | None:
+    """Count a data set's objects.
+
+    Args:
+        dataset: Detectron2's dataset dicts.
+        bands: of size.
+        by_box: measure objects by their boxes; else by ``area`` of the annotation.
+
+    Returns:
+        None where the data has no boxes.
+    """
+    if not len(dataset) or "annotations" not in dataset[0]:
+        return None
+    number = min(len(dataset), COUNTED)
+    sizes: list[float] = []
+    densest, with_objects = 0, []
+    for k in range(number):
+        record = dataset[k * len(dataset) // number]
+        found = sizes_of(objects_of(record), by_box)
+        densest = max(densest, len(found))
+        sizes += found
+        if found and "height" in record:
+            with_objects.append(record)
+    values = np.array(sizes)
+    by_band = [int(((values >= low) & (values <= high)).sum()) for low, high in bands.ranges]
+    # In random order: whoever stops early has seen pictures from everywhere.
+    sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
+    return ObjectCounts(len(dataset), number, len(sizes), densest, by_band, sample)
+
+
+def objects_of(record: dict) -> list[dict]:
+    """A picture's annotations without crowds."""
+    return [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+
+
+def sizes_of(annotations: Sequence[dict], by_box: bool) -> list[float]:
+    """sqrt(area) of each, of its box or as annotated."""
+    if not by_box:
+        return [float(a["area"]) ** 0.5 for a in annotations]
+    boxes = (
+        a["bbox"]
+        if a["bbox_mode"] == BoxMode.XYWH_ABS  # whose conversion to itself takes most of the time
+        else BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYWH_ABS)
+        for a in annotations
+    )
+    return [float(width * height) ** 0.5 for _, _, width, height in boxes]
+
+
+def as_the_model_gets_them(
+    records: Sequence[dict], augmentations: Sequence[Any], by_box: bool = True
+) -> Iterator[GroundTruth]:
+    """Ground truth after a mapper's augmentations, which are drawn anew but the same every time.
+
+    Args:
+        records: dataset dicts.
+        augmentations: Detectron2's, in order.
+        by_box: as of :func:`count_objects`.
+    """
+    augment = T.AugmentationList(list(augmentations))
+    for position, record in enumerate(records):
+        objects = objects_of(record)
+        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in objects]
+        picture = _Blank((record["height"], record["width"]), np.array(boxes, dtype=float))
+        with seeded(0, position):
+            augment(picture)
+        height, width = picture.image.shape[:2]
+        moved = picture.boxes.clip(0, [width, height, width, height])
+        inside = (moved[:, 2:] > moved[:, :2]).all(axis=1)
+        yield GroundTruth(
+            (height, width),
+            torch.as_tensor(moved[inside], dtype=torch.float32),
+            torch.tensor(sizes_of(objects, by_box))[inside],
+        )
+
+
+class _Blank(T.AugInput):
+    """A picture without content, of which only the size is kept up to date where that suffices."""
+
+    def __init__(self, size: tuple[int, int], boxes: np.ndarray) -> None:
+        super().__init__(_blank(size), boxes=boxes.reshape(-1, 4))
+
+    def transform(self, tfm: Any) -> None:
+        """Move the boxes, and change the picture's size."""
+        self.boxes = tfm.apply_box(self.boxes)
+        if isinstance(tfm, T.ResizeTransform):
+            self.image = _blank((tfm.new_h, tfm.new_w))
+        elif not isinstance(tfm, _SIZE_KEPT):
+            self.image = tfm.apply_image(self.image)
+
+
+def _blank(size: tuple[int, int]) -> np.ndarray:
+    return np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (*size, 3))

@@ -1,0 +1,245 @@
+"""The first screen of a run: can it be right?
+
+What a run is made of, each thing beside what it has to fit to: weights and model, classes of data,
+model and teacher, sizes of objects and what the detector can match, the evaluator's cap and the
+densest picture, batch and learning rate. Plain text through the logger, by the main process.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lowres_d2 import detectron2_provider
+from lowres_d2.analysis.matching.match_report import BandShare, match_shares
+from lowres_d2.engine.hooks.mixed_precision import training_precision
+from lowres_d2.engine.stages import Stage
+from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
+from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
+from lowres_d2.engine.startup.weights import describe_weights
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.recipes.load import build
+
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+FLOOR = 0.5  # share of a band's objects that should be matched
+# What detectors call the number of detections that they give for a picture.
+_CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "post_nms_topk")
+_SHOWN_CLASSES = 5
+_LABEL = 11  # width of the first column
+
+
+@dataclass
+class StartUp:
+    """What a run starts with.
+
+    Attributes:
+        cfg: the recipe, data sets built.
+        model: with its weights.
+        evaluator: of the test set.
+        split: ``train``, or ``test`` where nothing is trained.
+        weights: how the initial ones, or those of the checkpoint, were loaded; None: random.
+        start: first iteration to run.
+        stages: of the training.
+        own: the recipe without changes from the command line, if there are any.
+    """
+
+    cfg: DictConfig
+    model: nn.Module
+    evaluator: Any
+    split: str
+    weights: LoadReport | None
+    start: int = 0
+    stages: Sequence[Stage] = ()
+    own: DictConfig | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def log_start_up(run: StartUp) -> None:
+    """Log the report, and a warning for whatever is probably not meant; main process only."""
+    if not comm.is_main_process():
+        return
+    started = time.perf_counter()
+    text = start_up_report(run)
+    logger.info("start-up report (%.1f s)\n%s", time.perf_counter() - started, text)
+    for warning in run.warnings:
+        logger.warning("%s", warning)
+
+
+def start_up_report(run: StartUp) -> str:
+    """The report as text; ``run.warnings`` are added to."""
+    rows = [
+        ("runs on", _machine(run)),
+        ("weights", _student_weights(run)),
+        ("", _teacher_weights(run)),
+        ("classes", _classes(run)),
+        *_objects(run),
+        ("evaluation", _evaluation(run)),
+    ]
+    if run.split == "train":
+        rows += [
+            ("steps", describe_rate(run.cfg, run.own, run.start)),
+            ("stages", describe_stages(run.stages)),
+        ]
+        warning = rate_warning(run.cfg, run.own)
+        run.warnings += [warning] if warning else []
+    return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows if text)
+
+
+def _machine(run: StartUp) -> str:
+    device = next(run.model.parameters()).device
+    processes = comm.get_world_size()
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    return (
+        f"{detectron2_provider()} Detectron2, {device}, "
+        f"{_precision(run)}, "
+        f"{processes} process{'es' if processes > 1 else ''}; {parameters / 1e6:.2f} M parameters"
+    )
+
+
+def _precision(run: StartUp) -> str:
+    if run.split == "test" or not run.cfg.train.amp.enabled:
+        return "float32"
+    mixed = training_precision(run.cfg, run.model)
+    if mixed is None:
+        return "float32 (train.amp is off: no faster arithmetic is known here)"
+    return f"mixed precision ({str(mixed).removeprefix('torch.')})"
+
+
+def _student_weights(run: StartUp) -> str:
+    if run.weights is None:
+        return f"model: none given, random from train.seed {run.cfg.train.seed}"
+    return f"model: {describe_weights(run.weights)}"
+
+
+def _teacher_weights(run: StartUp) -> str:
+    teacher = getattr(run.model, "teacher", None)
+    if teacher is None or (teacher.report is None and run.split == "test"):
+        return ""
+    if teacher.report is None:
+        return "teacher: as it is built (no checkpoint)"
+    return f"teacher: {describe_weights(teacher.report)}"
+
+
+def _classes(run: StartUp) -> str:
+    """Numbers side by side; that they are equal was checked before."""
+    teacher = getattr(run.model, "teacher", None)
+    data = list(getattr(run.cfg.dataloader[run.split].dataset, "classes", []))
+    numbers = {
+        "data": [len(data)] if data else [],
+        "model": _class_numbers(run.model),
+        "teacher": _class_numbers(teacher.model) if teacher else [],
+    }
+    text = ", ".join(f"{who} {number[0]}" for who, number in numbers.items() if number)
+    text += f": {_few(data)}" if data else ""
+    learnt = run.weights.classes if run.weights else []
+    if learnt and data and learnt != data:
+        text += f"; weights {len(learnt)}: {_few(learnt)}"
+        if len(learnt) == len(data):
+            run.warnings.append(
+                f"{run.weights.path} was trained on {len(learnt)} other classes, or in another "
+                f"order ({_few(learnt)}; the data has {_few(data)}): its class predictor is kept "
+                "and starts with what it learnt of those"
+            )
+    return text
+
+
+def _class_numbers(model: nn.Module) -> list[int]:
+    found = (getattr(module, "num_classes", None) for module in model.modules())
+    return sorted({number for number in found if isinstance(number, int)})
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN_CLASSES]) + (", ..." if len(names) > _SHOWN_CLASSES else "")
+
+
+def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
+    """How many objects of each size, how large the detector sees them, which it can match."""
+    dataset = run.cfg.dataloader[run.split].dataset
+    bands = getattr(run.evaluator, "bands", None) or SizeBands.from_config("coco")
+    by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
+    counts = count_objects(dataset, bands, by_box)
+    if counts is None or not counts.objects:
+        yield "objects", f"{run.split}: {len(dataset)} pictures, no boxes"
+        return
+    mapper = build(run.cfg, f"dataloader.{run.split}.mapper")
+    pictures = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
+    match = match_shares(run.model, pictures, bands)
+    sampled = "" if counts.counted == counts.pictures else f"on {counts.counted:,} of them "
+    yield (
+        "objects",
+        f"{run.split}: {counts.pictures:,} pictures, {sampled}{counts.objects:,} objects, at most "
+        f"{counts.densest} on one; what can be matched was tried on {match.pictures} pictures",
+    )
+    names = [bands.label(name) for name in bands.names]
+    width = max(map(len, names))
+    yield "", f"{'by size':{width}}   objects   detector sees   can be matched"
+    for name, number, band in zip(names, counts.by_band, match.bands, strict=True):
+        seen, matched = _seen(band), _matched(band) if match.known else "not known"
+        share = f"{100 * number / counts.objects:.1f} %"
+        yield "", f"{name:{width}}   {share:>7}   {seen:>13}   {matched}"
+    poor = {band.name for band in match.poor(FLOOR)}
+    for band in match.bands:
+        if band.name in poor:
+            run.warnings.append(
+                f"of objects of {bands.label(band.name)} {100 * band.share:.0f} % can be matched "
+                f"(the detector sees {band.seen_size:.1f} px): the others are not learnt from. "
+                f"What helps: {match.remedy}"
+            )
+
+
+def _seen(band: BandShare) -> str:
+    return f"{band.seen_size:.1f} px" if band.objects else "-"
+
+
+def _matched(band: BandShare) -> str:
+    if not band.objects:
+        return "none looked at"
+    text = f"{100 * band.matched / band.objects:.0f} % of {band.objects}"
+    if band.rescued:
+        text += f" ({100 * band.rescued / band.objects:.0f} % only by allow_low_quality_matches)"
+    return text
+
+
+def _augmentations(mapper: Any) -> Sequence[Any]:
+    augmentations = getattr(mapper, "augmentations", None)
+    return getattr(augmentations, "augs", augmentations) or []
+
+
+def _evaluation(run: StartUp) -> str:
+    dataset = run.cfg.dataloader.test.dataset
+    text = f"{len(dataset):,} pictures"
+    densest = getattr(run.evaluator, "densest", None)
+    if densest is None:
+        return text
+    caps = _caps(run.model)
+    text += f", at most {densest} objects on one; maxDets {run.evaluator.max_dets}"
+    text += "".join(f", the model's {name} {cap}" for name, cap in caps.items())
+    for name, cap in caps.items():
+        if cap < densest:
+            run.warnings.append(
+                f"the model gives at most {cap} detections of a picture, the densest has {densest} "
+                f"objects: raise {name} to {math.ceil(1.5 * densest)}"
+            )
+    return text
+
+
+def _caps(model: nn.Module) -> dict[str, int]:
+    """The numbers of detections at which a model stops, by their names."""
+    found = {}
+    for module in model.modules():
+        for name in _CAPS:
+            value = getattr(module, name, None)
+            value = value.get(False) if isinstance(value, dict) else value  # training, evaluation
+            if isinstance(value, int) and value >= 0:
+                found[name] = value
+    return found

@@ -1,0 +1,1 @@
+"""Distillation of heads that answer in every cell of a feature map."""

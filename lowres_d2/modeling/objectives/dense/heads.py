@@ -1,0 +1,149 @@
+"""Reading the dense heads (FCOS, RetinaNet) of student and teacher, level by level.
+
+Taps stand at the heads' last convolutions, which run once a level, in order of the levels. With
+``cross_head`` the student's predictions are what the teacher's last convolutions make of what the
+student's got: the student's own then hear the ground truth alone, and never contradict it (Wang et
+al., "CrossKD: Cross-Head Knowledge Distillation for Dense Object Detection", 2023).
+
+Shapes: N pictures, A anchors a cell, K classes, h and w cells, S = h w, B numbers an anchor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+from lowres_d2.modeling.objectives.dense.levels import levels_by_scale
+from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.teacher import Tap
+from lowres_d2.structures import FeatureMap, ObjectiveContext
+
+from torch import Tensor
+
+
+class DenseDistillation(Objective):
+    """Base of objectives that compare dense heads: levels, their pairs, class logits of both.
+
+    Args:
+        strides: of the head's levels, in pixels of the detector's input.
+        teacher_strides: likewise; None where they are the student's.
+        anchor_offset: where cell 0 stands, in strides: 0.5 for FCOS, for anchors what their
+            generator says (0 in Detectron2's RetinaNet).
+        num_anchors: A.
+        pairs: (student's level, teacher's level), as often as wanted; None pairs each of the
+            teacher's levels with the student's nearest one in scale.
+        threshold: best teacher class probability above which a point is foreground.
+        cross_head: whether the teacher's last convolutions predict for the student.
+        path: the head's last convolution for classes.
+        teacher_path: likewise; None where it is the student's.
+        name: group of the losses.
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[int],
+        teacher_strides: Sequence[int] | None,
+        anchor_offset: float,
+        num_anchors: int,
+        pairs: Sequence[tuple[int, int]] | None,
+        threshold: float,
+        cross_head: bool,
+        path: str,
+        teacher_path: str | None,
+        name: str,
+    ) -> None:
+        super().__init__(name)
+        self.strides = tuple(strides)
+        self.teacher_strides = tuple(teacher_strides or strides)
+        self.anchor_offset = anchor_offset
+        self.num_anchors = num_anchors
+        self.pairs = None if pairs is None else [(own, other) for own, other in pairs]
+        for pair in self.pairs or ():
+            if not (
+                pair[0] in range(len(self.strides)) and pair[1] in range(len(self.teacher_strides))
+            ):
+                raise ValueError(
+                    f"objective {name!r}: pair {pair} of levels, but the student has "
+                    f"{len(self.strides)} and the teacher {len(self.teacher_strides)}"
+                )
+        self.threshold = threshold
+        self.cross_head = cross_head
+        self.student_taps = self.taps_of_student(path)
+        self.teacher_taps = taps_of_levels(teacher_path or path, len(self.teacher_strides))
+
+    def taps_of_student(self, path: str) -> tuple[Tap, ...]:
+        """Taps of a last convolution: at its output, or at its input with ``cross_head``."""
+        side = "input" if self.cross_head else "output"
+        return taps_of_levels(path, len(self.strides), side)
+
+    def predicted(self, context: ObjectiveContext, tap: Tap, teacher_tap: Tap) -> Tensor:
+        """What the student predicts at one of these taps, (N, A B, h, w).
+
+        Raises:
+            ValueError: the teacher's convolution takes other channels than the student has.
+        """
+        captured = context.student_taps[tap][0].float()
+        if not self.cross_head:
+            return captured
+        convolution = context.teacher.get_submodule(teacher_tap.path)
+        expected = convolution.weight.shape[1]
+        if captured.shape[1] != expected:
+            raise ValueError(
+                f"objective {self.name!r}: the student's {tap.path} gets {captured.shape[1]} "
+                f"channels, the teacher's {teacher_tap.path} takes {expected}: leave out cross_head"
+            )
+        return convolution(captured)
+
+    def class_logits(self, context: ObjectiveContext) -> tuple[list[FeatureMap], list[FeatureMap]]:
+        """Class logits (N, A K, h, w) of all levels with their geometry, student's and teacher's.
+
+        Raises:
+            ValueError: they differ in channels.
+        """
+        student = [
+            self._placed(
+                self.predicted(context, tap, self.teacher_taps[0]), stride, context, context.factor
+            )
+            for tap, stride in zip(self.student_taps, self.strides, strict=False)
+        ]
+        teacher = [
+            self._placed(context.teacher_taps[tap][0].float(), stride, context, Fraction(1))
+            for tap, stride in zip(self.teacher_taps, self.teacher_strides, strict=False)
+        ]
+        own, other = (maps[0].tensor.shape[1] for maps in (student, teacher))
+        if own != other or own % self.num_anchors:
+            raise ValueError(
+                f"objective {self.name!r}: {own} class logits a cell at the student's "
+                f"{self.student_taps[0].path}, {other} at the teacher's "
+                f"{self.teacher_taps[0].path}, num_anchors={self.num_anchors}: both need the same "
+                "classes and anchors"
+            )
+        return student, teacher
+
+    def _placed(
+        self, logits: Tensor, stride: int, context: ObjectiveContext, factor: Fraction
+    ) -> FeatureMap:
+        offset = self.anchor_offset * stride
+        return FeatureMap.of_network(logits, stride, offset, context.sizes, factor)
+
+    def teachers_of(self, level: int, context: ObjectiveContext) -> list[int]:
+        """The teacher's levels that answer for one of the student's."""
+        pairs = self.pairs or levels_by_scale(self.strides, self.teacher_strides, context.factor)
+        return [other for own, other in pairs if own == level]
+
+    def cells(self, tensor: Tensor) -> Tensor:
+        """(N, A B, h, w) to (N, A, S, B)."""
+        return tensor.unflatten(1, (self.num_anchors, -1)).flatten(3).transpose(2, 3)
+
+    def confidence(self, level: FeatureMap) -> FeatureMap:
+        """Best class probability (N, A, h, w)."""
+        best = level.tensor.unflatten(1, (self.num_anchors, -1)).amax(dim=2).sigmoid()
+        return FeatureMap(best, level.stride, level.offset, level.valid_sizes)
+
+
+def taps_of_levels(
+    path: str, levels: int, side: Literal["output", "input"] = "output"
+) -> tuple[Tap, ...]:
+    """One tap for each call of a module that runs once a level."""
+    return tuple(Tap(path, k, side) for k in range(levels))

@@ -1,0 +1,136 @@
+"""Distillation of dense heads: class logits at the same image point.
+
+Which points belong together is told by ``dense_levels``, how logits differ by ``logit_forms``.
+
+Shapes: N pictures, A anchors a cell, K classes, S cells of a level; P points compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from lowres_d2.modeling.objectives.dense.heads import DenseDistillation
+from lowres_d2.modeling.objectives.dense.levels import best_cells
+from lowres_d2.modeling.objectives.logit_forms import Form, check_form, logit_distance
+from lowres_d2.modeling.objectives.query_filter import best_class_probability, mean_of
+from lowres_d2.structures import FeatureMap, ObjectiveContext
+
+import torch
+from torch import Tensor
+
+
+class DenseLogitDistillation(DenseDistillation):
+    """The student's class logits follow the teacher's at the same image point.
+
+    The forms ``softmax`` and ``sigmoid`` are means over the foreground points; ``focal`` is a sum
+    over all points, divided by the foreground's confidence (at least 1).
+
+    Args:
+        strides: of the head's levels, in pixels of the detector's input.
+        form: see ``logit_forms``.
+        sample: ``"teacher"`` gives each of the student's cells the most confident of the teacher's
+            cells in it; ``"student"`` compares at each of the teacher's cells, with the student's
+            logits sampled there (levels that share a student's level then contradict each other
+            on background, which only the filter keeps out).
+        temperature: T of the forms ``softmax`` and ``sigmoid``.
+        teacher_strides: see ``strides``; None where they are the same.
+        anchor_offset: where cell 0 stands, in strides: 0.5 for FCOS, for anchors what their
+            generator says (0 in Detectron2's RetinaNet).
+        num_anchors: anchors a cell.
+        pairs: (student's level, teacher's level), as often as wanted; None pairs each of the
+            teacher's levels with the student's nearest one in scale.
+        threshold: best teacher class probability above which a point is foreground.
+        cross_head: whether the teacher's last convolution predicts for the student (CrossKD): the
+            student's own hears the ground truth alone.
+        path: the head's last convolution for classes.
+        teacher_path: likewise; None where it is the student's.
+        name: group of the losses.
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[int],
+        form: Form = "softmax",
+        sample: Literal["teacher", "student"] = "teacher",
+        temperature: float = 1.0,
+        teacher_strides: Sequence[int] | None = None,
+        anchor_offset: float = 0.5,
+        num_anchors: int = 1,
+        pairs: Sequence[tuple[int, int]] | None = None,
+        threshold: float = 0.5,
+        cross_head: bool = False,
+        path: str = "head.cls_score",
+        teacher_path: str | None = None,
+        name: str = "logit",
+    ) -> None:
+        super().__init__(
+            strides,
+            teacher_strides,
+            anchor_offset,
+            num_anchors,
+            pairs,
+            threshold,
+            cross_head,
+            path,
+            teacher_path,
+            name,
+        )
+        check_form(form, temperature)
+        if sample not in ("teacher", "student"):
+            raise ValueError(f"sample={sample!r}: expected 'teacher' or 'student'")
+        self.form = form
+        self.sample = sample
+        self.temperature = temperature
+
+    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+        """Loss ``cls``."""
+        student, teacher = self.class_logits(context)
+        check_form(self.form, 1.0, student[0].tensor.shape[1] // self.num_anchors)
+        points = [
+            self._at_own_cells(own, others)
+            if self.sample == "teacher"
+            else self._at_teachers_cells(own, others)
+            for level, own in enumerate(student)
+            if (others := [teacher[k] for k in self.teachers_of(level, context)])
+        ]
+        ours, theirs = (torch.cat(parts) for parts in zip(*points, strict=True))
+        distance = logit_distance(ours, theirs, self.form, self.temperature)
+        if self.form != "focal":
+            return {"cls": mean_of(distance)}
+        confidence = best_class_probability(theirs, "sigmoid")
+        foreground = confidence[confidence > self.threshold].sum()
+        return {"cls": distance.sum() / foreground.clamp(min=1)}
+
+    @property
+    def _least_confidence(self) -> float:
+        return 0.0 if self.form == "focal" else self.threshold
+
+    def _at_own_cells(
+        self, student: FeatureMap, teachers: list[FeatureMap]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (P, K) of both at the student's cells that count."""
+        index, confidence = best_cells(student, [self.confidence(level) for level in teachers])
+        picture, anchor, cell = (confidence > self._least_confidence).nonzero(as_tuple=True)
+        theirs = torch.cat([self.cells(level.tensor) for level in teachers], dim=2)
+        return (
+            self.cells(student.tensor)[picture, anchor, cell],
+            theirs[picture, anchor, index[picture, anchor, cell]],
+        )
+
+    def _at_teachers_cells(
+        self, student: FeatureMap, teachers: list[FeatureMap]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (P, K) of both at the teacher's cells that count."""
+        ours, theirs = [], []
+        for level in teachers:
+            confidence = self.confidence(level).tensor
+            for i in range(len(level.tensor)):
+                rows, columns = level.cells_inside(i)
+                counts = confidence[i, :, :rows, :columns].flatten(1) > self._least_confidence
+                for parts, values in (
+                    (ours, student.sampled_at(level, i)),
+                    (theirs, level.inside(i)),
+                ):
+                    parts.append(self.cells(values[None])[0][counts])
+        return torch.cat(ours), torch.cat(theirs)

@@ -1,0 +1,212 @@
+"""Feature distillation: the student's features follow the teacher's at the same image points.
+
+Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Sec. 3.4; its loss is
+
+    mean over points x and channels of (student(x) - teacher(x))^2
+
+Points are the teacher's cell centres inside the pictures. ``alignment="interpolate"`` stretches the
+student's map to the teacher's size instead, as papers have it; that is off by more than a teacher
+cell at 4x, and by more still with padding.
+
+Shapes: N pictures, C channels, h and w cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from lowres_d2.modeling.objectives.features.distances import (
+    Points,
+    channel_distance,
+    correlation_distance,
+    squared_distance,
+)
+from lowres_d2.modeling.objectives.features.point_weights import foreground_weights
+from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.teacher import Tap
+from lowres_d2.structures import FeatureMap, ObjectiveContext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_DISTANCES = {"squared": squared_distance, "correlation": correlation_distance}
+
+
+class FeaturePair:
+    """A place in the student and the place in the teacher that it learns from.
+
+    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+
+    Args:
+        student: path or tap in the detector; a path means the first call of a forward.
+        student_stride: pixels of the detector's input from one cell to the next.
+        teacher: path or tap in the teacher; None is the same as the student's.
+        teacher_stride: pixels of the teacher's input from one cell to the next; None likewise.
+        student_offset: coordinate of cell 0 in the detector's input: 0.5 for convolutions padded by
+            ``k // 2``, half a stride for patch embeddings.
+        teacher_offset: the same in the teacher's input.
+        channels: (student's, teacher's) where they differ; a 1x1 convolution then adapts the
+            student's.
+    """
+
+    def __init__(
+        self,
+        student: str | Tap,
+        student_stride: int,
+        teacher: str | Tap | None = None,
+        teacher_stride: int | None = None,
+        student_offset: float = 0.5,
+        teacher_offset: float = 0.5,
+        channels: tuple[int, int] | None = None,
+    ) -> None:
+        self.student = _as_tap(student)
+        self.teacher = _as_tap(teacher or student)
+        self.student_stride = student_stride
+        self.teacher_stride = teacher_stride or student_stride
+        self.student_offset = student_offset
+        self.teacher_offset = teacher_offset
+        self.channels = channels
+
+
+class FeatureDistillation(Objective):
+    """Distance between features of student and teacher.
+
+    Args:
+        pairs: which features; each gives a loss named after the last part of the student's path.
+        alignment: ``"points"`` compares at the same image points, ``"interpolate"`` stretches.
+        distance: ``"squared"`` (the paper's), ``"correlation"`` or ``"channel"``; see
+            ``feature_distances``.
+        foreground_share: of the loss that objects make up, each of them as much as any other; None:
+            every point counts the same.
+        name: group of the losses.
+
+    Raises:
+        ValueError: an unknown value, or weights of points where there are none.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[FeaturePair],
+        alignment: Literal["points", "interpolate"] = "points",
+        distance: Literal["squared", "correlation", "channel"] = "squared",
+        foreground_share: float | None = None,
+        name: str = "feature",
+    ) -> None:
+        super().__init__(name)
+        if alignment not in ("points", "interpolate"):
+            raise ValueError(f"alignment={alignment!r}: expected 'points' or 'interpolate'")
+        if distance not in (*_DISTANCES, "channel"):
+            raise ValueError(
+                f"distance={distance!r}: expected 'squared', 'correlation' or 'channel'"
+            )
+        weighable = alignment == "points" and distance in _DISTANCES
+        if foreground_share is not None and not weighable:
+            raise ValueError(
+                "foreground_share weighs points: it goes with alignment='points' and with distance "
+                "'squared' or 'correlation'"
+            )
+        self.alignment = alignment
+        self.distance = distance
+        self.foreground_share = foreground_share
+        self.pairs = tuple(pairs)
+        self.student_taps = tuple(pair.student for pair in self.pairs)
+        self.teacher_taps = tuple(pair.teacher for pair in self.pairs)
+        self.loss_names = [_loss_name(tap) for tap in self.student_taps]
+        if len(set(self.loss_names)) < len(self.pairs):
+            raise ValueError(
+                f"objective {name!r}: two of its losses would be called the same, "
+                f"{self.loss_names}: put them into two objectives"
+            )
+        self.adapters = nn.ModuleList(
+            nn.Conv2d(*pair.channels, kernel_size=1) if pair.channels else nn.Identity()
+            for pair in self.pairs
+        )
+
+    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+        """One loss a pair."""
+        losses = {}
+        for pair, name, adapter in zip(self.pairs, self.loss_names, self.adapters, strict=True):
+            student = context.student_taps[pair.student][0].float()
+            teacher = context.teacher_taps[pair.teacher][0].float()
+            # Sampling and a 1x1 convolution commute: what makes more channels comes last.
+            ours, theirs = pair.channels or (0, 0)
+            late = self.alignment == "points" and ours < theirs
+            if pair.channels and not late:
+                # Few channels that lie last take a 1x1 convolution five times as long on a CPU.
+                student = adapter(student.contiguous())
+            compared = theirs if late else student.shape[1]
+            if (len(student), compared) != teacher.shape[:2]:
+                raise ValueError(
+                    f"objective {self.name!r}, {pair.student.path}: student features "
+                    f"{tuple(student.shape)} and teacher features {tuple(teacher.shape)} differ in "
+                    "channels: set the pair's `channels`"
+                )
+            mix = adapter if late else None
+            losses[name] = self._distance(student, teacher, pair, context, mix)
+        return losses
+
+    def _distance(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        pair: FeaturePair,
+        context: ObjectiveContext,
+        mix: nn.Conv2d | None,
+    ) -> Tensor:
+        if self.alignment == "interpolate":
+            size = teacher.shape[-2:]
+            student = F.interpolate(student, size, mode="bilinear", align_corners=False)
+            return self._between(list(zip(student.flatten(2), teacher.flatten(2), strict=True)))
+        ours = FeatureMap.of_network(
+            student, pair.student_stride, pair.student_offset, context.sizes, context.factor
+        )
+        theirs = FeatureMap.of_network(
+            teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
+        )
+        if self.distance == "channel":  # looks at each picture by itself
+            points = [
+                (
+                    _mixed(ours.sampled_at(theirs, index), mix).flatten(1),
+                    theirs.inside(index).flatten(1),
+                )
+                for index in range(len(student))
+            ]
+            return self._between(points)
+        groups = [(members, _mixed(a, mix), b) for members, a, b in ours.beside(theirs)]
+        points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]
+        if self.foreground_share is None:
+            return self._between(points)
+        boxes = [truth.gt_boxes.tensor for truth in context.ground_truth]
+        weights = foreground_weights(boxes, theirs, self.foreground_share)
+        grouped = [torch.cat([weights[k] for k in members]) for members, _, _ in groups]
+        return self._between(points, grouped)
+
+    def _between(self, points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
+        if self.distance == "channel":
+            return channel_distance(points)
+        return _DISTANCES[self.distance](points, weights)
+
+
+def _mixed(sampled: Tensor, mix: nn.Conv2d | None) -> Tensor:
+    """(C, ...) through a 1x1 convolution, if there is one."""
+    if mix is None:
+        return sampled
+    return torch.einsum("oi,i...->o...", mix.weight[..., 0, 0], sampled) + mix.bias.view(
+        -1, *(1,) * (sampled.dim() - 1)
+    )
+
+
+def _as_tap(place: str | Tap) -> Tap:
+    tap = Tap(place, call=0) if isinstance(place, str) else place
+    if tap.call == "all":
+        raise ValueError(f"tap {tap.path}: a pair of features needs one call, such as call=0")
+    return tap
+
+
+def _loss_name(tap: Tap) -> str:
+    name = tap.path.rpartition(".")[2]
+    if tap.side != "output":
+        name = f"{name}_{tap.side}"
+    return f"{name}_{tap.call}" if tap.call else name

@@ -1,0 +1,1 @@
+"""Programs: everything that a user can call, a file each; only this folder knows ``engine``."""

@@ -1,0 +1,124 @@
+"""Parameters, MACs and speed of a recipe's model, beside full resolution."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.latency import time_models, time_parts
+from lowres_d2.analysis.cost.parts import in_order
+from lowres_d2.engine.build import build_datasets, build_model
+from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.compare import FullResolutionModel, first_pictures, machine
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+
+import torch
+from omegaconf import DictConfig
+from tabulate import tabulate
+from torch import nn
+
+# Title and unit of what is known of each part.
+QUANTITIES = {
+    "parameters": ("parameters, M", 1e6),
+    "macs": ("MACs, G", 1e9),
+    "seconds": ("time, ms", 1e-3),
+}
+NOT_COUNTED = (
+    "One multiply-add of a convolution, linear layer or matrix product counts 1; interpolation, "
+    "norms, activations, pooling and NMS are not counted."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/analyze_model.py``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True, help="recipe")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--size", nargs=2, type=int, metavar=("H", "W"), help="noise of this full-resolution size"
+    )
+    sizes.add_argument(
+        "--pictures", type=int, default=1, help="mean over the first pictures of the test set"
+    )
+    parser.add_argument("--latency", action="store_true", help="time the models too")
+    parser.add_argument("--weights", help="for --latency: random ones detect next to nothing")
+    parser.add_argument("--json", action="store_true", help="print json instead of a table")
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    cfg = load_recipe(args.config_file, args.opts)
+    model = build_model(cfg)
+    if args.weights:
+        load_weights(model, args.weights, complete=True, use_average=cfg.train.ema.enabled)
+    pictures = [_noise(args.size)] if args.size else _pictures(cfg, args.pictures)
+    models = _resolutions(model)
+    report = {name: _costs(network, pictures) for name, network in models.items()}
+    if args.latency:
+        for name, timing in time_models(models, pictures).items():
+            report[name]["images_per_second"] = timing.images_per_second
+            report[name]["seconds"] = time_parts(models[name], pictures)
+    what = f"{args.size[0]}x{args.size[1]}" if args.size else f"{len(pictures)} picture(s)"
+    if args.json:
+        head = {"recipe": args.config_file, "pictures": what, "machine": machine(model)}
+        print(json.dumps(head | report, indent=1))
+    else:
+        print(f"{args.config_file}, {what}, {machine(model)}\n{_table(report)}\n{NOT_COUNTED}")
+
+
+def _costs(model: nn.Module, pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found = measure_complexity(model, pictures)
+    return {"parameters": found.parameters, "macs": found.macs}
+
+
+def _resolutions(model: nn.Module) -> dict[str, nn.Module]:
+    """The model; and, where it lowers the resolution, what it is compared with, by name."""
+    if not isinstance(model, LowResDetector) or model.resampler.factor == 1:
+        return {"full resolution": model}
+    full = FullResolutionModel(model.teacher) if model.teacher else model.detector
+    return {"full resolution": full, "low resolution": model}
+
+
+def _noise(size: Sequence[int]) -> dict[str, Any]:
+    height, width = size
+    if min(size) < 1:
+        raise ValueError(f"--size {height} {width}: expected two positive numbers")
+    picture = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
+    return {"image": picture.to(torch.uint8), "height": height, "width": width}
+
+
+def _pictures(cfg: DictConfig, number: int) -> list[dict[str, Any]]:
+    if number < 1:
+        raise ValueError(f"--pictures {number}: expected a positive number")
+    try:
+        build_datasets(cfg, ["test"])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; --size H W needs no data") from None
+    return first_pictures(build(cfg, "dataloader.test"), number)
+
+
+def _table(report: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row for each part; for each resolution a column for each quantity."""
+    columns = [
+        (f"{title}\n{name}", costs[key], unit)
+        for name, costs in report.items()
+        for key, (title, unit) in QUANTITIES.items()
+        if key in costs
+    ]
+    parts = in_order(part for _, values, _ in columns for part in values)
+    rows = [[part, *(values.get(part, 0) / unit for _, values, unit in columns)] for part in parts]
+    rows.append(["all", *(sum(values.values()) / unit for _, values, unit in columns)])
+    text = tabulate(rows, ["", *(title for title, *_ in columns)], floatfmt=".3f")
+    speeds = [
+        f"{name}: {costs['images_per_second']:.2f} images/s"
+        for name, costs in report.items()
+        if "images_per_second" in costs
+    ]
+    return "\n".join([text, *speeds])

@@ -1,0 +1,65 @@
+"""Write a checkpoint of the authors' repository or of Hugging Face for our Deformable DETR."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
+from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.weight_files import read_weight_file
+
+import torch
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/convert_deformable_detr.py RECIPE WEIGHTS OUTPUT [--coco] [key=value ...]``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", help="whose model has the variant and size of the weights")
+    parser.add_argument("weights", type=Path, help="their .pth, .bin or .safetensors file")
+    parser.add_argument("output", type=Path, help=".pth file to write")
+    parser.add_argument(
+        "--coco",
+        action="store_true",
+        help="keep 80 of 91 classes: those that COCO has, in the order of their ids",
+    )
+    parser.add_argument("overrides", nargs="*", help="key=value, changes a key of the recipe")
+    args = parser.parse_intermixed_args(arguments)
+    run_reporting_mistakes(
+        lambda: convert(args.recipe, args.weights, args.output, args.coco, args.overrides)
+    )
+
+
+def convert(
+    recipe: str, weights: Path, output: Path, coco: bool = False, overrides: Sequence[str] = ()
+) -> None:
+    """Write ``{"model": ...}`` with the names of the bare detector.
+
+    Args:
+        recipe: its model is, or contains, the Deformable DETR that the weights are for.
+        weights: the authors' or Hugging Face's file.
+        output: the file to write.
+        coco: whether classes are COCO's category ids, 0 to 90, of which the 80 in use are kept.
+        overrides: changes of the recipe, ``key=value``.
+
+    Raises:
+        FileNotFoundError: no such recipe or weights.
+        ValueError: the recipe has no Deformable DETR, or the weights do not fit it.
+    """
+    model = build(load_recipe(recipe, overrides), "model")
+    detector = next((m for m in model.modules() if isinstance(m, DeformableDETR)), None)
+    if detector is None:
+        raise ValueError(f"{recipe}: its model has no DeformableDETR: give a recipe that has one")
+    ids = sorted(x["id"] for x in COCO_CATEGORIES if x.get("isthing", 1)) if coco else None
+    try:
+        found = convert_deformable_detr(read_weight_file(weights)["model"], detector, ids)
+    except ValueError as error:
+        raise ValueError(f"{weights} for {recipe}: {error}") from error
+    with atomic_path(output) as beside:
+        torch.save({"model": found}, beside)
+    print(f"{len(found)} tensors written to {output}")

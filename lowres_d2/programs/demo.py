@@ -1,0 +1,241 @@
+"""The demo: pictures, folders, globs and videos in, the same with boxes drawn and a json out.
+
+Every picture goes through the recipe's test mapper, so its pixels are those of evaluation. Boxes in
+``detections.json`` are XYWH in pixels of the original picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowres_d2.analysis.figures.detections import Objects
+from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data import BrokenPictureError
+from lowres_d2.data.picture import read_picture
+from lowres_d2.engine.build import build_model, check_classes
+from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.programs.demo_files import find_inputs, find_targets, is_video
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+
+import cv2
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import nn
+
+LEAST_SIDE = 512  # smaller pictures are shown enlarged, so that labels can be read
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the demo; exits with 1 where an input was broken or the user made a mistake."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", required=True, help="recipe that the weights belong to")
+    parser.add_argument("--weights", required=True, help=".pth, .pkl or .safetensors")
+    parser.add_argument(
+        "--input", required=True, nargs="+", help="pictures, folders, globs or videos"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="folder, or a file for a single input"
+    )
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, help="least score, default 0.5"
+    )
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    run_reporting_mistakes(lambda: _run(parser.parse_args(arguments)))
+
+
+@dataclass
+class Demo:
+    """A trained detector with all that it takes to show what it finds.
+
+    Attributes:
+        model: in evaluation mode.
+        mapper: the recipe's, for evaluation.
+        classes: names in the order of the labels.
+        threshold: least score that counts.
+    """
+
+    model: nn.Module
+    mapper: Callable[[dict], dict | None]
+    classes: Sequence[str]
+    threshold: float
+
+    @classmethod
+    def from_recipe(cls, cfg: DictConfig, weights: str, threshold: float) -> Demo:
+        """Build the recipe's model with its weights; all of them must be there."""
+        model = build_model(cfg).eval()
+        load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
+        mapper = build(cfg, "dataloader.test.mapper")
+        return cls(model, mapper, class_names(cfg, model, weights), threshold)
+
+    @torch.no_grad()
+    def detect(self, file: Path) -> tuple[np.ndarray, Objects]:
+        """Read a picture and find its objects.
+
+        Returns:
+            The picture, RGB uint8 (H, W, 3), and what was found in its pixels.
+
+        Raises:
+            BrokenPictureError: it cannot be read.
+        """
+        if not file.is_file():
+            raise BrokenPictureError(f"{file}: no such picture")
+        sample = self.mapper({"file_name": str(file), "image_id": 0})
+        if sample is None:
+            raise BrokenPictureError(f"{file}: cannot be read as a picture")
+        picture = np.ascontiguousarray(read_picture(str(file), "RGB"))
+        sample |= {"height": picture.shape[0], "width": picture.shape[1]}
+        output = self.model([sample])[0]
+        if "instances" not in output:
+            raise ValueError("the demo draws boxes, and this recipe's model gives none")
+        found = output["instances"].to("cpu")
+        found = found[found.scores >= self.threshold]
+        return picture, Objects(
+            found.pred_boxes.tensor.double().numpy(),
+            found.pred_classes.numpy(),
+            found.scores.double().numpy(),
+        )
+
+    def draw(self, picture: np.ndarray, found: Objects) -> Image.Image:
+        """The picture with its detections; small ones enlarged by a whole number."""
+        height, width = picture.shape[:2]
+        scale = max(LEAST_SIDE // max(height, width), 1)
+        window = (0.0, 0.0, float(width), float(height))
+        shown = look(picture, 1.0, window, (height * scale, width * scale))
+        longest = max(shown.size)
+        panel = Panel(shown, window, max(2, longest // 600), max(12, longest // 90))
+        colors = class_colors(len(self.classes))
+        rows = list(zip(found.boxes, found.labels, found.scores, strict=True))
+        for box, label, _ in rows:
+            panel.box(box, colors[label])
+        for box, label, score in rows:
+            panel.label(box, colors[label], f"{self.classes[label]} {score:.2f}")
+        return panel.image
+
+    def record(self, name: str, picture: np.ndarray, found: Objects, **more: int) -> dict:
+        """What was found, for the json file."""
+        corners = found.boxes
+        boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        rows = zip(boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
+        return {
+            "file_name": name,
+            **more,
+            "height": picture.shape[0],
+            "width": picture.shape[1],
+            "detections": [
+                {"category": self.classes[label], "label": label, "bbox": box, "score": score}
+                for box, label, score in rows
+            ],
+        }
+
+    def picture(self, file: Path, target: Path) -> list[dict]:
+        """Detect on one picture and write it with its boxes."""
+        picture, found = self.detect(file)
+        image = self.draw(picture, found)
+        with atomic_path(target) as part:
+            image.save(part, quality=95)
+        return [self.record(str(file), picture, found)]
+
+    def video(self, file: Path, target: Path) -> list[dict]:
+        """Detect on every frame of a video and write it as mp4 with its boxes."""
+        source = cv2.VideoCapture(str(file))
+        if not source.isOpened():
+            raise BrokenPictureError(f"{file}: cannot be read as a video")
+        rate, total = source.get(cv2.CAP_PROP_FPS) or 25.0, source.get(cv2.CAP_PROP_FRAME_COUNT)
+        records, sink = [], None
+        with atomic_path(target) as part, tempfile.TemporaryDirectory() as folder:
+            frame_file = Path(folder, "frame.bmp")  # without loss; the mapper reads files
+            for number, frame in enumerate(_frames(source)):
+                cv2.imwrite(str(frame_file), frame)
+                picture, found = self.detect(frame_file)
+                shown = np.asarray(self.draw(picture, found))[..., ::-1]
+                if sink is None:
+                    sink = _video_sink(part, rate, shown.shape)
+                sink.write(np.ascontiguousarray(shown))
+                records.append(self.record(str(file), picture, found, frame=number))
+                _progress(f"{file.name}: frame {number + 1} of {int(total)}", number % 25 == 24)
+            source.release()
+            if sink is None:
+                raise BrokenPictureError(f"{file}: has no frames that can be read")
+            sink.release()
+        return records
+
+
+def class_names(cfg: DictConfig, model: nn.Module, weights: str) -> list[str]:
+    """Names of the classes: those that the checkpoint was trained on, else those of the test data.
+
+    The checkpoint comes first, since it cannot be another data set's, and building a data set may
+    read or generate much. Where neither is there, classes have numbers.
+    """
+    names: list[str] = []
+    if Path(weights).suffix == ".pth" and Path(weights).is_file():
+        with contextlib.suppress(pickle.UnpicklingError):  # other programs' may hold objects
+            names = torch.load(weights, map_location="cpu", weights_only=True).get("classes", [])
+    if not names:
+        try:
+            names = list(build(cfg, "dataloader.test.dataset").classes)
+        except (OSError, ValueError, AttributeError):
+            counts = [getattr(module, "num_classes", 0) for module in model.modules()]
+            return [f"class {k}" for k in range(max(n for n in counts if isinstance(n, int)))]
+    check_classes(model, names)
+    return names
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not 0 <= args.confidence_threshold <= 1:
+        raise ValueError(f"--confidence-threshold {args.confidence_threshold}: expected 0 to 1")
+    files = find_inputs(args.input)
+    targets, json_file = find_targets(files, args.output)
+    cfg = load_recipe(args.config_file, args.opts)
+    demo = Demo.from_recipe(cfg, args.weights, args.confidence_threshold)
+    records, broken = [], []
+    for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
+        try:
+            new = (demo.video if is_video(file) else demo.picture)(file, target)
+        except BrokenPictureError as error:
+            broken.append(file)
+            print(f"skipped: {error}", file=sys.stderr)
+            continue
+        records += new
+        count = sum(len(record["detections"]) for record in new)
+        _progress(f"{number} of {len(files)}: {file.name}, {count} objects", lasting=True)
+    with atomic_path(json_file) as part:
+        part.write_text(json.dumps(records, indent=1), encoding="utf-8")
+    print(f"{len(files) - len(broken)} of {len(files)} inputs done, detections in {json_file}")
+    if broken:
+        names = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
+        raise ValueError(f"{len(broken)} of {len(files)} inputs are broken: {names}")
+
+
+def _frames(source: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    while True:
+        there, frame = source.read()
+        if not there:
+            return
+        yield frame
+
+
+def _video_sink(path: Path, rate: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
+    sink = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (shape[1], shape[0]))
+    if not sink.isOpened():
+        raise OSError(f"{path}: this OpenCV cannot write mp4 videos")
+    return sink
+
+
+def _progress(text: str, lasting: bool) -> None:
+    """Show how far it is: on a terminal one line that changes, elsewhere the lasting lines."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{text}", end="\n" if lasting else "", flush=True)
+    elif lasting:
+        print(text, flush=True)

@@ -1,0 +1,52 @@
+"""Write the bare detector of a run's checkpoint, for plain Detectron2."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.layers.norm_by_factor import weights_for_factor
+from lowres_d2.modeling.checkpoint_keys import (
+    PREFIX,
+    bare_detector_state_dict,
+    evaluated_state_dict,
+)
+from lowres_d2.programs.train import run_reporting_mistakes
+
+import torch
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/extract_detector.py WEIGHTS OUTPUT``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, help="checkpoint of a run")
+    parser.add_argument("output", type=Path, help=".pth file to write")
+    parser.add_argument("--factor", help="of an any-factor detector: whose norms to take")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: extract_detector(args.weights, args.output, args.factor))
+
+
+def extract_detector(weights: Path, output: Path, factor: str | None = None) -> None:
+    """Write ``{"model": ...}`` with the names a plain detector has, from the evaluated weights.
+
+    Args:
+        weights: checkpoint of a run.
+        output: file to write.
+        factor: of an any-factor detector's checkpoint: the one that the plain detector is for.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it is not a checkpoint of a composition, or has not this factor.
+    """
+    checkpoint = read_checkpoint(weights)
+    detector = bare_detector_state_dict(evaluated_state_dict(checkpoint))
+    if not detector:
+        raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
+    detector = weights_for_factor(detector, factor)
+    with atomic_path(output) as beside:
+        torch.save({"model": detector}, beside)
+    kind = "averaged tensors" if "ema" in checkpoint else "tensors"
+    print(f"{len(detector)} {kind} written to {output}")

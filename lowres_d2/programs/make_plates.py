@@ -1,0 +1,71 @@
+"""Command line of ``tools/make_plates.py``: generate ahead of time, or save the picture sheet."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.data.plates.classification import PlatesClassification
+from lowres_d2.data.plates.dataset import SPLITS, VARIANTS, PlatesDataset
+from lowres_d2.data.plates.sheet import plate_sheet
+
+_CLASSIFICATION = "classification"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the set or the sheet that the arguments ask for, and print where it is.
+
+    Args:
+        arguments: of the command line; None: this process's.
+
+    Raises:
+        SystemExit: a mistake of the user, after one line about it; 1, or 2 for wrong usage.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = _parse(arguments)
+    try:
+        print(_make(args))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def default_root() -> Path:
+    """Where the recipes look for generated sets too."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "plates"
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Generate a set of plates ahead of its first use, or a picture sheet of them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--root", default=default_root(), help="folder of generated sets")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="they share no picture")
+    parser.add_argument("--num-images", type=int, default=2000, help="number of pictures")
+    parser.add_argument("--seed", type=int, default=0, help="decides layouts and pixels")
+    parser.add_argument(
+        "--variant", default="standard", choices=[*VARIANTS, _CLASSIFICATION], help="sizes"
+    )
+    parser.add_argument(
+        "--size-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="other sizes, in pixels"
+    )
+    parser.add_argument("--photos", metavar="FOLDER", help="photographs for the backgrounds")
+    parser.add_argument("--sheet", metavar="FILE", help="save only the picture sheet, here")
+    args = parser.parse_args(arguments)
+    if args.variant == _CLASSIFICATION and (args.size_range or args.photos):
+        parser.error(f"--variant {_CLASSIFICATION} takes no --size-range and no --photos")
+    return args
+
+
+def _make(args: argparse.Namespace) -> str:
+    """Do it, and say in a line what is where."""
+    if args.sheet:
+        plate_sheet(args.sheet, args.seed)
+        return args.sheet
+    common = (args.root, args.split, args.num_images, args.seed)
+    if args.variant == _CLASSIFICATION:
+        return str(PlatesClassification(*common).folder)
+    return str(PlatesDataset(*common, args.variant, args.size_range, args.photos))

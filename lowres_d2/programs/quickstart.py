@@ -1,0 +1,54 @@
+"""``make quickstart``: one detector at full and at quarter resolution, and a report about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.analysis.report import write_report
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS
+from lowres_d2.programs.recipe_runs import RecipeRun
+from lowres_d2.programs.train import run_reporting_mistakes
+
+from detectron2.config import instantiate
+
+# The detector at full resolution; it becomes the teacher of those at 4x.
+FULL = ("full resolution", "configs/quick/full_fcos_small_256_plates.py")
+# They start as the teacher. Shorter runs leave their order to chance.
+ITERATIONS = 1300
+STUDENTS = {f"{title} 4x": recipe for title, recipe in BENCHMARKS["thumbdet"].students.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the quickstart; what a former run finished is not done again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("output/quickstart"))
+    parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: quickstart(args.output, args.opts))
+
+
+def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
+    """Train the recipes that are not done, and write the report.
+
+    Args:
+        output: folder; each recipe gets a folder in it.
+        overrides: ``key=value`` for all recipes.
+
+    Returns:
+        Path of ``report.md``.
+    """
+    full = RecipeRun(*FULL, output / Path(FULL[1]).stem, overrides)
+    runs = [full]
+    for title, recipe in STUDENTS.items():
+        teacher = f"model.teacher.checkpoint={full.weights}"
+        more = [teacher, f"train.max_iter={ITERATIONS}", *overrides]
+        runs.append(RecipeRun(title, recipe, output / Path(recipe).stem, more))
+    reported = [run.reported(run.finish()) for run in runs]
+    dataset = instantiate(full.config().dataloader.test.dataset)
+    report = write_report(
+        output, reported, dataset, title="Quickstart: full and quarter resolution"
+    )
+    print(f"report: {report}")
+    return report

@@ -1,0 +1,88 @@
+"""What the features of a recipe's detector see of a picture, and what their atrous twin would."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lowres_d2.analysis.matching.receptive_field import discrepancy, receptive_field
+from lowres_d2.engine.build import build_model
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.backbone import AtrousTwin
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import load_recipe
+
+from tabulate import tabulate
+from torch import nn
+
+HEADS = ("output", "stride", "receptive\nfield, px", "twin's", "ratio")
+HEADS_OF_REGIONS = ("region,\ncells", "RRF", "DRRF", "DRRF\nwith twin")
+EXPLANATION = (
+    "RRF: what a region sees over the picture's width. DRRF: the same of the picture at 1/{} of "
+    "the size, over RRF; 'with twin' it is the twin that sees the whole picture."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/receptive_field.py``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True, help="recipe")
+    parser.add_argument(
+        "--widths", nargs="+", type=int, default=[4], help="of regions in cells; 4 by default"
+    )
+    parser.add_argument(
+        "--picture", type=int, default=1600, help="width of the detector's input in pixels; 1600"
+    )
+    parser.add_argument(
+        "--ratio", type=int, default=2, help="by which pictures are smaller, twins see farther; 2"
+    )
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    args = parser.parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    for key, values in (("--widths", args.widths), ("--picture", [args.picture])):
+        if min(values) < 1:
+            raise ValueError(f"{key} {min(values)}: expected a positive number")
+    if args.ratio < 2:
+        raise ValueError(f"--ratio {args.ratio}: expected a whole number from 2 on")
+    model = build_model(load_recipe(args.config_file, [*args.opts, "train.device=cpu"])).eval()
+    backbone = _backbone(model)
+    try:
+        twin, obstacle = AtrousTwin(backbone, args.ratio), None
+    except ValueError as error:
+        twin, obstacle = None, f"No twin: {error}"
+    rows = [row for name in backbone.output_shape() for row in _rows(backbone, twin, name, args)]
+    print(f"{args.config_file}, pictures {args.picture} px wide")
+    print(tabulate(rows, [*HEADS, *HEADS_OF_REGIONS], floatfmt=".3f", missingval="-"))
+    print("\n".join(filter(None, [EXPLANATION.format(args.ratio), obstacle])))
+
+
+def _backbone(model: nn.Module) -> nn.Module:
+    detector = model.detector if isinstance(model, LowResDetector) else model
+    backbone = getattr(detector, "backbone", None)
+    if backbone is None:
+        raise ValueError(f"model: {type(detector).__name__} has no backbone to measure")
+    return backbone
+
+
+def _rows(
+    backbone: nn.Module, twin: AtrousTwin | None, name: str, args: argparse.Namespace
+) -> Iterator[list[Any]]:
+    """One for each width; what does not depend on it stands in the first."""
+    field = receptive_field(backbone, name)
+    wide = receptive_field(twin, name) if twin else None
+    head = [name, field.stride, field.size]
+    head += [wide.size, wide.size / field.size] if wide else [None, None]
+    picture, ratio = args.picture, args.ratio
+    for width in args.widths:
+        yield [
+            *head,
+            width,
+            field.relative(width, picture),
+            discrepancy(field, width, picture, ratio=ratio),
+            discrepancy(field, width, picture, wide, ratio) if wide else None,
+        ]
+        head = [""] * len(head)

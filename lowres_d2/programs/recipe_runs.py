@@ -1,0 +1,148 @@
+"""Runs of recipes in folders of their own, that are not done twice: quickstart, reproductions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.analysis.figures.views import model_view
+from lowres_d2.analysis.report import Run
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.engine.train import train
+from lowres_d2.recipes.load import load_recipe
+
+from detectron2.config import LazyConfig, instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+WEIGHTS = "model_final.pth"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A recipe that was trained to its end.
+
+    Attributes:
+        recipe: hash of the whole of it.
+        iterations: it was trained for.
+        seconds: of wall time, training and evaluation; None where an interrupted run was gone on
+            from, whose time nobody knows.
+        core_seconds: of processor time, loader processes included; None likewise.
+        results: of the last evaluation.
+    """
+
+    recipe: str
+    iterations: int
+    seconds: float | None
+    core_seconds: float | None
+    results: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """A recipe to be trained in a folder.
+
+    Attributes:
+        title: as it stands in tables and figures.
+        recipe: its file.
+        folder: where it is trained.
+        overrides: ``key=value``.
+    """
+
+    title: str
+    recipe: str
+    folder: Path
+    overrides: Sequence[str] = ()
+
+    @property
+    def weights(self) -> Path:
+        """The checkpoint at its end."""
+        return self.folder / WEIGHTS
+
+    def config(self) -> DictConfig:
+        """The recipe with its overrides, trained in its folder."""
+        return load_recipe(self.recipe, [*self.overrides, f"train.output_dir={self.folder}"])
+
+    def finish(self) -> FinishedRun:
+        """Train to the end, unless an earlier call did with the very same recipe.
+
+        An interrupted run goes on; one of another recipe is kept aside.
+        """
+        cfg = self.config()
+        digest = recipe_hash(cfg)
+        path = self.folder / "done.json"
+        if path.is_file():
+            done = json.loads(path.read_text(encoding="utf-8"))
+            if done["recipe"] == digest:
+                print(f"done before: {self.folder}")
+                return FinishedRun(**done)
+        _make_room(self.folder, digest)
+        print(f"{self.title}: {cfg.train.max_iter} iterations, in {self.folder}")
+        whole = not (self.folder / "last_checkpoint").exists()
+        seconds, cores = time.perf_counter(), _core_seconds()
+        with logging_to(self.folder):
+            results = train(cfg, resume=True)
+        finished = FinishedRun(
+            recipe=digest,
+            iterations=cfg.train.max_iter,
+            seconds=time.perf_counter() - seconds if whole else None,
+            core_seconds=_core_seconds() - cores if whole else None,
+            results=results,
+        )
+        with atomic_path(path) as beside:
+            beside.write_text(json.dumps(asdict(finished)), encoding="utf-8")
+        return finished
+
+    def model(self) -> nn.Module:
+        """The trained model, for evaluation."""
+        cfg = self.config()
+        model = build_model(cfg).eval()
+        load_weights(model, str(self.weights), complete=True, use_average=cfg.train.ema.enabled)
+        return model
+
+    def reported(self, finished: FinishedRun) -> Run:
+        """The run as reports want it."""
+        mapper = instantiate(self.config().dataloader.test.mapper)
+        return Run(
+            name=self.title,
+            results=finished.results,
+            metrics_file=self.folder / "metrics.json",
+            predictions_file=self.folder / "coco_instances_results.json",
+            iterations=finished.iterations,
+            seconds=finished.seconds,
+            view=model_view(self.model(), mapper),
+        )
+
+
+def recipe_hash(cfg: DictConfig) -> str:
+    """Changes with every value of a recipe, overrides included."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "recipe.yaml")
+        LazyConfig.save(cfg, str(path))
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _make_room(folder: Path, digest: str) -> None:
+    marker = folder / "recipe.sha256"
+    if folder.exists() and (not marker.exists() or marker.read_text() != digest):
+        # Another recipe's weights and curves: kept, but not gone on from.
+        number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
+        folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(digest)
+
+
+def _core_seconds() -> float:
+    """Processor time of this process and of those of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

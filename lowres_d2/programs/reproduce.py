@@ -1,0 +1,185 @@
+"""A paper's quick benchmark, from nothing to its report: ``tools/reproduce.py``.
+
+A first detector (ThumbDet's teacher, FeatureSR's base) is trained with the first seed; with every
+seed the students, which start from it. Trained on for as long as a student it is the detector of
+equal total iterations: the one whose distance is to be closed, or else a control, on request.
+Recipes were chosen on the validation part of the generated data with seed 0; what is reported is
+the test part with other seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lowres_d2.analysis import (
+    Point,
+    measure_points,
+    plot_trade_off,
+    write_report,
+)
+from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.engine.compare import MEASURED_PICTURES, machine
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
+from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
+from lowres_d2.programs.reproduce_pictures import write_sheets
+from lowres_d2.programs.train import run_reporting_mistakes
+
+import torch
+from detectron2.config import instantiate
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/reproduce.py``; what a former call finished is not done again."""
+    parser = argparse.ArgumentParser(description="Run a paper's quick benchmark.")
+    parser.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    parser.add_argument("--output", type=Path, required=True, help="folder of runs and report")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 1 on")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="train the variants and controls that stand beside the method, too",
+    )
+    parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
+    args = parser.parse_intermixed_args(arguments)  # overrides may stand behind options
+    if args.seeds < 1:
+        parser.error("--seeds: at least 1")
+    benchmark = BENCHMARKS[args.benchmark]
+    seeds = range(1, args.seeds + 1)
+    run_reporting_mistakes(lambda: reproduce(benchmark, args.output, seeds, args.all, args.opts))
+
+
+def reproduce(
+    benchmark: Benchmark,
+    output: Path,
+    seeds: Sequence[int],
+    with_variants: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Train what is not done, and write the report.
+
+    Args:
+        benchmark: which recipes.
+        output: folder; each seed gets a folder in it.
+        seeds: of initial weights and order of the pictures.
+        with_variants: train those of ``benchmark.variants``, and the first detector on, where that
+            is a control, too.
+        overrides: ``key=value`` for all recipes.
+
+    Returns:
+        Path of ``report.md``.
+    """
+    common = ["dataloader.test.dataset.split=test", *overrides]
+    shared = shared_runs(benchmark, output, [f"train.seed={seeds[0]}", *common])
+    if not (benchmark.closes_gap or with_variants):
+        shared = shared[:1]
+    results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
+    students: dict[int, list[RecipeRun]] = {}
+    for seed in seeds:
+        more = [f"{benchmark.weights_key}={shared[0].weights}", f"train.seed={seed}", *common]
+        titles = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+        students[seed] = [
+            RecipeRun(title, recipe, output / f"seed{seed}" / Path(recipe).stem, more)
+            for title, recipe in titles.items()
+        ]
+        results += [_seed_result(run.title, seed, run.finish()) for run in students[seed]]
+    return _write(benchmark, output, shared, students, results)
+
+
+def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
+    """The first detector, and the same at equal total iterations, which goes on from it."""
+    first = RecipeRun(
+        benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
+    )
+    more = [f"train.init_checkpoint={first.weights}", *overrides]
+    return [first, RecipeRun(benchmark.longer_title, benchmark.longer, output / "longer", more)]
+
+
+def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
+    return SeedResult(title, seed, finished.results["bbox"], finished.core_seconds)
+
+
+def _write(
+    benchmark: Benchmark,
+    output: Path,
+    shared: Sequence[RecipeRun],
+    students: dict[int, list[RecipeRun]],
+    results: Sequence[SeedResult],
+) -> Path:
+    cfg = shared[0].config()
+    dataset = instantiate(cfg.dataloader.test.dataset)
+    # ThumbDet's teacher is the full-resolution detector at an earlier time.
+    compared = shared[1:] if benchmark.closes_gap else shared
+    for seed, runs in students.items():
+        shown = [run.reported(run.finish()) for run in (*compared, *runs)]
+        write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
+    first = next(iter(students))
+    detectors = [*compared, *students[first]]
+    sheets = write_sheets(benchmark, output, detectors, dataset)
+    points, machine_used = _measured(detectors, dataset, results)
+    plot_trade_off(points, output / "trade_off.png", machine_used)
+    gap = (
+        f" Gap closed: share of the distance from {benchmark.baseline} to {benchmark.longer_title}."
+        if benchmark.closes_gap
+        else f" Gain: against {benchmark.baseline}."
+    )
+    bands = SizeBands.from_config(cfg.dataloader.evaluator.bands).names
+    text = "\n\n".join(
+        [
+            f"# {benchmark.title}",
+            f"Generated plates, {len(dataset)} test pictures; {len(students)} seed(s), mean ± "
+            f"standard deviation. Bands are sizes in pixels of the original picture.{gap}",
+            summary_table(
+                results,
+                bands,
+                benchmark.baseline,
+                benchmark.longer_title if benchmark.closes_gap else None,
+            ),
+            f"One picture at a time on {machine_used}: down-sampling, network and post-processing.",
+            cost_table(points),
+            "![AP against images a second](trade_off.png)",
+            *sheets,
+            "Each seed's curves, AP by size and pictures: "
+            + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
+        ]
+    )
+    report = output / "report.md"
+    with atomic_path(report) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+    print(f"report: {report}")
+    return report
+
+
+def _measured(
+    runs: Sequence[RecipeRun],
+    dataset: BoxDataset,
+    results: Sequence[SeedResult],
+) -> tuple[list[Point], str]:
+    """AP over seeds and speed of each detector, and what the speed was measured on."""
+    models = {run.title: run.model() for run in runs}
+    accuracies = {
+        run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs
+    }
+    mapper = instantiate(runs[0].config().dataloader.test.mapper)
+    reference = models[runs[0].title]
+    on_cpu = next(reference.parameters()).device.type == "cpu"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    points = measure_points(
+        models,
+        {name: statistics.fmean(found) for name, found in accuracies.items()},
+        [mapper(dataset[k]) for k in range(min(MEASURED_PICTURES, len(dataset)))],
+        # On a CPU that others use, too, only the time that was spent here counts.
+        clock=time.thread_time if on_cpu else time.perf_counter,
+    )
+    machine_used = machine(reference)
+    torch.set_num_threads(threads)
+    deviations = {n: statistics.stdev(aps) for n, aps in accuracies.items() if len(aps) > 1}
+    return [replace(p, ap_std=deviations.get(p.name)) for p in points], machine_used

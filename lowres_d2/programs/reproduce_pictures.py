@@ -1,0 +1,93 @@
+"""The picture sheets of a benchmark's report, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lowres_d2.analysis import (
+    choose_pictures,
+    detected_column,
+    write_failure_cases,
+    write_thumbnails,
+)
+from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
+from lowres_d2.analysis.report import Run
+from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.programs.quick_benchmarks import Benchmark
+from lowres_d2.programs.recipe_runs import RecipeRun
+
+from detectron2.config import instantiate
+
+_PICTURES = 3  # rows of a sheet whose pictures are not chosen by what was found on them
+
+
+def write_sheets(
+    benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: BoxDataset
+) -> list[str]:
+    """Draw the benchmark's sheets of one seed.
+
+    Args:
+        benchmark: which sheets.
+        output: folder that they go into.
+        runs: of all detectors, done.
+        dataset: that they were evaluated on.
+
+    Returns:
+        Markdown that shows them, a line each.
+    """
+    by_title = {run.title: run for run in runs}
+    lines = []
+    for name in benchmark.sheets:
+        title, write = _SHEETS[name]
+        write(benchmark, output / f"{name}.png", by_title, dataset)
+        lines.append(f"![{title}]({name}.png)")
+    return lines
+
+
+def _thumbnails(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+) -> None:
+    views = {title: _reported(runs[title]).view for title in benchmark.students}
+    write_thumbnails(path, choose_pictures(dataset, _PICTURES), views)
+
+
+def _features(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+) -> None:
+    supervised = list(benchmark.students)[1:]  # the first one follows nothing
+    models = {title: runs[title].model() for title in supervised}
+    mapper = instantiate(runs[benchmark.method].config().dataloader.test.mapper)
+    write_super_resolved_features(path, dataset, models, mapper)
+
+
+def _detections(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+) -> None:
+    reference = benchmark.longer_title if benchmark.closes_gap else None
+    compared = [benchmark.baseline, benchmark.method, *([reference] if reference else [])]
+    shown = {title: _reported(runs[title]) for title in compared}
+    columns = [
+        detected_column(title, run.predictions_file, dataset, run.view)[0]
+        for title, run in shown.items()
+    ]
+    write_failure_cases(
+        path,
+        dataset,
+        columns,
+        dataset.classes,
+        ours=benchmark.method,
+        baseline=benchmark.baseline,
+        reference=reference,
+    )
+
+
+def _reported(run: RecipeRun) -> Run:
+    return run.reported(run.finish())
+
+
+_SHEETS = {
+    "thumbnails": ("Thumbnails", _thumbnails),
+    "features": ("Features of reduced, super-resolved and full regions", _features),
+    "detections": ("Detections with failure cases", _detections),
+}

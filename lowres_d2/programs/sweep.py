@@ -1,0 +1,176 @@
+"""One model on ever smaller pictures: what its AP, MACs and speed become (ThumbDet, Table 1).
+
+The detector is the recipe's, with its full-resolution weights; before it stands bicubic
+down-sampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
+pictures itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lowres_d2.analysis.cost.comparison import Comparison, Measured
+from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.latency import time_models
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.compare import (
+    MEASURED_PICTURES,
+    evaluate_apart,
+    first_pictures,
+    machine,
+    metric_of,
+)
+from lowres_d2.engine.evaluate import model_with_weights
+from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
+from lowres_d2.modeling.resample import Bicubic, Identity
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.structures import as_factor
+
+from omegaconf import DictConfig
+from tabulate import tabulate
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+FACTORS = ("1", "2", "4", "8", "16", "32")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/sweep_resolution.py``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", required=True, help="recipe of the detector and the data")
+    parser.add_argument(
+        "--factors",
+        nargs="+",
+        default=(),
+        help=f"the first is what others are compared with; by default {' '.join(FACTORS)}, "
+        "those of an any-factor detector's own",
+    )
+    parser.add_argument("opts", nargs="*", help="key=value; train.init_checkpoint=FILE is needed")
+    args = parser.parse_args(arguments)
+    # An argument of several values takes the overrides that follow it, too.
+    overrides = [*args.opts, *(word for word in args.factors if "=" in word)]
+    factors = [word for word in args.factors if "=" not in word]
+    run_reporting_mistakes(lambda: _run(load_recipe(args.config_file, overrides), factors))
+
+
+def _run(cfg: DictConfig, factors: Sequence[str]) -> None:
+    with logging_to(cfg.train.output_dir):
+        sweep(cfg, factors)
+
+
+def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]:
+    """Evaluate, count and time a recipe's detector at each resolution.
+
+    Writes ``sweep.json``, ``sweep.md`` and ``sweep.png`` into the recipe's output folder, and what
+    was detected into a folder for each factor.
+
+    Args:
+        cfg: the recipe, with ``train.init_checkpoint``.
+        factors: by how much the pictures are made smaller, the reference first; none for all that
+            the detector was trained for, or those of the paper's Table 1.
+
+    Returns:
+        By factor, compared with the first of them.
+
+    Raises:
+        ValueError: there are no weights, or a factor is none or too large for a picture.
+    """
+    if not cfg.train.init_checkpoint:
+        raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
+    model, report = model_with_weights(cfg)
+    logger.info("%s", report)
+    models = _models(model, factors)
+    metric = cfg.train.best.val_metric
+    pictures = first_pictures(build(cfg, "dataloader.test"), MEASURED_PICTURES)
+    timings = time_models(models, pictures)
+    measured = {}
+    for factor, smaller in models.items():
+        accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), metric)
+        complexity = measure_complexity(smaller, pictures)
+        measured[factor] = Measured(accuracy, complexity, timings[factor])
+        logger.info("%s: %s %s", _resolution(factor), metric, accuracy)
+    full = next(iter(measured.values()))
+    found = {f: Comparison(full, low, metric, machine(model)) for f, low in measured.items()}
+    _write(Path(cfg.train.output_dir), found, metric)
+    return found
+
+
+def _models(model: nn.Module, factors: Sequence[str]) -> dict[str, nn.Module]:
+    """The detector at each factor, which all of them share."""
+    if isinstance(model, AnyFactorDetector):
+        factors = factors or [str(factor) for factor in model.resampler.factors]
+        return {factor: AtFactor(model, factor).eval() for factor in factors}
+    detector = model.detector if isinstance(model, LowResDetector) else model
+    return {factor: _at(detector, factor) for factor in factors or FACTORS}
+
+
+def _at(detector: nn.Module, factor: str) -> LowResDetector:
+    return LowResDetector(detector, Identity() if factor == "1" else Bicubic(factor)).eval()
+
+
+def _resolution(factor: str) -> str:
+    """1/4 for a factor of 4, 2/3 for one of 3/2."""
+    ratio = 1 / as_factor(factor)
+    return f"{ratio.numerator}/{ratio.denominator}"
+
+
+def _folder(factor: str) -> str:
+    return f"resolution_{factor.replace('/', '_')}"
+
+
+def _write(folder: Path, found: Mapping[str, Comparison], metric: str) -> None:
+    rows = [
+        [
+            _resolution(factor),
+            c.low.accuracy,
+            c.drop_rate,
+            c.low.complexity.total_macs / 1e9,
+            c.low.timing.images_per_second,
+            c.speedup,
+        ]
+        for factor, c in found.items()
+    ]
+    head = ["resolution", metric, "drop, %", "MACs, G", "images/s", "faster"]
+    table = tabulate(
+        rows,
+        head,
+        tablefmt="github",
+        floatfmt=("", ".2f", ".1f", ".3f", ".2f", ".2f"),
+        missingval="n/a",
+    )
+    logger.info("%s", table)
+    with atomic_path(folder / "sweep.md") as part:
+        part.write_text(f"{table}\n", encoding="utf-8")
+    with atomic_path(folder / "sweep.json") as part:
+        record = {factor: c.record() for factor, c in found.items()}
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    _plot(folder / "sweep.png", found, metric)
+
+
+def _plot(path: Path, found: Mapping[str, Comparison], metric: str) -> None:
+    """Accuracy over images a second, a point for each resolution."""
+    # Not through pyplot, which keeps figures alive and may want a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    ax = figure.subplots()
+    known = {f: c.low for f, c in found.items() if c.low.accuracy is not None}
+    speeds = [low.timing.images_per_second for low in known.values()]
+    values = [low.accuracy for low in known.values()]
+    ax.plot(speeds, values, marker="o")
+    for factor, x, y in zip(known, speeds, values, strict=True):
+        ax.annotate(_resolution(factor), (x, y), textcoords="offset points", xytext=(6, 6))
+    ax.set(title="accuracy and speed by resolution", xlabel="images/s", ylabel=f"{metric}, %")
+    ax.set(xscale="log", ylim=(0, None))
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=130)

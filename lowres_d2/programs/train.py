@@ -1,0 +1,244 @@
+"""The command line of ``train_net.py``: Detectron2's flags, strict overrides, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lowres_d2.engine.evaluate import evaluate_only
+from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.engine.processes.environment import (
+    TIMEOUT,
+    join_group,
+    log_environment,
+    logging_to,
+    meet,
+)
+from lowres_d2.engine.processes.first_failure import PATIENCE, FirstFailure, is_lost_contact, lost
+from lowres_d2.engine.processes.membership import Membership, find_membership, restarts
+from lowres_d2.engine.train import train
+from lowres_d2.recipes.diff import describe_recipe
+from lowres_d2.recipes.load import find_recipe, load_recipe
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import default_argument_parser, launch
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from torch.multiprocessing import ProcessExitedException
+
+MISTAKES = (
+    ValueError,
+    KeyError,
+    OSError,
+    ImportError,
+    NotImplementedError,
+    FloatingPointError,
+    MemoryError,
+    OmegaConfBaseException,
+)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Detectron2's flags and those added here; unknown ones end the program."""
+    parser = default_argument_parser(
+        epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
+    )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="show what the recipe changes against the files it imports, and stop",
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="start training also where much of train.init_checkpoint has no place in the model",
+    )
+    parser.add_argument(
+        "--quick",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --eval-only: on N pictures (200, say) from all over the test set, and the "
+        "figures have that in their names",
+    )
+    args = parser.parse_args(arguments)
+    misplaced = [word for word in args.opts if word.startswith("--")]
+    if misplaced:
+        parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
+    if args.quick < 0 or (args.quick and not args.eval_only):
+        parser.error("--quick takes a number of pictures, and stands with --eval-only")
+    if not args.config_file:
+        parser.error(
+            "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"
+        )
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``train_net.py``; exits with 1 and one line where the user can mend the cause."""
+    run_reporting_mistakes(lambda: _run(parse(arguments)))
+
+
+def run_reporting_mistakes(
+    program: Callable[[], None], failure: FirstFailure | None = None
+) -> None:
+    """Run a program; a user's mistake becomes one line on stderr and exit code 1.
+
+    The traceback goes to the log file of the run, if one is open, and to stderr where
+    ``LOWRES_D2_TRACEBACK`` is set. Errors of other kinds are defects and keep their traceback.
+
+    Args:
+        program: takes and returns nothing.
+        failure: of several processes of a run the first that fails says why, the others end.
+    """
+    keep_freed_memory()
+    failure = failure or FirstFailure()
+    try:
+        program()
+    except KeyboardInterrupt:
+        if failure.claim():
+            print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        lost_contact = is_lost_contact(error)
+        if lost_contact:  # the process that is gone may still say why
+            time.sleep(PATIENCE)
+        if not failure.claim():
+            raise SystemExit(1) from None
+        mistake = lost_contact or isinstance(error, MISTAKES)
+        if os.environ.get("LOWRES_D2_TRACEBACK") or not mistake:
+            raise
+        text = lost(one_line(error)) if lost_contact else one_line(error)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        failure.linger()
+        raise SystemExit(1) from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line; one raised in a loader's worker loses its traceback."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
+    if "DataLoader worker process" in lines[0]:
+        return lines[-1].split(": ", 1)[-1]
+    return lines[0]
+
+
+def _run(args: argparse.Namespace) -> None:
+    member = find_membership(os.environ)
+    if member is None:
+        cfg = load_recipe(args.config_file, args.opts)
+        if _is_to_run(args, cfg):
+            _launch(args)
+        return
+    store = meet(member)
+    failure = FirstFailure(store, member.hosts_store)
+    failure.watch()
+    run_reporting_mistakes(lambda: _run_as_member(args, member, store), failure)
+    failure.leave()
+
+
+def _is_to_run(args: argparse.Namespace, cfg: DictConfig, main: bool = True) -> bool:
+    """Whether there is more to do than to show the recipe, which the main process does."""
+    if args.print_config:
+        if main:
+            print(describe_recipe(find_recipe(args.config_file), cfg))
+        return False
+    if args.eval_only and not cfg.train.init_checkpoint:
+        raise ValueError("--eval-only needs weights: add train.init_checkpoint=FILE")
+    if cfg.train.device == "cpu":  # else processes would talk through GPUs that are not used
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return True
+
+
+def _run_as_member(args: argparse.Namespace, member: Membership, store: dist.Store) -> None:
+    for flag, number in (("num-gpus", args.num_gpus), ("num-machines", args.num_machines)):
+        if number > 1:
+            raise ValueError(
+                f"--{flag} {number} and {member.launcher} contradict each other, both start "
+                f"processes: leave --{flag} out, or start one process"
+            )
+    cfg = load_recipe(args.config_file, args.opts)
+    if not _is_to_run(args, cfg, main=member.rank == 0):
+        return
+    join_group(member, store)
+    _work(args)
+    comm.synchronize()  # the store may end with the first process that leaves
+    dist.destroy_process_group()
+
+
+def _launch(args: argparse.Namespace) -> None:
+    processes = max(1, args.num_gpus)
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise ValueError(f"--num-gpus {processes}: this machine has {torch.cuda.device_count()}")
+    if processes * args.num_machines == 1:
+        _work(args)
+        return
+    # Of this machine's processes and this one, which outlives them.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    run_reporting_mistakes(lambda: _spawn(args, processes, store.port), FirstFailure(store))
+
+
+def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
+    try:
+        launch(
+            _work_in_a_process,
+            processes,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args, port),
+            timeout=TIMEOUT,
+        )
+    except ProcessExitedException as error:
+        if error.exit_code > 0:  # the process has said why
+            raise SystemExit(error.exit_code) from None
+        raise ChildProcessError(
+            f"process {error.error_index} of {processes} was ended by {error.signal_name} (by "
+            "hand, or by the system for lack of memory); --resume goes on from the last checkpoint"
+        ) from None
+
+
+def _work_in_a_process(args: argparse.Namespace, port: int) -> None:
+    if not torch.cuda.is_available():  # else every process would take all cores
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
+    failure = FirstFailure(dist.TCPStore("127.0.0.1", port, wait_for_workers=False))
+    failure.watch()
+    try:
+        run_reporting_mistakes(lambda: _work(args), failure)
+    except Exception:  # a defect: the parent would show two tracebacks
+        traceback.print_exc()
+        raise SystemExit(1) from None
+    failure.leave()
+
+
+def _work(args: argparse.Namespace) -> None:
+    """One process of a run; each loads the recipe itself, so that nothing needs pickling."""
+    cfg = load_recipe(args.config_file, args.opts)
+    with logging_to(cfg.train.output_dir):
+        log_environment()
+        try:
+            if args.eval_only:
+                evaluate_only(cfg, args.quick)
+            else:
+                own = load_recipe(args.config_file) if args.opts else None
+                resume = args.resume or _was_started_again(cfg)
+                train(cfg, resume, args.allow_partial, own)
+        except Exception:
+            logging.getLogger("traceback").info("the run ended here", exc_info=True)
+            raise
+
+
+def _was_started_again(cfg: DictConfig) -> bool:
+    """Whether ``torchrun`` or SLURM has started this run again, after it had saved something.
+
+    A run that starts from the beginning puts ``last_checkpoint`` of an earlier one aside.
+    """
+    return restarts(os.environ) > 0 and Path(cfg.train.output_dir, "last_checkpoint").is_file()

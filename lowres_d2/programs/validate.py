@@ -1,0 +1,146 @@
+"""Look for faults in a data set, before it is trained on: of a recipe, or of annotation files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.data.plates.generate import num_cores
+from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
+from lowres_d2.data.validation.report import ModelFacts
+from lowres_d2.data.validation.text import report_text
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
+from lowres_d2.recipes.load import load_recipe
+
+_EPILOG = """\
+Exit code 1 where there is an error: something that would stop a run or make it silently wrong.
+Without flags every picture is decoded, JPEG at an eighth of its size, which finds broken ones."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/validate_dataset.py``."""
+    run_reporting_mistakes(lambda: _run(_parse(arguments)))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG)
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--config-file", help="recipe: its data, held against its model")
+    data.add_argument(
+        "--annotations",
+        nargs="+",
+        metavar="FILE",
+        help="COCO json, folder of VOC xml, or list in ImageSets/Main; the first is trained on, "
+        "further ones are held against it",
+    )
+    parser.add_argument(
+        "--images", nargs="+", metavar="DIR", help="pictures of --annotations: one folder, or each"
+    )
+    parser.add_argument("--classes", nargs="+", help="classes of --annotations to use, in order")
+    reading = parser.add_mutually_exclusive_group()
+    reading.add_argument("--no-pictures", action="store_true", help="look at annotations only")
+    reading.add_argument("--no-decode", action="store_true", help="read headers of pictures only")
+    reading.add_argument(
+        "--deep",
+        action="store_true",
+        help="decode every pixel as in training, and compare pixels in place of files",
+    )
+    parser.add_argument("--bands", help="size bands: coco, aitod, tinyperson, plates")
+    parser.add_argument("--workers", type=int, default=num_cores(), help="threads that read")
+    parser.add_argument("--examples", type=int, default=3, help="places shown of each finding")
+    parser.add_argument("--json-report", metavar="FILE", help="write everything as json")
+    parser.add_argument("--sheet", metavar="FILE", help="draw the suspects into this PNG")
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    args = parser.parse_args(arguments)
+    if args.opts and not args.config_file:
+        parser.error(f"{args.opts[0]} changes a recipe: give --config-file")
+    if args.images and len(args.images) not in (1, len(args.annotations or ())):
+        parser.error(f"--images: expected 1 or {len(args.annotations or ())} folders")
+    return args
+
+
+def _run(args: argparse.Namespace) -> None:
+    report = _recipe_report(args) if args.config_file else _files_report(args)
+    print(report_text(report, args.examples))
+    if args.json_report:
+        with atomic_path(args.json_report) as beside:
+            beside.write_text(json.dumps(report.record(), indent=1), encoding="utf-8")
+    if args.sheet:
+        from lowres_d2.analysis.figures.suspects import write_suspects
+
+        drawn = write_suspects(args.sheet, report)
+        print(f"{drawn} suspects drawn: {args.sheet}" if drawn else "no suspects to draw")
+    if not report.ok:
+        raise SystemExit(1)
+
+
+def _files_report(args: argparse.Namespace) -> Report:
+    findings = Findings()
+    folders = args.images or [None]
+    folders = folders * len(args.annotations) if len(folders) == 1 else folders
+    splits = [
+        read_split(source, findings, name, images, classes=args.classes)
+        for source, name, images in zip(
+            args.annotations, _names(args.annotations), folders, strict=True
+        )
+    ]
+    return _report(args, [split for split in splits if split], findings, args.bands or "coco")
+
+
+def _recipe_report(args: argparse.Namespace) -> Report:
+    cfg = load_recipe(args.config_file, args.opts)
+    findings = Findings()
+    splits = recipe_splits(cfg, findings)
+    facts, model = model_facts(cfg, findings)
+    bands = args.bands or cfg.dataloader.evaluator.get("bands", "coco")
+    report = _report(args, splits, findings, bands, facts)
+    if model is not None and splits:
+        report.notes.append(check_cover(cfg, model, splits[0], bands, findings))
+    return report
+
+
+def _report(
+    args: argparse.Namespace,
+    splits: list[Split],
+    findings: Findings,
+    bands: object,
+    facts: ModelFacts | None = None,
+) -> Report:
+    spec = SizeBands.from_config(bands)
+    if args.no_pictures:
+        for split in splits:
+            split.root = None
+    return validate(
+        splits,
+        findings,
+        {spec.label(name): pair for name, pair in zip(spec.names, spec.ranges, strict=True)},
+        facts,
+        level="header" if args.no_decode else "full" if args.deep else "draft",
+        workers=max(1, args.workers),
+        progress=_with_progress,
+    )
+
+
+def _with_progress(work: Iterable, total: int, what: str) -> Iterable:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return work
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(work, what, total=total, console=Console(stderr=True), transient=True)
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """A short name for each source: its last parts, as many as tell them apart."""
+    for length in (1, 2, 3):
+        names = ["/".join(Path(source).with_suffix("").parts[-length:]) for source in sources]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({k})" for k, name in enumerate(names, start=1)]

@@ -1,0 +1,180 @@
+"""What a recipe says of its data and its model, for the validation of the data."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.analysis.matching.match_report import match_shares
+from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
+from lowres_d2.data.validation import Check, Findings, Split, read_split
+from lowres_d2.data.validation.read import join_splits, split_of_dataset
+from lowres_d2.data.validation.report import ModelFacts
+from lowres_d2.engine.hooks.repeatable import seed_everything
+from lowres_d2.engine.startup.objects import MATCHED, as_the_model_gets_them
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.weights import read_checkpoint
+from lowres_d2.recipes.load import build
+
+from detectron2.config import instantiate
+from detectron2.structures import BoxMode
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+NO_DATA = Check(
+    "data-unreadable", "error", "parts of the data that cannot be read", "see what it says of each"
+)
+NO_MODEL = Check(
+    "model-unknown",
+    "warning",
+    "models that the data could not be held against",
+    "see what it says; mend the data first, where the model follows it",
+)
+POOR_COVER = Check(
+    "match-poor",
+    "warning",
+    "size bands of which under half can be matched to an anchor, point or query",
+    "what has no match is not learnt, or only as a rescue",
+)
+
+_CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "num_queries")
+
+
+def recipe_splits(cfg: DictConfig, findings: Findings) -> list[Split]:
+    """Train and test data of a recipe, read as they are in their files."""
+    splits = [_split(cfg, key, findings) for key in ("train", "test")]
+    return [split for split in splits if split is not None]
+
+
+def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
+    loader = cfg.dataloader[key]
+    settings: dict[str, Any] = {
+        "skips_pictures": loader.mapper.get("on_broken") == "skip",
+        "trusts_area": key == "test" and cfg.dataloader.evaluator.get("area") == "annotation",
+    }
+    try:
+        spec = OmegaConf.to_container(loader.dataset, resolve=True)
+        target = spec.pop("_target_")
+        target = locate(target) if isinstance(target, str) else target
+        if target in (CocoDataset, VocDataset):
+            settings["skips_boxes"] = spec.get("invalid_boxes") == "skip"
+            settings["classes"] = spec.get("classes")
+        if target is CocoDataset:
+            images = spec.get("image_root")
+            return read_split(spec["json_file"], findings, key, images, **settings)
+        if target is VocDataset:
+            return _voc_split(spec, key, findings, settings)
+        dataset = build(cfg, f"dataloader.{key}.dataset")
+        if isinstance(dataset, CocoDataset):
+            images = dataset.image_root
+            return read_split(dataset.json_file, findings, key, images, **settings)
+        if not isinstance(dataset, BoxDataset):
+            raise ValueError(f"dataloader.{key}.dataset: {type(dataset).__name__} has no boxes")
+        return split_of_dataset(dataset, key, **settings)
+    except (ValueError, OSError) as error:
+        findings.add(NO_DATA, key, str(error))
+        return None
+
+
+def _voc_split(spec: dict, key: str, findings: Findings, settings: dict) -> Split | None:
+    """All years of a :class:`VocDataset`."""
+    years = spec.get("year", 2007)
+    settings["classes"] = settings["classes"] or VOC_CLASSES
+    parts = []
+    for year in [years] if isinstance(years, int) else years:
+        folder = Path(spec["root"], f"VOC{year}")
+        source = folder / "ImageSets" / "Main" / f"{spec.get('split', 'trainval')}.txt"
+        parts.append(read_split(source, findings, key, folder / "JPEGImages", **settings))
+    return join_splits(parts) if all(parts) else None
+
+
+def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Module | None]:
+    """What the data has to fit, and the model with random weights, if it can be built."""
+    try:
+        seed_everything(cfg.train.seed, 0)
+        model = build(cfg, "model")
+    except Exception as error:  # a model can follow the data, and fails as they do
+        findings.add(NO_MODEL, "model", " ".join(str(error).split()))
+        return ModelFacts(max_dets=cfg.dataloader.evaluator.get("max_dets")), None
+    parts = {"model": model}
+    if isinstance(model, LowResDetector) and model.teacher is not None:
+        parts["model.teacher.model"] = model.teacher.model
+    named = [
+        (".".join(part for part in (root, name) if part), module)
+        for root, network in parts.items()
+        for name, module in network.named_modules()
+    ]
+    classes = {
+        f"{name}.num_classes": module.num_classes
+        for name, module in named
+        if isinstance(getattr(module, "num_classes", None), int)
+    }
+    caps = {
+        f"{name}.{key}": getattr(module, key)
+        for name, module in named
+        for key in _CAPS
+        if isinstance(getattr(module, key, None), int)
+        and getattr(module, key) >= 0  # less is no cap
+        and not name.startswith("model.teacher")
+    }
+    max_dets = cfg.dataloader.evaluator.get("max_dets")
+    return ModelFacts(classes, _trained_classes(cfg, findings), max_dets, caps), model
+
+
+def _trained_classes(cfg: DictConfig, findings: Findings) -> list[str]:
+    """Class names in the weights that the recipe starts from, where they are a file here."""
+    path = cfg.train.init_checkpoint
+    if not path or not Path(path).is_file():
+        return []
+    try:
+        return list(read_checkpoint(path).get("classes", []))
+    except ValueError as error:
+        findings.add(NO_MODEL, "model", str(error))
+        return []
+
+
+def check_cover(
+    cfg: DictConfig, model: nn.Module, split: Split, bands: object, findings: Findings
+) -> str:
+    """Which share of a split's objects the model can match, at the resolution it trains at.
+
+    Args:
+        cfg: the recipe, whose training mapper resizes.
+        model: built.
+        split: the training data.
+        bands: size bands, in pixels of the original pictures.
+        findings: takes bands of which too few can be matched.
+
+    Returns:
+        A line for the report.
+    """
+    spec = SizeBands.from_config(bands)
+    augmentations = instantiate(cfg.dataloader.train.mapper.get("augmentations", []))
+    found = match_shares(model, as_the_model_gets_them(_sample(split), augmentations), spec)
+    if not found.known:
+        return f"which objects {type(model).__name__} can match is not known"
+    for band in found.poor():
+        findings.add(
+            POOR_COVER,
+            split.name,
+            f"{spec.label(band.name)}: {band.share:.0%} of {band.objects}, seen at a median of "
+            f"{band.seen_size:.1f} px; would help: {found.remedy}",
+        )
+    shares = [
+        f"{spec.label(band.name)} {band.share:.0%}" if band.objects else f"{band.name} no objects"
+        for band in found.bands
+    ]
+    return f"matched by the model ({found.pictures} pictures of {split.name}): {', '.join(shares)}"
+
+
+def _sample(split: Split) -> list[dict]:
+    """Dataset dicts of some pictures that have objects, as far as sizes are concerned."""
+    of_image = defaultdict(list)
+    for entry in split.objects:
+        of_image[entry["image_id"]].append(entry | {"bbox_mode": BoxMode.XYWH_ABS})
+    image_ids = random.Random(0).sample(sorted(of_image), min(MATCHED, len(of_image)))
+    return [split.image_of[key] | {"annotations": of_image[key]} for key in image_ids]

@@ -1,0 +1,263 @@
+"""Pictures of runs side by side: thumbnails, detections with failure cases, what accuracy costs.
+
+A run is the folder of a finished training, or ``RECIPE@WEIGHTS``; thumbnails alone can also be had
+of a bare ``RECIPE``, whose resampler is then as it starts. ``NAME=`` before it names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.analysis import (
+    Point,
+    choose_pictures,
+    detected_column,
+    measure_points,
+    model_view,
+    plot_trade_off,
+    points_of_comparisons,
+    write_failure_cases,
+    write_thumbnails,
+)
+from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
+from lowres_d2.engine.build import build_datasets, build_model
+from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.compare import MEASURED_PICTURES, first_pictures, machine
+from lowres_d2.engine.evaluate import evaluate
+from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+PARTS = ("thumbnails", "detections", "trade-off")
+WEIGHTS = "model_final.pth"
+EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``tools/visualize.py``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=[*PARTS, "all"])
+    parser.add_argument(
+        "--runs", required=True, nargs="+", metavar="[NAME=]RUN", help="in the order of the columns"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--pictures", type=int, default=2, help="pictures of each kind, default %(default)s"
+    )
+    roles = parser.add_argument_group("names of runs that detections compare")
+    roles.add_argument("--ours", help="default: the last run")
+    roles.add_argument("--baseline", help="default: the first other low-resolution run")
+    roles.add_argument("--full", help="default: the first full-resolution run, if there is one")
+    parser.add_argument("opts", nargs="*", help="key=value overrides of all recipes")
+    # Overrides stand after the flags, apart from `part`.
+    args = parser.parse_intermixed_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A run with its model.
+
+    Attributes:
+        name: as it stands in pictures.
+        cfg: its recipe, with the data set built.
+        model: in evaluation mode.
+        trained: whether its weights were loaded.
+        folder: where its evaluation is, or is to be written.
+    """
+
+    name: str
+    cfg: DictConfig
+    model: nn.Module
+    trained: bool
+    folder: Path
+
+    @property
+    def lowers_resolution(self) -> bool:
+        """Whether its network sees fewer pixels than the mapper gives."""
+        return getattr(getattr(self.model, "resampler", None), "factor", 1) != 1
+
+    @property
+    def dataset(self) -> BoxDataset:
+        """Its test set."""
+        return self.cfg.dataloader.test.dataset
+
+    def view(self) -> Any:
+        """What its network sees of a picture."""
+        return model_view(self.model, build(self.cfg, "dataloader.test.mapper"))
+
+    def evaluation(self) -> Mapping[str, Any]:
+        """What its evaluation found; it is evaluated now where that was not done."""
+        path = self.folder / EVALUATION
+        if not (path.is_file() and (self.folder / PREDICTIONS).is_file()):
+            print(f"{self.name}: evaluating, in {self.folder}", flush=True)
+            return evaluate(self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), False)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def accuracy(self) -> float:
+        """Its AP in percent."""
+        return self.evaluation()["bbox"]["AP"] or 0.0
+
+
+def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun:
+    """Build a run's model with its weights.
+
+    Args:
+        text: ``[NAME=]FOLDER``, ``[NAME=]RECIPE@WEIGHTS`` or ``[NAME=]RECIPE``.
+        output: folder for what must be evaluated.
+        overrides: ``key=value`` of the recipe.
+
+    Raises:
+        FileNotFoundError: no such recipe, or a folder without a finished run.
+        ValueError: weights and recipe do not fit each other.
+    """
+    name, source = "", text
+    if "=" in text and not Path(text).exists():
+        name, _, source = text.partition("=")
+    recipe, _, weights = source.partition("@")
+    folder = Path(recipe)
+    name = name or folder.stem
+    is_run = folder.is_dir()
+    if is_run:
+        recipe, weights = str(folder / "config.yaml"), weights or str(folder / WEIGHTS)
+        for file in (recipe, weights):
+            if not Path(file).is_file():
+                raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
+    if overrides or not is_run:  # what lies in the folder was not evaluated like this
+        folder = output / "evaluations" / name.replace(" ", "_").replace("/", "_")
+    cfg = load_recipe(recipe, [*overrides, f"train.output_dir={folder}"])
+    build_datasets(cfg, ["test"])
+    model = build_model(cfg).eval()
+    if weights:
+        load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
+    elif any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
+        start = OmegaConf.select(cfg, "model.resampler.init") or "box"
+        name += f" (untrained: {'box filter' if start == 'box' else start})"
+    return ShownRun(name, cfg, model, bool(weights), folder)
+
+
+def draw_thumbnails(runs: Sequence[ShownRun], output: Path, pictures: int) -> Path:
+    """Write ``thumbnails.png``: what the resamplers of the low-resolution runs make."""
+    views = {run.name: run.view() for run in runs if run.lowers_resolution}
+    if not views:
+        raise ValueError("thumbnails: none of the runs lowers the resolution")
+    entries = choose_pictures(runs[0].dataset, pictures)
+    return write_thumbnails(output / "thumbnails.png", entries, views)
+
+
+def draw_detections(
+    runs: Sequence[ShownRun], output: Path, pictures: int, roles: Mapping[str, str | None]
+) -> Path:
+    """Write ``detections.png``: where ours and the baseline differ most, both ways.
+
+    Args:
+        runs: at least two, trained.
+        output: folder.
+        pictures: how many of each kind.
+        roles: names for ``ours``, ``baseline`` and ``full``, None for the default.
+    """
+    _check_trained(runs)
+    low = [run.name for run in runs if run.lowers_resolution]
+    full = [run.name for run in runs if not run.lowers_resolution]
+    ours = roles["ours"] or runs[-1].name
+    others = [name for name in low + full if name != ours]
+    if not others:
+        raise ValueError("detections: two runs are needed, to be compared")
+    baseline = roles["baseline"] or others[0]
+    reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
+    columns = []
+    for run in runs:
+        run.evaluation()
+        columns.append(
+            detected_column(run.name, run.folder / PREDICTIONS, run.dataset, run.view())[0]
+        )
+    return write_failure_cases(
+        output / "detections.png",
+        runs[0].dataset,
+        columns,
+        runs[0].dataset.classes,
+        ours,
+        baseline,
+        reference,
+        pictures,
+    )
+
+
+def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
+    """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs in turns."""
+    _check_trained(runs)
+    _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
+    if all("comparison" in run.evaluation() for run in runs):
+        points = points_of_comparisons({run.name: run.folder / EVALUATION for run in runs})
+        note = "speed as measured by each run's --eval-only"
+    else:
+        points, note = _measure(runs)
+    return plot_trade_off(points, output / "trade_off.png", note)
+
+
+def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.cfg.dataloader.test.mapper != first.cfg.dataloader.test.mapper:
+            raise ValueError(
+                f"{run.name} and {first.name} cannot be timed on the same inputs: their "
+                "dataloader.test.mapper differ; measure each with train_net.py --eval-only"
+            )
+    pictures = first_pictures(build(first.cfg, "dataloader.test"), MEASURED_PICTURES)
+    models = {run.name: run.model for run in runs}
+    points = measure_points(models, {run.name: run.accuracy() for run in runs}, pictures)
+    return points, f"speed: {len(pictures)} pictures, one at a time, {machine(first.model)}"
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.pictures < 1:
+        raise ValueError(f"--pictures {args.pictures}: expected a positive number")
+    runs = [open_run(text, args.output, args.opts) for text in args.runs]
+    _check_comparable(runs)
+    parts = PARTS if args.part == "all" else (args.part,)
+    if "thumbnails" in parts:
+        print(draw_thumbnails(runs, args.output, args.pictures), flush=True)
+    if "detections" in parts:
+        roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
+        print(draw_detections(runs, args.output, args.pictures, roles), flush=True)
+    if "trade-off" in parts:
+        print(draw_trade_off(runs, args.output), flush=True)
+
+
+def _check_comparable(runs: Sequence[ShownRun]) -> None:
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two runs are called {name!r}: name them, --runs NAME=RUN ...")
+    fingerprints = {run.name: dataset_fingerprint(run.dataset) for run in runs}
+    for name, fingerprint in fingerprints.items():
+        if fingerprint != fingerprints[names[0]]:
+            raise ValueError(
+                f"{names[0]} and {name} have different test sets ({runs[0].dataset.source}, ...): "
+                "give both the same with dataloader.test.dataset overrides"
+            )
+
+
+def _check_caps(caps: Mapping[str, int | None]) -> None:
+    """AP at two caps on detections is not one figure."""
+    if len(set(caps.values())) > 1:
+        told = ", ".join(f"{name} {cap}" for name, cap in caps.items())
+        raise ValueError(
+            f"runs cannot be compared, their maxDets differ ({told}): evaluate all with the same "
+            "dataloader.evaluator.max_dets"
+        )
+
+
+def _check_trained(runs: Sequence[ShownRun]) -> None:
+    for run in runs:
+        if not run.trained:
+            raise ValueError(f"{run.name} has no weights: give RECIPE@WEIGHTS or a run's folder")

@@ -1,0 +1,1 @@
+"""Recipes: found, loaded, overridden, checked and compared; nothing here knows of training."""

@@ -1,0 +1,149 @@
+"""Find and load a recipe: a LazyConfig file with model, dataloader, optimizer and train.
+
+A recipe is named by a path, or by its path below ``configs/`` or ``projects/`` of this project, so
+that an installed package finds the recipes it ships.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.recipes.checks import check_calls, check_references, check_train
+from lowres_d2.recipes.overrides import apply_overrides
+
+from detectron2.config import LazyConfig, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PACKAGE = Path(__file__).resolve().parents[1]
+REQUIRED = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Path of a recipe given as a path, or relative to this project or its ``configs``.
+
+    Raises:
+        FileNotFoundError: no such file; the message names the nearest recipe there is.
+    """
+    roots = [Path(), PACKAGE, PACKAGE.parent, PACKAGE / "configs", PACKAGE.parent / "configs"]
+    for root in roots:
+        if (root / name).is_file():
+            return root / name
+    known = sorted({str(path) for path in shipped_recipes()})
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
+    hint = f"; nearest recipe: {near[0]}" if near else ""
+    raise FileNotFoundError(f"no recipe {name}{hint}")
+
+
+def shipped_recipes() -> Iterator[Path]:
+    """Recipes of this project, as paths relative to its root; the pieces in ``common`` are none."""
+    for root in (PACKAGE, PACKAGE.parent):
+        for folder in ("configs", "projects"):
+            for path in sorted((root / folder).rglob("*.py")):
+                if "common" not in path.parts:
+                    yield path.relative_to(root)
+
+
+def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
+    """Load a recipe, apply ``key=value`` overrides strictly, and check what it calls.
+
+    Args:
+        name: see :func:`find_recipe`.
+        overrides: ``key=value`` changes a key that is there, ``+key=value`` adds one.
+
+    Returns:
+        The configuration; ``train.output_dir`` is filled from the file name where it is empty.
+
+    Raises:
+        FileNotFoundError: no such recipe.
+        KeyError: an override, a key of ``train`` or a callable's argument that does not exist, with
+            the nearest name.
+        ValueError: the file does not load, lacks a part or refers to nothing, or a value is of the
+            wrong type or range.
+    """
+    path = find_recipe(name)
+    try:
+        with _imports_restored():
+            cfg = LazyConfig.load(str(path))
+    except Exception as error:  # a recipe is a program: it can fail in any way
+        raise ValueError(
+            f"{path} does not load: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    parts = cfg if isinstance(cfg, DictConfig) and not cfg._is_none() else {}
+    missing = [key for key in REQUIRED if not isinstance(parts.get(key), DictConfig)]
+    if missing:
+        raise ValueError(
+            f"{path} defines no {', '.join(missing)}: a recipe has {', '.join(REQUIRED)}"
+        )
+    _drop_idle_names(cfg)
+    apply_overrides(cfg, overrides)
+    if not cfg.train.get("output_dir"):
+        cfg.train.output_dir = f"output/{path.stem}"
+    check_references(cfg)
+    try:
+        check_train(cfg.train, _known_train_keys())
+        check_calls(cfg)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+    return cfg
+
+
+def _drop_idle_names(cfg: DictConfig) -> None:
+    """Forget names of a recipe's file that nothing refers to.
+
+    A recipe imports pieces and puts copies of them to use: as keys they would take overrides that
+    change nothing.
+    """
+    for name in [key for key in cfg if key not in REQUIRED]:
+        others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
+        if not any(_refers_to(text, name) for text in _texts(others)):
+            del cfg[name]
+
+
+def _refers_to(text: str, name: str) -> bool:
+    """Whether ``${name}`` or ``${name.key}`` stands in it."""
+    return re.search(rf"\$\{{{re.escape(name)}[.\[}}]", text) is not None
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from _texts(child)
+
+
+def build(cfg: DictConfig, key: str) -> Any:
+    """Make what the recipe describes at ``key``, such as ``model`` or ``dataloader.test``.
+
+    Raises:
+        ValueError: a part refuses its arguments; names the key.
+    """
+    try:
+        return instantiate(OmegaConf.select(cfg, key))
+    except TypeError as error:
+        raise ValueError(f"{key} cannot be built: {_one_line(error)}") from error
+
+
+@contextmanager
+def _imports_restored() -> Iterator[None]:
+    """Loading a recipe changes how ``import`` works meanwhile; also where it fails this ends."""
+    before = builtins.__import__
+    try:
+        yield
+    finally:
+        builtins.__import__ = before
+
+
+def _known_train_keys() -> DictConfig:
+    return LazyConfig.load(str(find_recipe("configs/common/train.py")), "train")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,83 @@
+import lowres_d2  # noqa: F401
+from lowres_d2.analysis.cost.comparison import Comparison, Measured
+from lowres_d2.analysis.cost.complexity import Complexity
+from lowres_d2.analysis.cost.latency import Timing, time_models, time_parts
+
+import pytest
+import torch
+from torch import nn
+
+
+class Ticking(nn.Module):
+    """Takes as many seconds of a pretended clock as the picture is wide, times its slowness."""
+
+    def __init__(self, clock, slowness):
+        super().__init__()
+        self.clock, self.slowness, self.calls = clock, slowness, []
+
+    def forward(self, inputs):
+        assert not self.training and not torch.is_grad_enabled()
+        self.calls.append(width := inputs[0]["image"].shape[-1])
+        first = self.calls.count(width) == 1  # of this size: slower, as kernels are chosen
+        self.clock.now += width * self.slowness + (1000 if first else 0)
+        self.clock.order.append(self.slowness)
+
+
+class Clock:
+    def __init__(self):
+        self.now, self.order = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+
+def pictures(*widths):
+    return [{"image": torch.zeros(3, 4, width)} for width in widths]
+
+
+def test_models_take_turns_and_warm_up_does_not_count():
+    clock = Clock()
+    fast, slow = Ticking(clock, 1), Ticking(clock, 4)
+    found = time_models({"fast": fast, "slow": slow}, pictures(2, 3), rounds=3, clock=clock)
+    assert found["fast"].seconds == [[2] * 3, [3] * 3]
+    assert found["slow"].seconds == [[8] * 3, [12] * 3]
+    assert found["fast"].times_faster_than(found["slow"]) == 4
+    assert found["slow"].images_per_second == pytest.approx(2 / 20)
+    assert fast.calls == slow.calls == [2] * 4 + [3] * 4
+    assert clock.order[:8] == [4, 1, 1, 4, 4, 1, 1, 4]
+
+
+def test_ratio_is_robust_against_a_round_in_which_the_machine_was_busy():
+    fast, slow = Timing([[1.0, 1.0, 1.0]]), Timing([[5.0, 50.0, 5.0]])
+    assert fast.times_faster_than(slow) == 5 and slow.images_per_second == pytest.approx(0.2)
+
+
+def test_time_is_shared_out_among_parts():
+    clock = Clock()
+    model = nn.Module()
+    model.detector, model.resampler = Ticking(clock, 2), Ticking(clock, 3)
+    model.forward = lambda inputs: (model.resampler(inputs), model.detector(inputs))
+    found = time_parts(model, pictures(2, 4), rounds=2, clock=clock)
+    # The model itself is a plain `detector`, whose own time is nobody's part.
+    assert found["resampler"] == 9 and found["rest"] == 6
+
+
+def measured(accuracy, macs, seconds):
+    return Measured(accuracy, Complexity({"head": 10}, {"head": macs}, 1), Timing([[seconds]]))
+
+
+def test_comparison_relates_low_to_full_resolution():
+    found = Comparison(measured(40.0, 8e9, 0.5), measured(30.0, 2e9, 0.1), "bbox/AP", "a machine")
+    record = found.record()
+    assert record["drop_rate"] == 25 and record["fewer_macs"] == 4
+    assert record["speedup"] == pytest.approx(5)
+    assert record["low_resolution"]["images_per_second"] == pytest.approx(10)
+    assert record["full_resolution"]["accuracy"] == 40 and record["pictures_timed"] == 1
+    table = found.table()
+    assert "25.0" in table and "4.00x" in table and "5.00x" in table and "a machine" in table
+
+
+@pytest.mark.parametrize("full, low", [(0.0, 0.0), (None, None), (30.0, None)])
+def test_no_drop_rate_where_there_is_nothing_to_lose(full, low):
+    found = Comparison(measured(full, 2, 1.0), measured(low, 1, 1.0), "bbox/AP", "a machine")
+    assert found.record()["drop_rate"] is None and "n/a" in found.table()

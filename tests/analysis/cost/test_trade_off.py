@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+
+from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off, points_of_comparisons
+
+import pytest
+from PIL import Image
+
+
+def evaluation(folder, name, low, full=50.0):
+    def measured(accuracy, speed, macs):
+        return {"accuracy": accuracy, "images_per_second": speed, "macs": macs}
+
+    file = folder / f"{name}.json"
+    comparison = {
+        "full_resolution": measured(full, 5.0, 8e9),
+        "low_resolution": measured(low, 40.0, 5e8),
+    }
+    file.write_text(json.dumps({"bbox": {"AP": low}, "comparison": comparison}))
+    return file
+
+
+def test_points_come_from_comparisons_with_one_full_resolution_model(tmp_path):
+    files = {"a": evaluation(tmp_path, "a", 20.0), "b": evaluation(tmp_path, "b", 22.0)}
+    points = points_of_comparisons(files)
+    assert points == [
+        Point("full resolution", 50.0, 5.0, 8e9),
+        Point("a", 20.0, 40.0, 5e8),
+        Point("b", 22.0, 40.0, 5e8),
+    ]
+
+
+def test_what_cannot_be_compared_is_named(tmp_path):
+    good = evaluation(tmp_path, "a", 20.0)
+    with pytest.raises(FileNotFoundError, match=r"none\.json: run train_net\.py --eval-only"):
+        points_of_comparisons({"a": tmp_path / "none.json"})
+    plain = tmp_path / "plain.json"
+    plain.write_text('{"bbox": {"AP": 3}}')
+    with pytest.raises(ValueError, match=r"plain\.json has no comparison"):
+        points_of_comparisons({"a": good, "b": plain})
+    other = evaluation(tmp_path, "other", 20.0, full=30.0)
+    with pytest.raises(ValueError, match=r"other\.json was compared with .* AP 30\.0"):
+        points_of_comparisons({"a": good, "b": other})
+
+
+def test_a_panel_stands_for_each_figure_that_is_known(tmp_path):
+    points = [Point("full", 50, 5.0, 8e9, 0.5), Point("low", 20, 40.0)]
+    points += [Point(f"{k}x", 50 - 10 * k, 5.0 * k, series="one checkpoint") for k in range(1, 4)]
+    both = Image.open(plot_trade_off(points, tmp_path / "new" / "both.png", "a machine"))
+    one = Image.open(plot_trade_off(points[1:], tmp_path / "one.png"))
+    assert both.width > 1.4 * one.width and both.height == one.height
+    with pytest.raises(ValueError, match="none of the points has"):
+        plot_trade_off([Point("x", 3.0)], tmp_path / "none.png")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from lowres_d2.analysis.figures.detections import Objects
+from lowres_d2.analysis.figures.failure_cases import (
+    FALSE_ALARM,
+    HIT,
+    MISS,
+    WRONG_CLASS,
+    _piles,
+    choose_cases,
+    write_failure_cases,
+)
+from lowres_d2.analysis.figures.outcomes import Outcome
+from lowres_d2.analysis.figures.pictures import Column
+from lowres_d2.analysis.figures.sheets import panel_side
+
+import numpy as np
+import pytest
+from detectron2.structures import BoxMode
+from PIL import Image
+
+A, B, FAR = (10, 10, 30, 30), (60, 60, 90, 90), (100, 10, 120, 30)
+
+
+def objects(*rows):
+    return Objects.from_rows([(box, label, 0.9) for box, label in rows])
+
+
+TRUTH = objects((A, 0), (B, 1))
+
+
+def outcome(*rows):
+    return Outcome.of(TRUTH, objects(*rows))
+
+
+def test_detections_are_hits_wrong_classes_or_false_alarms():
+    seen = outcome((A, 0), (B, 0), (FAR, 1))
+    assert seen.hit.tolist() == [True, False]
+    assert seen.right.tolist() == [True, False, False]
+    assert seen.wrong_class.tolist() == [False, True, False]
+    assert seen.misnamed.tolist() == [False, True]
+    assert (seen.misses, seen.mistakes) == (1, 3)
+    assert str(seen) == "1 of 2 found, 1 wrong class, 1 false alarm"
+
+
+def test_a_second_box_of_the_right_class_is_a_false_alarm():
+    twice = outcome((A, 0), (A, 0))
+    assert twice.right.sum() == 1 and not twice.wrong_class.any()
+    assert str(twice) == "1 of 2 found, 1 false alarm"
+
+
+def test_pictures_without_objects_or_detections_have_outcomes():
+    nothing = objects()
+    assert Outcome.of(nothing, nothing).mistakes == 0
+    assert Outcome.of(nothing, TRUTH).mistakes == 2
+    assert Outcome.of(TRUTH, nothing).misses == 2
+
+
+ALL, ONE, NONE, BAD = (
+    outcome((A, 0), (B, 1)),
+    outcome((A, 0)),
+    outcome(),
+    outcome((FAR, 0)),
+)
+
+
+def test_chosen_are_the_largest_differences_both_ways_each_picture_once():
+    outcomes = {
+        "ours": [ONE, ALL, ALL, NONE, BAD, ONE],
+        "bicubic": [ONE, ONE, BAD, ONE, ALL, ONE],
+        "full": [ALL] * 6,
+    }
+    wins, losses, lost = choose_cases(outcomes, "ours", "bicubic", "full", 2)
+    assert wins.chosen == [2, 1] and "finds more objects than bicubic on 2 of 6" in wins.title
+    assert losses.chosen == [4, 3] and "finds fewer objects than bicubic on 2 of 6" in losses.title
+    assert lost.chosen == [0, 5] and "than full on 4 of 6" in lost.title
+
+
+def test_equal_differences_in_hits_are_ordered_by_mistakes():
+    outcomes = {"ours": [ALL, ALL], "bicubic": [ONE, outcome((A, 0), (FAR, 0))]}
+    assert choose_cases(outcomes, "ours", "bicubic", None, 2)[0].chosen == [1, 0]
+
+
+def test_equal_differences_are_taken_in_the_order_of_the_data():
+    outcomes = {"ours": [ALL, ALL, ALL], "bicubic": [ONE, NONE, ONE]}
+    wins, losses = choose_cases(outcomes, "ours", "bicubic", None, 3)
+    assert wins.chosen == [1, 0, 2]
+    assert losses.chosen == [] and losses.title.endswith("on 0 of 3 pictures")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (128, 128), (40, 40, 40)).save(file)
+    annotations = [
+        {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS, "category_id": label}
+        for box, label in ((A, 0), (B, 1))
+    ]
+    entry = {"file_name": str(file), "height": 128, "width": 128, "annotations": annotations}
+    return [{**entry, "image_id": k} for k in range(2)]
+
+
+def test_the_sheet_shows_outcomes_in_their_colours(dataset, tmp_path):
+    columns = [
+        Column("bicubic", {0: objects((B, 0), (FAR, 1)), 1: objects()}),
+        Column("ours", {0: objects((A, 0), (B, 1)), 1: objects((B, 1))}),
+    ]
+    path = write_failure_cases(
+        tmp_path / "new" / "cases.png", dataset, columns, ["x", "y"], "ours", "bicubic"
+    )
+    sheet, side = np.asarray(Image.open(path)), panel_side(2)
+    assert sheet.shape[1] == 2 * side + 3 * 16
+    top = 130  # below the legend
+    left, right = sheet[top:, 16 : 16 + side], sheet[top:, 32 + side : 32 + 2 * side]
+
+    def drawn(part, color):
+        return (np.abs(part.astype(int) - color).max(-1) <= 4).sum() > 50
+
+    assert drawn(left, WRONG_CLASS) and drawn(left, FALSE_ALARM) and not drawn(left, HIT)
+    assert drawn(right, HIT) and not drawn(right, WRONG_CLASS) and not drawn(right, FALSE_ALARM)
+    assert drawn(left, MISS)
+
+
+def test_mistakes_on_one_spot_have_one_name():
+    found = Objects.from_rows(
+        [(A, 0, 0.3), (FAR, 1, 0.8), ((11, 10, 30, 30), 1, 0.9), ((10, 11, 30, 30), 2, 0.4)]
+    )
+    assert _piles(found, [0, 1, 2, 3]) == [[2, 3, 0], [1]]
+    assert _piles(found, []) == []
+
+
+def test_an_unknown_column_is_named(dataset, tmp_path):
+    with pytest.raises(KeyError, match="no column 'ours': there are bicubic"):
+        write_failure_cases(
+            tmp_path / "x.png", dataset, [Column("bicubic", {})], [], "ours", "bicubic"
+        )

@@ -1,0 +1,79 @@
+from lowres_d2.analysis.figures import super_resolved_features
+from lowres_d2.analysis.figures.super_resolved_features import (
+    follow_region,
+    write_super_resolved_features,
+)
+from lowres_d2.data import DetectionMapper
+from lowres_d2.modeling.backbone import AtrousTwin
+from lowres_d2.modeling.resample import Bicubic
+
+import pytest
+import torch
+from detectron2.structures import Boxes
+from PIL import Image
+from toys.detectors import picture
+from toys.super_resolution import awaken, super_resolved
+
+
+def entry(folder, side):
+    path = folder / f"{side}.png"
+    Image.fromarray(picture(96, 128, side).permute(1, 2, 0).numpy()).save(path)
+    objects = [{"bbox": [20, 20, 20 + side, 20 + side], "bbox_mode": 0, "category_id": 0}]
+    return dict(file_name=str(path), height=96, width=128, image_id=side, annotations=objects)
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+@torch.no_grad()
+def test_a_regions_way_is_what_training_compares(ratio):
+    torch.manual_seed(0)
+    model = super_resolved("faster_rcnn_c4", ratios=(2, 4)).eval()
+    box = torch.tensor([20.0, 24.0, 52.0, 48.0])
+    inputs = {"image": picture(96, 128)}
+    found = follow_region(model, inputs, box, ratio)
+    # Untrained, the generator gives what it got: the smaller region in the smaller picture.
+    assert torch.equal(found.low, found.generated)
+    small = Bicubic(ratio)([inputs["image"] / 255])[0]
+    reduced = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)
+    pooled = model.roi_heads._pool(reduced, [Boxes(box[None] / ratio)])
+    torch.testing.assert_close(found.low, pooled[0])
+    images = model.preprocess_image([inputs])
+    twin = AtrousTwin(model.backbone, ratio)(images.tensor)
+    torch.testing.assert_close(found.target, model.roi_heads._pool(twin, [Boxes(box[None])])[0])
+    awaken(model.roi_heads.super_resolution.generators[str(ratio)])
+    assert not torch.allclose(follow_region(model, inputs, box, ratio).generated, found.generated)
+
+
+def test_sheet_has_a_row_for_each_pair(tmp_path):
+    models = {name: super_resolved("faster_rcnn_c4").eval() for name in ("naive", "ours")}
+    data = [entry(tmp_path, side) for side in (6, 20, 30, 70)]  # pairs are of 12 to 48 px
+    mapper = DetectionMapper(is_train=False, image_format="RGB")
+    path = write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
+    two = Image.open(path).size
+    path = write_super_resolved_features(tmp_path / "one.png", data[:2], models, mapper)
+    one = Image.open(path).size
+    assert two[0] == one[0] and 176 < two[1] - one[1] < 260
+    with pytest.raises(ValueError, match="min_target_area"):
+        write_super_resolved_features(tmp_path / "none.png", data[:1], models, mapper)
+
+
+def test_an_object_shows_the_smallest_ratio_that_it_teaches_in_all_models(tmp_path, monkeypatch):
+    # By 2 those of 24 to 48 px teach, by 4 those of 12 to 48 px; where 2 is alone, 12 to 48 px do.
+    models = {
+        "one": super_resolved("faster_rcnn_c4", ratios=(2, 3, 4)).eval(),
+        "other": super_resolved("faster_rcnn_c4", ratios=(2, 4)).eval(),
+    }
+    data = [entry(tmp_path, side) for side in (6, 20, 30, 70)]
+    mapper = DetectionMapper(is_train=False, image_format="RGB")
+    shown = []
+
+    def noted(model, inputs, box, ratio):
+        shown.append(((box[2] - box[0]).item(), ratio))
+        return follow_region(model, inputs, box, ratio)
+
+    monkeypatch.setattr(super_resolved_features, "follow_region", noted)
+    write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
+    assert shown == [(20, 4), (20, 4), (30, 2), (30, 2)]
+    models["one"] = super_resolved("faster_rcnn_c4", ratios=(4,)).eval()
+    shown.clear()
+    write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
+    assert shown == [(20, 4), (20, 4), (30, 4), (30, 4)]

@@ -1,7 +1,0 @@
-"""A student at half resolution and its teacher, whose weights are to be given; for tests."""
-
-from .staged_distilled import data, dataloader, lr_multiplier, model, optimizer, train
-
-model.resampler.factor = 2
-model.teacher.checkpoint = ""
-train.stages = []

@@ -1,0 +1,225 @@
+import hashlib
+import logging
+import math
+
+from lowres_d2.data import DetectionMapper
+from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.data.stream import seeded
+from lowres_d2.engine.build import build_datasets, build_model
+from lowres_d2.engine.hooks.mixed_precision import training_precision
+from lowres_d2.engine.stages import with_lengths
+from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
+from lowres_d2.engine.startup.report import StartUp, log_start_up, start_up_report
+from lowres_d2.engine.startup.schedule import describe_rate, rate_warning
+from lowres_d2.engine.startup.weights import check_complete, check_used, describe_weights
+from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import build, load_recipe, shipped_recipes
+
+import pytest
+import torch
+from detectron2.config import LazyCall as L
+from detectron2.data import transforms as T
+from omegaconf import OmegaConf
+
+QUICK = sorted(str(path) for path in shipped_recipes() if "configs/quick" in path.as_posix())
+TEACHER = "tests/toys/recipes/staged_distilled.py"
+
+
+@pytest.fixture(scope="module")
+def plates(tmp_path_factory):
+    return tmp_path_factory.mktemp("plates")
+
+
+def started(cfg, split="train", weights=None):
+    build_datasets(cfg)
+    stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
+    evaluator = build(cfg, "dataloader.evaluator")
+    return StartUp(cfg, build_model(cfg), evaluator, split, weights, stages=stages)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_quick_recipe_reports(name, plates):
+    toy = [f"dataloader.{split}.dataset.num_images=4" for split in ("train", "test")]
+    cfg = load_recipe(name, [*toy, f"dataloader.train.dataset.root={plates}", "train.device=cpu"])
+    if cfg.model.get("teacher"):
+        cfg.model.teacher.checkpoint = None
+    run = started(cfg)
+    text = start_up_report(run)
+    rows = {line[2:13].strip(): line[13:] for line in text.splitlines() if line[2:13].strip()}
+    assert {"runs on", "weights", "classes", "objects", "evaluation", "steps"} <= rows.keys()
+    mixed = training_precision(run.cfg, run.model)  # where the recipe asks and this machine can
+    precision = "mixed precision (bfloat16)" if mixed else "float32"
+    assert f"Detectron2, cpu, {precision}" in rows["runs on"]
+    assert ", 1 process;" in rows["runs on"]
+    assert "data 8, model 8" in rows["classes"]
+    assert "4 pictures" in rows["objects"] and "maxDets 100" in rows["evaluation"]
+    assert text.count("% of ") == len(run.evaluator.bands.names)
+    assert len(text.splitlines()) < 25
+
+
+def test_teacher_and_stages_stand_in_the_report(coco_json):
+    data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
+    run = started(load_recipe(TEACHER, [*data, "train.device=cpu"]))
+    text = start_up_report(run)
+    assert "teacher: as it is built" in text and "teacher 2: red, green" in text
+    assert (
+        "neck 4 steps (trains detector.backbone.bottom_up.*, losses feature); all 2 steps" in text
+    )
+
+
+def test_poor_bands_small_caps_and_other_classes_are_warned_of(coco_json, caplog):
+    data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
+    cfg = load_recipe("configs/own_data/bicubic4_fcos_small_own.py", [*data, "train.device=cpu"])
+    cfg.model.resampler.factor = 8
+    cfg.model.detector.max_detections_per_image = 0
+    cfg.model.min_box_size = 20  # nothing is left
+    weights = LoadReport("w.pth", 1, of_file=1, classes=["green", "red"])
+    with caplog.at_level(logging.INFO):
+        log_start_up(started(cfg, weights=weights))
+    report, *warnings = [r.getMessage() for r in caplog.records if "startup" in r.name]
+    assert "start-up report" in report and "0 % of " in report
+    order, poor, cap = warnings[0], warnings[1], warnings[-1]
+    assert "w.pth" in order and "(green, red; the data has red, green)" in order
+    assert "0 % can be matched" in poor and "model.resampler.factor (8 now)" in poor
+    assert "model.min_box_size (20 now)" in poor
+    assert "at most 0 detections" in cap and "max_detections_per_image to 2" in cap
+
+
+def loaded(used, unfit=(), left_over=()):
+    names = [*unfit, *left_over]
+    return LoadReport("w.pth", used, unexpected=names, of_file=used + len(names))
+
+
+@pytest.mark.parametrize(
+    ("report", "fits"),
+    [
+        (loaded(99, ["a.weight"]), True),
+        (loaded(98, ["a.weight", "b.weight"]), False),
+        (loaded(10, left_over=["stem.fc.weight", "stem.fc.bias", "fc1000_w"]), True),
+        (loaded(10, left_over=["head.cls_score.bias", "objectives.kd.weight"]), True),
+        (loaded(10, ["roi_heads.box_head.fc1.weight"]), False),
+    ],
+)
+def test_share_of_a_file_that_has_to_be_used(report, fits):
+    check_used(report, allow_partial=True)
+    if fits:
+        check_used(report)
+    else:
+        with pytest.raises(ValueError, match=r"w\.pth: \d of its \d+ .*--allow-partial"):
+            check_used(report)
+
+
+def test_weights_in_words():
+    report = LoadReport(
+        "w.pth",
+        total=9,
+        missing=["resampler.a", "resampler.b", "detector.neck.c"],
+        misshapen=["detector.head.cls_score.weight"],
+        unexpected=["old.d"],
+        of_file=7,
+    )
+    assert describe_weights(report) == (
+        "5 of 9 tensors (w.pth); new: 4 (resampler.a 1, resampler.b 1, neck.c 1, head.cls_score 1);"
+        " left over on purpose: 1; UNUSED: 1 (old.d 1)"
+    )
+    with pytest.raises(ValueError, match="5 of 9"):
+        check_complete(report)
+
+
+def test_which_file_it_was_is_told(toy_arguments, tmp_path, capsys):
+    main([*toy_arguments, "train.max_iter=2"])
+    weights = tmp_path / "run" / "model_final.pth"
+    capsys.readouterr()
+    main(["--eval-only", *toy_arguments, f"train.init_checkpoint={weights}"])
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert f"95 of 95 tensors ({weights}, step 2, sha256 {digest[:8]})" in capsys.readouterr().out
+
+
+def scheduled(batch, rate, optimizer):
+    return OmegaConf.create(
+        {
+            "dataloader": {"train": {"dataset": [0] * 100, "total_batch_size": batch}},
+            "optimizer": L(optimizer)(lr=rate),
+            "train": {"max_iter": 50},
+        },
+        flags={"allow_objects": True},
+    )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rule", "rate"),
+    [
+        (torch.optim.SGD, "the linear rule", 0.004),
+        (torch.optim.AdamW, "the square-root rule", 0.008),
+    ],
+)
+def test_rate_by_the_rule_for_a_quarter_of_the_batch(optimizer, rule, rate):
+    own, run = scheduled(16, 0.016, optimizer), scheduled(4, 0.016, optimizer)
+    text = describe_rate(run, own)
+    assert text.startswith(f"50 of 4 pictures (2.0 epochs), {optimizer.__name__} with rate 0.016")
+    assert f"0.016 is for 16 pictures: for 4 {rule} gives {rate}, and 200 steps" in text
+    assert f"set optimizer.lr={rate}" in rate_warning(run, own)
+    assert rate_warning(scheduled(4, rate, optimizer), own) == ""
+    for unchanged in (None, run):
+        assert rate_warning(run, unchanged) == "" and "rule" not in describe_rate(run, unchanged)
+
+
+def test_boxes_are_where_the_mapper_puts_them(coco_json):
+    dataset = CocoDataset(coco_json)
+    steps = [
+        T.RandomFlip(),
+        T.RandomApply(T.RandomCrop("absolute_range", (40, 60)), prob=0.5),
+        T.ResizeShortestEdge([50, 90], 100, "choice"),
+        T.RandomBrightness(0.5, 1.5),
+    ]
+    mapper = DetectionMapper(True, steps)
+    found = list(as_the_model_gets_them(dataset, steps))
+    assert len({picture.size for picture in found}) > 1
+    for position, picture in enumerate(found):
+        with seeded(0, position):
+            mapped = mapper(dataset[position])["instances"]
+        assert picture.size == mapped.image_size
+        assert torch.equal(picture.boxes, mapped.gt_boxes.tensor)
+
+
+def test_large_data_sets_are_sampled_evenly(monkeypatch):
+    monkeypatch.setattr("lowres_d2.engine.startup.objects.COUNTED", 10)
+    records = [
+        {
+            "height": 99,
+            "width": 99,
+            "annotations": [
+                {"bbox": [0, 0, size, size], "bbox_mode": 1, "area": 1.0, "iscrowd": crowd}
+                for size, crowd in ((8, 0), (40, 0), (90, 1))[: k % 4]
+            ],
+        }
+        for k in range(100)
+    ]
+    counts = count_objects(records, SizeBands.from_config([0, 32, None]))
+    assert (counts.pictures, counts.counted, counts.densest) == (100, 10, 2)
+    # Pictures 0, 10, ... have 0 and 2 objects in turn.
+    assert (counts.objects, counts.by_band, len(counts.sample)) == (10, [5, 5], 5)
+    by_area = count_objects(records, SizeBands.from_config([0, 32, None]), by_box=False)
+    assert by_area.by_band == [10, 0]
+    assert count_objects([{"label": 1}], SizeBands.from_config("coco")) is None
+
+
+def test_checkpoint_of_which_a_part_fits(toy_arguments, tmp_path, capsys):
+    cfg = load_recipe(toy_arguments[1], toy_arguments[2:])
+    weights = build_model(cfg).state_dict()
+    renamed = [n for n in weights if "bottom_up" in n][: math.ceil(0.02 * len(weights))]
+    torch.save(
+        {"model": {f"old.{n}" if n in renamed else n: v for n, v in weights.items()}},
+        tmp_path / "part.pth",
+    )
+    arguments = [*toy_arguments, f"train.init_checkpoint={tmp_path / 'part.pth'}"]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "part.pth" in errors[0] and "--allow-partial" in errors[0]
+    main(["--allow-partial", *arguments, "train.max_iter=1"])
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
+    assert "the recipe's 0.002 is for 8 pictures" in log

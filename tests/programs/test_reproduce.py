@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+from lowres_d2.analysis import write_report
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS
+from lowres_d2.programs.recipe_runs import RecipeRun
+from lowres_d2.programs.reproduce import main, reproduce
+
+import pytest
+from detectron2.config import instantiate
+
+TINY = [
+    "train.max_iter=3",
+    "train.eval_period=0",
+    "train.checkpointer.period=10",
+    "train.log_period=1",
+    "train.device=cpu",
+    "train.teacher_check.pictures=0",
+    "dataloader.train.dataset.num_images=8",
+    "dataloader.train.total_batch_size=2",
+    "dataloader.train.num_workers=0",
+    "dataloader.test.dataset.num_images=16",
+    "dataloader.test.num_workers=0",
+]
+
+
+@pytest.mark.slow
+def test_a_benchmark_goes_from_nothing_to_a_report_and_is_not_done_twice(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    students = dict(list(BENCHMARKS["thumbdet"].students.items())[:1])
+    benchmark = replace(BENCHMARKS["thumbdet"], students=students)
+    report = reproduce(benchmark, tmp_path / "out", [1, 2], overrides=TINY)
+    text = report.read_text()
+    for title in ("teacher", "full resolution", "bicubic"):
+        assert f"| {title} " in text
+    for name in ("trade_off.png", "thumbnails.png", "detections.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000 and name in text
+    for seed in (1, 2):
+        assert (tmp_path / "out" / f"seed{seed}" / "report.md").is_file()
+
+    capsys.readouterr()
+    reproduce(benchmark, tmp_path / "out", [1, 2], overrides=TINY)
+    assert capsys.readouterr().out.count("done before") >= 4
+
+
+@pytest.mark.slow
+def test_a_control_is_trained_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    thumbdet = BENCHMARKS["thumbdet"]
+    students = dict(list(thumbdet.students.items())[:1])
+    benchmark = replace(
+        thumbdet, students=students, variants={}, sheets=(), baseline="teacher", closes_gap=False
+    )
+    for asked in (False, True):
+        report = reproduce(benchmark, tmp_path / "out", [1], asked, TINY)
+        assert ("| full resolution " in report.read_text()) == asked
+        assert (tmp_path / "out" / "longer").exists() == asked
+
+
+def test_the_time_of_an_interrupted_run_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    recipe = "configs/quick/full_fcos_small_256_plates.py"
+    run = RecipeRun("run", recipe, tmp_path / "run", [*TINY, "train.checkpointer.period=1"])
+    whole = run.finish()
+    assert whole.seconds > 0 and whole.core_seconds > 0
+    (run.folder / "done.json").unlink()
+    (run.folder / "model_final.pth").unlink()
+    (run.folder / "last_checkpoint").write_text("model_0000000.pth")
+    resumed = run.finish()
+    assert resumed == replace(whole, seconds=None, core_seconds=None)
+    assert RecipeRun("run", recipe, run.folder, run.overrides).finish() == resumed
+    dataset = instantiate(run.config().dataloader.test.dataset)
+    report = write_report(tmp_path / "report", [run.reported(resumed)], dataset, "Runs")
+    assert "| not known " in report.read_text()
+
+
+def test_bad_arguments_end_the_program(capsys):
+    with pytest.raises(SystemExit):
+        main(["thumbdet", "--output", "x", "--seeds", "0"])
+    assert "at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["thumbdit", "--output", "x"])
+    assert "thumbdet" in capsys.readouterr().err

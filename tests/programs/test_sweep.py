@@ -1,0 +1,57 @@
+import json
+
+from lowres_d2.programs.extract import main as extract
+from lowres_d2.programs.sweep import main
+from lowres_d2.programs.train import main as train
+
+import pytest
+from toys.runs import ANY_FACTOR
+
+
+def test_sweep_evaluates_one_model_at_each_resolution(toy_arguments, tmp_path, capsys):
+    loose = "model.detector.test_score_thresh=0.0"
+    train([*toy_arguments, loose, "train.max_iter=1"])
+    weights = f"train.init_checkpoint={tmp_path / 'run' / 'model_final.pth'}"
+    folder = tmp_path / "sweep"
+    arguments = [*toy_arguments, loose, weights, f"train.output_dir={folder}"]
+    main([*arguments[:2], "--factors", "1", "2", "3/2", *arguments[2:]])
+    found = json.loads((folder / "sweep.json").read_text())
+    assert list(found) == ["1", "2", "3/2"]
+    assert found["1"]["fewer_macs"] == 1 and found["2"]["fewer_macs"] == pytest.approx(4)
+    own = json.loads((tmp_path / "run" / "evaluation.json").read_text())["bbox"]["AP"]
+    assert found["1"]["low_resolution"]["accuracy"] == own
+    boxes = "coco_instances_results.json"
+    at_full = (folder / "resolution_1" / boxes).read_text()
+    assert at_full == (tmp_path / "run" / boxes).read_text() and len(at_full) > 100
+    assert at_full != (folder / "resolution_3_2" / boxes).read_text()
+    assert "| 2/3 " in (folder / "sweep.md").read_text()
+    assert (folder / "sweep.png").stat().st_size > 1000
+    capsys.readouterr()
+    for factor, more, named in (("0", [weights], "factor='0'"), ("2", [], "init_checkpoint")):
+        with pytest.raises(SystemExit):
+            main([*toy_arguments, "--factors", factor, *more])
+        assert named in capsys.readouterr().err
+
+
+def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp_path):
+    loose = "model.detector.test_score_thresh=0.0"
+    arguments = [*toy_arguments, *ANY_FACTOR, loose]
+    train([*arguments, "train.max_iter=4"])
+    run, folder = tmp_path / "run", tmp_path / "sweep"
+    weights = f"train.init_checkpoint={run / 'model_final.pth'}"
+    main([*arguments, weights, f"train.output_dir={folder}"])
+    found = json.loads((folder / "sweep.json").read_text())
+    assert list(found) == ["1", "2"] and found["2"]["fewer_macs"] > 2
+    # As the run's own evaluation, which was at the recipe's factor.
+    boxes = "coco_instances_results.json"
+    at_half = (folder / "resolution_2" / boxes).read_text()
+    assert at_half == (run / boxes).read_text() and len(at_half) > 100
+    assert at_half != (folder / "resolution_1" / boxes).read_text()
+    # Its detector for plain Detectron2, at one factor.
+    with pytest.raises(SystemExit):
+        extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth")])
+    extract([str(run / "model_final.pth"), str(tmp_path / "plain.pth"), "--factor", "1"])
+    plain = [*toy_arguments, loose, f"train.output_dir={tmp_path / 'plain'}"]
+    train(["--eval-only", *plain, f"train.init_checkpoint={tmp_path / 'plain.pth'}"])
+    at_full = (folder / "resolution_1" / boxes).read_text()
+    assert at_full == (tmp_path / "plain" / boxes).read_text()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+
+from lowres_d2.engine.build import build_model
+from lowres_d2.programs.visualize import main, open_run
+from lowres_d2.recipes.load import load_recipe
+
+import pytest
+import torch
+from detectron2.config import LazyConfig
+from PIL import Image
+
+LOW = "configs/own_data/bicubic4_fcos_small_own.py"
+FULL = "configs/own_data/full_fcos_small_own.py"
+
+
+@pytest.fixture(scope="module")
+def opts(coco_json):
+    data = [f"data.train_json={coco_json}", f"data.val_json={coco_json}"]
+    return [*data, "train.device=cpu", "dataloader.test.num_workers=0"]
+
+
+@pytest.fixture(scope="module")
+def runs(opts, tmp_path_factory):
+    """Two runs with random weights."""
+    given = []
+    for name, recipe in (("full", FULL), ("bicubic", LOW)):
+        weights = tmp_path_factory.mktemp("weights") / "weights.pth"
+        torch.save({"model": build_model(load_recipe(recipe, opts)).state_dict()}, weights)
+        given.append(f"{name}={recipe}@{weights}")
+    return given
+
+
+@pytest.mark.slow
+def test_one_command_draws_all_three(runs, opts, tmp_path, capsys):
+    main(["all", "--runs", *runs, "--output", str(tmp_path), "--pictures", "1", *opts])
+    said = capsys.readouterr().out
+    for name in ("thumbnails", "detections", "trade_off"):
+        assert f"{name}.png" in said
+        assert min(Image.open(tmp_path / f"{name}.png").size) > 150  # no pictures where none differ
+    assert (tmp_path / "evaluations" / "bicubic" / "evaluation.json").is_file()
+
+
+def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
+    cfg = load_recipe(LOW, opts)
+    cfg.model.resampler = {
+        "_target_": "lowres_d2.modeling.resample.LearnedDownsampler",
+        "factor": 4,
+    }
+    LazyConfig.save(cfg, str(tmp_path / "learned.yaml"))
+    run = open_run(f"ours={tmp_path / 'learned.yaml'}", tmp_path)
+    assert run.name == "ours (untrained: box filter)"
+    assert not run.trained and run.lowers_resolution
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["detections", "--runs", f"a={LOW}"], "a has no weights: give RECIPE@WEIGHTS"),
+        (["thumbnails", "--runs", LOW, LOW], "two runs are called"),
+        (["thumbnails", "--runs", FULL], "none of the runs lowers the resolution"),
+        (["thumbnails", "--runs", "{folder}"], "is no finished run"),
+        (["thumbnails", "--pictures", "0", "--runs", LOW], "--pictures 0: expected"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(arguments, message, opts, tmp_path, capsys):
+    given = [argument.format(folder=tmp_path) for argument in arguments]
+    with pytest.raises(SystemExit):
+        main([*given, "--output", str(tmp_path), *opts])
+    said = capsys.readouterr().err.strip()
+    assert message in said and "\n" not in said
+
+
+def test_runs_at_two_caps_on_detections_are_not_compared(runs, opts, tmp_path, capsys):
+    folder = tmp_path / "evaluations"
+    for name, cap in (("full", 100), ("bicubic", 1500)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "coco_instances_results.json").write_text("[]")
+        results = {"bbox": {"AP": 50.0, "max-dets": cap}}
+        (folder / name / "evaluation.json").write_text(json.dumps(results))
+    with pytest.raises(SystemExit):
+        main(["trade-off", "--runs", *runs, "--output", str(tmp_path), *opts])
+    assert "maxDets differ (full 100, bicubic 1500)" in capsys.readouterr().err
+    assert not (tmp_path / "trade_off.png").exists()

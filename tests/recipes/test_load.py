@@ -1,0 +1,204 @@
+import ast
+import builtins
+import textwrap
+from pathlib import Path
+
+from lowres_d2.recipes.diff import describe_recipe
+from lowres_d2.recipes.load import build, find_recipe, load_recipe, shipped_recipes
+
+import pytest
+from detectron2.config import LazyConfig
+
+RECIPES = sorted(map(str, shipped_recipes()))
+
+PIECE = """
+    from detectron2.config import LazyCall as L
+    from torch import nn
+
+    model = L(nn.Linear)(in_features=2, out_features=3)
+    train = dict(output_dir="", max_iter=10, seed=0)
+    dataloader = dict(train=[1], test="${..train.max_iter}")
+    optimizer = dict(lr=0.1)
+    lr_multiplier = dict(value=1.0)
+"""
+RECIPE = """
+    from .piece import dataloader, lr_multiplier, model, optimizer, train
+
+    model.out_features = 5
+    optimizer.momentum = 0.9
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "piece.py").write_text(textwrap.dedent(PIECE))
+    path = tmp_path / "linear_small.py"
+    path.write_text(textwrap.dedent(RECIPE))
+    return path
+
+
+def test_recipes_are_found_by_path_and_below_configs():
+    full = find_recipe("configs/quick/full_fcos_small_256_plates.py")
+    assert full.samefile(find_recipe("quick/full_fcos_small_256_plates.py"))
+    assert full.samefile(find_recipe(full.resolve()))
+
+
+def test_a_piece_that_nothing_refers_to_is_no_key(recipe):
+    with recipe.open("a") as file:
+        file.write("piece = dict(rate=1.0)\nsetting = dict(size=3)\n")
+        file.write("train.log_period = '${setting.size}'\n")
+    cfg = load_recipe(recipe, ["setting.size=7"])
+    assert "piece" not in cfg and cfg.train.log_period == 7
+    with pytest.raises(KeyError, match=r"piece\.rate: the recipe has no such key"):
+        load_recipe(recipe, ["piece.rate=2"])
+
+
+def test_missing_recipe_names_the_nearest():
+    with pytest.raises(FileNotFoundError, match="full_fcos_small_256_plates"):
+        find_recipe("configs/quick/full_fcos_smal_256_plates.py")
+
+
+def test_output_folder_comes_from_the_file_name(recipe):
+    assert load_recipe(recipe).train.output_dir == "output/linear_small"
+    assert load_recipe(recipe, ["train.output_dir=here"]).train.output_dir == "here"
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "words"),
+    [
+        ("model.out_feature = 5", KeyError, "model.out_feature: Linear takes no"),
+        ("model.self = 5", KeyError, "model.self: Linear takes no"),
+        ("del model.in_features", ValueError, "model.in_features is missing: Linear needs it"),
+        ("model._target_ = bare", KeyError, "bare takes no 'in_features'"),
+        ("model._target_ = 'torch.nn.Linaer'", ValueError, "model._target_: torch.nn.Linaer"),
+        ("model._target_ = 'torch.pi'", ValueError, "torch.pi cannot be called"),
+        ("del train", ValueError, "defines no train"),
+        ("raise TypeError('odd')", ValueError, "does not load: TypeError: odd"),
+        ("open('/nowhere/at/all')", ValueError, "does not load: FileNotFoundError"),
+        ("from .absent import model", ValueError, "does not load"),
+        ("x = (", ValueError, "does not load: SyntaxError"),
+        ("train.max_itr = 5", KeyError, "train.max_itr: there is no such key, nearest: 'max_iter'"),
+        ("train.ema = dict(decya=0.9)", KeyError, "nearest: 'decay'"),
+        ("train.ema = 0.9", ValueError, "train.ema is 0.9: expected a group with enabled, decay"),
+        ("train.ema = dict(enabled=True, decay=1.0)", ValueError, "train.ema.decay is 1.0"),
+        ("train.max_iter = 0", ValueError, "train.max_iter is 0: expected a whole number from 1"),
+        ("train.max_iter = 1.5", ValueError, "train.max_iter is 1.5"),
+        ("train.log_period = 0", ValueError, "train.log_period is 0"),
+        ("train.eval_period = -1", ValueError, "train.eval_period is -1"),
+        ("train.seed = -1", ValueError, "train.seed is -1"),
+        ("train.seed = True", ValueError, "train.seed is True"),
+        ("train.checkpointer = dict(period=0)", ValueError, "train.checkpointer.period is 0"),
+        ("train.checkpointer = dict(max_to_keep=0)", ValueError, "max_to_keep is 0"),
+    ],
+)
+def test_broken_recipe_is_named_in_one_line(recipe, line, error, words):
+    before = builtins.__import__
+    recipe.write_text(f"{recipe.read_text()}\n\ndef bare():\n    pass\n\n\n{line}\n")
+    with pytest.raises(error) as caught:
+        load_recipe(recipe)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert builtins.__import__ is before
+
+
+@pytest.mark.parametrize("text", ["model: [1", "- 1", "", "a: b: c", "model: 1", "x: ${"])
+def test_broken_yaml_is_named_in_one_line(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"config\.yaml (does not load|defines no)") as caught:
+        load_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_free_keys_and_what_the_run_fills_in_pass(recipe):
+    more = """
+        from detectron2.solver import get_default_optimizer_params
+        from torch.optim import SGD
+
+        from detectron2.config import LazyCall as L
+
+        optimizer = L(SGD)(params=L(get_default_optimizer_params)(), lr=0.1)
+        train.ddp = dict(bucket_cap_mb=5)
+        train.ema = dict(enabled=False, decay=1.0)
+    """
+    recipe.write_text(textwrap.dedent(RECIPE) + textwrap.dedent(more))
+    assert load_recipe(recipe).train.ddp.bucket_cap_mb == 5
+
+
+def test_parts_are_built_and_a_refusal_names_the_key(recipe):
+    cfg = load_recipe(recipe)
+    assert build(cfg, "model").out_features == 5
+    assert build(cfg, "dataloader.train") == [1]
+    cfg.model.bias_ = True
+    with pytest.raises(ValueError, match=r"model cannot be built: .*bias_") as caught:
+        build(cfg, "model")
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_dump_of_a_recipe_is_a_recipe(name, tmp_path):
+    cfg = load_recipe(name)
+    path = tmp_path / "config.yaml"
+    LazyConfig.save(cfg, str(path))
+    again = load_recipe(path, ["train.max_iter=7"])
+    # Stages are calls, whose classes a dump has by name.
+    assert {**again.train, "stages": 0} == {**cfg.train, "stages": 0, "max_iter": 7}
+    lines = describe_recipe(path, again, color=False).splitlines()
+    assert lines[0].endswith("a yaml file imports nothing")
+    assert "train.max_iter: 7" in lines
+    assert not any(line.startswith(("+", "-", "~")) for line in lines)
+
+
+def test_difference_lists_what_the_recipe_and_the_command_line_change(recipe):
+    cfg = load_recipe(recipe, ["train.max_iter=20"])
+    lines = describe_recipe(recipe, cfg, color=False).splitlines()[1:]
+    assert lines == [
+        "~ dataloader.test: 10 -> 20",
+        "~ model.out_features: 3 -> 5",
+        "+ optimizer.momentum: 0.9",
+        "~ train.max_iter: 10 -> 20",
+        f"~ train.output_dir: '' -> 'output/{recipe.stem}'",
+    ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_recipe_loads_and_every_call_takes_its_arguments(name):
+    cfg = load_recipe(name)
+    assert cfg.train.output_dir.endswith(name.rsplit("/", 1)[-1].removesuffix(".py"))
+    assert cfg.train.max_iter > 0
+
+
+def test_recipes_are_there():
+    assert len(RECIPES) >= 20
+
+
+PIECES = Path(find_recipe("configs/common/train.py")).parent
+
+
+def _keys(tree):
+    """(callable and key, line) of every argument and assignment but those of calls and pieces."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            callee = "".join(map(ast.unparse, getattr(node.func, "args", ())))
+            for argument in node.keywords:
+                if argument.arg and not isinstance(argument.value, ast.Call | ast.Name):
+                    yield callee, argument.arg, argument.lineno
+        elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call | ast.Name):
+            yield from (
+                ("", t.attr, t.lineno) for t in node.targets if isinstance(t, ast.Attribute)
+            )
+
+
+def test_every_key_is_explained_once():
+    files = [PIECES / f"{name}.py" for name in ("optim", "schedule", "train")]
+    explained, plain, comments = set(), {}, []
+    for path in [*files, *sorted((PIECES / "models").glob("*.py"))]:
+        lines = ["", *path.read_text().splitlines()]
+        comments += [line.strip() for line in lines if line.strip().startswith("#")]
+        for callee, key, number in _keys(ast.parse("\n".join(lines[1:]))):
+            if "#" in lines[number] or lines[number - 1].strip().startswith("#"):
+                explained |= {(callee, key), ("", key)}
+            else:
+                plain.setdefault((callee, key), f"{path.name}:{number}: {key}")
+    assert [place for key, place in plain.items() if key not in explained] == []
+    assert [text for text in comments if comments.count(text) > 1] == []

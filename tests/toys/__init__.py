@@ -1,0 +1,1 @@
+"""Small detectors, data sets, runs and processes that tests share."""

@@ -1,0 +1,98 @@
+"""Shipped recipes with narrow networks, and toy inputs for them."""
+
+from lowres_d2.recipes.load import load_recipe, shipped_recipes
+
+import torch
+from detectron2.config import LazyCall as L
+from detectron2.modeling.backbone.resnet import BasicBlock, ResNet
+from detectron2.structures import Boxes, Instances
+from omegaconf import DictConfig, ListConfig
+
+RECIPES = sorted(map(str, shipped_recipes()))
+PROJECTS = [name for name in RECIPES if name.startswith("projects")]
+CLASSES = 3
+NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48}  # channels
+RES2 = 16  # those of a narrow ResNet's first stage
+
+
+def load_toy(name):
+    cfg = load_recipe(name)
+    for network in networks(cfg):
+        (network if "num_classes" in network else network.roi_heads).num_classes = CLASSES
+    return cfg
+
+
+def networks(cfg):
+    """The detector, and the teacher where it is described apart."""
+    teacher = cfg.model.get("teacher")
+    apart = [] if not teacher or teacher._get_node("model")._is_interpolation() else [teacher.model]
+    return [cfg.model.detector, *apart]
+
+
+def super_resolution(network):
+    return network.get("roi_heads", {}).get("super_resolution")
+
+
+def narrow(network, factor=1):
+    """The same parts, a hundredth of the work, on pictures smaller by the factor."""
+    resnet = network.backbone.get("bottom_up", network.backbone)
+    # Stages that are given one by one are those of a small network.
+    if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
+        resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
+        finer = super_resolution(network)
+        if finer:
+            # Between the two objects of each toy picture; both can be targets, one by any ratio.
+            finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
+            if finer.sub_in_features == ["res2"]:
+                finer.generator.sub_channels = RES2
+    elif "width_mult" in resnet:
+        narrow_mobilenet(network)
+    for key in ("encoder_layers", "decoder_layers"):
+        if key in network:
+            network[key] = 2
+    _replace_widths(network)
+
+
+def narrow_mobilenet(network):
+    res2, res4, res5 = 8, 24, 80
+    heads = network.roi_heads
+    network.backbone.width_mult = heads.res5.width_mult = 0.25
+    network.proposal_generator.head.in_channels = res4
+    network.proposal_generator.post_nms_topk = [100, 100]  # its blocks are wide inside
+    heads.box_predictor.input_shape.channels = res5
+    finer = super_resolution(network)
+    if finer:
+        finer.generator.base_channels, finer.generator.sub_channels = res4, res2
+
+
+def narrow_stages(first):
+    channels = (first, RES2, 24, NARROW[1024], NARROW[2048])
+    return [
+        ResNet.make_stage(
+            BasicBlock, 1, in_channels=a, out_channels=b, stride_per_block=[s], norm="FrozenBN"
+        )
+        for a, b, s in zip(channels, channels[1:], (1, 2, 2, 2), strict=False)
+    ]
+
+
+def _replace_widths(node):
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(key)
+        if child._is_interpolation() or child._is_none():
+            continue
+        if isinstance(child, DictConfig | ListConfig):
+            _replace_widths(child)
+        elif child._value() in NARROW and not str(key).endswith("_area"):
+            node[key] = NARROW[child._value()]
+
+
+def toy_pictures():
+    generator = torch.Generator().manual_seed(0)
+    batch = []
+    for height, width in ((96, 128), (101, 90)):
+        target = Instances((height, width))
+        target.gt_boxes = Boxes(torch.tensor([[10.0, 12.0, 60.0, 50.0], [40.0, 40.0, 70.0, 85.0]]))
+        target.gt_classes = torch.tensor([0, CLASSES - 1])
+        image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+        batch.append({"image": image, "instances": target, "height": height, "width": width})
+    return batch

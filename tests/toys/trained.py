@@ -1,0 +1,32 @@
+"""A run that has ended, whose weights and checkpoint are there to be broken."""
+
+from lowres_d2.programs.train import main
+
+import torch
+
+from toys.data import ToyData
+
+PLAIN = "configs/own_data/full_fcos_small_own.py"
+STAGED = "tests/toys/recipes/staged_distilled.py"
+SCORE = "detector.head.cls_score.weight"  # one of its tensors
+
+
+class Trained:
+    """A data set, and a run of two steps on it that has ended."""
+
+    def __init__(self, folder):
+        self.data = ToyData(folder / "data")
+        self.data.write()
+        self.folder = folder / "run"
+        main(self.arguments(self.folder))
+        self.file = self.folder / "model_final.pth"
+
+    def arguments(self, output_dir, recipe=PLAIN):
+        overrides = self.data.overrides()
+        return ["--config-file", str(recipe), *overrides, f"train.output_dir={output_dir}"]
+
+    def checkpoint(self):
+        """Its contents, as if it had been saved after the first step."""
+        state = torch.load(self.file, weights_only=True)
+        state["trainer"]["iteration"] = 0
+        return state
