@@ -3,7 +3,7 @@
     python benchmarks/core.py --upstream-python PATH
 
 A job is a training iteration (forward, backward, SGD step) or an inference of a detector of
-``configs/common/models`` with random weights, on pictures of seeded noise. Each provider runs in a
+``configs/common/models`` with random weights, on images of seeded noise. Each provider runs in a
 process of its own; only one works at a time, in alternating rounds, and a round's ratio compares
 two neighbours in time, so that a busy machine does not favour either (``--cpu-time`` counts
 processor time, where other programs take turns with these). The claim: no job's median ratio is
@@ -80,7 +80,7 @@ def work(clock: str, model_name: str, job: str, *numbers: int) -> None:
         clock: name of a function of ``time``.
         model_name: a recipe of ``configs/common/models``.
         job: one of ``JOBS``.
-        *numbers: height, width, pictures a step, steps a round.
+        *numbers: height, width, images a step, steps a round.
     """
     now, (*shape, repeats) = getattr(time, clock), numbers
     out = sys.stdout
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)
     parser.add_argument("--size", nargs=2, type=int, default=(320, 480), metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=2, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=2, help="images a step")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--repeats", type=int, default=1, help="steps a round")
     parser.add_argument("--cpu-time", action="store_true", help="processor time, not the clock's")

@@ -63,35 +63,35 @@ def build_ours() -> nn.Module:
     return instantiate(recipe.model).to(memory_format=torch.channels_last)
 
 
-def predict_theirs(model: nn.Module, picture: Tensor) -> list[Tensor]:
-    """Logits (N, Q, K) and boxes (N, Q, 4) of a normalised picture."""
-    out = model(pixel_values=picture, pixel_mask=picture.new_ones(picture[:, 0].shape).long())
+def predict_theirs(model: nn.Module, image: Tensor) -> list[Tensor]:
+    """Logits (N, Q, K) and boxes (N, Q, 4) of a normalised image."""
+    out = model(pixel_values=image, pixel_mask=image.new_ones(image[:, 0].shape).long())
     return [out.logits, out.pred_boxes]
 
 
-def predict_ours(model: nn.Module, picture: Tensor) -> list[Tensor]:
+def predict_ours(model: nn.Module, image: Tensor) -> list[Tensor]:
     """As theirs."""
-    out = model.predict(ImageList(picture, [tuple(picture.shape[-2:])] * len(picture)))
+    out = model.predict(ImageList(image, [tuple(image.shape[-2:])] * len(image)))
     return [out["pred_logits"], out["pred_boxes"]]
 
 
 SIDES = {"ours": (build_ours, predict_ours), "theirs": (build_theirs, predict_theirs)}
 
 
-def make_job(side: str, job: str, model: nn.Module, picture: Tensor) -> Callable[[], object]:
+def make_job(side: str, job: str, model: nn.Module, image: Tensor) -> Callable[[], object]:
     """A function that does the job once."""
     predict = SIDES[side][1]
     if job == "forward":
 
         def forward() -> list[Tensor]:
             with torch.no_grad():
-                return predict(model.eval(), picture)
+                return predict(model.eval(), image)
 
         return forward
 
     def step() -> None:
         model.zero_grad()
-        sum(tensor.sum() for tensor in predict(model.train(), picture)).backward()
+        sum(tensor.sum() for tensor in predict(model.train(), image)).backward()
 
     return step
 
@@ -153,13 +153,13 @@ def main() -> int:
     theirs, ours = build_theirs(), build_ours()
     ours.load_state_dict(convert_deformable_detr(theirs.state_dict(), ours))
     models = {"ours": ours, "theirs": theirs}
-    picture = torch.randn(1, 3, *options.size)
-    pairs = zip(*(make_job(s, "forward", models[s], picture)() for s in models), strict=True)
+    image = torch.randn(1, 3, *options.size)
+    pairs = zip(*(make_job(s, "forward", models[s], image)() for s in models), strict=True)
     print(f"outputs differ by at most {max((a - b).abs().max().item() for a, b in pairs):.1e}")
     print(f"{'job':14} {'ours':>9} {'theirs':>9} {'ratio':>7} {'noise':>7}   memory, MiB")
     missed = 0
     for job in options.jobs:
-        work = {side: make_job(side, job, models[side], picture) for side in models}
+        work = {side: make_job(side, job, models[side], image) for side in models}
         ours_s, theirs_s, ratio, noise = compare(work, options.rounds)
         missed += job == "forward" and ratio > LIMIT
         line = f"{job:14} {ours_s:8.3f}s {theirs_s:8.3f}s {ratio:7.3f} ±{noise:6.3f}"

@@ -6,7 +6,7 @@ A distilled step (forward, backward, optimizer) is held against a step of the st
 objectives and the forward of its teacher, measured apart (claim: at most 1.1 of their sum); and a
 step whose teacher is read from a cache against the student's step (claim: at most 1.3). They take
 turns in one process; a ratio is the median over rounds. On the CPU one thread works and its
-processor time counts, so that waiting for the disk does not. Weights and pictures are random.
+processor time counts, so that waiting for the disk does not. Weights and images are random.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def main() -> int:
     parser.add_argument("--config-file", default=RECIPE)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=8, help="pictures a step")
-    parser.add_argument("--size", type=int, default=256, help="height and width of the pictures")
+    parser.add_argument("--batch", type=int, default=8, help="images a step")
+    parser.add_argument("--size", type=int, default=256, help="height and width of the images")
     options = parser.parse_args()
     on_cpu = options.device == "cpu"
     if on_cpu:
@@ -103,13 +103,13 @@ def main() -> int:
     batch = make_batch(options.batch, options.size, cfg.model.detector.num_classes)
     student = make_model(cfg, options.device, teacher=None, objectives=[], loss_weights=None)
     distilled, cached = (make_model(cfg, options.device) for _ in range(2))
-    pictures = [x["image"].to(options.device).float() / 255 for x in batch]
+    images = [x["image"].to(options.device).float() / 255 for x in batch]
     taps = {tap for o in distilled.objectives.values() for tap in o.teacher_taps}
     with contextlib.ExitStack() as stack:
         cached.teacher.cache = TeacherCache(stack.enter_context(tempfile.TemporaryDirectory()))
         jobs = {
             "student": make_step(student, batch),
-            "teacher": lambda: distilled.teacher(pictures, taps),
+            "teacher": lambda: distilled.teacher(images, taps),
             "distilled": make_step(distilled, batch),
             "cached": make_step(cached, batch),
         }

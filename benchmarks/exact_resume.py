@@ -2,10 +2,10 @@
 
     python benchmarks/exact_resume.py [--config-file RECIPE] [--iterations 60]
 
-A run that resumes to the same bits draws every picture's augmentations and every step's random
+A run that resumes to the same bits draws every image's augmentations and every step's random
 numbers from the seed and the iteration, and takes no TorchScript optimizations that come with time.
 Such a trainer (loader, mapper, forward, backward, optimizer) is held against one without any of
-that, in one process. They take the same pictures in turns; a ratio compares two neighbours in time,
+that, in one process. They take the same images in turns; a ratio compares two neighbours in time,
 and the claim is for the median. One thread works and its processor time counts.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.data.stream import BatchPositions, PictureStream, picture_at
+from lowres_d2.data.stream import BatchPositions, ImageStream, image_at
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
 from lowres_d2.recipes.load import build, load_recipe
@@ -33,15 +33,15 @@ from torch.utils.data import DataLoader
 
 RECIPE = "configs/quick/full_fcos_small_256_plates.py"
 CLAIM = 1.02
-PICTURES = 64
+IMAGES = 64
 WARM_UP = 5
 
 
-class UnseededStream(PictureStream):
-    """The same pictures; augmentations draw whatever comes."""
+class UnseededStream(ImageStream):
+    """The same images; augmentations draw whatever comes."""
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.mapper(self.dataset[picture_at(position, self.seed, len(self.dataset))])
+        return self.mapper(self.dataset[image_at(position, self.seed, len(self.dataset))])
 
 
 class Job:
@@ -57,7 +57,7 @@ class Job:
         model = build_model(cfg).train()
         cfg = cfg.copy()
         cfg.optimizer.params.model = model
-        stream = (PictureStream if exact else UnseededStream)(
+        stream = (ImageStream if exact else UnseededStream)(
             cfg.dataloader.train.dataset, build(cfg, "dataloader.train.mapper"), cfg.train.seed
         )
         batches = BatchPositions(cfg.dataloader.train.total_batch_size)
@@ -85,7 +85,7 @@ def generated_recipe(name: str) -> Iterator[DictConfig]:
     """A recipe of the generated plates with a small training set, built."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = "dataloader.train.dataset"
-        changes = [f"{dataset}.root={folder}", f"{dataset}.num_images={PICTURES}"]
+        changes = [f"{dataset}.root={folder}", f"{dataset}.num_images={IMAGES}"]
         cfg = load_recipe(name, [*changes, "train.device=cpu"])
         cfg.dataloader.train.dataset = build(cfg, dataset)
         yield cfg

@@ -2,7 +2,7 @@
 
     python benchmarks/feature_sr.py [--size 600 800] [--rounds 5] [--device cuda] [--no-memory]
 
-Time: one picture, the same 300 proposals for all, half of them small; post-processing counts. On
+Time: one image, the same 300 proposals for all, half of them small; post-processing counts. On
 the CPU one thread works and its processor time counts. The models take turns in one process. Claim:
 narrow blocks take at most 1.25 times as long as the detector without super-resolution.
 
@@ -69,7 +69,7 @@ class FixedProposals(nn.Module):
 
 
 def make_boxes(height: int, width: int) -> Tensor:
-    """Boxes all over a picture, every other one small."""
+    """Boxes all over an image, every other one small."""
     generator = torch.Generator().manual_seed(0)
     sides = torch.tensor([SMALL_SIDE, LARGE_SIDE]).repeat(PROPOSALS // 2)[:, None].float()
     room = torch.tensor([width, height]) - sides

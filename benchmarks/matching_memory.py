@@ -1,8 +1,8 @@
-"""Memory and time of matching thousands of objects in one picture, against a claim of 500 MB.
+"""Memory and time of matching thousands of objects in one image, against a claim of 500 MB.
 
     python benchmarks/matching_memory.py
 
-Each detector's own ``label_anchors`` matches random boxes of 4 to 64 pixels in a picture of
+Each detector's own ``label_anchors`` matches random boxes of 4 to 64 pixels in an image of
 800 x 1344, in a process of its own; what counts is how far that process's peak memory rises above
 what it had before. Detectors: RetinaNet and the region proposal network of Faster R-CNN with three
 anchors a cell at strides 4 to 64 (268,569 anchors), FCOS and NearestPointFCOS at strides 4 to 64.
@@ -28,7 +28,7 @@ DETECTORS = ("retinanet", "rpn", "fcos", "nearest_point_fcos")
 
 
 def make_matching(name: str) -> Callable[[int], object]:
-    """A function of the number of objects that labels all anchors of one picture."""
+    """A function of the number of objects that labels all anchors of one image."""
     import lowres_d2  # noqa: F401
     from lowres_d2.modeling.meta_arch import NearestPointFCOS
 

@@ -2,7 +2,7 @@
 
     python benchmarks/mixed_precision.py [--config-file RECIPE ...] [--rounds 9]
 
-Forward, backward and optimizer of one batch of generated pictures, in float32 and under autocast to
+Forward, backward and optimizer of one batch of generated images, in float32 and under autocast to
 bfloat16, take turns in one process; a ratio is the median over rounds of processor time, on one
 thread. Where the processor does not multiply bfloat16 itself, ``train.amp`` stays off, and so does
 this. Weights are random.

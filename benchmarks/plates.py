@@ -1,4 +1,4 @@
-"""Pictures a second that one core generates, against the claim of 100, and reads back."""
+"""Images a second that one core generates, against the claim of 100, and reads back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLAIM = 100.0
 
 
 def rate(make, number: int) -> tuple[float, float]:
-    """Pictures per second of processor time and of wall time."""
+    """Images per second of processor time and of wall time."""
     cpu, wall = time.process_time(), time.perf_counter()
     make(number)
     return number / (time.process_time() - cpu), number / (time.perf_counter() - wall)

@@ -1,9 +1,9 @@
 """Processor time that the start-up report adds to a run, against a claim of at most 2 s.
 
-    python benchmarks/startup_report.py --pictures 100000
+    python benchmarks/startup_report.py --images 100000
 
-A COCO file of so many pictures with 1 to 14 objects each is written and read; then each recipe's
-report is made, on one core without a GPU, which is the slowest case: anchors of 800-pixel pictures
+A COCO file of so many images with 1 to 14 objects each is written and read; then each recipe's
+report is made, on one core without a GPU, which is the slowest case: anchors of 800-pixel images
 are matched there. Reading the file is what the run does anyway.
 """
 
@@ -25,7 +25,7 @@ from lowres_d2.recipes.load import build, load_recipe
 import torch
 
 CLAIM = 2.0  # seconds
-TEST_PICTURES = 5000  # as COCO's val2017
+TEST_IMAGES = 5000  # as COCO's val2017
 RECIPES = (
     "full_retinanet_r50_800",
     "full_fcos_r50_800",
@@ -34,11 +34,11 @@ RECIPES = (
 )
 
 
-def write_coco(path: Path, pictures: int) -> None:
-    """A COCO file without pictures: 80 classes, boxes of 4 to 150 px a side."""
+def write_coco(path: Path, number: int) -> None:
+    """A COCO file without images: 80 classes, boxes of 4 to 150 px a side."""
     draw = random.Random(0)
     images, annotations = [], []
-    for k in range(pictures):
+    for k in range(number):
         images.append({"id": k, "file_name": f"{k:012d}.jpg", "height": 480, "width": 640})
         for _ in range(draw.randint(1, 14)):
             width, height = draw.uniform(4, 150), draw.uniform(4, 150)
@@ -60,17 +60,17 @@ def write_coco(path: Path, pictures: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=100_000)
-    pictures = parser.parse_args().pictures
+    parser.add_argument("--images", type=int, default=100_000)
+    images = parser.parse_args().images
     torch.set_num_threads(1)
     data = {}
     with tempfile.TemporaryDirectory() as folder:
-        for split, number in (("train", pictures), ("test", min(pictures, TEST_PICTURES))):
+        for split, size in (("train", images), ("test", min(images, TEST_IMAGES))):
             path = Path(folder, f"{split}.json")
-            write_coco(path, number)
+            write_coco(path, size)
             started = time.process_time()
             data[split] = CocoDataset(path, check_images=False)
-            print(f"{split}: {number:,} pictures read in {time.process_time() - started:.1f} s")
+            print(f"{split}: {size:,} images read in {time.process_time() - started:.1f} s")
     print(f"{'report of':32}{'CPU s':>8}{'of claim':>10}")
     for name in RECIPES:
         cfg = load_recipe(f"configs/coco/{name}_coco_1x.py", ["train.device=cpu"])

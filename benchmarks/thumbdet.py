@@ -2,15 +2,15 @@
 
     python benchmarks/thumbdet.py [--detectors fcos_small] [--rounds 9] [--device cuda] [--compile]
 
-Each detector of ``configs/common/models`` runs in evaluation mode, one picture at a time, behind a
+Each detector of ``configs/common/models`` runs in evaluation mode, one image at a time, behind a
 learned or bicubic down-sampler. Down-sampling and post-processing count, decoding files does not.
 The models take turns in one process, so that a busy machine favours none; a ratio is the median
 over rounds. On the CPU one thread works and its processor time counts. The table also says how many
 times fewer multiply-adds are left, and where the time goes, part by part (never compiled).
 
-Weights are random, on a picture of smooth noise. Dense detectors get a score threshold that
+Weights are random, on an image of smooth noise. Dense detectors get a score threshold that
 leaves as many boxes for non-maximum suppression as a trained one has, `CANDIDATES`: untrained ones
-score none or all. They are means over 24 test pictures of the quick benchmark's full-resolution
+score none or all. They are means over 24 test images of the quick benchmark's full-resolution
 detector (1199) and of its 4x student (437).
 """
 
@@ -39,7 +39,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 # By factor; for 2x, which was not looked at, as many as at full resolution.
 CANDIDATES = {1: 1200, 2: 1200, 4: 440}
-# Detector -> size of the picture, and by how much each factor must be faster.
+# Detector -> size of the image, and by how much each factor must be faster.
 CLAIMS = {
     "fcos": ((800, 1120), {2: 3.3, 4: 10.0}),
     "deformable_detr": ((800, 1120), {2: 3.3, 4: 10.0}),
@@ -47,7 +47,7 @@ CLAIMS = {
 }
 
 
-def make_picture(height: int, width: int) -> dict[str, Any]:
+def make_image(height: int, width: int) -> dict[str, Any]:
     """A Detectron2 input of smooth noise."""
     grains = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(0))
     smooth = F.interpolate(grains, (height, width), mode="bicubic").clamp(0, 1)[0]
@@ -70,7 +70,7 @@ def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResD
 
 
 @torch.no_grad()
-def leave_candidates(model: LowResDetector, picture: dict[str, Any]) -> None:
+def leave_candidates(model: LowResDetector, image: dict[str, Any]) -> None:
     """Set the threshold of a dense detector so that `CANDIDATES` boxes are above."""
     scores: list[torch.Tensor] = []
 
@@ -83,7 +83,7 @@ def leave_candidates(model: LowResDetector, picture: dict[str, Any]) -> None:
             scores.append(score.flatten())
 
     handle = model.detector.head.register_forward_hook(keep_scores)
-    model([picture])
+    model([image])
     handle.remove()
     found = torch.cat(scores).sort(descending=True).values
     model.detector.test_score_thresh = float(
@@ -92,7 +92,7 @@ def leave_candidates(model: LowResDetector, picture: dict[str, Any]) -> None:
 
 
 def compile_network(model: LowResDetector) -> None:
-    """Compile what is of one shape from picture to picture: all but pre- and post-processing."""
+    """Compile what is of one shape from image to image: all but pre- and post-processing."""
     for part in ("backbone", "neck", "head", "encoder", "decoder"):
         if hasattr(model.detector, part):
             getattr(model.detector, part).compile()
@@ -103,15 +103,15 @@ def measure(
 ) -> bool:
     """Time one detector and print its table; returns whether it keeps its claims."""
     size, claims = CLAIMS[name]
-    pictures = [make_picture(*size)]
+    images = [make_image(*size)]
     clock = time.thread_time if on_cpu else time.perf_counter
     # Before anything is compiled: both look into the modules.
-    shares = {title: time_parts(m, pictures, rounds, clock) for title, m in models.items()}
-    macs = {title: measure_complexity(m, pictures).total_macs for title, m in models.items()}
+    shares = {title: time_parts(m, images, rounds, clock) for title, m in models.items()}
+    macs = {title: measure_complexity(m, images).total_macs for title, m in models.items()}
     if compiled:
         for model in models.values():
             compile_network(model)
-    timings = time_models(models, pictures, rounds, clock)
+    timings = time_models(models, images, rounds, clock)
     parts = in_order(part for spent in shares.values() for part in spent)
     rows, kept = [], True
     for title in models:
@@ -155,7 +155,7 @@ def main() -> int:
         models = make_models(name, list(claims), options.device)
         for model in models.values():
             if hasattr(model.detector, "test_score_thresh"):
-                leave_candidates(model, make_picture(*size))
+                leave_candidates(model, make_image(*size))
         kept = measure(name, models, options.rounds, on_cpu, options.compile) and kept
     return int(not kept and on_cpu)
 

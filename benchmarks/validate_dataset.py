@@ -1,9 +1,9 @@
-"""Annotated pictures a second that one core validates, against the claims: 200, decoding 40.
+"""Annotated images a second that one core validates, against the claims: 200, decoding 40.
 
-    python benchmarks/validate_dataset.py [--pictures 200]
+    python benchmarks/validate_dataset.py [--images 200]
 
-Pictures are JPEG of smooth noise (2.6 bits a pixel, more than most photographs have), with random
-boxes: of COCO's size and density, and larger ones with as many objects as aerial pictures have.
+Images are JPEG of smooth noise (2.6 bits a pixel, more than most photographs have), with random
+boxes: of COCO's size and density, and larger ones with as many objects as aerial images have.
 Processor time of one thread counts, all checks in it.
 """
 
@@ -24,21 +24,21 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-# Name -> (height, width) and objects of a picture.
+# Name -> (height, width) and objects of an image.
 KINDS = {"640x480, 8 objects": ((480, 640), 8), "1360x768, 150 objects": ((768, 1360), 150)}
-# How far pictures are read -> pictures a second that are claimed.
+# How far images are read -> images a second that are claimed.
 CLAIMS = {"header": 200.0, "draft": 40.0, "full": 40.0}
 
 
 def write_data(folder: Path, number: int, size: tuple[int, int], objects: int) -> Path:
-    """A COCO data set of random pictures."""
+    """A COCO data set of random images."""
     random = np.random.default_rng(0)
     height, width = size
     images, annotations = [], []
     for k in range(number):
         grains = random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-        picture = cv2.resize(grains, (width, height), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / f"{k}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        image = cv2.resize(grains, (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{k}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
         images.append({"id": k + 1, "file_name": f"{k}.jpg", "height": height, "width": width})
         corners = random.uniform(0, [width - 40, height - 40], (objects, 2))
         boxes = np.concatenate([corners, random.uniform(4, 40, (objects, 2))], axis=1)
@@ -54,7 +54,7 @@ def write_data(folder: Path, number: int, size: tuple[int, int], objects: int) -
 
 
 def rate(path: Path, level: str) -> float:
-    """Pictures per second of processor time."""
+    """Images per second of processor time."""
     bands = SizeBands.from_config("coco")
     start = time.process_time()
     findings = Findings()
@@ -71,8 +71,8 @@ def rate(path: Path, level: str) -> float:
 def main() -> int:
     """Print a table; exit code 1 where a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=200)
-    number = parser.parse_args().pictures
+    parser.add_argument("--images", type=int, default=200)
+    number = parser.parse_args().images
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows, kept = [], True
@@ -84,7 +84,7 @@ def main() -> int:
                 found = rate(path, level)
                 kept = kept and found >= claim
                 rows.append([name, level, f"{found:.0f}", f"{claim:g}", f"{found / claim:.2f}"])
-    head = ["pictures", "read", "pictures per CPU s", "claim", "claim x"]
+    head = ["images", "read", "images per CPU s", "claim", "claim x"]
     print(tabulate(rows, head, disable_numparse=True, stralign="right"))
     return int(not kept)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Detect on pictures, folders or videos: ``python demo/demo.py --config-file RECIPE ...``."""
+"""Detect on images, folders or videos: ``python demo/demo.py --config-file RECIPE ...``."""
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.programs.demo import main

@@ -14,7 +14,7 @@ def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
     """Give a path to write to, which becomes the target when the block ends without an error.
 
     Folders are made as needed. The temporary name keeps the target's ending, since writers of
-    pictures and videos choose their format by it. After an error the target is as it was before;
+    images and videos choose their format by it. After an error the target is as it was before;
     what a killed process has left beside it is removed when it is made anew.
 
     Args:

@@ -1,4 +1,4 @@
-"""Every shipped recipe builds, trains a step on toy pictures, and survives dump and reload.
+"""Every shipped recipe builds, trains a step on toy images, and survives dump and reload.
 
 Those of projects do so with narrow networks, and through every stage.
 """
@@ -22,10 +22,10 @@ from toys.narrow import (
     narrow,
     networks,
     super_resolution,
-    toy_pictures,
+    toy_images,
 )
 
-# Data sets, and the pixels along a side where all their pictures are squares of one size.
+# Data sets, and the pixels along a side where all their images are squares of one size.
 SIDES = {"coco": None, "plates": 256, "tt100k": 2048, "voc": None}
 
 
@@ -33,7 +33,7 @@ def step(model, optimizer, iteration=0):
     """One step of the optimizer; the losses, and the names of the parameters that moved."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     with EventStorage(iteration):
-        losses = model(toy_pictures())
+        losses = model(toy_images())
         sum(losses.values()).backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -69,7 +69,7 @@ def check_save_and_reload(cfg, model, folder):
     again = instantiate(cfg.model)
     again.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
     with torch.no_grad():
-        a, b = (m.eval()(toy_pictures())[0]["instances"] for m in (model, again))
+        a, b = (m.eval()(toy_images())[0]["instances"] for m in (model, again))
     assert torch.equal(a.pred_boxes.tensor, b.pred_boxes.tensor)
     assert torch.equal(a.scores, b.scores)
 
@@ -111,7 +111,7 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
         assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in moved)
         assert all(any(fnmatchcase(n, pattern) for n in moved) for pattern in stage.trainable)
         if stage.check:
-            stage.check(model, toy_pictures())
+            stage.check(model, toy_images())
     if not stages:
         losses, moved = step(model, optimizer)
     assert any(name.startswith("detector.") for name in moved)

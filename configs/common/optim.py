@@ -12,7 +12,7 @@ _parameters = L(get_default_optimizer_params)(
     weight_decay_norm=0.0,
 )
 
-# Goyal et al. 2017, for 16 pictures a step: twice as many pictures, twice the rate.
+# Goyal et al. 2017, for 16 images a step: twice as many images, twice the rate.
 SGD = L(StochasticGradientDescent)(
     params=_parameters,
     # Largest learning rate of the run; lr_multiplier scales it.

@@ -1,4 +1,4 @@
-"""AdamW as Deformable DETR is trained (Zhu et al. 2021), for 32 pictures a step.
+"""AdamW as Deformable DETR is trained (Zhu et al. 2021), for 32 images a step.
 
 A recipe clips gradients, too: ``train.clip_gradients``, enabled, norm, limit 0.1.
 """

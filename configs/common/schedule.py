@@ -6,7 +6,7 @@ from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common import param_scheduler
 
-# 16 pictures a step: 90,000 steps are 12.2 epochs of COCO; x 0.1 after 2/3 and 8/9 of them.
+# 16 images a step: 90,000 steps are 12.2 epochs of COCO; x 0.1 after 2/3 and 8/9 of them.
 multistep_1x = L(WarmupParamScheduler)(
     scheduler=L(param_scheduler.MultiStepParamScheduler)(
         # Multipliers, one after another.

@@ -7,12 +7,12 @@ train = dict(
     init_checkpoint="",
     # Start the student's detector with the teacher's weights, all of them; without init_checkpoint.
     student_from_teacher=False,
-    # Before the first step the teacher is evaluated on this many pictures of the test set (0: not);
+    # Before the first step the teacher is evaluated on this many images of the test set (0: not);
     # if best.val_metric (percent) is under the floor, the run stops.
-    teacher_check=dict(pictures=50, min_ap=1.0),
+    teacher_check=dict(images=50, min_ap=1.0),
     # auto (a GPU where there is one), cpu, cuda, cuda:<k>, mps.
     device="auto",
-    # Initial weights, order and augmentation of the pictures, and every random choice follow it.
+    # Initial weights, order and augmentation of the images, and every random choice follow it.
     seed=0,
     # Number of steps.
     max_iter=90000,

@@ -1,4 +1,4 @@
-"""The small FCOS on your pictures made four times smaller."""
+"""The small FCOS on your images made four times smaller."""
 
 from lowres_d2.modeling.resample import Bicubic
 

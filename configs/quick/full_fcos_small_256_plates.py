@@ -16,7 +16,7 @@ model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01
-# 2000 pictures, 8 a step: 250 steps are an epoch, these are six. Ten reach a little further, four
+# 2000 images, 8 a step: 250 steps are an epoch, these are six. Ten reach a little further, four
 # leave a teacher that students learn little from (30 AP in place of 47).
 train.max_iter = 1500
 train.eval_period = 750

@@ -1,4 +1,4 @@
-"""What a run did, for people: report, curves, pictures."""
+"""What a run did, for people: report, curves, images."""
 
 from lowres_d2.analysis.cost.trade_off import (
     Point,
@@ -6,14 +6,14 @@ from lowres_d2.analysis.cost.trade_off import (
     plot_trade_off,
     points_of_comparisons,
 )
-from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
-from lowres_d2.analysis.figures.failure_cases import write_failure_cases
-from lowres_d2.analysis.figures.pictures import (
+from lowres_d2.analysis.figures.comparison_sheets import (
     Column,
-    choose_pictures,
+    choose_images,
     comparison_sheet,
     detected_column,
 )
+from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
+from lowres_d2.analysis.figures.failure_cases import write_failure_cases
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
 from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.analysis.report import Run, write_report
@@ -22,7 +22,7 @@ __all__ = [
     "Column",
     "Point",
     "Run",
-    "choose_pictures",
+    "choose_images",
     "comparison_sheet",
     "detected_column",
     "measure_points",

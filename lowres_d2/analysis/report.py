@@ -1,4 +1,4 @@
-"""A report of runs side by side: ``report.md`` with its pictures in the same folder."""
+"""A report of runs side by side: ``report.md`` with its images in the same folder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_rate
 from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off
-from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
-from lowres_d2.analysis.figures.pictures import (
+from lowres_d2.analysis.figures.comparison_sheets import (
     Column,
-    choose_pictures,
+    choose_images,
     comparison_sheet,
     detected_column,
 )
+from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.figures.sheets import save_sheet
 from lowres_d2.analysis.figures.views import View, stored_view
 from lowres_d2.atomic import atomic_path
@@ -38,9 +38,9 @@ class Run:
         predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
         iterations: trained for, in total.
         seconds: of training and evaluation; None: not known.
-        view: what its network sees of a picture, see :func:`model_view`; all of it by default.
+        view: what its network sees of an image, see :func:`model_view`; all of it by default.
         images_per_second: measured together with the other runs', see :func:`measure_points`.
-        macs: multiply-adds of a picture.
+        macs: multiply-adds of an image.
     """
 
     name: str
@@ -66,7 +66,7 @@ def write_report(
     dataset: BoxDataset,
     title: str,
     notes: str = "",
-    pictures: int = 4,
+    images: int = 4,
 ) -> Path:
     """Write ``report.md`` with its figures, ``trade_off.png`` among them where speeds are known.
 
@@ -76,7 +76,7 @@ def write_report(
         dataset: what they were evaluated on.
         title: heading of the report.
         notes: markdown to stand under the heading.
-        pictures: number of picture pairs.
+        images: number of image pairs.
 
     Returns:
         Path of ``report.md``.
@@ -105,9 +105,9 @@ def write_report(
         )
         columns.append(column)
     sheet = comparison_sheet(
-        choose_pictures(dataset, pictures), [Column("ground truth"), *columns], dataset.classes
+        choose_images(dataset, images), [Column("ground truth"), *columns], dataset.classes
     )
-    save_sheet(sheet, folder / "pictures.png")
+    save_sheet(sheet, folder / "images.png")
     text = _markdown(title, notes, runs, summaries, thresholds, has_costs)
     with atomic_path(folder / "report.md") as part:
         part.write_text(text, encoding="utf-8")
@@ -148,9 +148,9 @@ def _markdown(
     parts = [
         f"# {title}",
         notes.strip(),
-        f"{any_summary['images']} test pictures, {any_summary['all']['GT']} objects. Figures in "
-        f"percent. Size is the square root of the box's area in pixels of the original picture; "
-        f"at most {any_summary['max_dets']} detections a picture and class are scored.",
+        f"{any_summary['images']} test images, {any_summary['all']['GT']} objects. Figures in "
+        f"percent. Size is the square root of the box's area in pixels of the original image; "
+        f"at most {any_summary['max_dets']} detections an image and class are scored.",
         _overall_table(runs, summaries),
         "![AP against images a second and multiply-adds](trade_off.png)" if has_costs else "",
         "## By object size",
@@ -161,11 +161,11 @@ def _markdown(
         _class_table(summaries),
         "## Training",
         "![training loss and AP](training.png)",
-        "## Pictures",
+        "## Images",
         "Ground truth, then the pixels that each detector receives with what it finds in them; "
-        "below each picture its tiniest objects, zoomed. Dashed: missed. Drawn from the score at "
+        "below each image its tiniest objects, zoomed. Dashed: missed. Drawn from the score at "
         f"which F1 is best on this test set: {drawn}.",
-        "![ground truth and detections](pictures.png)",
+        "![ground truth and detections](images.png)",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -1,12 +1,12 @@
-"""Data: sets of pictures with boxes, the mapper, and loaders whose batches can be repeated."""
+"""Data: sets of images with boxes, the mapper, and loaders whose batches can be repeated."""
 
 from lowres_d2.data.augmentation import RandomSaturation
 from lowres_d2.data.loader import BatchLoader, build_test_loader, build_train_loader
-from lowres_d2.data.mapper import BrokenPictureError, DetectionMapper
+from lowres_d2.data.mapper import BrokenImageError, DetectionMapper
 
 __all__ = [
     "BatchLoader",
-    "BrokenPictureError",
+    "BrokenImageError",
     "DetectionMapper",
     "RandomSaturation",
     "build_test_loader",

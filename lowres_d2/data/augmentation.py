@@ -1,6 +1,6 @@
 """An augmentation that Detectron2 has, in a form that does not hold up small detectors.
 
-Pictures are (H, W, 3), RGB.
+Images are (H, W, 3), RGB.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class RandomSaturation(T.Augmentation):
     """Saturation: below 1 greyer, above 1 more colourful.
 
     Draws as Detectron2's of this name, and gives its pixels to a level. Blending with the grey
-    picture is linear in the colour, so it is one matrix for all pixels; Detectron2's pictures of
+    image is linear in the colour, so it is one matrix for all pixels; Detectron2's images of
     float64 on the way take several times as long as reading the file does.
 
     Args:
-        intensity_min: smallest weight of the picture itself.
+        intensity_min: smallest weight of the image itself.
         intensity_max: largest.
     """
 
@@ -31,9 +31,9 @@ class RandomSaturation(T.Augmentation):
         self.intensity_min, self.intensity_max = intensity_min, intensity_max
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        """The transform of a picture, with a weight drawn for it."""
+        """The transform of an image, with a weight drawn for it."""
         if image.shape[-1] != 3:
-            raise ValueError(f"RandomSaturation needs an RGB picture, got shape {image.shape}")
+            raise ValueError(f"RandomSaturation needs an RGB image, got shape {image.shape}")
         weight = np.random.uniform(self.intensity_min, self.intensity_max)  # noqa: NPY002
         matrix = (1 - weight) * np.tile(_LUMA, (3, 1)) + weight * np.eye(3)
         return T.ColorTransform(partial(cv2.transform, m=matrix))

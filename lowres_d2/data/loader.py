@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from lowres_d2.data.processes import stop_opencv_threads
-from lowres_d2.data.stream import BatchPositions, PictureStream
+from lowres_d2.data.stream import BatchPositions, ImageStream
 
 import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-_COUNTED = ("num_dropped_boxes", "num_skipped_pictures")
+_COUNTED = ("num_dropped_boxes", "num_skipped_images")
 
 
 class BatchLoader:
@@ -24,7 +24,7 @@ class BatchLoader:
     Raises errors of the data as they are, in one line.
 
     Attributes:
-        counts: how many boxes (``num_dropped_boxes``) and pictures (``num_skipped_pictures``) the
+        counts: how many boxes (``num_dropped_boxes``) and images (``num_skipped_images``) the
             mapper has left out of the batches given so far, in whatever process it ran. The engine
             logs both.
 
@@ -45,7 +45,7 @@ class BatchLoader:
                 if isinstance(sample, Exception):
                     raise sample
                 if sample is None:
-                    self.counts["num_skipped_pictures"] += 1
+                    self.counts["num_skipped_images"] += 1
                     continue
                 for key in _COUNTED:
                     self.counts[key] += sample.pop(key, 0)
@@ -84,7 +84,7 @@ def build_train_loader(
         seed: 0 or more.
         num_workers: processes that prepare batches; 0: this one does.
         start_iteration: where a resumed run goes on.
-        filter_empty: leave out pictures without a (non-crowd) annotation; as background they teach
+        filter_empty: leave out images without a (non-crowd) annotation; as background they teach
             something, so by default they stay.
         rank: of this process; None: the running one's.
         world_size: number of ranks; None: of the running group.
@@ -93,7 +93,7 @@ def build_train_loader(
         raise ValueError(f"dataloader.train.seed={seed!r}: expected a whole number, 0 or more")
     if not any(map(_teaches, dataset)):
         raise ValueError(
-            f"{getattr(dataset, 'source', type(dataset).__name__)}: no picture has an object to "
+            f"{getattr(dataset, 'source', type(dataset).__name__)}: no image has an object to "
             "learn from; check the annotation file, and classes"
         )
     if filter_empty:
@@ -106,7 +106,7 @@ def build_train_loader(
     )
     return BatchLoader(
         DataLoader(
-            PictureStream(dataset, mapper, seed),
+            ImageStream(dataset, mapper, seed),
             batch_sampler=positions,
             num_workers=num_workers,
             collate_fn=_samples,
@@ -124,7 +124,7 @@ def build_test_loader(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> BatchLoader:
-    """This rank's run of the data set, in order; every picture is on exactly one rank.
+    """This rank's run of the data set, in order; every image is on exactly one rank.
 
     Args:
         dataset: dataset dicts.
@@ -156,7 +156,7 @@ def _teaches(record: dict) -> bool:
 
 
 class _WithObjects(Dataset):
-    """The pictures of a data set that have something to learn from."""
+    """The images of a data set that have something to learn from."""
 
     def __init__(self, dataset: Sequence[dict]) -> None:
         self.dataset = dataset

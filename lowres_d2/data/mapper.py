@@ -1,6 +1,6 @@
 """From a dataset dict to a detector's input: read, augment, drop what has no area left.
 
-Boxes are XYXY in pixels of the augmented picture; pictures uint8 (C, H, W).
+Boxes are XYXY in pixels of the augmented image; images uint8 (C, H, W).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import copy
 import logging
 from collections.abc import Sequence
 
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 
 import numpy as np
 import torch
@@ -21,23 +21,23 @@ _logger = logging.getLogger(__name__)
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-class BrokenPictureError(ValueError):
-    """A picture that cannot be read, or is not what the annotations say."""
+class BrokenImageError(ValueError):
+    """An image that cannot be read, or is not what the annotations say."""
 
 
 class DetectionMapper:
     """Detectron2's dataset mapper for boxes and labels, which says what it drops.
 
     Gives a dict of ``image`` (uint8 tensor (C, H, W)) and the dataset dict's own entries (height
-    and width of the stored picture, file_name, image_id, a classifier's label). In training also
-    ``instances`` (Instances of the augmented picture with gt_boxes and gt_classes, crowds left out)
+    and width of the stored image, file_name, image_id, a classifier's label). In training also
+    ``instances`` (Instances of the augmented image with gt_boxes and gt_classes, crowds left out)
     and ``num_dropped_boxes``.
 
     Args:
         is_train: whether annotations are used.
         augmentations: Detectron2 augmentations, in order.
         image_format: order of the channels, "BGR" or "RGB", or "L".
-        on_broken: what to do about a picture that cannot be read: "error" stops; "skip" gives None,
+        on_broken: what to do about an image that cannot be read: "error" stops; "skip" gives None,
             and the loaders count it and take another.
         min_box_side: after augmentation, boxes with a side of at most this many pixels are dropped.
     """
@@ -61,7 +61,7 @@ class DetectionMapper:
     def __call__(self, record: dict) -> dict | None:
         try:
             image = self._read(record)
-        except BrokenPictureError as error:
+        except BrokenImageError as error:
             if self.on_broken == "error":
                 raise
             _logger.warning("skipped: %s", error)
@@ -79,25 +79,25 @@ class DetectionMapper:
         return sample
 
     def _read(self, record: dict) -> np.ndarray:
-        """The picture as (H, W, C), checked against the size that the data set states."""
+        """The image as (H, W, C), checked against the size that the data set states."""
         name = record["file_name"]
         try:
-            image = read_picture(name, self.image_format)
+            image = load_image(name, self.image_format)
         except FileNotFoundError:
-            raise BrokenPictureError(
-                f"{name}: no such picture; complete the folder or set the data set's image_root"
+            raise BrokenImageError(
+                f"{name}: no such image; complete the folder or set the data set's image_root"
             ) from None
         except _UNREADABLE as error:
-            raise BrokenPictureError(
-                f"{name}: cannot be read as a picture ({_first_line(error)}); replace it, or set "
+            raise BrokenImageError(
+                f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
                 'the mapper\'s on_broken="skip"'
             ) from None
         height, width = image.shape[:2]
         stated = (record.get("height", height), record.get("width", width))
         if (height, width) != stated:
-            raise BrokenPictureError(
+            raise BrokenImageError(
                 f"{name}: is {width}x{height}, but its annotations are for "
-                f"{stated[1]}x{stated[0]}; correct the picture or the annotation file"
+                f"{stated[1]}x{stated[0]}; correct the image or the annotation file"
             )
         # What Pillow shares is read-only, but augmentations may write, and torch warns of it.
         return image if image.flags.writeable else image.copy()
@@ -105,7 +105,7 @@ class DetectionMapper:
     def _instances(
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
     ) -> tuple[Instances, int]:
-        """Ground truth of the augmented picture, and the number of boxes that it lost."""
+        """Ground truth of the augmented image, and the number of boxes that it lost."""
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)

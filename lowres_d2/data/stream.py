@@ -1,6 +1,6 @@
-"""The endless training stream: which picture stands where, and with which random numbers.
+"""The endless training stream: which image stands where, and with which random numbers.
 
-Position p of the stream belongs to epoch p // n of a data set of n pictures; an epoch is a
+Position p of the stream belongs to epoch p // n of a data set of n images; an epoch is a
 permutation drawn from (seed, epoch), and what the mapper draws comes from (seed, p). Batch k is
 positions [k B, (k + 1) B), of which each rank takes an equal run. So a batch depends on (seed, k)
 only, never on how many processes make it or on where the run was started.
@@ -57,8 +57,8 @@ def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(length)
 
 
-def picture_at(position: int, seed: int, length: int) -> int:
-    """Index of the picture at a stream position, of a data set of ``length``."""
+def image_at(position: int, seed: int, length: int) -> int:
+    """Index of the image at a stream position, of a data set of ``length``."""
     epoch, place = divmod(position, length)
     return int(_epoch_order(seed, epoch, length)[place])
 
@@ -80,10 +80,10 @@ def seeded(seed: int, position: int) -> Iterator[None]:
         torch.default_generator.set_state(torch_state)
 
 
-class PictureStream(Dataset):
-    """Item p is the mapped picture of stream position p.
+class ImageStream(Dataset):
+    """Item p is the mapped image of stream position p.
 
-    Where the mapper skips a picture (None), the next one of the data set stands in. Errors of
+    Where the mapper skips an image (None), the next one of the data set stands in. Errors of
     the user's data are returned, not raised: a worker process would bury them in its traceback.
 
     Args:
@@ -99,14 +99,14 @@ class PictureStream(Dataset):
 
     def __getitem__(self, position: int) -> dict | Exception:
         length = len(self.dataset)
-        first = picture_at(position, self.seed, length)
+        first = image_at(position, self.seed, length)
         try:
             for num_skipped in range(length):
                 record = self.dataset[(first + num_skipped) % length]
                 with seeded(self.seed, position):
                     sample = self.mapper(record)
                 if sample is not None:
-                    return sample | {"num_skipped_pictures": num_skipped}
-            raise ValueError(f"none of the {length} pictures of the data set can be read")
+                    return sample | {"num_skipped_images": num_skipped}
+            raise ValueError(f"none of the {length} images of the data set can be read")
         except (ValueError, FileNotFoundError) as error:
             return error

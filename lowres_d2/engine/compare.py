@@ -1,6 +1,6 @@
-"""A low-resolution model beside its full-resolution teacher, on the same pictures in one run.
+"""A low-resolution model beside its full-resolution teacher, on the same images in one run.
 
-The teacher runs as an ordinary detector: on the loader's pictures as they are, in float32, with its
+The teacher runs as an ordinary detector: on the loader's images as they are, in float32, with its
 own post-processing.
 """
 
@@ -29,7 +29,7 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 # Enough for stable means; at full resolution one takes seconds on a CPU.
-MEASURED_PICTURES = 16
+MEASURED_IMAGES = 16
 FOLDER = "full_resolution"
 
 
@@ -100,12 +100,12 @@ def compare(
     full_results = evaluate_apart(cfg, full, FOLDER)
     if not comm.is_main_process():
         return None
-    pictures = first_pictures(build(cfg, "dataloader.test"), MEASURED_PICTURES)
-    timings = time_models({"full": full, "low": model}, pictures)
+    images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
+    timings = time_models({"full": full, "low": model}, images)
     metric = cfg.train.best.val_metric
 
     def measured(name: str, network: nn.Module, found: Mapping[str, Any]) -> Measured:
-        complexity = measure_complexity(network, pictures)
+        complexity = measure_complexity(network, images)
         return Measured(metric_of(found, metric), complexity, timings[name])
 
     return Comparison(
@@ -113,10 +113,10 @@ def compare(
     )
 
 
-def first_pictures(loader: Iterable[list[dict[str, Any]]], number: int) -> list[dict[str, Any]]:
+def first_images(loader: Iterable[list[dict[str, Any]]], number: int) -> list[dict[str, Any]]:
     """The first inputs that a loader gives, whatever its batches."""
-    pictures: Iterator[dict[str, Any]] = chain.from_iterable(loader)
-    return list(islice(pictures, number))
+    images: Iterator[dict[str, Any]] = chain.from_iterable(loader)
+    return list(islice(images, number))
 
 
 def machine(model: nn.Module) -> str:

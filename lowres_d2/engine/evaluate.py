@@ -77,14 +77,14 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     return model.eval(), report
 
 
-def evaluate_only(cfg: DictConfig, pictures: int = 0) -> dict[str, Any]:
+def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
 
     A model with a full-resolution teacher is compared with it, see ``lowres_d2.engine.compare``.
 
     Args:
         cfg: the recipe.
-        pictures: so many from all over the test set; 0 takes it whole. Their figures have the
+        images: so many from all over the test set; 0 takes it whole. Their figures have the
             number in their name (``bbox_on_200/AP``) and stand in a folder of that name.
 
     Returns:
@@ -97,24 +97,24 @@ def evaluate_only(cfg: DictConfig, pictures: int = 0) -> dict[str, Any]:
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
     model, report = model_with_weights(cfg)
-    if pictures:
-        sample = _take_sample(cfg, pictures)
+    if images:
+        sample = _take_sample(cfg, images)
     full = full_resolution_model(cfg, model)
     evaluator = build(cfg, "dataloader.evaluator")
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
     results = evaluate(cfg, model, evaluator)
     comparison = compare(cfg, model, full, results) if full else None
-    if pictures:
+    if images:
         results = {f"{task}_{sample}": found for task, found in results.items()}
         for task, found in results.items():
             logger.info("%s/AP %s", task, metric(found.get("AP")))
     if comparison is not None:
-        if pictures:
+        if images:
             name = comparison.metric.replace("/", f"_{sample}/", 1)
             comparison = dataclasses.replace(comparison, metric=name)
         logger.info("%s", comparison.table())
         results = {**results, "comparison": comparison.record()}
-    if results and (pictures or comparison is not None):
+    if results and (images or comparison is not None):
         _write(cfg, results)
     return results
 

@@ -23,7 +23,7 @@ class NoDeadChannels:
             batch: training inputs; ``image`` is (C, H, W) in 0 to 255.
 
         Raises:
-            ValueError: there is nothing to check, or channels are dead on all processes' pictures.
+            ValueError: there is nothing to check, or channels are dead on all processes' images.
         """
         resampler = model.resampler if isinstance(model, LowResDetector) else nn.Module()
         parts = {n: m for n, m in resampler.named_modules() if hasattr(m, "dead_channels")}
@@ -31,13 +31,13 @@ class NoDeadChannels:
             raise ValueError(
                 "NoDeadChannels: the model has no learned down-sampler: leave out the stage's check"
             )
-        pictures = [x["image"].to(model.device).float() / 255 for x in batch]
+        images = [x["image"].to(model.device).float() / 255 for x in batch]
         for name, part in parts.items():
-            dead = set.intersection(*map(set, comm.all_gather(part.dead_channels(pictures))))
+            dead = set.intersection(*map(set, comm.all_gather(part.dead_channels(images))))
             if dead:
                 place = f"model.resampler.{name}".rstrip(".")
                 raise ValueError(
                     f"{place}: channels {sorted(dead)} of the thumbnails are dead, zero on every "
-                    "picture: start it with init='box', or use another train.seed or a lower "
+                    "image: start it with init='box', or use another train.seed or a lower "
                     "learning rate"
                 )

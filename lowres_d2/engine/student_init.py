@@ -34,7 +34,7 @@ def start_from_teacher(model: nn.Module) -> LoadReport:
         raise ValueError(f"{KEY} is set, but the model has no teacher: set model.teacher, or false")
     teacher.load()
     student = model.detector
-    _check_same_pictures(student, teacher.model, teacher.flip_channels)
+    _check_same_images(student, teacher.model, teacher.flip_channels)
     report = fill_model(student, {"model": teacher.model.state_dict()}, "student from teacher")
     wrong = [*report.misshapen, *report.missing]
     if wrong:
@@ -50,12 +50,12 @@ def start_from_teacher(model: nn.Module) -> LoadReport:
     return report
 
 
-def _check_same_pictures(student: nn.Module, teacher: nn.Module, flipped: bool) -> None:
+def _check_same_images(student: nn.Module, teacher: nn.Module, flipped: bool) -> None:
     """Weights mean the same only to a network that reads the same channels on the same scale."""
     if flipped:
         raise ValueError(
             f"{KEY}: the teacher reads its channels in the other order (flip_channels): load the "
-            "pictures in its order (dataloader.train.mapper.image_format) and set "
+            "images in its order (dataloader.train.mapper.image_format) and set "
             "model.teacher.flip_channels=false"
         )
     for name in ("pixel_mean", "pixel_std"):

@@ -15,6 +15,7 @@ from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
 from lowres_d2.engine.hooks.counts import LoaderCounts
+from lowres_d2.engine.hooks.detection_images import DetectionImages
 from lowres_d2.engine.hooks.ema import WeightAverage
 from lowres_d2.engine.hooks.gradients import GradientClipping
 from lowres_d2.engine.hooks.last_step import LastStepOnce
@@ -23,7 +24,6 @@ from lowres_d2.engine.hooks.mixed_precision import CPUAutocast, training_precisi
 from lowres_d2.engine.hooks.non_finite import NonFiniteStop
 from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
-from lowres_d2.engine.hooks.pictures import DetectionPictures
 from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
@@ -204,7 +204,7 @@ class _Run:
             BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
             if main and cfg.eval_period
             else None,
-            DetectionPictures(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
+            DetectionImages(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
             LastStepOnce(),

@@ -1,6 +1,6 @@
 """Size bands: by how many pixels an object has, the metrics are told apart.
 
-Size is sqrt(area) in pixels of the original picture. A band is [low, high] with both ends in it, as
+Size is sqrt(area) in pixels of the original image. A band is [low, high] with both ends in it, as
 in COCO: an object of exactly 32 px counts as small and as medium there.
 """
 
@@ -44,7 +44,7 @@ class SizeBands:
 
     Attributes:
         names: one name a band, unique.
-        ranges: (low, high) in pixels of the original picture, high may be infinite.
+        ranges: (low, high) in pixels of the original image, high may be infinite.
     """
 
     names: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 The engine's own summary knows three ranges and 100 detections; here only its arrays are read.
 Axes: T IoU thresholds, R 101 recall levels, K categories, A ranges of area, M caps on detections.
-Boxes are XYWH in pixels of the original picture. An entry of -1 in the arrays says that there is no
+Boxes are XYWH in pixels of the original image. An entry of -1 in the arrays says that there is no
 ground truth for it; outside of this file that is None.
 """
 
@@ -28,7 +28,7 @@ class BoxScores:
         precision: (T, R, K, A), at the largest cap on detections.
         recall: (T, K, A, M).
         iou_thresholds: the T thresholds.
-        max_dets: the M caps on detections per picture and category, ascending.
+        max_dets: the M caps on detections per image and category, ascending.
     """
 
     precision: np.ndarray
@@ -82,10 +82,10 @@ def score_boxes(
 
     Args:
         ground_truth: a COCO dict whose annotations have ``bbox``, ``area`` and ``iscrowd``; ids of
-            pictures may be anything that sorts.
+            images may be anything that sorts.
         detections: COCO results: ``image_id``, ``category_id``, ``bbox``, ``score``.
         areas: the A ranges in square pixels, both ends included.
-        max_dets: caps on detections per picture and category.
+        max_dets: caps on detections per image and category.
         iou_thresholds: the T thresholds, ascending.
 
     Returns:
@@ -94,7 +94,7 @@ def score_boxes(
     from faster_coco_eval.core.coco import COCO
     from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-    # The engine takes only integers for pictures and reads annotation 0 as 'not matched', so both
+    # The engine takes only integers for images and reads annotation 0 as 'not matched', so both
     # get new numbers; order decides between equal scores and is kept.
     ids = sorted(image["id"] for image in ground_truth["images"])
     number = {image_id: k for k, image_id in enumerate(ids, start=1)}

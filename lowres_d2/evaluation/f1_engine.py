@@ -1,7 +1,7 @@
 """Objects and detections matched as the benchmark of Tsinghua-Tencent 100K does it, and counted.
 
-Axes: G objects, D detections, both of all pictures together; P pairs of one of each. ``group`` says
-which picture and class one belongs to. Boxes are XYXY in pixels of the original picture.
+Axes: G objects, D detections, both of all images together; P pairs of one of each. ``group`` says
+which image and class one belongs to. Boxes are XYXY in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Boxes:
 
     Attributes:
         boxes: (N, 4).
-        group: (N,) number of the picture and class.
+        group: (N,) number of the image and class.
         size: (N,) by which bands are told apart, in pixels.
     """
 
@@ -49,7 +49,7 @@ class Counts:
 
 
 def candidate_pairs(objects: Boxes, detections: Boxes, iou: float) -> Pairs:
-    """All pairs in one picture and class with more than this IoU, the highest IoU first.
+    """All pairs in one image and class with more than this IoU, the highest IoU first.
 
     Equal IoUs stand in the order of the objects, then of the detections.
     """

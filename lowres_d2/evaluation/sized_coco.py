@@ -2,7 +2,7 @@
 
 Differs from COCO's own in three ways, each of which silently spoils figures on tiny objects there:
 the bands of size are configuration, the cap on detections comes from the data, and a band without
-objects has no value (None) where COCO says -1. Boxes are in pixels of the original picture.
+objects has no value (None) where COCO says -1. Boxes are in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
     ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
     for each band; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground truth is
     None. Other ranks than the first return an empty dict. ``densest`` is the number of objects on
-    the picture that has most.
+    the image that has most.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             dataset: gives ``coco_dict()``, ``category_ids`` (contiguous class to id in the file)
                 and ``classes``.
             bands: bands of size, see :meth:`SizeBands.from_config`.
-            max_dets: cap on detections per picture and class. None takes 1.5 times the objects of
-                the densest picture, at least 100.
+            max_dets: cap on detections per image and class. None takes 1.5 times the objects of
+                the densest image, at least 100.
             iou_thresholds: None takes COCO's ten from 0.5 to 0.95.
             area: ``box`` measures objects by their box; ``annotation`` trusts the ``area`` of the
                 file, as COCO does (there it is the area of the mask).
@@ -94,7 +94,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
 
         Args:
             inputs: each with the ``image_id`` of the ground truth.
-            outputs: each with ``instances``: ``pred_boxes`` in the original picture, ``scores``,
+            outputs: each with ``instances``: ``pred_boxes`` in the original image, ``scores``,
                 ``pred_classes`` (contiguous).
         """
         for given, output in zip(inputs, outputs, strict=True):
@@ -108,7 +108,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
         """Score what was seen; see the class for what comes back."""
-        # A picture that two ranks saw (some samplers pad) has one key, so it counts once.
+        # An image that two ranks saw (some samplers pad) has one key, so it counts once.
         ranks = comm.gather(self._found, dst=0)
         if not comm.is_main_process():
             return {}
@@ -136,7 +136,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         return summary_tables(self._summary)
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
-        """What a subclass adds, from the boxes, scores and classes found in each picture."""
+        """What a subclass adds, from the boxes, scores and classes found in each image."""
         return {}
 
     def _check_names(self) -> None:
@@ -152,12 +152,12 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         densest = self.densest = max(per_image.values())
         if wished is None:
             chosen = max(LEAST_MAX_DETS, math.ceil(1.5 * densest))
-            logger.debug("maxDets %d (the densest picture has %d objects)", chosen, densest)
+            logger.debug("maxDets %d (the densest image has %d objects)", chosen, densest)
             return chosen
         if wished < densest:
             image_id = per_image.most_common(1)[0][0]
             raise ValueError(
-                f"max_dets={wished}, but picture {image_id} has {densest} objects, which could "
+                f"max_dets={wished}, but image {image_id} has {densest} objects, which could "
                 "never all be found: leave max_dets out, or raise it"
             )
         return wished
@@ -167,12 +167,12 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         strange = [image_id for image_id in found if image_id not in known]
         if strange:
             raise ValueError(
-                f"detections for picture {strange[0]!r}, which the ground truth does not have: "
+                f"detections for image {strange[0]!r}, which the ground truth does not have: "
                 "is the evaluator given the data set that the loader reads?"
             )
         if len(found) < len(known):
             logger.warning(
-                "%d of %d pictures were not shown to the model; their objects count as missed",
+                "%d of %d images were not shown to the model; their objects count as missed",
                 len(known) - len(found),
                 len(known),
             )
@@ -190,7 +190,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
     ) -> list[dict]:
         if classes.size and not 0 <= classes.min() <= classes.max() < len(self._category_ids):
             raise ValueError(
-                f"picture {image_id}: the model found class {classes.max()}, the data set has "
+                f"image {image_id}: the model found class {classes.max()}, the data set has "
                 f"{len(self._category_ids)} classes: set the model's num_classes to that"
             )
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)  # XYXY -> XYWH
@@ -211,7 +211,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         at_most = sum(len(scores) == most for _, scores, _ in found.values())
         if most < self.densest and at_most > 1:
             logger.warning(
-                "no picture has more than %d detections, but the densest has %d objects: raise the "
+                "no image has more than %d detections, but the densest has %d objects: raise the "
                 "model's own cap (max_detections_per_image, test_topk_per_image)",
                 most,
                 self.densest,

@@ -2,7 +2,7 @@
 
 Source: the evaluation code that comes with the data (``code/python/anno_func.py``, ``eval_annos``),
 and ``code/results`` for what it was run with; paper: Zhu et al., "Traffic-Sign Detection and
-Classification in the Wild" (CVPR 2016). Over all pictures of the test set:
+Classification in the Wild" (CVPR 2016). Over all images of the test set:
 
 1. Classes outside the list do not exist, neither objects nor detections of them; no more do
    detections with a score under the threshold.
@@ -141,27 +141,27 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         label = {category: k for k, category in enumerate(self._category_ids)}
         boxes = np.array([a["bbox"] for a in truth], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]  # XYWH -> XYXY
-        pictures = np.array([position[a["image_id"]] for a in truth])
+        images = np.array([position[a["image_id"]] for a in truth])
         labels = np.array([label[a["category_id"]] for a in truth])
         crowds = np.array([bool(a["iscrowd"]) for a in truth])
-        return self._boxes(boxes, pictures, labels), crowds
+        return self._boxes(boxes, images, labels), crowds
 
     def _detections(self, found: dict, position: Mapping) -> tuple[Boxes, np.ndarray]:
-        """All detections in the order of the pictures, and their scores."""
+        """All detections in the order of the images, and their scores."""
         shown = sorted(found, key=position.__getitem__)
         parts = [found[image_id] for image_id in shown]
         number = [len(scores) for _, scores, _ in parts]
-        pictures = np.repeat([position[image_id] for image_id in shown], number)
+        images = np.repeat([position[image_id] for image_id in shown], number)
         boxes, scores, labels = (
             np.concatenate(columns) if columns else np.zeros(0)
             for columns in (zip(*parts, strict=True) if parts else ((), (), ()))
         )
-        return self._boxes(boxes.reshape(-1, 4), pictures, labels), scores
+        return self._boxes(boxes.reshape(-1, 4), images, labels), scores
 
-    def _boxes(self, boxes: np.ndarray, pictures: np.ndarray, labels: np.ndarray) -> Boxes:
+    def _boxes(self, boxes: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Boxes:
         sides = boxes[:, 2:] - boxes[:, :2]
         size = sides.max(1) if self._size_by == "longer_side" else np.sqrt(sides.prod(1))
-        return Boxes(boxes, pictures * len(self._classes) + labels, size)
+        return Boxes(boxes, images * len(self._classes) + labels, size)
 
 
 def _within(sizes: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP50``, ``AP75``, ``AR`` and
 ``recall50``, in percent, None where there is no ground truth; rows of bands also have ``label``,
-``low`` and ``high`` in pixels of the original picture (high is None where there is no upper end).
+``low`` and ``high`` in pixels of the original image (high is None where there is no upper end).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lowres_d2.evaluation.coco_engine import BoxScores
 
 # Finer than any band, for the curve over size; steps of about 1.4, so that a doubling is two.
 CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
-SHORT_LISTS = (1, 10)  # recall is also given with so few detections a picture, as COCO does
+SHORT_LISTS = (1, 10)  # recall is also given with so few detections an image, as COCO does
 
 
 def curve_bands(areas: Sequence[float]) -> SizeBands:

@@ -21,7 +21,7 @@ def summary_tables(summary: dict) -> str:
     """
     rows = [summary["all"], *summary["bands"]]
     parts = [
-        f"{summary['images']} pictures, {summary['all']['GT']} objects, maxDets "
+        f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, figures in percent",
         _table("size", rows, COLUMNS),
         _table("class", summary["classes"], ("AP", "AP50", "AR")),

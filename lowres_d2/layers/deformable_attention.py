@@ -1,6 +1,6 @@
 """Multi-scale deformable attention: Zhu et al. 2021 (arXiv 2010.04159), equation 3.
 
-Shapes: N pictures, Q queries, M heads of D channels, C = M * D, L levels of H_l x W_l cells,
+Shapes: N images, Q queries, M heads of D channels, C = M * D, L levels of H_l x W_l cells,
 P points a level, S cells of all levels, level after level and row after row. Sizes are (height,
 width); points are (x, y), 0 to 1 across the padded map of a level, (0, 0) its top left corner.
 """
@@ -98,7 +98,7 @@ class MultiScaleDeformableAttention(nn.Module):
             reference: (N or 1, Q, L or 1, 2) points, or (..., 4) boxes (x, y, width, height).
             memory: (N, S, C).
             spatial_shapes: size of each level.
-            padding: (N, S), true where a cell is none of the picture's; None: nowhere.
+            padding: (N, S), true where a cell is none of the image's; None: nowhere.
 
         Returns:
             (N, Q, C).

@@ -4,7 +4,7 @@
 cells, so that a query's output in a head is one weighted sum of 4 * L * P rows of a table, which
 ``embedding_bag`` computes without storing the samples (6 to 15 times faster, 2 with gradients).
 
-Shapes: N pictures, Q queries, M heads of D channels, L levels of H_l x W_l cells, P points a level,
+Shapes: N images, Q queries, M heads of D channels, L levels of H_l x W_l cells, P points a level,
 S cells of all levels, level after level and row after row. Sizes are (height, width); points are
 (x, y), 0 to 1 across a level, (0, 0) its top left corner. Both functions take
 
@@ -45,11 +45,11 @@ def sample_grids(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor
 
 
 def sample_bags(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """By ``embedding_bag``, picture after picture, and in chunks of queries without gradients."""
+    """By ``embedding_bag``, image after image, and in chunks of queries without gradients."""
     table = _Table.of(value, sizes, locations)
     queries = locations.shape[1]
     chunk = queries if torch.is_grad_enabled() else _CHUNK
-    pictures = [
+    images = [
         torch.cat(
             [
                 table.sums(rows, points, weight)
@@ -58,7 +58,7 @@ def sample_bags(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
         )
         for rows, x, w in zip(table.rows, locations, weights, strict=True)
     ]
-    return torch.stack(pictures).flatten(2)
+    return torch.stack(images).flatten(2)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Table:
         )
 
     def sums(self, rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        """Output of one picture's queries.
+        """Output of one image's queries.
 
         Args:
             rows: (M * R, D).

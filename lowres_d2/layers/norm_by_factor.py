@@ -1,4 +1,4 @@
-"""A norm for each factor that pictures are reduced by, in a network that is shared otherwise.
+"""A norm for each factor that images are reduced by, in a network that is shared otherwise.
 
 Source: Wang et al., "Resolution Switchable Networks for Runtime Efficient Image Recognition" (ECCV
 2020), Sec. 3.1: statistics of features differ by resolution, and so little of a network has to be

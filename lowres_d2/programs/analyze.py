@@ -12,7 +12,7 @@ from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
-from lowres_d2.engine.compare import FullResolutionModel, first_pictures, machine
+from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.programs.train import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--size", nargs=2, type=int, metavar=("H", "W"), help="noise of this full-resolution size"
     )
     sizes.add_argument(
-        "--pictures", type=int, default=1, help="mean over the first pictures of the test set"
+        "--images", type=int, default=1, help="mean over the first images of the test set"
     )
     parser.add_argument("--latency", action="store_true", help="time the models too")
     parser.add_argument("--weights", help="for --latency: random ones detect next to nothing")
@@ -58,23 +58,23 @@ def _run(args: argparse.Namespace) -> None:
     model = build_model(cfg)
     if args.weights:
         load_weights(model, args.weights, complete=True, use_average=cfg.train.ema.enabled)
-    pictures = [_noise(args.size)] if args.size else _pictures(cfg, args.pictures)
+    images = [_noise(args.size)] if args.size else _images(cfg, args.images)
     models = _resolutions(model)
-    report = {name: _costs(network, pictures) for name, network in models.items()}
+    report = {name: _costs(network, images) for name, network in models.items()}
     if args.latency:
-        for name, timing in time_models(models, pictures).items():
+        for name, timing in time_models(models, images).items():
             report[name]["images_per_second"] = timing.images_per_second
-            report[name]["seconds"] = time_parts(models[name], pictures)
-    what = f"{args.size[0]}x{args.size[1]}" if args.size else f"{len(pictures)} picture(s)"
+            report[name]["seconds"] = time_parts(models[name], images)
+    what = f"{args.size[0]}x{args.size[1]}" if args.size else f"{len(images)} image(s)"
     if args.json:
-        head = {"recipe": args.config_file, "pictures": what, "machine": machine(model)}
+        head = {"recipe": args.config_file, "images": what, "machine": machine(model)}
         print(json.dumps(head | report, indent=1))
     else:
         print(f"{args.config_file}, {what}, {machine(model)}\n{_table(report)}\n{NOT_COUNTED}")
 
 
-def _costs(model: nn.Module, pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    found = measure_complexity(model, pictures)
+def _costs(model: nn.Module, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found = measure_complexity(model, images)
     return {"parameters": found.parameters, "macs": found.macs}
 
 
@@ -90,18 +90,18 @@ def _noise(size: Sequence[int]) -> dict[str, Any]:
     height, width = size
     if min(size) < 1:
         raise ValueError(f"--size {height} {width}: expected two positive numbers")
-    picture = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
-    return {"image": picture.to(torch.uint8), "height": height, "width": width}
+    image = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
+    return {"image": image.to(torch.uint8), "height": height, "width": width}
 
 
-def _pictures(cfg: DictConfig, number: int) -> list[dict[str, Any]]:
+def _images(cfg: DictConfig, number: int) -> list[dict[str, Any]]:
     if number < 1:
-        raise ValueError(f"--pictures {number}: expected a positive number")
+        raise ValueError(f"--images {number}: expected a positive number")
     try:
         build_datasets(cfg, ["test"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; --size H W needs no data") from None
-    return first_pictures(build(cfg, "dataloader.test"), number)
+    return first_images(build(cfg, "dataloader.test"), number)
 
 
 def _table(report: Mapping[str, Mapping[str, Any]]) -> str:

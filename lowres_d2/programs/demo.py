@@ -1,7 +1,7 @@
-"""The demo: pictures, folders, globs and videos in, the same with boxes drawn and a json out.
+"""The demo: images, folders, globs and videos in, the same with boxes drawn and a json out.
 
-Every picture goes through the recipe's test mapper, so its pixels are those of evaluation. Boxes in
-``detections.json`` are XYWH in pixels of the original picture.
+Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Boxes in
+``detections.json`` are XYWH in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.atomic import atomic_path
-from lowres_d2.data import BrokenPictureError
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data import BrokenImageError
+from lowres_d2.data.image import load_image
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.programs.demo_files import find_inputs, find_targets, is_video
@@ -34,7 +34,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
-LEAST_SIDE = 512  # smaller pictures are shown enlarged, so that labels can be read
+LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be read
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config-file", required=True, help="recipe that the weights belong to")
     parser.add_argument("--weights", required=True, help=".pth, .pkl or .safetensors")
     parser.add_argument(
-        "--input", required=True, nargs="+", help="pictures, folders, globs or videos"
+        "--input", required=True, nargs="+", help="images, folders, globs or videos"
     )
     parser.add_argument(
         "--output", required=True, type=Path, help="folder, or a file for a single input"
@@ -81,38 +81,38 @@ class Demo:
 
     @torch.no_grad()
     def detect(self, file: Path) -> tuple[np.ndarray, Objects]:
-        """Read a picture and find its objects.
+        """Read an image and find its objects.
 
         Returns:
-            The picture, RGB uint8 (H, W, 3), and what was found in its pixels.
+            The image, RGB uint8 (H, W, 3), and what was found in its pixels.
 
         Raises:
-            BrokenPictureError: it cannot be read.
+            BrokenImageError: it cannot be read.
         """
         if not file.is_file():
-            raise BrokenPictureError(f"{file}: no such picture")
+            raise BrokenImageError(f"{file}: no such image")
         sample = self.mapper({"file_name": str(file), "image_id": 0})
         if sample is None:
-            raise BrokenPictureError(f"{file}: cannot be read as a picture")
-        picture = np.ascontiguousarray(read_picture(str(file), "RGB"))
-        sample |= {"height": picture.shape[0], "width": picture.shape[1]}
+            raise BrokenImageError(f"{file}: cannot be read as an image")
+        image = np.ascontiguousarray(load_image(str(file), "RGB"))
+        sample |= {"height": image.shape[0], "width": image.shape[1]}
         output = self.model([sample])[0]
         if "instances" not in output:
             raise ValueError("the demo draws boxes, and this recipe's model gives none")
         found = output["instances"].to("cpu")
         found = found[found.scores >= self.threshold]
-        return picture, Objects(
+        return image, Objects(
             found.pred_boxes.tensor.double().numpy(),
             found.pred_classes.numpy(),
             found.scores.double().numpy(),
         )
 
-    def draw(self, picture: np.ndarray, found: Objects) -> Image.Image:
-        """The picture with its detections; small ones enlarged by a whole number."""
-        height, width = picture.shape[:2]
+    def draw(self, image: np.ndarray, found: Objects) -> Image.Image:
+        """The image with its detections; small ones enlarged by a whole number."""
+        height, width = image.shape[:2]
         scale = max(LEAST_SIDE // max(height, width), 1)
         window = (0.0, 0.0, float(width), float(height))
-        shown = look(picture, 1.0, window, (height * scale, width * scale))
+        shown = look(image, 1.0, window, (height * scale, width * scale))
         longest = max(shown.size)
         panel = Panel(shown, window, max(2, longest // 600), max(12, longest // 90))
         colors = class_colors(len(self.classes))
@@ -123,7 +123,7 @@ class Demo:
             panel.label(box, colors[label], f"{self.classes[label]} {score:.2f}")
         return panel.image
 
-    def record(self, name: str, picture: np.ndarray, found: Objects, **more: int) -> dict:
+    def record(self, name: str, image: np.ndarray, found: Objects, **more: int) -> dict:
         """What was found, for the json file."""
         corners = found.boxes
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
@@ -131,43 +131,43 @@ class Demo:
         return {
             "file_name": name,
             **more,
-            "height": picture.shape[0],
-            "width": picture.shape[1],
+            "height": image.shape[0],
+            "width": image.shape[1],
             "detections": [
                 {"category": self.classes[label], "label": label, "bbox": box, "score": score}
                 for box, label, score in rows
             ],
         }
 
-    def picture(self, file: Path, target: Path) -> list[dict]:
-        """Detect on one picture and write it with its boxes."""
-        picture, found = self.detect(file)
-        image = self.draw(picture, found)
+    def image(self, file: Path, target: Path) -> list[dict]:
+        """Detect on one image and write it with its boxes."""
+        image, found = self.detect(file)
+        drawn = self.draw(image, found)
         with atomic_path(target) as part:
-            image.save(part, quality=95)
-        return [self.record(str(file), picture, found)]
+            drawn.save(part, quality=95)
+        return [self.record(str(file), image, found)]
 
     def video(self, file: Path, target: Path) -> list[dict]:
         """Detect on every frame of a video and write it as mp4 with its boxes."""
         source = cv2.VideoCapture(str(file))
         if not source.isOpened():
-            raise BrokenPictureError(f"{file}: cannot be read as a video")
+            raise BrokenImageError(f"{file}: cannot be read as a video")
         rate, total = source.get(cv2.CAP_PROP_FPS) or 25.0, source.get(cv2.CAP_PROP_FRAME_COUNT)
         records, sink = [], None
         with atomic_path(target) as part, tempfile.TemporaryDirectory() as folder:
             frame_file = Path(folder, "frame.bmp")  # without loss; the mapper reads files
             for number, frame in enumerate(_frames(source)):
                 cv2.imwrite(str(frame_file), frame)
-                picture, found = self.detect(frame_file)
-                shown = np.asarray(self.draw(picture, found))[..., ::-1]
+                image, found = self.detect(frame_file)
+                shown = np.asarray(self.draw(image, found))[..., ::-1]
                 if sink is None:
                     sink = _video_sink(part, rate, shown.shape)
                 sink.write(np.ascontiguousarray(shown))
-                records.append(self.record(str(file), picture, found, frame=number))
+                records.append(self.record(str(file), image, found, frame=number))
                 _progress(f"{file.name}: frame {number + 1} of {int(total)}", number % 25 == 24)
             source.release()
             if sink is None:
-                raise BrokenPictureError(f"{file}: has no frames that can be read")
+                raise BrokenImageError(f"{file}: has no frames that can be read")
             sink.release()
         return records
 
@@ -202,8 +202,8 @@ def _run(args: argparse.Namespace) -> None:
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
         try:
-            new = (demo.video if is_video(file) else demo.picture)(file, target)
-        except BrokenPictureError as error:
+            new = (demo.video if is_video(file) else demo.image)(file, target)
+        except BrokenImageError as error:
             broken.append(file)
             print(f"skipped: {error}", file=sys.stderr)
             continue

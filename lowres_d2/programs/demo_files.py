@@ -6,12 +6,12 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 def find_inputs(given: Sequence[str]) -> list[Path]:
-    """Files for what was given: files as they are, pictures of folders, matches of globs.
+    """Files for what was given: files as they are, images of folders, matches of globs.
 
     Raises:
         FileNotFoundError: something gives no file.
@@ -19,9 +19,9 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for item in given:
         if Path(item).is_dir():
-            known = PICTURES + VIDEOS
+            known = IMAGES + VIDEOS
             found = [p for p in sorted(Path(item).iterdir()) if p.suffix.lower() in known]
-            missing = f"--input {item}: the folder has no pictures ({' '.join(PICTURES)})"
+            missing = f"--input {item}: the folder has no images ({' '.join(IMAGES)})"
         elif Path(item).exists():
             found = [Path(item)]
         else:
@@ -38,16 +38,16 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
 
     Args:
         files: the inputs.
-        output: a folder, or a picture or ``.mp4`` for a single input.
+        output: a folder, or an image or ``.mp4`` for a single input.
 
     Raises:
         ValueError: the output does not fit the inputs, or would overwrite one of them.
     """
-    if output.suffix.lower() in PICTURES + VIDEOS:
+    if output.suffix.lower() in IMAGES + VIDEOS:
         if len(files) > 1:
             raise ValueError(f"--output {output}: a folder is needed for {len(files)} inputs")
         if is_video(files[0]) != (output.suffix.lower() == ".mp4"):
-            raise ValueError(f"--output {output}: a picture makes a picture, a video an .mp4 file")
+            raise ValueError(f"--output {output}: an image makes an image, a video an .mp4 file")
         return [output], output.with_suffix(".json")
     targets: list[Path] = []
     for file in files:

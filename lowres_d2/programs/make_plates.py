@@ -1,4 +1,4 @@
-"""Command line of ``tools/make_plates.py``: generate ahead of time, or save the picture sheet."""
+"""Command line of ``tools/make_plates.py``: generate ahead of time, or save the image sheet."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def default_root() -> Path:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Generate a set of plates ahead of its first use, or a picture sheet of them.",
+        description="Generate a set of plates ahead of its first use, or an image sheet of them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--root", default=default_root(), help="folder of generated sets")
-    parser.add_argument("--split", default="train", choices=SPLITS, help="they share no picture")
-    parser.add_argument("--num-images", type=int, default=2000, help="number of pictures")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="they share no image")
+    parser.add_argument("--num-images", type=int, default=2000, help="number of images")
     parser.add_argument("--seed", type=int, default=0, help="decides layouts and pixels")
     parser.add_argument(
         "--variant", default="standard", choices=[*VARIANTS, _CLASSIFICATION], help="sizes"
@@ -53,7 +53,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="other sizes, in pixels"
     )
     parser.add_argument("--photos", metavar="FOLDER", help="photographs for the backgrounds")
-    parser.add_argument("--sheet", metavar="FILE", help="save only the picture sheet, here")
+    parser.add_argument("--sheet", metavar="FILE", help="save only the image sheet, here")
     args = parser.parse_args(arguments)
     if args.variant == _CLASSIFICATION and (args.size_range or args.photos):
         parser.error(f"--variant {_CLASSIFICATION} takes no --size-range and no --photos")

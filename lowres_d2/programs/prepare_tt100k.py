@@ -43,7 +43,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "tt100k"
     parser.add_argument("--root", type=Path, default=root, help="folder of annotations.json")
-    parser.add_argument("--no-pictures", action="store_true", help="look at annotations only")
+    parser.add_argument("--no-images", action="store_true", help="look at annotations only")
     parser.add_argument(
         "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json beside it"
     )
@@ -54,14 +54,14 @@ def _run(args: argparse.Namespace) -> None:
     annotations = args.root / "annotations.json"
     parts = {
         split: Tt100kDataset(
-            annotations, args.root, split, TT100K_CLASSES, check_images=not args.no_pictures
+            annotations, args.root, split, TT100K_CLASSES, check_images=not args.no_images
         )
         for split in ("train", "test")
     }
     rows = [[split, len(part), *_sizes(part)] for split, part in parts.items()]
     bands = ["<32 px", "32-96 px", "96-400 px", ">=400 px"]
-    print(tabulate(rows, ["split", "pictures", "signs", *bands], tablefmt="github"))
-    counts = count_signs(read_tt100k(annotations).pictures)
+    print(tabulate(rows, ["split", "images", "signs", *bands], tablefmt="github"))
+    counts = count_signs(read_tt100k(annotations).images)
     frequent = {name for name, number in counts.items() if number > 100}
     print(f"\n{len(counts)} classes, {len(frequent)} with more than 100 signs in train and test")
     different = sorted(frequent ^ set(TT100K_CLASSES))

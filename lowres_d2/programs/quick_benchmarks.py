@@ -21,7 +21,7 @@ class Benchmark:
             method.
         baseline: title of what the method is compared with.
         variants: more of them, on request.
-        sheets: the pictures of its report; see ``lowres_d2.programs.reproduce_pictures``.
+        sheets: the images of its report; see ``lowres_d2.programs.reproduce_figures``.
         closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
             distance to it is covered.
     """

@@ -1,4 +1,4 @@
-"""What the features of a recipe's detector see of a picture, and what their atrous twin would."""
+"""What the features of a recipe's detector see of an image, and what their atrous twin would."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from torch import nn
 HEADS = ("output", "stride", "receptive\nfield, px", "twin's", "ratio")
 HEADS_OF_REGIONS = ("region,\ncells", "RRF", "DRRF", "DRRF\nwith twin")
 EXPLANATION = (
-    "RRF: what a region sees over the picture's width. DRRF: the same of the picture at 1/{} of "
-    "the size, over RRF; 'with twin' it is the twin that sees the whole picture."
+    "RRF: what a region sees over the image's width. DRRF: the same of the image at 1/{} of "
+    "the size, over RRF; 'with twin' it is the twin that sees the whole image."
 )
 
 
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--widths", nargs="+", type=int, default=[4], help="of regions in cells; 4 by default"
     )
     parser.add_argument(
-        "--picture", type=int, default=1600, help="width of the detector's input in pixels; 1600"
+        "--image", type=int, default=1600, help="width of the detector's input in pixels; 1600"
     )
     parser.add_argument(
-        "--ratio", type=int, default=2, help="by which pictures are smaller, twins see farther; 2"
+        "--ratio", type=int, default=2, help="by which images are smaller, twins see farther; 2"
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
     args = parser.parse_args(arguments)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    for key, values in (("--widths", args.widths), ("--picture", [args.picture])):
+    for key, values in (("--widths", args.widths), ("--image", [args.image])):
         if min(values) < 1:
             raise ValueError(f"{key} {min(values)}: expected a positive number")
     if args.ratio < 2:
@@ -55,7 +55,7 @@ def _run(args: argparse.Namespace) -> None:
     except ValueError as error:
         twin, obstacle = None, f"No twin: {error}"
     rows = [row for name in backbone.output_shape() for row in _rows(backbone, twin, name, args)]
-    print(f"{args.config_file}, pictures {args.picture} px wide")
+    print(f"{args.config_file}, images {args.image} px wide")
     print(tabulate(rows, [*HEADS, *HEADS_OF_REGIONS], floatfmt=".3f", missingval="-"))
     print("\n".join(filter(None, [EXPLANATION.format(args.ratio), obstacle])))
 
@@ -76,13 +76,13 @@ def _rows(
     wide = receptive_field(twin, name) if twin else None
     head = [name, field.stride, field.size]
     head += [wide.size, wide.size / field.size] if wide else [None, None]
-    picture, ratio = args.picture, args.ratio
+    image, ratio = args.image, args.ratio
     for width in args.widths:
         yield [
             *head,
             width,
-            field.relative(width, picture),
-            discrepancy(field, width, picture, ratio=ratio),
-            discrepancy(field, width, picture, wide, ratio) if wide else None,
+            field.relative(width, image),
+            discrepancy(field, width, image, ratio=ratio),
+            discrepancy(field, width, image, wide, ratio) if wide else None,
         ]
         head = [""] * len(head)

@@ -25,11 +25,11 @@ from lowres_d2.analysis import (
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.engine.compare import MEASURED_PICTURES, machine
+from lowres_d2.engine.compare import MEASURED_IMAGES, machine
 from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
-from lowres_d2.programs.reproduce_pictures import write_sheets
+from lowres_d2.programs.reproduce_figures import write_sheets
 from lowres_d2.programs.train import run_reporting_mistakes
 
 import torch
@@ -68,7 +68,7 @@ def reproduce(
     Args:
         benchmark: which recipes.
         output: folder; each seed gets a folder in it.
-        seeds: of initial weights and order of the pictures.
+        seeds: of initial weights and order of the images.
         with_variants: train those of ``benchmark.variants``, and the first detector on, where that
             is a control, too.
         overrides: ``key=value`` for all recipes.
@@ -134,19 +134,19 @@ def _write(
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
-            f"Generated plates, {len(dataset)} test pictures; {len(students)} seed(s), mean ± "
-            f"standard deviation. Bands are sizes in pixels of the original picture.{gap}",
+            f"Generated plates, {len(dataset)} test images; {len(students)} seed(s), mean ± "
+            f"standard deviation. Bands are sizes in pixels of the original image.{gap}",
             summary_table(
                 results,
                 bands,
                 benchmark.baseline,
                 benchmark.longer_title if benchmark.closes_gap else None,
             ),
-            f"One picture at a time on {machine_used}: down-sampling, network and post-processing.",
+            f"One image at a time on {machine_used}: down-sampling, network and post-processing.",
             cost_table(points),
             "![AP against images a second](trade_off.png)",
             *sheets,
-            "Each seed's curves, AP by size and pictures: "
+            "Each seed's curves, AP by size and images: "
             + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
         ]
     )
@@ -175,7 +175,7 @@ def _measured(
     points = measure_points(
         models,
         {name: statistics.fmean(found) for name, found in accuracies.items()},
-        [mapper(dataset[k]) for k in range(min(MEASURED_PICTURES, len(dataset)))],
+        [mapper(dataset[k]) for k in range(min(MEASURED_IMAGES, len(dataset)))],
         # On a CPU that others use, too, only the time that was spent here counts.
         clock=time.thread_time if on_cpu else time.perf_counter,
     )

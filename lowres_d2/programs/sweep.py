@@ -1,8 +1,8 @@
-"""One model on ever smaller pictures: what its AP, MACs and speed become (ThumbDet, Table 1).
+"""One model on ever smaller images: what its AP, MACs and speed become (ThumbDet, Table 1).
 
 The detector is the recipe's, with its full-resolution weights; before it stands bicubic
 down-sampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
-pictures itself.
+images itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.compare import (
-    MEASURED_PICTURES,
+    MEASURED_IMAGES,
     evaluate_apart,
-    first_pictures,
+    first_images,
     machine,
     metric_of,
 )
@@ -74,14 +74,14 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
 
     Args:
         cfg: the recipe, with ``train.init_checkpoint``.
-        factors: by how much the pictures are made smaller, the reference first; none for all that
+        factors: by how much the images are made smaller, the reference first; none for all that
             the detector was trained for, or those of the paper's Table 1.
 
     Returns:
         By factor, compared with the first of them.
 
     Raises:
-        ValueError: there are no weights, or a factor is none or too large for a picture.
+        ValueError: there are no weights, or a factor is none or too large for an image.
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
@@ -89,12 +89,12 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
     logger.info("%s", report)
     models = _models(model, factors)
     metric = cfg.train.best.val_metric
-    pictures = first_pictures(build(cfg, "dataloader.test"), MEASURED_PICTURES)
-    timings = time_models(models, pictures)
+    images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
+    timings = time_models(models, images)
     measured = {}
     for factor, smaller in models.items():
         accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), metric)
-        complexity = measure_complexity(smaller, pictures)
+        complexity = measure_complexity(smaller, images)
         measured[factor] = Measured(accuracy, complexity, timings[factor])
         logger.info("%s: %s %s", _resolution(factor), metric, accuracy)
     full = next(iter(measured.values()))

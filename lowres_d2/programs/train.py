@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=int,
         default=0,
         metavar="N",
-        help="with --eval-only: on N pictures (200, say) from all over the test set, and the "
+        help="with --eval-only: on N images (200, say) from all over the test set, and the "
         "figures have that in their names",
     )
     args = parser.parse_args(arguments)
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if misplaced:
         parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
     if args.quick < 0 or (args.quick and not args.eval_only):
-        parser.error("--quick takes a number of pictures, and stands with --eval-only")
+        parser.error("--quick takes a number of images, and stands with --eval-only")
     if not args.config_file:
         parser.error(
             "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"

@@ -20,7 +20,7 @@ from lowres_d2.recipes.load import load_recipe
 
 _EPILOG = """\
 Exit code 1 where there is an error: something that would stop a run or make it silently wrong.
-Without flags every picture is decoded, JPEG at an eighth of its size, which finds broken ones."""
+Without flags every image is decoded, JPEG at an eighth of its size, which finds broken ones."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,12 +40,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "further ones are held against it",
     )
     parser.add_argument(
-        "--images", nargs="+", metavar="DIR", help="pictures of --annotations: one folder, or each"
+        "--images", nargs="+", metavar="DIR", help="images of --annotations: one folder, or each"
     )
     parser.add_argument("--classes", nargs="+", help="classes of --annotations to use, in order")
     reading = parser.add_mutually_exclusive_group()
-    reading.add_argument("--no-pictures", action="store_true", help="look at annotations only")
-    reading.add_argument("--no-decode", action="store_true", help="read headers of pictures only")
+    reading.add_argument("--no-images", action="store_true", help="look at annotations only")
+    reading.add_argument("--no-decode", action="store_true", help="read headers of images only")
     reading.add_argument(
         "--deep",
         action="store_true",
@@ -113,7 +113,7 @@ def _report(
     facts: ModelFacts | None = None,
 ) -> Report:
     spec = SizeBands.from_config(bands)
-    if args.no_pictures:
+    if args.no_images:
         for split in splits:
             split.root = None
     return validate(

@@ -53,7 +53,7 @@ def recipe_splits(cfg: DictConfig, findings: Findings) -> list[Split]:
 def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
     loader = cfg.dataloader[key]
     settings: dict[str, Any] = {
-        "skips_pictures": loader.mapper.get("on_broken") == "skip",
+        "skips_images": loader.mapper.get("on_broken") == "skip",
         "trusts_area": key == "test" and cfg.dataloader.evaluator.get("area") == "annotation",
     }
     try:
@@ -146,7 +146,7 @@ def check_cover(
         cfg: the recipe, whose training mapper resizes.
         model: built.
         split: the training data.
-        bands: size bands, in pixels of the original pictures.
+        bands: size bands, in pixels of the original images.
         findings: takes bands of which too few can be matched.
 
     Returns:
@@ -168,11 +168,11 @@ def check_cover(
         f"{spec.label(band.name)} {band.share:.0%}" if band.objects else f"{band.name} no objects"
         for band in found.bands
     ]
-    return f"matched by the model ({found.pictures} pictures of {split.name}): {', '.join(shares)}"
+    return f"matched by the model ({found.images} images of {split.name}): {', '.join(shares)}"
 
 
 def _sample(split: Split) -> list[dict]:
-    """Dataset dicts of some pictures that have objects, as far as sizes are concerned."""
+    """Dataset dicts of some images that have objects, as far as sizes are concerned."""
     of_image = defaultdict(list)
     for entry in split.objects:
         of_image[entry["image_id"]].append(entry | {"bbox_mode": BoxMode.XYWH_ABS})

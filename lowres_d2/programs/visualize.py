@@ -1,4 +1,4 @@
-"""Pictures of runs side by side: thumbnails, detections with failure cases, what accuracy costs.
+"""Images of runs side by side: thumbnails, detections with failure cases, what accuracy costs.
 
 A run is the folder of a finished training, or ``RECIPE@WEIGHTS``; thumbnails alone can also be had
 of a bare ``RECIPE``, whose resampler is then as it starts. ``NAME=`` before it names it.
@@ -15,7 +15,7 @@ from typing import Any
 
 from lowres_d2.analysis import (
     Point,
-    choose_pictures,
+    choose_images,
     detected_column,
     measure_points,
     model_view,
@@ -27,7 +27,7 @@ from lowres_d2.analysis import (
 from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
-from lowres_d2.engine.compare import MEASURED_PICTURES, first_pictures, machine
+from lowres_d2.engine.compare import MEASURED_IMAGES, first_images, machine
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.programs.train import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--runs", required=True, nargs="+", metavar="[NAME=]RUN", help="in the order of the columns"
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for the pictures")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the images")
     parser.add_argument(
-        "--pictures", type=int, default=2, help="pictures of each kind, default %(default)s"
+        "--images", type=int, default=2, help="images of each kind, default %(default)s"
     )
     roles = parser.add_argument_group("names of runs that detections compare")
     roles.add_argument("--ours", help="default: the last run")
@@ -68,7 +68,7 @@ class ShownRun:
     """A run with its model.
 
     Attributes:
-        name: as it stands in pictures.
+        name: as it stands in images.
         cfg: its recipe, with the data set built.
         model: in evaluation mode.
         trained: whether its weights were loaded.
@@ -92,7 +92,7 @@ class ShownRun:
         return self.cfg.dataloader.test.dataset
 
     def view(self) -> Any:
-        """What its network sees of a picture."""
+        """What its network sees of an image."""
         return model_view(self.model, build(self.cfg, "dataloader.test.mapper"))
 
     def evaluation(self) -> Mapping[str, Any]:
@@ -145,24 +145,24 @@ def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun
     return ShownRun(name, cfg, model, bool(weights), folder)
 
 
-def draw_thumbnails(runs: Sequence[ShownRun], output: Path, pictures: int) -> Path:
+def draw_thumbnails(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
     """Write ``thumbnails.png``: what the resamplers of the low-resolution runs make."""
     views = {run.name: run.view() for run in runs if run.lowers_resolution}
     if not views:
         raise ValueError("thumbnails: none of the runs lowers the resolution")
-    entries = choose_pictures(runs[0].dataset, pictures)
+    entries = choose_images(runs[0].dataset, images)
     return write_thumbnails(output / "thumbnails.png", entries, views)
 
 
 def draw_detections(
-    runs: Sequence[ShownRun], output: Path, pictures: int, roles: Mapping[str, str | None]
+    runs: Sequence[ShownRun], output: Path, images: int, roles: Mapping[str, str | None]
 ) -> Path:
     """Write ``detections.png``: where ours and the baseline differ most, both ways.
 
     Args:
         runs: at least two, trained.
         output: folder.
-        pictures: how many of each kind.
+        images: how many of each kind.
         roles: names for ``ours``, ``baseline`` and ``full``, None for the default.
     """
     _check_trained(runs)
@@ -188,7 +188,7 @@ def draw_detections(
         ours,
         baseline,
         reference,
-        pictures,
+        images,
     )
 
 
@@ -212,23 +212,23 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
                 f"{run.name} and {first.name} cannot be timed on the same inputs: their "
                 "dataloader.test.mapper differ; measure each with train_net.py --eval-only"
             )
-    pictures = first_pictures(build(first.cfg, "dataloader.test"), MEASURED_PICTURES)
+    images = first_images(build(first.cfg, "dataloader.test"), MEASURED_IMAGES)
     models = {run.name: run.model for run in runs}
-    points = measure_points(models, {run.name: run.accuracy() for run in runs}, pictures)
-    return points, f"speed: {len(pictures)} pictures, one at a time, {machine(first.model)}"
+    points = measure_points(models, {run.name: run.accuracy() for run in runs}, images)
+    return points, f"speed: {len(images)} images, one at a time, {machine(first.model)}"
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.pictures < 1:
-        raise ValueError(f"--pictures {args.pictures}: expected a positive number")
+    if args.images < 1:
+        raise ValueError(f"--images {args.images}: expected a positive number")
     runs = [open_run(text, args.output, args.opts) for text in args.runs]
     _check_comparable(runs)
     parts = PARTS if args.part == "all" else (args.part,)
     if "thumbnails" in parts:
-        print(draw_thumbnails(runs, args.output, args.pictures), flush=True)
+        print(draw_thumbnails(runs, args.output, args.images), flush=True)
     if "detections" in parts:
         roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
-        print(draw_detections(runs, args.output, args.pictures, roles), flush=True)
+        print(draw_detections(runs, args.output, args.images, roles), flush=True)
     if "trade-off" in parts:
         print(draw_trade_off(runs, args.output), flush=True)
 

@@ -19,7 +19,7 @@ LEAST = {
     "log_period": 1,
     "eval_period": 0,
     "seed": 0,
-    "teacher_check.pictures": 0,
+    "teacher_check.images": 0,
     "checkpointer.period": 1,
     "checkpointer.max_to_keep": 1,
 }

@@ -5,10 +5,10 @@ from lowres_d2.structures.frames import (
     Size,
     as_factor,
     check_factor_fits,
+    image_sizes,
     low_res_size,
     pad_to_factor,
     padded_size,
-    picture_sizes,
 )
 from lowres_d2.structures.instance_frames import drop_small, fit_instances, scale_instances
 from lowres_d2.structures.objective_context import ObjectiveContext
@@ -21,9 +21,9 @@ __all__ = [
     "check_factor_fits",
     "drop_small",
     "fit_instances",
+    "image_sizes",
     "low_res_size",
     "pad_to_factor",
     "padded_size",
-    "picture_sizes",
     "scale_instances",
 ]

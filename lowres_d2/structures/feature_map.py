@@ -1,11 +1,11 @@
-"""A feature map that knows where its cells stand in the full-resolution picture.
+"""A feature map that knows where its cells stand in the full-resolution image.
 
 Cell ``k`` stands at ``stride * k + offset`` (full-resolution pixels, continuous, origin top-left)
 on either axis. ``offset`` is 1/2 pixel of the network's input for convolutions padded by ``k //
-2``, half a stride for patch embeddings. Two maps are compared where the pictures are: the student
-is sampled at the teacher's cell centres that lie inside the picture; padding plays no part.
+2``, half a stride for patch embeddings. Two maps are compared where the images are: the student
+is sampled at the teacher's cell centres that lie inside the image; padding plays no part.
 
-Shapes: N pictures, C channels, h rows and w columns of cells.
+Shapes: N images, C channels, h rows and w columns of cells.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FeatureMap:
         tensor: (N, C, h, w).
         stride: full-resolution pixels from one cell to the next.
         offset: full-resolution coordinate of cell 0.
-        valid_sizes: (height, width) of each full-resolution picture without padding.
+        valid_sizes: (height, width) of each full-resolution image without padding.
     """
 
     tensor: Tensor
@@ -48,7 +48,7 @@ class FeatureMap:
         valid_sizes: tuple[Size, ...],
         factor: Fraction = Fraction(1),
     ) -> FeatureMap:
-        """Map of a network that saw the pictures reduced by ``factor``.
+        """Map of a network that saw the images reduced by ``factor``.
 
         Args:
             stride: pixels of the network's own input from one cell to the next.
@@ -57,7 +57,7 @@ class FeatureMap:
         return cls(tensor, factor * Fraction(stride), factor * Fraction(offset), valid_sizes)
 
     def cells_inside(self, index: int) -> Size:
-        """Rows and columns of cells that stand inside picture ``index``; at least one of each.
+        """Rows and columns of cells that stand inside image ``index``; at least one of each.
 
         Raises:
             ValueError: the map has fewer cells than its stride says.
@@ -68,22 +68,22 @@ class FeatureMap:
             if inside > cells:
                 raise ValueError(
                     f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover a "
-                    f"picture of {self.valid_sizes[index]} at a stride of {self.stride} "
+                    f"image of {self.valid_sizes[index]} at a stride of {self.stride} "
                     "full-resolution pixels: check the stride"
                 )
             counts.append(inside)
         return counts[0], counts[1]
 
     def inside(self, index: int) -> Tensor:
-        """(C, rows, columns) of the cells that stand inside picture ``index``."""
+        """(C, rows, columns) of the cells that stand inside image ``index``."""
         rows, columns = self.cells_inside(index)
         return self.tensor[index, :, :rows, :columns]
 
     def sampled_at(self, other: FeatureMap, index: int) -> Tensor:
-        """This map at the cell centres of ``other`` that lie inside picture ``index``.
+        """This map at the cell centres of ``other`` that lie inside image ``index``.
 
-        Bilinear between cells inside the picture. Beyond the outermost of them the last two are
-        continued linearly, so that whatever is linear in the picture stays so up to its border.
+        Bilinear between cells inside the image. Beyond the outermost of them the last two are
+        continued linearly, so that whatever is linear in the image stays so up to its border.
 
         Returns:
             (C, rows, columns), the shape of ``other.inside(index)`` but for the channels.
@@ -91,10 +91,10 @@ class FeatureMap:
         return self._interpolated(self.inside(index), other, index)
 
     def beside(self, other: FeatureMap) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Both maps at the cell centres of ``other`` inside the pictures, those of a size together.
+        """Both maps at the cell centres of ``other`` inside the images, those of a size together.
 
         Yields:
-            Numbers of the n pictures of one size, this map sampled as :meth:`sampled_at` does, and
+            Numbers of the n images of one size, this map sampled as :meth:`sampled_at` does, and
             the other: (C, n, rows, columns) each.
         """
         by_size: dict[Size, list[int]] = defaultdict(list)
@@ -105,7 +105,7 @@ class FeatureMap:
             yield members, self._interpolated(ours, other, members[0]), theirs
 
     def _inside_all(self, members: list[int]) -> Tensor:
-        """(C, n, rows, columns) of the cells inside pictures of one size."""
+        """(C, n, rows, columns) of the cells inside images of one size."""
         rows, columns = self.cells_inside(members[0])
         tensor = self.tensor if len(members) == len(self.tensor) else self.tensor[members]
         return tensor.transpose(0, 1)[..., :rows, :columns]

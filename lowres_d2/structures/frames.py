@@ -1,11 +1,11 @@
-"""Exact frames: how a picture and its low-resolution copy lie on each other.
+"""Exact frames: how an image and its low-resolution copy lie on each other.
 
 Frames are continuous with the origin at the top left; pixel ``i`` covers ``[i, i + 1)``. Under the
 exact rational factor ``f = p / q`` low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the
-full picture, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
-therefore scale by exactly ``1 / f`` on both axes, whatever the picture's size.
+full image, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
+therefore scale by exactly ``1 / f`` on both axes, whatever the image's size.
 
-Sizes are (height, width). Tensors: N pictures, C channels, H height, W width.
+Sizes are (height, width). Tensors: N images, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -54,44 +54,44 @@ def as_factor(value: Fraction | int | float | str) -> Fraction:
 
 
 def padded_size(size: Size, factor: Fraction) -> Size:
-    """Size of a picture once it is padded to a multiple of the factor's numerator."""
+    """Size of an image once it is padded to a multiple of the factor's numerator."""
     multiple = factor.numerator
     height, width = (math.ceil(length / multiple) * multiple for length in size)
     return height, width
 
 
 def low_res_size(size: Size, factor: Fraction) -> Size:
-    """Size of the low-resolution copy of a picture of this size."""
+    """Size of the low-resolution copy of an image of this size."""
     height, width = (int(length / factor) for length in padded_size(size, factor))
     return height, width
 
 
 def check_factor_fits(size: Size, factor: Fraction) -> None:
-    """Refuse a picture that would become less than one pixel.
+    """Refuse an image that would become less than one pixel.
 
     Raises:
         ValueError: a side is shorter than the factor.
     """
     if min(size) < factor:
         raise ValueError(
-            f"a picture of {size[0]}x{size[1]} (height x width) is smaller than the factor "
+            f"an image of {size[0]}x{size[1]} (height x width) is smaller than the factor "
             f"{factor}: leave it out or use a smaller factor"
         )
 
 
-def pad_to_factor(pictures: Tensor, factor: Fraction) -> Tensor:
+def pad_to_factor(images: Tensor, factor: Fraction) -> Tensor:
     """Repeat the last row and column until both sides are multiples of the factor's numerator.
 
     Args:
-        pictures: (N, C, H, W), all of one size.
+        images: (N, C, H, W), all of one size.
     """
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[-2:]
     padded_height, padded_width = padded_size((height, width), factor)
     if (padded_height, padded_width) == (height, width):
-        return pictures
-    return F.pad(pictures, (0, padded_width - width, 0, padded_height - height), mode="replicate")
+        return images
+    return F.pad(images, (0, padded_width - width, 0, padded_height - height), mode="replicate")
 
 
-def picture_sizes(pictures: Sequence[Tensor]) -> tuple[Size, ...]:
-    """(height, width) of each (C, H, W) picture."""
-    return tuple((picture.shape[-2], picture.shape[-1]) for picture in pictures)
+def image_sizes(images: Sequence[Tensor]) -> tuple[Size, ...]:
+    """(height, width) of each (C, H, W) image."""
+    return tuple((image.shape[-2], image.shape[-1]) for image in images)

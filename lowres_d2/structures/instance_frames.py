@@ -23,7 +23,7 @@ def scale_instances(instances: Instances, factor: Fraction, image_size: Size) ->
     Args:
         instances: objects in the full-resolution frame.
         factor: full-resolution pixels in one low-resolution pixel, on both axes.
-        image_size: size of the low-resolution picture.
+        image_size: size of the low-resolution image.
 
     Returns:
         New ``Instances`` in the low-resolution frame; fields without coordinates are shared.
@@ -32,13 +32,13 @@ def scale_instances(instances: Instances, factor: Fraction, image_size: Size) ->
 
 
 def fit_instances(instances: Instances, size: Size, output_size: Size) -> Instances:
-    """Clip detections to the picture, then scale them to the size that was asked for.
+    """Clip detections to the image, then scale them to the size that was asked for.
 
     Args:
-        instances: detections in the frame of a picture of ``size``, possibly reaching into padding.
-        size: size of the picture without padding.
+        instances: detections in the frame of an image of ``size``, possibly reaching into padding.
+        size: size of the image without padding.
         output_size: size of the frame that the caller wants; differs from ``size`` where the loader
-            has resized the original picture.
+            has resized the original image.
 
     Returns:
         New ``Instances`` of ``output_size``, without those that lay in the padding altogether.

@@ -1,7 +1,7 @@
-"""What an objective receives: one training step seen from the pictures and from both networks.
+"""What an objective receives: one training step seen from the images and from both networks.
 
-Pictures are float32 in [0, 1], CHW, each of its own size and in the channel order of the loader.
-Boxes of the ground truth are XYXY in pixels of the full-resolution picture.
+Images are float32 in [0, 1], CHW, each of its own size and in the channel order of the loader.
+Boxes of the ground truth are XYXY in pixels of the full-resolution image.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from lowres_d2.structures.frames import Size, picture_sizes
+from lowres_d2.structures.frames import Size, image_sizes
 
 from torch import Tensor, nn
 
@@ -21,9 +21,9 @@ class ObjectiveContext:
     """One training step.
 
     Attributes:
-        pictures: full-resolution pictures.
-        low_res_pictures: what the resampler made of them; gradients flow into it from here.
-        ground_truth: for each picture its ``Instances`` in the full-resolution frame, the same
+        images: full-resolution images.
+        low_res_images: what the resampler made of them; gradients flow into it from here.
+        ground_truth: for each image its ``Instances`` in the full-resolution frame, the same
             objects in the same order as the detector got; for a classifier its label; else None.
         factor: full-resolution pixels in one low-resolution pixel.
         student_taps: for each tap of the detector what it captured, one entry per call.
@@ -31,8 +31,8 @@ class ObjectiveContext:
         teacher: the teacher's network, for questions that only the student's answers raise.
     """
 
-    pictures: list[Tensor]
-    low_res_pictures: list[Tensor]
+    images: list[Tensor]
+    low_res_images: list[Tensor]
     ground_truth: list[Any]
     factor: Fraction
     student_taps: Mapping[Hashable, list[Tensor]]
@@ -41,5 +41,5 @@ class ObjectiveContext:
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """(height, width) of each full-resolution picture."""
-        return picture_sizes(self.pictures)
+        """(height, width) of each full-resolution image."""
+        return image_sizes(self.images)

@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class Squares(list):
-    """Three pictures of 64 px, each with an object of 6 and one of 20 px."""
+    """Three images of 64 px, each with an object of 6 and one of 20 px."""
 
     classes = ["one", "two"]
     category_ids = [4, 2]
@@ -44,7 +44,7 @@ class Squares(list):
 
 
 def make_run(dataset, folder, name, found, **settings):
-    """A run that finds the objects of the given labels in every picture."""
+    """A run that finds the objects of the given labels in every image."""
     evaluator = SizedCOCOEvaluator(
         dataset,
         **({"bands": {"s": [0, 8], "m": [8, 32], "l": [32, None]}} | settings),
@@ -68,21 +68,21 @@ def squares(tmp_path):
     return Squares(tmp_path)
 
 
-def test_report_has_the_figures_of_each_run_and_its_pictures(squares, tmp_path):
+def test_report_has_the_figures_of_each_run_and_its_images(squares, tmp_path):
     runs = [
         make_run(squares, tmp_path, "full", [0, 1]),
         make_run(squares, tmp_path, "low", [1]),
     ]
     path = write_report(tmp_path / "report", runs, squares, "Two runs", notes="A note.")
     text = " ".join(path.read_text().split())
-    assert text.startswith("# Two runs A note. 3 test pictures, 6 objects.")
+    assert text.startswith("# Two runs A note. 3 test images, 6 objects.")
     assert "| full | 5 | 1 min 15 s | 100.0 |" in text
     assert "| low | 5 | 1 min 15 s | 50.0 |" in text
     assert "s (<8 px), 3 GT" in text and "l (>=32 px), 0 GT" in text
     assert "| AP, low | 0.0 | 100.0 | n/a (0 GT) |" in text
     assert "| one | 3 | 100.0 | 0.0 |" in text
     files = {p.name for p in path.parent.iterdir()}
-    assert files == {"report.md", "training.png", "by_size.png", "pictures.png"}
+    assert files == {"report.md", "training.png", "by_size.png", "images.png"}
     for name in files - {"report.md"}:
         assert f"({name})" in text
         assert min(Image.open(path.parent / name).size) > 300
@@ -112,13 +112,13 @@ def test_four_runs_with_costs_stay_readable(squares, tmp_path):
             found.items(), (5, 40, None, 39.0), (8e9, 5e8, None, 5.1e8), strict=True
         )
     ]
-    path = write_report(tmp_path / "report", runs, squares, "Four runs", pictures=1)
+    path = write_report(tmp_path / "report", runs, squares, "Four runs", images=1)
     text = " ".join(path.read_text().split())
     assert "| AP drop, % | MACs, G | images/s |" in text
     assert "| full | 5 | 1 min 15 s | 100.0 | 100.0 | 100.0 | 100.0 | | 8 | 5 |" in text
     assert "| learned 4x | 5 | 1 min 15 s | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | | |" in text
     assert "(trade_off.png)" in text
-    assert Image.open(path.parent / "pictures.png").width < 1750
+    assert Image.open(path.parent / "images.png").width < 1750
 
 
 def test_the_curve_of_losses_leaves_out_what_objectives_added():

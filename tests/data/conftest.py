@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SIZE = (40, 60)  # height, width of every picture
+SIZE = (40, 60)  # height, width of every image
 
 
 class CocoFolder:
@@ -36,7 +36,7 @@ class CocoFolder:
         path.write_text(json.dumps(self.content))
         return path
 
-    def picture(self, k):
+    def image(self, k):
         return self.folder / "images" / f"{k}.png"
 
 

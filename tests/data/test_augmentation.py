@@ -4,29 +4,29 @@ import numpy as np
 import pytest
 from detectron2.data import transforms as T
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("weights", [(0.5, 1.5), (0, 0), (3, 3)])
 def test_saturation_is_detectron2s_to_a_level(weights):
-    pictures = []
+    images = []
     for augmentation in (RandomSaturation(*weights), T.RandomSaturation(*weights)):
         np.random.seed(4)  # noqa: NPY002 (what augmentations draw from)
-        pictures.append(augmentation.get_transform(PICTURE).apply_image(PICTURE))
-    ours, theirs = pictures
-    assert ours.dtype == np.uint8 and ours.shape == PICTURE.shape
+        images.append(augmentation.get_transform(IMAGE).apply_image(IMAGE))
+    ours, theirs = images
+    assert ours.dtype == np.uint8 and ours.shape == IMAGE.shape
     # Detectron2 cuts fractions off, here they are rounded.
     assert np.isin(ours.astype(int) - theirs, [0, 1]).all()
 
 
 def test_saturation_one_changes_nothing_and_zero_is_grey():
-    same = RandomSaturation(1, 1).get_transform(PICTURE)
-    assert np.array_equal(same.apply_image(PICTURE), PICTURE)
+    same = RandomSaturation(1, 1).get_transform(IMAGE)
+    assert np.array_equal(same.apply_image(IMAGE), IMAGE)
     assert np.array_equal(same.apply_coords(np.ones((2, 2))), np.ones((2, 2)))
-    grey = RandomSaturation(0, 0).get_transform(PICTURE).apply_image(PICTURE)
+    grey = RandomSaturation(0, 0).get_transform(IMAGE).apply_image(IMAGE)
     assert (grey == grey[..., :1]).all()
 
 
 def test_saturation_needs_colours():
-    with pytest.raises(ValueError, match=r"needs an RGB picture, got shape \(20, 30, 1\)"):
-        RandomSaturation(0.5, 1.5).get_transform(PICTURE[..., :1])
+    with pytest.raises(ValueError, match=r"needs an RGB image, got shape \(20, 30, 1\)"):
+        RandomSaturation(0.5, 1.5).get_transform(IMAGE[..., :1])

@@ -32,7 +32,7 @@ def test_records_are_detectron2_dicts(coco):
     assert dataset.classes == ["cat", "mouse"] and dataset.category_ids == [3, 7]
     assert len(dataset) == 6
     first = dataset[0]
-    assert first["file_name"] == str(coco.picture(0))
+    assert first["file_name"] == str(coco.image(0))
     assert (first["height"], first["width"], first["image_id"]) == (40, 60, 10)
     cat, mouse = first["annotations"]
     assert cat["bbox"] == [0, 2, 10, 8] and cat["bbox_mode"] == BoxMode.XYWH_ABS
@@ -74,7 +74,7 @@ def test_classes_select_and_order(coco, classes):
 @pytest.mark.parametrize(
     "place", ["set/images", "set", "images", "annotations", "annotations/images"]
 )
-def test_pictures_are_found_beside_the_json(coco, tmp_path, place):
+def test_images_are_found_beside_the_json(coco, tmp_path, place):
     json_file = tmp_path / "set" / "annotations" / "instances_annotations.json"
     json_file.parent.mkdir()
     json_file.write_text(json.dumps(coco.content))
@@ -85,7 +85,7 @@ def test_pictures_are_found_beside_the_json(coco, tmp_path, place):
         target = tmp_path / "set" / "images" / "annotations"
     target.mkdir(parents=True, exist_ok=True)
     for k in range(6):
-        coco.picture(k).rename(target / f"{k}.png")
+        coco.image(k).rename(target / f"{k}.png")
     assert CocoDataset(json_file).image_root == target
 
 
@@ -99,7 +99,7 @@ def test_box_partly_outside_is_clipped_but_evaluated_as_given(coco):
 BAD_BOXES = {
     "has no area": [5, 5, 0, 3],
     "has a negative side": [5, 5, 3, -1],
-    "lies outside the picture of 60x40": [60, 5, 3, 3],
+    "lies outside the image of 60x40": [60, 5, 3, 3],
     "is not four finite numbers": [5, 5, math.nan, 3],
     "is not four finite": [1, 2, 3],
     "is not four": [1, 2, "3", 4],
@@ -158,7 +158,7 @@ BAD_FILES = {
     "annotation 3 has iscrowd 2;": edit("annotations", 2, iscrowd=2),
     r"annotation 3 has iscrowd \[1\];": edit("annotations", 2, iscrowd=[1]),
     "has no list 'annotations'": lambda content: content.pop("annotations"),
-    "has no pictures": lambda content: content.update(images=[], annotations=[]),
+    "has no images": lambda content: content.update(images=[], annotations=[]),
 }
 
 
@@ -183,26 +183,26 @@ def test_files_that_are_not_coco(tmp_path, text, message):
         count_classes(tmp_path / "y.json")
 
 
-def test_missing_pictures_are_listed(coco):
+def test_missing_images_are_listed(coco):
     for k in (1, 2, 3, 4):
-        coco.picture(k).unlink()
+        coco.image(k).unlink()
     with pytest.raises(FileNotFoundError, match=r"4 of 6 .*: 1.png, 2.png, 3.png and 1 more"):
         CocoDataset(coco.json_file)
     assert len(CocoDataset(coco.json_file, check_images=False)) == 6
-    coco.picture(0).unlink()
+    coco.image(0).unlink()
     with pytest.raises(FileNotFoundError, match=r"5 of 6 .*: 0.png, 1.png, 2.png and 2 more"):
         CocoDataset(coco.json_file)
 
 
-def test_a_missing_picture_folder_is_named_with_its_first_pictures(coco, tmp_path):
+def test_a_missing_image_folder_is_named_with_its_first_images(coco, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     with pytest.raises(FileNotFoundError) as caught:
         CocoDataset(coco.json_file, image_root=elsewhere)
     message = str(caught.value)
-    assert message.startswith(f"{elsewhere}: no such folder, for the 6 pictures of {coco.folder}")
+    assert message.startswith(f"{elsewhere}: no such folder, for the 6 images of {coco.folder}")
     assert "(0.png, 1.png, 2.png and 3 more); set image_root" in message and "\n" not in message
     (coco.folder / "images").rename(elsewhere)
-    with pytest.raises(FileNotFoundError, match=r"its 6 pictures \(0.png, 1.*set image_root"):
+    with pytest.raises(FileNotFoundError, match=r"its 6 images \(0.png, 1.*set image_root"):
         CocoDataset(coco.json_file)
 
 
@@ -290,6 +290,6 @@ def test_clipping_keeps_what_is_inside(box, height, width):
     x, y, w, h = clip_box(box, height, width)
     assert w >= 0 and h >= 0
     assert x >= 0 and y >= 0 and x + w <= width + 1e-9 and y + h <= height + 1e-9
-    # Inside the picture, the clipped box covers exactly what the box did.
+    # Inside the image, the clipped box covers exactly what the box did.
     assert x == max(box[0], 0) and math.isclose(x + w, min(box[0] + box[2], width), abs_tol=1e-9)
     assert clip_box([x, y, w, h], height + 1, width + 1) == [x, y, w, h]

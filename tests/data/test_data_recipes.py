@@ -56,7 +56,7 @@ def test_plates_build(name, tmp_path, monkeypatch):
     assert instantiate(cfg.dataloader.evaluator) is not None
 
 
-def test_half_of_the_pictures_for_detr_are_regions(tmp_path):
+def test_half_of_the_images_for_detr_are_regions(tmp_path):
     cfg = load("coco_detr")
     cfg.dataloader.train.mapper.is_train = False
     mapper = instantiate(cfg.dataloader.train.mapper)

@@ -2,13 +2,13 @@ import random
 from itertools import chain, islice
 
 from lowres_d2.data import (
-    BrokenPictureError,
+    BrokenImageError,
     DetectionMapper,
     build_test_loader,
     build_train_loader,
 )
 from lowres_d2.data.datasets import CocoDataset
-from lowres_d2.data.stream import picture_at, seeded
+from lowres_d2.data.stream import image_at, seeded
 
 import cv2
 import numpy as np
@@ -120,15 +120,15 @@ def test_seeded_restores_after_an_error():
 
 
 def test_order_is_a_function_of_seed_and_position():
-    order = [picture_at(p, 5, 11) for p in range(33)]
-    picture_at(0, 6, 11)
-    assert [picture_at(p, 5, 11) for p in reversed(range(33))] == order[::-1]
+    order = [image_at(p, 5, 11) for p in range(33)]
+    image_at(0, 6, 11)
+    assert [image_at(p, 5, 11) for p in reversed(range(33))] == order[::-1]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_broken_pictures_stop_in_one_line_or_are_skipped_and_counted(coco, dataset, num_workers):
-    coco.picture(2).write_text("no picture")
-    with pytest.raises(BrokenPictureError, match=r"2.png: cannot be read") as caught:
+def test_broken_images_stop_in_one_line_or_are_skipped_and_counted(coco, dataset, num_workers):
+    coco.image(2).write_text("no image")
+    with pytest.raises(BrokenImageError, match=r"2.png: cannot be read") as caught:
         batches(dataset, 3, mapper=DetectionMapper(True), num_workers=num_workers)
     assert "\n" not in str(caught.value)
 
@@ -136,35 +136,35 @@ def test_broken_pictures_stop_in_one_line_or_are_skipped_and_counted(coco, datas
     train = build_train_loader(dataset, skipping, 6, seed=0, num_workers=num_workers)
     ids = [sample["image_id"] for sample in next(iter(train))]
     assert 12 not in ids and len(ids) == 6
-    assert train.counts["num_skipped_pictures"] == 1
+    assert train.counts["num_skipped_images"] == 1
     test = build_test_loader(dataset, skipping, num_workers=num_workers)
     assert [b[0]["image_id"] for b in test] == [10, 11, 13, 14, 15]
-    assert test.counts["num_skipped_pictures"] == 1
-    with pytest.raises(BrokenPictureError, match=r"2.png"):
+    assert test.counts["num_skipped_images"] == 1
+    with pytest.raises(BrokenImageError, match=r"2.png"):
         list(build_test_loader(dataset, DetectionMapper(False), num_workers=num_workers))
 
 
 def test_nothing_readable_is_an_error(coco, dataset):
     for k in range(6):
-        coco.picture(k).unlink()
-    with pytest.raises(ValueError, match="none of the 6 pictures"):
+        coco.image(k).unlink()
+    with pytest.raises(ValueError, match="none of the 6 images"):
         batches(dataset, 1, mapper=DetectionMapper(True, on_broken="skip"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_what_is_left_out_is_counted_by_the_loader(coco, dataset, num_workers):
-    coco.picture(2).write_text("no picture")
+    coco.image(2).write_text("no image")
     corner = [T.CropTransform(40, 20, 20, 20)]  # where no box is
     mapper = DetectionMapper(True, corner, on_broken="skip")
     loader = build_train_loader(dataset, mapper, 6, seed=0, num_workers=num_workers)
-    assert loader.counts == {"num_dropped_boxes": 0, "num_skipped_pictures": 0}
+    assert loader.counts == {"num_dropped_boxes": 0, "num_skipped_images": 0}
     for number, batch in enumerate(islice(loader, 2), start=1):
         # Only batches that were given count, not those that workers have ready.
-        assert loader.counts == {"num_dropped_boxes": 6 * number, "num_skipped_pictures": number}
-        assert not {"num_dropped_boxes", "num_skipped_pictures"} & set(batch[0])
+        assert loader.counts == {"num_dropped_boxes": 6 * number, "num_skipped_images": number}
+        assert not {"num_dropped_boxes", "num_skipped_images"} & set(batch[0])
 
 
-def test_empty_pictures_stay_unless_filtered(coco):
+def test_empty_images_stay_unless_filtered(coco):
     coco.content["annotations"] = coco.content["annotations"][:2]
     dataset = CocoDataset(coco.json_file)
     ids = {s["image_id"] for b in batches(dataset, 6) for s in b}
@@ -172,7 +172,7 @@ def test_empty_pictures_stay_unless_filtered(coco):
     ids = {s["image_id"] for b in batches(dataset, 6, filter_empty=True) for s in b}
     assert ids == {10, 11}
     coco.content["annotations"] = []
-    with pytest.raises(ValueError, match="no picture has an object to learn from"):
+    with pytest.raises(ValueError, match="no image has an object to learn from"):
         batches(CocoDataset(coco.json_file), 1, filter_empty=True)
 
 

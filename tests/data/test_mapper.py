@@ -1,4 +1,4 @@
-from lowres_d2.data import BrokenPictureError, DetectionMapper
+from lowres_d2.data import BrokenImageError, DetectionMapper
 from lowres_d2.data.datasets import CocoDataset
 
 import numpy as np
@@ -23,7 +23,7 @@ def test_test_time_sample(coco):
 
 
 class Darken(T.Augmentation):
-    """Writes into the picture that it is given, and hands its memory to torch."""
+    """Writes into the image that it is given, and hands its memory to torch."""
 
     def get_transform(self, image):
         def halve(pixels):
@@ -36,7 +36,7 @@ class Darken(T.Augmentation):
 
 @pytest.mark.parametrize("image_format", ["RGB", "BGR", "L"])
 @pytest.mark.filterwarnings("error")
-def test_augmentations_may_write_into_the_picture(coco, image_format):
+def test_augmentations_may_write_into_the_image(coco, image_format):
     record = CocoDataset(coco.json_file)[0]
     before = DetectionMapper(False, image_format=image_format)(record)["image"]
     after = DetectionMapper(False, [Darken()], image_format)(record)["image"]
@@ -66,7 +66,7 @@ def test_crowds_are_left_out_and_lost_boxes_counted(coco):
     assert len(large_only["instances"]) == 1
 
 
-def test_picture_without_objects_has_empty_instances(coco):
+def test_image_without_objects_has_empty_instances(coco):
     coco.content["annotations"] = []
     sample = DetectionMapper(True, [T.RandomFlip()])(CocoDataset(coco.json_file)[0])
     assert sample["instances"].gt_boxes.tensor.shape == (0, 4)
@@ -74,7 +74,7 @@ def test_picture_without_objects_has_empty_instances(coco):
 
 
 def test_a_classifiers_label_passes_through(coco):
-    record = {"file_name": str(coco.picture(0)), "label": 5}
+    record = {"file_name": str(coco.image(0)), "label": 5}
     assert DetectionMapper(True)(record)["label"] == 5
 
 
@@ -83,7 +83,7 @@ def truncate(path):
 
 
 def replace_by_text(path):
-    path.write_text("no picture")
+    path.write_text("no image")
 
 
 def replace_by_smaller(path):
@@ -93,16 +93,16 @@ def replace_by_smaller(path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "cannot be read as a picture"),
-        (replace_by_text, "cannot be read as a picture"),
+        (truncate, "cannot be read as an image"),
+        (replace_by_text, "cannot be read as an image"),
         (replace_by_smaller, "is 30x20, but its annotations are for 60x40"),
-        (lambda path: path.unlink(), "no such picture"),
+        (lambda path: path.unlink(), "no such image"),
     ],
 )
-def test_broken_pictures_are_named_or_skipped(coco, damage, message, caplog):
+def test_broken_images_are_named_or_skipped(coco, damage, message, caplog):
     record = CocoDataset(coco.json_file)[2]
-    damage(coco.picture(2))
-    with pytest.raises(BrokenPictureError, match=message) as caught:
+    damage(coco.image(2))
+    with pytest.raises(BrokenImageError, match=message) as caught:
         DetectionMapper(True)(record)
     assert "2.png" in str(caught.value) and "\n" not in str(caught.value)
     assert DetectionMapper(True, on_broken="skip")(record) is None
@@ -117,7 +117,7 @@ corner = st.floats(0, 60)
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(corner, corner, side, side), max_size=6), st.integers(0, 99))
-def test_boxes_stay_inside_whatever_the_augmentation(picture_file, boxes, seed):
+def test_boxes_stay_inside_whatever_the_augmentation(image_file, boxes, seed):
     annotations = [
         {"bbox": [*box[:2], box[0] + box[2], box[1] + box[3]], "bbox_mode": 0, "category_id": k}
         for k, box in enumerate(boxes)
@@ -129,7 +129,7 @@ def test_boxes_stay_inside_whatever_the_augmentation(picture_file, boxes, seed):
     ]
     np.random.seed(seed)  # noqa: NPY002 (what augmentations draw from)
     sample = DetectionMapper(True, augmentations)(
-        {"file_name": picture_file, "annotations": annotations}
+        {"file_name": image_file, "annotations": annotations}
     )
     height, width = sample["image"].shape[-2:]
     kept = sample["instances"]
@@ -141,7 +141,7 @@ def test_boxes_stay_inside_whatever_the_augmentation(picture_file, boxes, seed):
 
 
 @pytest.fixture(scope="module")
-def picture_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("picture") / "p.png"
+def image_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "p.png"
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(path)
     return str(path)

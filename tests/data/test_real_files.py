@@ -13,7 +13,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there")
 
-COCO_FILES = {  # pictures, boxes, by the folder's README
+COCO_FILES = {  # images, boxes, by the folder's README
     "coco/coco_train2017_other64.json": (64, 564),
     "visdrone/visdrone2019-det-train-first50image.json": (50, 3326),
     "seadronessee/instances_val_iscrowd.json": (1547, 9630),
@@ -64,8 +64,8 @@ def test_wrong_areas_are_warned_of(caplog):
     ],
 )
 def test_voc_files(folder, number):
-    pictures = [read_voc_xml(path) for path in (DATA / "annotations" / folder).glob("*.xml")]
-    assert sum(len(picture.objects) for picture in pictures) == number
+    images = [read_voc_xml(path) for path in (DATA / "annotations" / folder).glob("*.xml")]
+    assert sum(len(image.objects) for image in images) == number
 
 
 def test_bccd_is_read_and_mapped():

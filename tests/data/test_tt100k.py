@@ -109,7 +109,7 @@ FAULTS = {
     ),
     "corner": (
         lambda c: c["imgs"]["5"]["objects"][0]["bbox"].pop("xmax"),
-        r"objects\[0\] \(pl40\) \(picture .*train/5.jpg\).* is not four finite numbers",
+        r"objects\[0\] \(pl40\) \(image .*train/5.jpg\).* is not four finite numbers",
     ),
     "no box": (lambda c: c["imgs"]["5"]["objects"][0].pop("bbox"), "None is not four finite"),
     "turned": (lambda c: c["imgs"]["5"]["objects"][0]["bbox"].update(xmax=1), "negative side"),
@@ -134,13 +134,13 @@ def test_mistakes_are_named(write, content, tmp_path):
         load(tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match="has no xml files"):
         load(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"2 pictures \(train/5.jpg, train/7.jpg\)"):
+    with pytest.raises(FileNotFoundError, match=r"2 images \(train/5.jpg, train/7.jpg\)"):
         Tt100kDataset(write(), classes=["pn"])
     content["imgs"]["5"]["objects"][0]["bbox"]["xmax"] = 10.5
     assert len(load(write(), invalid_boxes="skip")[0]["annotations"]) == 0
 
 
-def test_pictures_are_found_beside_the_file_and_mapped(write, tmp_path):
+def test_images_are_found_beside_the_file_and_mapped(write, tmp_path):
     (tmp_path / "train").mkdir()
     for name in ("5", "7"):
         Image.new("RGB", (2048, 2048)).save(tmp_path / f"train/{name}.jpg", quality=10)
@@ -179,14 +179,14 @@ def test_validation_reads_the_file(write, content):
     split = read_split(path, findings, classes=["pl40", "pn"])
     report = validate([split], findings, {"all": (0, 4096)}, level="none")
     assert {finding.check.name for finding in report.findings} >= {"box-invalid"}
-    assert report.summaries[0].pictures == 4 and report.summaries[0].objects == 3
+    assert report.summaries[0].images == 4 and report.summaries[0].objects == 3
 
 
 def test_program_counts_and_converts(write, content, tmp_path):
     content["types"] = TT100K_CLASSES
     write()
     command = [sys.executable, str(REPOSITORY / "datasets/prepare_tt100k.py")]
-    command += ["--root", str(tmp_path), "--no-pictures", "--coco"]
+    command += ["--root", str(tmp_path), "--no-images", "--coco"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     assert rows[2] == ["train", "2", "1", "1", "0", "0", "0"]
@@ -204,12 +204,12 @@ def test_program_counts_and_converts(write, content, tmp_path):
 @real_files
 def test_xml_files_hold_the_corners_of_the_other_form():
     """The YOLO files beside them, whose numbers are shares of 2048, say the same boxes."""
-    pictures = read_tt100k(REAL / "voc_xml", "test").pictures
-    assert (len(pictures), sum(len(p.signs) for p in pictures)) == (200, 549)
-    for picture in pictures:
-        lines = (REAL / f"yolo_txt_3class/{picture.image_id}.txt").read_text().splitlines()
+    images = read_tt100k(REAL / "voc_xml", "test").images
+    assert (len(images), sum(len(p.signs) for p in images)) == (200, 549)
+    for image in images:
+        lines = (REAL / f"yolo_txt_3class/{image.image_id}.txt").read_text().splitlines()
         yolo = np.array([line.split()[1:] for line in lines if line], dtype=float) * 2048
-        x, y, width, height = np.array([s.bbox for s in picture.signs]).T
+        x, y, width, height = np.array([s.bbox for s in image.signs]).T
         ours = np.stack([x + width / 2, y + height / 2, width, height], axis=1)
         assert np.abs(ours - yolo).max() < 0.01  # they have six decimals
 
@@ -218,11 +218,11 @@ def test_xml_files_hold_the_corners_of_the_other_form():
 def test_xml_and_json_give_the_same_data_set(tmp_path):
     """The 200 real files, and ``annotations.json`` written from them."""
     entries = []
-    for picture in read_tt100k(REAL / "voc_xml", "test").pictures:
+    for image in read_tt100k(REAL / "voc_xml", "test").images:
         signs = []
-        for name, (x, y, width, height), _ in picture.signs:
+        for name, (x, y, width, height), _ in image.signs:
             signs.append(sign(name, x, y, x + width, y + height))
-        entries.append(entry(picture.file_name, *signs))
+        entries.append(entry(image.file_name, *signs))
     content = {"types": TT100K_CLASSES, "imgs": {str(e["id"]): e for e in entries}}
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(content))
@@ -266,7 +266,7 @@ def test_voc_data_set_reads_the_xml_files(tmp_path):
     (folder / "Annotations").symlink_to(REAL / "voc_xml")
     stems = sorted(path.stem for path in (REAL / "voc_xml").glob("*.xml"))
     (folder / "ImageSets/Main/test.txt").write_text("\n".join(stems))
-    classes = sorted({s.name for p in read_tt100k(REAL / "voc_xml").pictures for s in p.signs})
+    classes = sorted({s.name for p in read_tt100k(REAL / "voc_xml").images for s in p.signs})
     dataset = VocDataset(tmp_path, "test", 2016, classes=classes, check_images=False)
     assert len(classes) == 68 and len(dataset) == 200
     assert sum(len(record["annotations"]) for record in dataset) == 549

@@ -9,7 +9,7 @@ OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult><bndbox
 <xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"""
 
 
-def write_picture(root, year, stem, *objects, size=(50, 30)):
+def write_image(root, year, stem, *objects, size=(50, 30)):
     folder = root / f"VOC{year}"
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -31,8 +31,8 @@ def write_picture(root, year, stem, *objects, size=(50, 30)):
 
 @pytest.fixture
 def voc(tmp_path):
-    write_picture(tmp_path, 2007, "000005", ("cat", 0, (1, 1, 10, 20)), ("dog", 1, (11, 5, 50, 30)))
-    write_picture(tmp_path, 2012, "2008_000008", ("person", 0, (7, 3, 7, 3)))
+    write_image(tmp_path, 2007, "000005", ("cat", 0, (1, 1, 10, 20)), ("dog", 1, (11, 5, 50, 30)))
+    write_image(tmp_path, 2012, "2008_000008", ("person", 0, (7, 3, 7, 3)))
     return tmp_path
 
 
@@ -60,11 +60,11 @@ def test_mistakes_are_named(voc):
     with pytest.raises(ValueError, match=r"000005.xml: class 'cat' is not in classes"):
         VocDataset(voc, classes=["dog"])
     (voc / "VOC2007" / "JPEGImages" / "000005.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures .* 000005.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 images .* 000005.jpg"):
         VocDataset(voc)
     with pytest.raises(ValueError, match="classes='cat': expected a list"):
         VocDataset(voc, classes="cat")
-    write_picture(voc, 2007, "1", ("cat", 0, (20, 5, 15, 9)))
+    write_image(voc, 2007, "1", ("cat", 0, (20, 5, 15, 9)))
     with pytest.raises(ValueError, match=r"object 1 \(cat\) .*1.jpg.*: box .* negative side"):
         VocDataset(voc, check_images=False)
     assert len(VocDataset(voc, check_images=False, invalid_boxes="skip")[1]["annotations"]) == 0

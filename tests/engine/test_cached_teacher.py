@@ -30,9 +30,9 @@ def files(folder):
 def test_what_the_cache_holds_does_not_change_a_run(arguments, tmp_path):
     cold, warm, broken = (tmp_path / name for name in ("run", "warm", "broken"))
     main(arguments)
-    assert len(files(cold)) == 6  # pictures of the data set
+    assert len(files(cold)) == 6  # images of the data set
     log = (cold / "log.txt").read_text()
-    assert "teacher cache" in log and "6 pictures of" in log
+    assert "teacher cache" in log and "6 images of" in log
     # Another run that reads all of it, and one that was killed with half of it gone.
     shared = f"model.teacher.cache.folder={cold / 'teacher_cache'}"
     main([*arguments, shared, f"train.output_dir={warm}"])
@@ -48,5 +48,5 @@ def test_what_the_cache_holds_does_not_change_a_run(arguments, tmp_path):
 
 def test_a_cache_that_would_be_too_large_is_refused(arguments, tmp_path, capsys):
     line = error_of([*arguments, "model.teacher.cache.limit_gb=1e-6"], capsys)
-    assert "6 pictures of" in line and "limit_gb" in line
+    assert "6 images of" in line and "limit_gb" in line
     assert not files(tmp_path)

@@ -48,7 +48,7 @@ def test_evaluation_compares_a_student_with_its_teacher(
     assert full["accuracy"] == results(trained)["bbox"]["AP"]
     assert comparison["low_resolution"]["accuracy"] == found["bbox"]["AP"]
     assert full["parameters"] == comparison["low_resolution"]["parameters"]
-    assert comparison["fewer_macs"] > 3 and comparison["pictures_timed"] == 6
+    assert comparison["fewer_macs"] > 3 and comparison["images_timed"] == 6
     boxes = "coco_instances_results.json"
     found_again = (tmp_path / "run" / "full_resolution" / boxes).read_text()
     assert found_again == (trained / boxes).read_text() and len(json.loads(found_again)) > 50
@@ -62,7 +62,7 @@ def test_figures_of_a_quick_evaluation_say_so(student_arguments, tmp_path, capsy
     assert set(found) == {"bbox_on_3", "comparison"}
     assert found["comparison"]["metric"] == "bbox_on_3/AP"
     assert found["comparison"]["low_resolution"]["accuracy"] == found["bbox_on_3"]["AP"]
-    assert found["bbox_on_3"]["GT-all"] == found["comparison"]["pictures_timed"] == 3
+    assert found["bbox_on_3"]["GT-all"] == found["comparison"]["images_timed"] == 3
     assert f"bbox_on_3/AP {found['bbox_on_3']['AP']:.1f}" in capsys.readouterr().out
     assert not (tmp_path / "run" / "evaluation.json").exists()
     with pytest.raises(SystemExit):
@@ -100,9 +100,9 @@ def test_teacher_of_the_other_channel_order_gets_it():
         def forward(self, inputs):
             return [{"image": x["image"], "height": x["height"]} for x in inputs]
 
-    picture = torch.arange(12).view(3, 2, 2)
-    inputs = [{"image": picture, "height": 7}]
-    for flip, expected in ((False, picture), (True, picture[[2, 1, 0]])):
+    image = torch.arange(12).view(3, 2, 2)
+    inputs = [{"image": image, "height": 7}]
+    for flip, expected in ((False, image), (True, image[[2, 1, 0]])):
         (output,) = FullResolutionModel(Teacher(Echo(), flip_channels=flip))(inputs)
         assert torch.equal(output["image"], expected) and output["height"] == 7
 

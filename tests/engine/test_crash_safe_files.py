@@ -160,25 +160,25 @@ def test_an_output_folder_that_vanished_is_made_anew(tmp_path, caplog):
     assert resumed(folder) == 2
 
 
-def test_pictures_that_vanish_stop_the_run_which_resumes_when_they_are_back(
+def test_images_that_vanish_stop_the_run_which_resumes_when_they_are_back(
     toy_arguments, tmp_path, coco_json, monkeypatch, capsys
 ):
-    pictures, away = tmp_path / "pictures", tmp_path / "away"
-    shutil.copytree(coco_json.parent / "images", pictures)
-    arguments = [*toy_arguments, f"data.train_images={pictures}"]
+    images, away = tmp_path / "images", tmp_path / "away"
+    shutil.copytree(coco_json.parent / "images", images)
+    arguments = [*toy_arguments, f"data.train_images={images}"]
     whole = RunCheckpointer.save
 
     def save_and_lose(self, name, **kwargs):
         whole(self, name, **kwargs)
-        pictures.rename(away)
+        images.rename(away)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunCheckpointer, "save", save_and_lose)
         with pytest.raises(SystemExit):
             main(arguments)
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
-    assert str(pictures) in line and "no such picture" in line
-    away.rename(pictures)
+    assert str(images) in line and "no such image" in line
+    away.rename(images)
     main(["--resume", *arguments])
     final = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
     assert final["trainer"]["iteration"] == 5

@@ -1,6 +1,6 @@
 """Every project's recipe: steps, a checkpoint, and going on in new objects are an undisturbed run.
 
-Recipes run with narrow networks on toy pictures, through the real run with its hooks. Those that
+Recipes run with narrow networks on toy images, through the real run with its hooks. Those that
 are made of the same parts, and differ in numbers only, take turns: one of them runs.
 """
 
@@ -26,8 +26,8 @@ MAIN = "lowres_d2.programs.train:main"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Annotations of four pictures and as many classes as the toy recipes have."""
+def images(tmp_path_factory):
+    """Annotations of four images and as many classes as the toy recipes have."""
     path = write_coco(tmp_path_factory.mktemp("toy"), 4)
     truth = json.loads(path.read_text())
     truth["categories"] = [{"id": k + 3, "name": f"class {k}"} for k in range(CLASSES)]
@@ -60,15 +60,15 @@ def one_of_each_kind():
     return kinds.values()
 
 
-def make_toy(cfg, pictures, folder):
-    """Narrow networks, toy pictures with the recipe's augmentations, short stages."""
+def make_toy(cfg, images, folder):
+    """Narrow networks, toy images with the recipe's augmentations, short stages."""
     for network in networks(cfg):
         narrow(network)
     if cfg.model.get("teacher"):
         cfg.model.teacher.checkpoint = None
     loaders = cfg.dataloader
     for split in (loaders.train, loaders.test):
-        split.dataset = L(CocoDataset)(json_file=str(pictures))
+        split.dataset = L(CocoDataset)(json_file=str(images))
         split.num_workers = 0
         for augmentation in split.mapper.augmentations:
             if "short_edge_length" in augmentation:
@@ -81,7 +81,7 @@ def make_toy(cfg, pictures, folder):
     train = cfg.train
     train.max_iter = STAGE * max(len(train.stages), 2)
     train.device, train.output_dir, train.init_checkpoint = "cpu", str(folder), ""
-    train.teacher_check.pictures, train.eval_period = 0, 0
+    train.teacher_check.images, train.eval_period = 0, 0
     train.checkpointer = dict(period=1, max_to_keep=9)
     cfg.optimizer.lr = 1e-4
     return cfg
@@ -120,16 +120,16 @@ def read(folder, name):
 
 
 @pytest.mark.slow
-def test_every_projects_recipe_resumes_to_the_same_bits(pictures, tmp_path, monkeypatch):
+def test_every_projects_recipe_resumes_to_the_same_bits(images, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "evaluate", lambda *_, **__: {})
-    monkeypatch.setattr(engine, "DetectionPictures", lambda *_: None)
+    monkeypatch.setattr(engine, "DetectionImages", lambda *_: None)
     kinds = one_of_each_kind()
     assert len(kinds) > 10
     wrong = {}
     for number, (name, cfg) in enumerate(kinds):
         folder = tmp_path / str(number)
         folder.mkdir()
-        cfg = make_toy(cfg, pictures, folder)
+        cfg = make_toy(cfg, images, folder)
         run(cfg)
         whole = read(folder, "model_final")
         before = read(folder, "model_0000000")
@@ -157,7 +157,7 @@ def test_twenty_steps_are_ten_a_kill_and_ten_more(ranks, tmp_path):
         "dataloader.train.total_batch_size=2",
         "dataloader.train.num_workers=1",
         "train.device=cpu",
-        "train.teacher_check.pictures=0",
+        "train.teacher_check.images=0",
         "train.max_iter=20",
         "train.stages.0.iterations=5",
         "train.stages.2.iterations=8",

@@ -150,7 +150,7 @@ def test_dead_channels_are_named(dead):
     with torch.no_grad():
         down.layers[-1].bias[dead] = -100
     model = LowResDetector(nn.Linear(1, 1), down)
-    batch = [{"image": picture} for picture in torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)]
+    batch = [{"image": image} for image in torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)]
     if not dead:
         assert NoDeadChannels()(model, batch) is None
         return

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import instantiate
 from toys.one_line_errors import error_of
 
-UNCHECKED = "train.teacher_check.pictures=0"
+UNCHECKED = "train.teacher_check.images=0"
 RECIPE = "tests/toys/recipes/distilled.py"
 
 

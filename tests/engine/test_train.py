@@ -69,7 +69,7 @@ def test_a_fresh_run_does_not_leave_an_earlier_ones_checkpoint_as_the_last(
     assert (folder / "last_checkpoint-earlier1").read_text() == "model_final.pth"
 
 
-def test_run_leaves_checkpoints_logs_pictures_and_results(toy_arguments, tmp_path):
+def test_run_leaves_checkpoints_logs_images_and_results(toy_arguments, tmp_path):
     main([*toy_arguments, "train.eval_period=3"])
     folder = tmp_path / "run"
     names = {path.name for path in folder.iterdir()}

@@ -40,7 +40,7 @@ class Truth:
         return self.coco
 
     def perfect(self, image_id, keep=lambda row: True):
-        """The detector's input and output of a picture where it finds all (or the kept) objects."""
+        """The detector's input and output of an image where it finds all (or the kept) objects."""
         rows = [row for row in self.rows if row[0] == image_id and keep(row)]
         x, y, w, h = torch.tensor([row[2:] for row in rows]).reshape(-1, 4).float().unbind(1)
         found = Instances((600, 600))
@@ -78,14 +78,14 @@ def test_a_missed_object_lowers_only_its_band_and_class():
     assert result["AP-dog"] == pytest.approx(100 * 51 / 101)  # recall 1/2: 51 of 101 levels
 
 
-def test_dense_pictures_are_not_cut_at_100_detections():
+def test_dense_images_are_not_cut_at_100_detections():
     rows = [(k, 0, 20 * (i % 20), 20 * (i // 20), 12, 12) for k in range(3) for i in range(300)]
     dense = Truth(rows)
     evaluator = SizedCOCOEvaluator(dense)
     assert evaluator.max_dets == 450
     assert run(evaluator, dense, range(3))["AP"] == pytest.approx(100)
     assert SizedCOCOEvaluator(FEW).max_dets == 100
-    with pytest.raises(ValueError, match="max_dets=100, but picture 0 has 300 objects"):
+    with pytest.raises(ValueError, match="max_dets=100, but image 0 has 300 objects"):
         SizedCOCOEvaluator(dense, max_dets=100)
 
 
@@ -94,11 +94,11 @@ def test_a_model_that_stops_early_is_told(caplog):
     truth = Truth(rows)
     with caplog.at_level(logging.WARNING):
         run(SizedCOCOEvaluator(truth), truth, range(2), keep=lambda row: row[2] < 100)
-    assert "no picture has more than 5 detections, but the densest has 9" in caplog.text
+    assert "no image has more than 5 detections, but the densest has 9" in caplog.text
 
 
 def test_sizes_come_from_boxes_unless_the_file_is_to_be_trusted():
-    wrong = Truth(FEW.rows, area=600 * 600)  # the area of the picture, as in a known file
+    wrong = Truth(FEW.rows, area=600 * 600)  # the area of the image, as in a known file
     assert run(SizedCOCOEvaluator(wrong), wrong, [5, 9])["GT-large"] == 0
     assert run(SizedCOCOEvaluator(wrong, area="annotation"), wrong, [5, 9])["GT-large"] == 3
     with pytest.raises(ValueError, match="annotation 0 has no 'area'"):
@@ -113,7 +113,7 @@ def test_crowds_are_neither_objects_nor_false_alarms():
     assert result["AP"] == pytest.approx(100)
 
 
-def test_a_picture_seen_by_two_ranks_counts_once(monkeypatch):
+def test_an_image_seen_by_two_ranks_counts_once(monkeypatch):
     other = SizedCOCOEvaluator(FEW)
     for image_id in (9, 5):
         given, output = FEW.perfect(image_id)
@@ -127,11 +127,11 @@ def test_other_ranks_return_nothing(monkeypatch):
     assert SizedCOCOEvaluator(FEW).evaluate() == {}
 
 
-def test_no_detections_score_zero_and_pictures_not_shown_are_told(caplog):
+def test_no_detections_score_zero_and_images_not_shown_are_told(caplog):
     with caplog.at_level(logging.WARNING):
         result = run(SizedCOCOEvaluator(FEW), FEW, [9], keep=lambda row: False)
     assert result["AP"] == 0 and result["AP-small"] == 0
-    assert "1 of 2 pictures were not shown to the model" in caplog.text
+    assert "1 of 2 images were not shown to the model" in caplog.text
 
 
 def test_own_thresholds_and_bands_decide_the_keys(tmp_path):
@@ -164,7 +164,7 @@ def test_wrong_input_is_named():
     evaluator = SizedCOCOEvaluator(FEW)
     given, output = FEW.perfect(5)
     evaluator.process([given | {"image_id": 77}], [output])
-    with pytest.raises(ValueError, match="picture 77, which the ground truth does not have"):
+    with pytest.raises(ValueError, match="image 77, which the ground truth does not have"):
         evaluator.evaluate()
     evaluator.reset()
     output["instances"].pred_classes += 1

@@ -19,24 +19,24 @@ BANDS = {"": (0, 400), "-small": (0, 32), "-medium": (32, 96), "-large": (96, 40
 
 
 class Truth:
-    """Ground truth from rows of (picture, class, x0, y0, x1, y1)."""
+    """Ground truth from rows of (image, class, x0, y0, x1, y1)."""
 
     classes = ["p11", "pl40"]
     category_ids = [4, 2]
 
-    def __init__(self, rows, pictures=(1, 2)):
+    def __init__(self, rows, images=(1, 2)):
         self.rows = rows
         self.coco = {
-            "images": [{"id": k} for k in pictures],
+            "images": [{"id": k} for k in images],
             "categories": [],
             "annotations": [
                 {
-                    "image_id": picture,
+                    "image_id": image,
                     "category_id": self.category_ids[label],
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "iscrowd": 0,
                 }
-                for picture, label, x0, y0, x1, y1 in rows
+                for image, label, x0, y0, x1, y1 in rows
             ],
         }
 
@@ -44,20 +44,20 @@ class Truth:
         return self.coco
 
 
-def show(evaluator, found, pictures=(1, 2)):
-    """Give the evaluator rows of (picture, class, x0, y0, x1, y1, score)."""
-    for picture in pictures:
-        rows = [row for row in found if row[0] == picture]
+def show(evaluator, found, images=(1, 2)):
+    """Give the evaluator rows of (image, class, x0, y0, x1, y1, score)."""
+    for image in images:
+        rows = [row for row in found if row[0] == image]
         output = Instances((2048, 2048))
         output.pred_boxes = Boxes(torch.tensor([row[2:6] for row in rows]).reshape(-1, 4))
         output.scores = torch.tensor([row[6] for row in rows], dtype=torch.float32)
         output.pred_classes = torch.tensor([row[1] for row in rows], dtype=torch.long)
-        evaluator.process([{"image_id": picture}], [{"instances": output}])
+        evaluator.process([{"image_id": image}], [{"instances": output}])
 
 
-def score(truth, found, pictures=(1, 2), **settings):
+def score(truth, found, images=(1, 2), **settings):
     evaluator = SizedF1Evaluator(truth, **settings)
-    show(evaluator, found, pictures)
+    show(evaluator, found, images)
     return evaluator.evaluate()["bbox"]
 
 
@@ -195,7 +195,7 @@ def random_rows(seed):
     """Objects of all sizes, borders of bands among them, and one to three detections of each."""
     random = np.random.default_rng(seed)
     objects, found = [], []
-    for picture in (1, 2, 3):
+    for image in (1, 2, 3):
         for _ in range(25):
             sides = 2 ** random.uniform(2, 9, 1) * random.uniform(0.7, 1.4, 2)
             if random.random() < 0.3:
@@ -203,13 +203,13 @@ def random_rows(seed):
             corner = random.integers(0, 400, 2)
             box = np.concatenate([corner, corner + np.maximum(sides.round(), 2)])
             label = int(random.integers(0, 2))
-            objects.append((picture, label, *box.tolist()))
+            objects.append((image, label, *box.tolist()))
             for _ in range(random.integers(0, 4)):
                 shaken = (box + random.normal(0, 0.12, 4) * np.tile(sides, 2)).round()
                 shaken[2:] = np.maximum(shaken[2:], shaken[:2] + 1)
                 seen = label if random.random() < 0.8 else 1 - label
                 quarter = int(random.integers(0, 100)) / 4 / 25  # many equal scores
-                found.append((picture, seen, *shaken.tolist(), float(np.float32(quarter))))
+                found.append((image, seen, *shaken.tolist(), float(np.float32(quarter))))
     return objects, found
 
 
@@ -217,9 +217,9 @@ def random_rows(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_the_reference(seed, size_by):
     objects, found = random_rows(seed)
-    pictures, by_area = (1, 2, 3), size_by == "sqrt_area"
-    truth = Truth(objects, pictures)
-    result = score(truth, found, pictures, score_threshold=0.4, size_by=size_by)
+    images, by_area = (1, 2, 3), size_by == "sqrt_area"
+    truth = Truth(objects, images)
+    result = score(truth, found, images, score_threshold=0.4, size_by=size_by)
     matches = 0
     for suffix, (low, high) in BANDS.items():
         wanted, seen, correct = reference(objects, found, np.float32(0.4), low, high, by_area)
@@ -242,17 +242,17 @@ def test_chains_of_pairs_are_matched_in_turn():
     assert match(pairs, np.array([False, True, True, True])).tolist() == [-1, 1, 2, -1]
 
 
-def test_order_of_pictures_and_number_of_ranks_change_nothing(monkeypatch):
+def test_order_of_images_and_number_of_ranks_change_nothing(monkeypatch):
     objects, found = random_rows(9)
-    pictures = (1, 2, 3)
-    alone = score(Truth(objects, pictures), found, pictures)
-    assert score(Truth(objects, pictures), found, (3, 1, 2)) == alone
-    other = SizedF1Evaluator(Truth(objects, pictures))
+    images = (1, 2, 3)
+    alone = score(Truth(objects, images), found, images)
+    assert score(Truth(objects, images), found, (3, 1, 2)) == alone
+    other = SizedF1Evaluator(Truth(objects, images))
     show(other, found, (3, 1))
     monkeypatch.setattr(comm, "gather", lambda part, dst: [other._found, part])
-    assert score(Truth(objects, pictures), found, (2, 1)) == alone  # 1 was seen twice
+    assert score(Truth(objects, images), found, (2, 1)) == alone  # 1 was seen twice
     monkeypatch.setattr(comm, "is_main_process", lambda: False)
-    assert SizedF1Evaluator(Truth(objects, pictures)).evaluate() == {}
+    assert SizedF1Evaluator(Truth(objects, images)).evaluate() == {}
 
 
 def test_figures_are_written(tmp_path):

@@ -21,11 +21,11 @@ OBJECT = (
 )
 
 
-def write_voc(folder, random, pictures=12):
+def write_voc(folder, random, images=12):
     """VOC 2007 test with cats and dogs from 8 to 238 px, a tenth of them difficult."""
     for name in ("Annotations", "ImageSets/Main"):
         (folder / name).mkdir(parents=True)
-    for number in range(pictures):
+    for number in range(images):
         nodes = []
         for _ in range(8):
             x, y = random.integers(1, 300, 2)
@@ -35,7 +35,7 @@ def write_voc(folder, random, pictures=12):
         size = "<size><width>500</width><height>500</height></size>"
         text = f"<annotation>{size}{''.join(nodes)}</annotation>"
         (folder / f"Annotations/{number:06}.xml").write_text(text)
-    stems = "\n".join(f"{number:06}" for number in range(pictures))
+    stems = "\n".join(f"{number:06}" for number in range(images))
     (folder / "ImageSets/Main/test.txt").write_text(stems)
 
 

@@ -38,7 +38,7 @@ class Case:
         place: words of what the finding names.
         training: words of the error; None: it trains.
         severity: of the finding.
-        skip: what leaves the faulty part out: a box or a picture; None where nothing can.
+        skip: what leaves the faulty part out: a box or an image; None where nothing can.
     """
 
     fault: str
@@ -99,21 +99,21 @@ def box(*numbers):
     return change("annotations", bbox=list(numbers))
 
 
-def picture(content):
-    """The first picture's file has these bytes, or what a function makes of its own."""
+def first_image(content):
+    """The first image's file has these bytes, or what a function makes of its own."""
 
     def damage(data):
-        path = data.pictures / "0.png"
+        path = data.images / "0.png"
         path.write_bytes(content(path.read_bytes()) if callable(content) else content)
 
     return damage
 
 
 def in_place_of_it(make):
-    """The first picture's file is removed, and something made in its place."""
+    """The first image's file is removed, and something made in its place."""
 
     def damage(data):
-        path = data.pictures / "0.png"
+        path = data.images / "0.png"
         path.unlink()
         make(path)
 
@@ -121,11 +121,11 @@ def in_place_of_it(make):
 
 
 def pixels(array, form="PNG", mode=None, **options):
-    """The first picture has these pixels."""
+    """The first image has these pixels."""
     stored = io.BytesIO()
     image = Image.fromarray(array)
     (image.convert(mode) if mode else image).save(stored, form, **options)
-    return picture(stored.getvalue())
+    return first_image(stored.getvalue())
 
 
 def noise(*shape, dtype=np.uint8, most=256):
@@ -141,7 +141,7 @@ def png_of_size(width, height, sound=True):
             content[:12] + head + struct.pack(">I", zlib.crc32(head) ^ (not sound)) + content[33:]
         )
 
-    return picture(claim)
+    return first_image(claim)
 
 
 def exif(orientation):
@@ -152,7 +152,7 @@ def exif(orientation):
 
 NUMBERS = "is not four finite numbers"
 PNG, JSON = "0.png", "all.json"
-UNREADABLE = "cannot be read as a picture"
+UNREADABLE = "cannot be read as an image"
 RGB = (SIDE, SIDE, 3)
 
 FILES = [
@@ -170,8 +170,8 @@ FILES = [
     Case("no categories", whole(categories=None), "file-unreadable", JSON, "no list 'categories'"),
     Case("images by id", whole(images={"1": {}}), "file-unreadable", JSON, "no list 'images'"),
     Case("images are names", whole(images=["0.png"]), "file-unreadable", JSON, "no objects"),
-    Case("no pictures", whole(images=[], annotations=[]), "no-objects", JSON, "has no pictures"),
-    Case("no annotations", whole(annotations=[]), "no-objects", JSON, "no picture has an object"),
+    Case("no images", whole(images=[], annotations=[]), "no-objects", JSON, "has no images"),
+    Case("no annotations", whole(annotations=[]), "no-objects", JSON, "no image has an object"),
 ]
 
 ENTRIES = [
@@ -202,7 +202,7 @@ ENTRIES = [
     Case("area is nan", change("annotations", area=math.nan), "area-invalid", "n 1", "area nan"),
     Case("area under 0", change("annotations", area=-4), "area-invalid", "n 1", "area -4"),
     Case("area is text", change("annotations", area="9"), "area-invalid", "n 1", "area '9'"),
-    Case("area of the picture", change("annotations", area=4096), "area-too-large", "n 1",
+    Case("area of the image", change("annotations", area=4096), "area-too-large", "n 1",
          severity="warning"),
 ]  # fmt: skip
 
@@ -217,60 +217,60 @@ BOXES = [
         ("box of three", box(2, 2, 10), NUMBERS),
         ("box is an object", change("annotations", bbox={"x": 2}), NUMBERS),
         ("no box, a mask only", drop("annotations", "bbox"), NUMBERS),
-        ("negative side", box(20, 20, -10, 10), "annotation 1 (picture 0.png): box [20, 20, -10"),
+        ("negative side", box(20, 20, -10, 10), "annotation 1 (image 0.png): box [20, 20, -10"),
         ("no area", box(20, 20, 0, 10), "has no area"),
-        ("outside", box(64, 20, 10, 10), "lies outside the picture of 64x64"),
-        ("outside at the left", box(-10, 20, 10, 10), "lies outside the picture of 64x64"),
+        ("outside", box(64, 20, 10, 10), "lies outside the image of 64x64"),
+        ("outside at the left", box(-10, 20, 10, 10), "lies outside the image of 64x64"),
     )
 ] + [
     Case("partly outside", box(58, 20, 10, 10), "box-beyond", "annotation 1", severity="warning"),
     Case("under a pixel", box(20, 20, 0.4, 9), "box-sub-pixel", "annotation 1", severity="warning"),
 ]
 
-PICTURES = [
-    Case("missing", in_place_of_it(lambda path: None), "picture-missing", PNG, "not in"),
+IMAGES = [
+    Case("missing", in_place_of_it(lambda path: None), "image-missing", PNG, "not in"),
     Case("name in other case", in_place_of_it(lambda p: p.with_name("0.PNG").touch()),
-         "picture-missing", "there is 0.PNG", "0.png"),
-    Case("link to itself", in_place_of_it(lambda path: path.symlink_to(path)), "picture-missing",
+         "image-missing", "there is 0.PNG", "0.png"),
+    Case("link to itself", in_place_of_it(lambda path: path.symlink_to(path)), "image-missing",
          PNG, PNG),
     Case("link to nothing", in_place_of_it(lambda path: path.symlink_to("gone")),
-         "picture-missing", PNG, PNG),
-    Case("a folder", in_place_of_it(os.mkdir), "picture-missing", PNG, PNG),
-    Case("name with a zero byte", change("images", file_name="0\0.png"), "picture-missing", "image",
+         "image-missing", PNG, PNG),
+    Case("a folder", in_place_of_it(os.mkdir), "image-missing", PNG, PNG),
+    Case("name with a zero byte", change("images", file_name="0\0.png"), "image-missing", "image",
          "not in"),
-    Case("name too long", change("images", file_name="0" * 5000), "picture-missing", "image 10",
+    Case("name too long", change("images", file_name="0" * 5000), "image-missing", "image 10",
          "not in"),
-    Case("name of half a character", change("images", file_name="\ud800.png"), "picture-missing",
+    Case("name of half a character", change("images", file_name="\ud800.png"), "image-missing",
          "image 10", "not in"),
     *(
-        Case(fault, damage, "picture-broken", PNG, UNREADABLE, skip="picture")
+        Case(fault, damage, "image-broken", PNG, UNREADABLE, skip="image")
         for fault, damage in (
-            ("empty", picture(b"")),
-            ("a text", picture(b"version https://git-lfs.github.com/spec/v1")),
-            ("a web page", picture(b"<!DOCTYPE html><html>404</html>")),
-            ("png cut off", picture(lambda content: content[: len(content) // 2])),
-            ("pixels turned over", picture(lambda c: c[:80] + bytes(30) + c[110:])),
+            ("empty", first_image(b"")),
+            ("a text", first_image(b"version https://git-lfs.github.com/spec/v1")),
+            ("a web page", first_image(b"<!DOCTYPE html><html>404</html>")),
+            ("png cut off", first_image(lambda content: content[: len(content) // 2])),
+            ("pixels turned over", first_image(lambda c: c[:80] + bytes(30) + c[110:])),
             ("header with a wrong sum", png_of_size(SIDE, SIDE, sound=False)),
             ("claims a billion pixels", png_of_size(60_000, 60_000)),
         )
     ),
-    Case("of another size", pixels(noise(32, 64, 3)), "picture-size", "is 64x32, annotated as 64x",
+    Case("of another size", pixels(noise(32, 64, 3)), "image-size", "is 64x32, annotated as 64x",
          "is 64x32, but its annotations are for 64x64"),
-    Case("claims to be larger", png_of_size(64, 256), "picture-size", "is 64x256, annotated as",
+    Case("claims to be larger", png_of_size(64, 256), "image-size", "is 64x256, annotated as",
          "is 64x256, but its annotations are for 64x64"),
-    Case("turned by exif", pixels(noise(*RGB), "JPEG", exif=exif(6)), "picture-exif", PNG,
+    Case("turned by exif", pixels(noise(*RGB), "JPEG", exif=exif(6)), "image-exif", PNG,
          severity="warning"),
-    Case("jpeg named png", pixels(noise(*RGB), "JPEG"), "picture-suffix", "JPEG", severity="info"),
-    Case("cmyk", pixels(noise(*RGB), "JPEG", "CMYK"), "picture-suffix", "JPEG", severity="info"),
+    Case("jpeg named png", pixels(noise(*RGB), "JPEG"), "image-suffix", "JPEG", severity="info"),
+    Case("cmyk", pixels(noise(*RGB), "JPEG", "CMYK"), "image-suffix", "JPEG", severity="info"),
     Case("grey", pixels(noise(SIDE, SIDE)), None),
     Case("alpha", pixels(noise(SIDE, SIDE, 4)), None),
     Case("palette", pixels(noise(*RGB), mode="P"), None),
     Case("black and white", pixels(noise(SIDE, SIDE), mode="1"), None),
-    Case("16 bit", pixels(noise(SIDE, SIDE, dtype=np.uint16, most=65536)), "picture-depth", "I;16",
+    Case("16 bit", pixels(noise(SIDE, SIDE, dtype=np.uint16, most=65536)), "image-depth", "I;16",
          severity="warning"),
 ]  # fmt: skip
 
-CASES = FILES + ENTRIES + BOXES + PICTURES
+CASES = FILES + ENTRIES + BOXES + IMAGES
 
 
 def report_on(*json_files, level="full", **settings):
@@ -288,7 +288,7 @@ def found(report, severity):
 
 
 def train_on(data, on_broken="error", **options):
-    """All pictures as training gets them; the counts of what was left out."""
+    """All images as training gets them; the counts of what was left out."""
     dataset = CocoDataset(data.json_file, **options)
     loader = build_train_loader(
         dataset, DetectionMapper(is_train=True, on_broken=on_broken), 4, seed=0
@@ -336,7 +336,7 @@ def test_a_fault_is_reported_and_stops_training_where_it_would_spoil_it(case, da
 @pytest.mark.parametrize("case", [c for c in CASES if c.skip], ids=in_words)
 def test_what_may_be_left_out_is_left_out_and_counted(case, data, caplog):
     case.damage(data)
-    settings = {"skips_boxes": True} if case.skip == "box" else {"skips_pictures": True}
+    settings = {"skips_boxes": True} if case.skip == "box" else {"skips_images": True}
     report = report_on(data.json_file, **settings)
     assert report.ok
     assert "box-skipped" in found(report, "warning") or case.finding in found(report, "warning")
@@ -344,17 +344,17 @@ def test_what_may_be_left_out_is_left_out_and_counted(case, data, caplog):
         train_on(data, invalid_boxes="skip")
         assert "1 faulty boxes left out" in caplog.text
     else:
-        assert train_on(data, on_broken="skip")["num_skipped_pictures"] == 1
+        assert train_on(data, on_broken="skip")["num_skipped_images"] == 1
         assert "0.png" in caplog.text
 
 
-def test_a_missing_folder_of_pictures_is_named(data):
-    data.pictures.rename(data.folder / "elsewhere")
-    assert "picture-missing" in found(report_on(data.json_file), "error")
-    with pytest.raises(FileNotFoundError, match=r"its 4 pictures \(0\.png.*set image_root"):
+def test_a_missing_folder_of_images_is_named(data):
+    data.images.rename(data.folder / "elsewhere")
+    assert "image-missing" in found(report_on(data.json_file), "error")
+    with pytest.raises(FileNotFoundError, match=r"its 4 images \(0\.png.*set image_root"):
         train_on(data)
-    with pytest.raises(FileNotFoundError, match="images: no such folder, for the 4 pictures"):
-        train_on(data, image_root=data.pictures)
+    with pytest.raises(FileNotFoundError, match="images: no such folder, for the 4 images"):
+        train_on(data, image_root=data.images)
 
 
 @pytest.fixture
@@ -364,10 +364,10 @@ def val(tmp_path):
     return made
 
 
-def test_pictures_in_both_splits_are_an_error(data, val):
-    (val.pictures / "2.png").write_bytes((data.pictures / "1.png").read_bytes())
+def test_images_in_both_splits_are_an_error(data, val):
+    (val.images / "2.png").write_bytes((data.images / "1.png").read_bytes())
     finding = found(report_on(data.json_file, val.json_file), "error")["overlap"]
-    assert [s.picture for s in finding.suspects] == ["2.png"]
+    assert [s.image for s in finding.suspects] == ["2.png"]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ VOC = """<annotation><filename>{k}.jpg</filename>
 
 
 class ToyVoc:
-    """The same pictures with VOC's files, in folders of VOC2007."""
+    """The same images with VOC's files, in folders of VOC2007."""
 
     def __init__(self, data):
         self.root = data.folder / "voc"
@@ -401,7 +401,7 @@ class ToyVoc:
             (self.folder / name).mkdir(parents=True)
         (self.folder / "JPEGImages").mkdir()
         for k in range(4):
-            with Image.open(data.pictures / f"{k}.png") as image:
+            with Image.open(data.images / f"{k}.png") as image:
                 image.save(self.folder / "JPEGImages" / f"{k}.jpg")
             self.write(k)
         self.list = self.folder / "ImageSets" / "Main" / "train.txt"
@@ -455,13 +455,13 @@ VOC_CASES = [
     Case("corners the wrong way round", values(x0=40, x1=20), "box-invalid", "0.jpg",
          "negative side", skip="box"),
     Case("outside", values(x0=90, x1=99), "box-invalid", "0.jpg", "lies outside", skip="box"),
-    Case("picture missing", lambda voc: (voc.folder / "JPEGImages" / "0.jpg").unlink(),
-         "picture-missing", "0.jpg", "0.jpg"),
-    Case("of another size", values(width=32), "picture-size", "0.jpg", "0.jpg"),
+    Case("image missing", lambda voc: (voc.folder / "JPEGImages" / "0.jpg").unlink(),
+         "image-missing", "0.jpg", "0.jpg"),
+    Case("of another size", values(width=32), "image-size", "0.jpg", "0.jpg"),
     Case("list is no text", lambda voc: voc.list.write_bytes(b"0\n\xff\n"), "file-unreadable",
          "train.txt", "train.txt"),
     Case("list is empty", lambda voc: voc.list.write_text("\n"), "file-unreadable", "train.txt",
-         "no pictures"),
+         "no images"),
 ]  # fmt: skip
 
 

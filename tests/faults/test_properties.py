@@ -38,7 +38,7 @@ SIZES = st.tuples(SIDES, SIDES)
 
 
 def boxes_in(size, count, seed, beyond=0.0):
-    """Random XYXY boxes of a picture, reaching out of it by at most a share of its sides."""
+    """Random XYXY boxes of an image, reaching out of it by at most a share of its sides."""
     generator = np.random.default_rng(seed)
     height, width = size
     corners = generator.uniform(-beyond, 1 + beyond, (count, 2, 2)) * (width, height)
@@ -77,7 +77,7 @@ def test_overlaps_do_not_depend_on_the_frame(seed, factor, size):
 
 @some
 @given(SEEDS, SIZES, SIZES)
-def test_detections_fitted_to_a_picture_lie_in_it_and_fit_for_good(seed, size, wanted):
+def test_detections_fitted_to_an_image_lie_in_it_and_fit_for_good(seed, size, wanted):
     boxes = boxes_in(size, 20, seed, beyond=0.5)
     fitted = fit_instances(instances_of(boxes, size), size, wanted)
     height, width = wanted
@@ -107,12 +107,12 @@ def test_what_is_small_is_dropped_and_nothing_else(seed, least):
 @some
 @given(SEEDS, FACTORS, SIZES)
 def test_padding_adds_copies_of_the_border_only(seed, factor, size):
-    picture = torch.rand(1, 2, *size, generator=torch.Generator().manual_seed(seed % 2**31))
-    padded = pad_to_factor(picture, factor)
+    image = torch.rand(1, 2, *size, generator=torch.Generator().manual_seed(seed % 2**31))
+    padded = pad_to_factor(image, factor)
     assert all(side % factor.numerator == 0 for side in padded.shape[-2:])
-    assert torch.equal(padded[..., : size[0], : size[1]], picture)
-    assert torch.equal(padded.amax(dim=(0, 2, 3)), picture.amax(dim=(0, 2, 3)))
-    assert torch.equal(padded.amin(dim=(0, 2, 3)), picture.amin(dim=(0, 2, 3)))
+    assert torch.equal(padded[..., : size[0], : size[1]], image)
+    assert torch.equal(padded.amax(dim=(0, 2, 3)), image.amax(dim=(0, 2, 3)))
+    assert torch.equal(padded.amin(dim=(0, 2, 3)), image.amin(dim=(0, 2, 3)))
 
 
 STRIDES = st.sampled_from([1, 2, 4, 8])
@@ -120,7 +120,7 @@ STRIDES = st.sampled_from([1, 2, 4, 8])
 
 @some
 @given(FACTORS, STRIDES, STRIDES, st.integers(33, 80), st.integers(33, 80))
-def test_what_is_linear_in_the_picture_is_compared_without_error(
+def test_what_is_linear_in_the_image_is_compared_without_error(
     factor, stride, other_stride, height, width
 ):
     size = (height, width)
@@ -150,7 +150,7 @@ def resamplers():
     )
 
 
-def picture_of(size, seed, multiple=1):
+def image_of(size, seed, multiple=1):
     size = [math.ceil(side / multiple) * multiple for side in size]
     generator = torch.Generator().manual_seed(seed % 2**31)
     return torch.rand(3, *size, generator=generator)
@@ -158,8 +158,8 @@ def picture_of(size, seed, multiple=1):
 
 @some
 @given(resamplers(), SIZES, SEEDS)
-def test_flat_pictures_stay_flat_and_sizes_follow_the_factor(resampler, size, seed):
-    colour = picture_of((1, 1), seed)
+def test_flat_images_stay_flat_and_sizes_follow_the_factor(resampler, size, seed):
+    colour = image_of((1, 1), seed)
     with torch.no_grad():
         (result,) = resampler([colour.expand(3, *size).contiguous()])
     assert tuple(result.shape[-2:]) == low_res_size(size, resampler.factor)
@@ -168,23 +168,23 @@ def test_flat_pictures_stay_flat_and_sizes_follow_the_factor(resampler, size, se
 
 @some
 @given(resamplers(), SIZES, SEEDS, st.sampled_from([[-1], [-2], [-2, -1]]))
-def test_a_mirrored_picture_becomes_the_mirrored_result(resampler, size, seed, axes):
+def test_a_mirrored_image_becomes_the_mirrored_result(resampler, size, seed, axes):
     degradation = getattr(resampler, "degradation", resampler.factor)
-    picture = picture_of(size, seed, degradation.numerator)  # padding is at one side only
+    image = image_of(size, seed, degradation.numerator)  # padding is at one side only
     with torch.no_grad():
-        (result,), (mirrored,) = resampler([picture]), resampler([picture.flip(axes)])
+        (result,), (mirrored,) = resampler([image]), resampler([image.flip(axes)])
     torch.testing.assert_close(mirrored.flip(axes), result, rtol=0, atol=2e-6)
 
 
 @some
 @given(resamplers(), st.lists(SIZES, min_size=1, max_size=4), SEEDS, st.randoms())
-def test_other_pictures_of_the_batch_and_their_order_change_nothing(resampler, sizes, seed, random):
-    pictures = [picture_of(size, seed + k) for k, size in enumerate(sizes)]
-    order = list(range(len(pictures)))
+def test_other_images_of_the_batch_and_their_order_change_nothing(resampler, sizes, seed, random):
+    images = [image_of(size, seed + k) for k, size in enumerate(sizes)]
+    order = list(range(len(images)))
     random.shuffle(order)
     with torch.no_grad():
-        alone = [resampler([picture])[0] for picture in pictures]
-        together = resampler([pictures[k] for k in order])
+        alone = [resampler([image])[0] for image in images]
+        together = resampler([images[k] for k in order])
     for k, result in zip(order, together, strict=True):
         torch.testing.assert_close(result, alone[k], rtol=1e-6, atol=1e-6)
 
@@ -192,10 +192,10 @@ def test_other_pictures_of_the_batch_and_their_order_change_nothing(resampler, s
 @some
 @given(st.sampled_from([(4, 2), (2, 2)]), SIZES, SEEDS)
 def test_a_box_filter_keeps_the_mean_colour(variant, size, seed):
-    picture = picture_of(size, seed, 4)
+    image = image_of(size, seed, 4)
     with torch.no_grad():
-        (result,) = LearnedDownsampler(*variant)([picture])
-    torch.testing.assert_close(result.mean(dim=(1, 2)), picture.mean(dim=(1, 2)))
+        (result,) = LearnedDownsampler(*variant)([image])
+    torch.testing.assert_close(result.mean(dim=(1, 2)), image.mean(dim=(1, 2)))
 
 
 EVERYTHING = [(0.0, math.inf)]
@@ -205,7 +205,7 @@ CAP = 50
 
 
 def truth_of(boxes):
-    """Ground truth of rows (picture, class, x, y, width, height)."""
+    """Ground truth of rows (image, class, x, y, width, height)."""
     return {
         "images": [{"id": k} for k in range(3)],
         "categories": [{"id": 1}, {"id": 2}],
@@ -217,7 +217,7 @@ def truth_of(boxes):
 
 
 def detections_of(rows):
-    """Detections of rows (score, picture, class, x, y, width, height)."""
+    """Detections of rows (score, image, class, x, y, width, height)."""
     return [{"image_id": i, "category_id": c, "bbox": list(b), "score": s} for s, i, c, *b in rows]
 
 
@@ -319,7 +319,7 @@ def test_where_all_is_of_one_band_its_figure_is_that_of_all(case):
 
 @some
 @given(cases())
-def test_pictures_of_twice_the_size_have_the_same_figures(case):
+def test_images_of_twice_the_size_have_the_same_figures(case):
     boxes, rows = case
     twice = [[(*r[:-4], *(2 * v for v in r[-4:])) for r in part] for part in (boxes, rows)]
     np.testing.assert_array_equal(figures(*twice), figures(boxes, rows))

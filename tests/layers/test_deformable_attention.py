@@ -16,17 +16,17 @@ SIZES = [(5, 7), (3, 4), (1, 2)]
 WAYS = [sample_grids, sample_bags]
 
 
-def problem(pictures=2, queries=6, heads=3, channels=4, points=2, dtype=torch.float64):
+def problem(images=2, queries=6, heads=3, channels=4, points=2, dtype=torch.float64):
     """Points inside, beyond every border, exactly on cells, and far away."""
     torch.manual_seed(0)
     cells = sum(h * w for h, w in SIZES)
-    value = torch.randn(pictures, cells, heads, channels, dtype=dtype)
-    locations = torch.rand(pictures, queries, heads, len(SIZES), points, 2, dtype=dtype) * 2 - 0.5
+    value = torch.randn(images, cells, heads, channels, dtype=dtype)
+    locations = torch.rand(images, queries, heads, len(SIZES), points, 2, dtype=dtype) * 2 - 0.5
     locations[:, 0] = torch.tensor([0.5 / 7, 0.5 / 5])
     locations[:, 1, 0] = torch.tensor([1.0, 1.0])
     locations[:, 1, 1] = torch.tensor([0.0, 0.0])
     locations[:, 1, 2] = torch.tensor([900.0, -900.0])
-    weights = torch.rand(pictures, queries, heads, len(SIZES), points, dtype=dtype)
+    weights = torch.rand(images, queries, heads, len(SIZES), points, dtype=dtype)
     return value, locations, weights
 
 
@@ -35,7 +35,7 @@ def by_loops(value, locations, weights):
     value, locations, weights = (x.numpy() for x in (value, locations, weights))
     out = np.zeros((n, q, m, value.shape[-1]))
     for index in np.ndindex(n, q, m, levels, p):
-        picture, query, head, level, _ = index
+        image, query, head, level, _ = index
         h, w = SIZES[level]
         start = sum(a * b for a, b in SIZES[:level])
         x, y = locations[index] * (w, h) - 0.5
@@ -43,8 +43,8 @@ def by_loops(value, locations, weights):
             for column in (int(np.floor(x)), int(np.floor(x)) + 1):
                 if 0 <= row < h and 0 <= column < w:
                     share = (1 - abs(x - column)) * (1 - abs(y - row))
-                    cell = value[picture, start + row * w + column, head]
-                    out[picture, query, head] += weights[index] * share * cell
+                    cell = value[image, start + row * w + column, head]
+                    out[image, query, head] += weights[index] * share * cell
     return torch.from_numpy(out).flatten(2)
 
 
@@ -59,7 +59,7 @@ def test_sampling_is_the_sum_over_points_and_corners(sample):
 @pytest.mark.parametrize("sample", WAYS)
 def test_gradients_of_sampling(sample):
     torch.manual_seed(1)
-    value, locations, weights = problem(pictures=1, queries=2, channels=2)
+    value, locations, weights = problem(images=1, queries=2, channels=2)
     locations = torch.rand_like(locations) * 1.2 - 0.1  # nowhere exactly on a cell
     inputs = [x.requires_grad_() for x in (value, locations, weights)]
     assert torch.autograd.gradcheck(lambda v, x, w: sample(v, SIZES, x, w), inputs)

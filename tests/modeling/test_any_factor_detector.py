@@ -14,7 +14,7 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 from toys.deformable_detr import SMALL, deformable_detr
-from toys.detectors import DETECTORS, picture, training_input
+from toys.detectors import DETECTORS, random_image, training_input
 
 KINDS = {**DETECTORS, "deformable_detr": lambda: deformable_detr(SMALL)}
 FACTORS = ("1", "3/2", "2", "4")
@@ -50,7 +50,7 @@ def found(outputs):
 def test_at_each_factor_it_is_the_plain_detector_with_that_factors_weights(kind):
     model = any_factor(kind).eval()
     tell_norms_apart(model)
-    inputs = [{"image": picture(291, 349), "height": 211, "width": 307}]
+    inputs = [{"image": random_image(291, 349), "height": 211, "width": 307}]
     results = []
     for factor in FACTORS:
         state = weights_for_factor(model.detector.state_dict(), factor)
@@ -120,7 +120,7 @@ def test_while_the_detector_stands_still_only_factors_that_learn_are_drawn():
 def test_evaluation_works_at_the_recipes_factor_whatever_was_drawn():
     model = any_factor().train()
     model.use_factor("3/2")
-    inputs = [{"image": picture(64, 64)}]
+    inputs = [{"image": random_image(64, 64)}]
     model.eval()(inputs)
     assert model.resampler.factor == 4
     assert all(n.factor == 4 for n in model.modules() if isinstance(n, NormByFactor))

@@ -79,7 +79,7 @@ class Owner(nn.Module):
         self.twin = AtrousTwin(backbone, ratio)
 
 
-def picture(height=40, width=56):
+def image(height=40, width=56):
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
@@ -106,8 +106,8 @@ def test_maps_have_the_backbones_names_and_sizes(make, ratio):
     sizes = [(32, 96), (64, 32)] if isinstance(network, FPN) else odd_and_even
     for size in sizes:
         with torch.no_grad():
-            maps = network(picture(*size))
-        of_twin = twin(picture(*size))
+            maps = network(image(*size))
+        of_twin = twin(image(*size))
         assert {n: m.shape for n, m in of_twin.items()} == {n: m.shape for n, m in maps.items()}
         assert not any(torch.equal(of_twin[name], maps[name]) for name in maps)
 
@@ -116,10 +116,10 @@ def test_maps_have_the_backbones_names_and_sizes(make, ratio):
 def test_the_backbone_stays_as_it_is(make):
     network = make().eval()
     size = (64, 96)
-    before, keys = network(picture(*size)), list(network.state_dict())
+    before, keys = network(image(*size)), list(network.state_dict())
     owner = Owner(network)
-    owner.twin(picture(*size))
-    assert equal(network(picture(*size)), before)
+    owner.twin(image(*size))
+    assert equal(network(image(*size)), before)
     assert list(owner.state_dict()) == [f"backbone.{key}" for key in keys]
 
 
@@ -168,7 +168,7 @@ def test_a_stage_is_what_the_paper_says(ratio):
     network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
     network.stem = nn.Sequential()
     nn.init.uniform_(block.conv1.norm.weight, -1, 1)  # a negative scale tells max before from after
-    x = picture(9, 12)
+    x = image(9, 12)
     with torch.no_grad():
         conv1 = F.conv2d(x, block.conv1.weight, padding=ratio, dilation=ratio)
         pooled = F.max_pool2d(F.pad(conv1, (0, 0, 0, 1), value=-torch.inf), 2)
@@ -192,7 +192,7 @@ def test_a_stage_is_what_the_paper_says(ratio):
 )
 @pytest.mark.parametrize("size", [7, 8])
 def test_poolings_widen_and_single_cells_stay(layer, ratio, expected, size):
-    x = picture(size, size)
+    x = image(size, size)
     with torch.no_grad():
         torch.testing.assert_close(AtrousTwin(layer, ratio)(x), (expected or layer)(x))
 
@@ -200,7 +200,7 @@ def test_poolings_widen_and_single_cells_stay(layer, ratio, expected, size):
 @pytest.mark.parametrize("ratio", [2, 4])
 def test_detectron2s_stem_pools_as_far(ratio):
     stem = BasicStem(3, 4).eval()
-    x, k = picture(), ratio
+    x, k = image(), ratio
     with torch.no_grad():
         conv = F.conv2d(x, stem.conv1.weight, padding=3 * k, dilation=k)
         expected = F.max_pool2d(stem.conv1.norm(F.max_pool2d(conv, 2)).relu(), 2 * k + 1, 2, k)
@@ -216,7 +216,7 @@ def test_a_ratio_is_a_whole_number_from_2_on(ratio):
 
 def test_what_happens_to_the_backbone_happens_to_the_twin():
     owner = Owner(moved_statistics(small()))
-    x = picture()
+    x = image()
 
     def follows():
         """The twin gives what one of a copy, built now, gives."""
@@ -249,14 +249,14 @@ def small_state(seed):
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda owner: pickle.loads(pickle.dumps(owner))])
 def test_the_twin_of_a_copy_is_the_copys(copied):
     owner = Owner(moved_statistics(small()), ratio=4).eval()
-    before = owner.twin(picture())
+    before = owner.twin(image())
     other = copied(owner)
     assert other.twin.ratio == 4
-    assert equal(other.twin(picture()), before)
+    assert equal(other.twin(image()), before)
     with torch.no_grad():
         other.backbone.stem.conv1.weight.mul_(-1)
-    assert equal(owner.twin(picture()), before)
-    assert not equal(other.twin(picture()), before)
+    assert equal(owner.twin(image()), before)
+    assert not equal(other.twin(image()), before)
     for one in (owner, other):
         tensors = [*one.backbone.parameters(), *one.backbone.buffers()]
         of_twin = [*one.twin.network.parameters(), *one.twin.network.buffers()]
@@ -267,10 +267,10 @@ def test_the_twin_of_a_copy_is_the_copys(copied):
 def test_it_neither_learns_nor_moves_statistics():
     network = moved_statistics(small()).eval()
     twin = AtrousTwin(network)
-    in_eval_mode = twin(picture())
+    in_eval_mode = twin(image())
     network.train()
     before = copy.deepcopy(network.state_dict())
-    features = twin(picture())
+    features = twin(image())
     assert equal(features, in_eval_mode)
     assert equal(network.state_dict(), before)
     assert not any(m.requires_grad for m in features.values())
@@ -280,7 +280,7 @@ def test_it_neither_learns_nor_moves_statistics():
 def test_hooks_of_the_backbone_do_not_see_the_twin():
     network, calls = small(), []
     network.res3.register_forward_hook(lambda *_: calls.append("res3"))
-    AtrousTwin(network)(picture())
+    AtrousTwin(network)(image())
     assert calls == []
 
 
@@ -333,7 +333,7 @@ def test_a_rule_admits_a_class():
     with pytest.raises(ValueError, match=r"^0 \(Scaled\)"):
         AtrousTwin(network)
     add_atrous_rule(Scaled)
-    torch.testing.assert_close(AtrousTwin(network)(picture()), 2 * picture())
+    torch.testing.assert_close(AtrousTwin(network)(image()), 2 * image())
 
 
 def test_a_rule_is_told_the_ratio():
@@ -344,6 +344,6 @@ def test_a_rule_is_told_the_ratio():
             return x - F.avg_pool2d(x, 2 * self.reach + 1, 1, self.reach)
 
     add_atrous_rule(Centred, lambda module, ratio: setattr(module, "reach", ratio * module.reach))
-    x = picture()
+    x = image()
     expected = x - F.avg_pool2d(x, 9, 1, 4)
     torch.testing.assert_close(AtrousTwin(nn.Sequential(Centred()), 4)(x), expected)

@@ -20,7 +20,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.structures import ImageList
 from torch.utils.flop_counter import FlopCounterMode
-from toys.detectors import picture, training_input
+from toys.detectors import random_image, training_input
 
 CONFIGS = Path(__file__).parents[2] / "configs/common"
 VARIANTS = {
@@ -82,7 +82,7 @@ def test_sine_features_are_waves_of_geometric_periods():
     torch.testing.assert_close(features, torch.tensor(expected))
 
 
-def test_cells_of_unequal_pictures_stand_in_their_own_frames():
+def test_cells_of_unequal_images_stand_in_their_own_frames():
     maps = [torch.empty(2, 1, 4, 6), torch.empty(2, 1, 2, 3)]
     geometry = PyramidGeometry.of(maps, (32, 48), [(32, 48), (20, 16)])
     assert geometry.valid.tolist() == [[[6, 4], [3, 2]], [[2, 3], [1, 2]]]
@@ -99,7 +99,7 @@ def test_cells_of_unequal_pictures_stand_in_their_own_frames():
     assert alike.centres().dtype == torch.float32
 
 
-def test_encoder_gives_a_padded_picture_what_it_gives_it_alone():
+def test_encoder_gives_a_padded_image_what_it_gives_it_alone():
     torch.manual_seed(0)
     encoder = Encoder(2, 2, channels=16, num_heads=4, feedforward=24, dropout=0.0)
     maps = [torch.randn(1, 16, 6, 4), torch.randn(1, 16, 3, 2)]
@@ -155,9 +155,9 @@ def test_training_reaches_every_parameter_and_names_its_losses(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_detections_of_equal_pictures_do_not_depend_on_the_batch(variant):
+def test_detections_of_equal_images_do_not_depend_on_the_batch(variant):
     model = small(**VARIANTS[variant], test_topk=7).eval()
-    inputs = [{"image": picture(64, 96, seed), "height": 128, "width": 192} for seed in (0, 1)]
+    inputs = [{"image": random_image(64, 96, seed), "height": 128, "width": 192} for seed in (0, 1)]
     with torch.no_grad():
         batch, alone = model(inputs)[1]["instances"], model(inputs[1:])[0]["instances"]
     assert batch.image_size == (128, 192)
@@ -179,7 +179,7 @@ def test_detections_are_the_best_pairs_of_query_and_class_in_pixels():
     torch.testing.assert_close(found.pred_boxes.tensor, expected)
 
 
-def test_ground_truth_is_in_shares_of_the_unpadded_picture():
+def test_ground_truth_is_in_shares_of_the_unpadded_image():
     model = small()
     x = training_input(40, 80)
     (target,) = model.targets([x])
@@ -195,7 +195,7 @@ def test_taps_catch_the_last_layers_predictions_once(training):
     model = small().train(training)
     taps = [Tap("pred_logits"), Tap("pred_boxes")]
     recorder = TapRecorder(model, taps)
-    images = model.preprocess_image([{"image": picture(64, 96)}])
+    images = model.preprocess_image([{"image": random_image(64, 96)}])
     with torch.no_grad(), recorder.recording(taps) as caught:
         outputs = model.predict(images)
     for tap in taps:
@@ -208,7 +208,7 @@ def test_refinement_moves_references_layer_by_layer():
     model = small(with_box_refine=True, decoder_layers=3)
     for head in model.box_heads:
         torch.nn.init.constant_(head.layers[-1].bias, 0.5)
-    outputs = model.predict(model.preprocess_image([{"image": picture(64, 96)}]))
+    outputs = model.predict(model.preprocess_image([{"image": random_image(64, 96)}]))
     layers = [*outputs["aux_outputs"], outputs]
     for before, after in pairwise(layers):
         moved = (before["pred_boxes"].logit() + 0.5).sigmoid()

@@ -1,4 +1,4 @@
-"""The small Deformable DETR learns eight generated pictures by heart."""
+"""The small Deformable DETR learns eight generated images by heart."""
 
 import lowres_d2  # noqa: F401
 from lowres_d2.data.mapper import DetectionMapper
@@ -24,11 +24,11 @@ def small_detector():
 
 
 @pytest.mark.slow
-def test_eight_pictures_are_learned_by_heart(tmp_path):
+def test_eight_images_are_learned_by_heart(tmp_path):
     torch.manual_seed(0)
-    pictures = PlatesDataset(tmp_path, num_images=8, size_range=(24, 96), num_workers=0)
+    images = PlatesDataset(tmp_path, num_images=8, size_range=(24, 96), num_workers=0)
     half_size = [T.Resize((128, 128))]
-    batch = [DetectionMapper(True, half_size, "RGB")(record) for record in pictures]
+    batch = [DetectionMapper(True, half_size, "RGB")(record) for record in images]
     model = small_detector().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     curve = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, STEPS, pct_start=0.1)
@@ -38,8 +38,8 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
         curve.step()
-    seen = [DetectionMapper(False, half_size, "RGB")(record) for record in pictures]
-    evaluator = SizedCOCOEvaluator(pictures)
+    seen = [DetectionMapper(False, half_size, "RGB")(record) for record in images]
+    evaluator = SizedCOCOEvaluator(images)
     with torch.no_grad():
         evaluator.process(seen, model.eval()(seen))
     assert evaluator.evaluate()["bbox"]["AP50"] > 90

@@ -15,7 +15,7 @@ import pytest
 import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
-from toys.detectors import picture
+from toys.detectors import random_image
 
 transformers = pytest.importorskip("transformers", reason="needs transformers: extra `test`")
 
@@ -84,13 +84,13 @@ def converted(model, size, weights=None, **variant):
     return mine
 
 
-def pictures(*sizes):
+def images(*sizes):
     generator = torch.Generator().manual_seed(3)
     return [{"image": torch.randn(3, *size, generator=generator)} for size in sizes]
 
 
 def padded(inputs):
-    """Their pictures and mask."""
+    """Their images and mask."""
     height = max(x["image"].shape[1] for x in inputs)
     width = max(x["image"].shape[2] for x in inputs)
     batch = torch.zeros(len(inputs), 3, height, width)
@@ -118,7 +118,7 @@ def assert_equal_outputs(model, mine, inputs):
 @pytest.mark.parametrize("sizes", [[(128, 160)], [(96, 128), (128, 75), (61, 130)]], ids=str)
 def test_same_weights_give_the_same_outputs(variant, sizes):
     model = theirs(SMALL, **variant)
-    assert_equal_outputs(model, converted(model, SMALL, **variant), pictures(*sizes))
+    assert_equal_outputs(model, converted(model, SMALL, **variant), images(*sizes))
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_the_recipe_with_converted_weights_gives_the_same_outputs(name, tmp_path
     convert(RECIPE, tmp_path / "model.safetensors", tmp_path / "ours.pth", True, changes)
     mine = build(load_recipe(RECIPE, changes), "model").detector.eval()
     mine.load_state_dict(read_weight_file(tmp_path / "ours.pth")["model"])
-    pixels = [picture(160, 192), picture(120, 192, seed=1)]
+    pixels = [random_image(160, 192), random_image(120, 192, seed=1)]
     found = mine.predict(mine.preprocess_image([{"image": x} for x in pixels]))
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     expected = model(**padded([{"image": (x / 255 - mean) / std} for x in pixels]))
@@ -147,7 +147,7 @@ def test_files_that_transformers_writes_are_read(variant, tmp_path):
     model.save_pretrained(tmp_path)
     weights = read_weight_file(tmp_path / "model.safetensors")["model"]
     mine = converted(model, SMALL, weights, **variant)
-    assert_equal_outputs(model, mine, pictures((128, 128)))
+    assert_equal_outputs(model, mine, images((128, 128)))
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -162,7 +162,7 @@ def test_same_outputs_give_the_same_losses(variant):
         for count in (4, 2, 1)
     ]
     labels = [{"class_labels": t["labels"], "boxes": t["boxes"]} for t in targets]
-    result = model(**padded(pictures((96, 128), (128, 75), (61, 130))), labels=labels)
+    result = model(**padded(images((96, 128), (128, 75), (61, 130))), labels=labels)
     outputs = {
         "pred_logits": result.logits,
         "pred_boxes": result.pred_boxes,

@@ -27,7 +27,7 @@ FORMS = ["softmax", "sigmoid", "focal"]
 
 
 def _maps(sizes, strides, channels, seed, extra=1):
-    """Random maps for a batch of pictures of these sizes, with nonsense in the padding."""
+    """Random maps for a batch of images of these sizes, with nonsense in the padding."""
     generator = torch.Generator().manual_seed(seed)
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
     return [
@@ -41,8 +41,8 @@ def _maps(sizes, strides, channels, seed, extra=1):
 
 def _context(objective, student, teacher, factor=Fraction(4), sizes=SIZES, **more):
     return ObjectiveContext(
-        pictures=[torch.empty(3, *size) for size in sizes],
-        low_res_pictures=[],
+        images=[torch.empty(3, *size) for size in sizes],
+        low_res_images=[],
         ground_truth=[],
         factor=factor,
         student_taps={Tap("head.cls_score", k): [m] for k, m in enumerate(student)}
@@ -64,7 +64,7 @@ def _covered(centre, width, cells, stride, offset):
 
 
 def _matches(student, teacher, strides, factor, pairs, offset, anchors, sizes):
-    """(picture, level, anchor, row, column, teacher's (level, row, column), confidence)."""
+    """(image, level, anchor, row, column, teacher's (level, row, column), confidence)."""
     found = []
     for n, (height, width) in enumerate(sizes):
         for level, own in enumerate(student):
@@ -353,12 +353,12 @@ def test_boxes_are_compared_in_the_full_resolution_frame(distance):
     objective = DenseBoxDistillation((4,), transform, distance)
     anchors, box, cls = objective.anchors, Tap("head.bbox_pred", 0), Tap("head.cls_score", 0)
     confident = torch.full((1, 2, 4, 4), -9.0)
-    confident[0, 1, 1, 2] = 3.0  # at (10, 6) of the full picture
+    confident[0, 1, 1, 2] = 3.0  # at (10, 6) of the full image
     reach = torch.tensor([4.0, 2.0, 6.0, 6.0])  # box 6, 4, 16, 12
     student_reach = torch.tensor([0.5, 1.0, 2.0, 1.5])  # from (2, 2): 1.5, 1, 4, 3.5, times 4
     context = ObjectiveContext(
-        pictures=[torch.empty(3, 16, 16)],
-        low_res_pictures=[],
+        images=[torch.empty(3, 16, 16)],
+        low_res_images=[],
         ground_truth=[],
         factor=Fraction(4),
         student_taps={

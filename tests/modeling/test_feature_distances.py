@@ -103,7 +103,7 @@ def test_without_objects_only_background_counts():
     assert weights.sum().item() == pytest.approx(0.5)
 
 
-def test_scaling_picture_and_boxes_leaves_the_weights():
+def test_scaling_image_and_boxes_leaves_the_weights():
     boxes = torch.tensor([[3.0, 2.0, 9.0, 13.0]])
     (small,) = foreground_weights([boxes], cells([(16, 16)]), 0.5)
     (large,) = foreground_weights([2 * boxes], cells([(32, 32)], stride=8), 0.5)
@@ -137,8 +137,8 @@ def test_an_adapter_to_more_channels_may_come_after_sampling(distance):
 
     def loss(kind, features):
         context = ObjectiveContext(
-            pictures=[torch.zeros(3, *size) for size in sizes],
-            low_res_pictures=[torch.zeros(3, size[0] // 4, size[1] // 4) for size in sizes],
+            images=[torch.zeros(3, *size) for size in sizes],
+            low_res_images=[torch.zeros(3, size[0] // 4, size[1] // 4) for size in sizes],
             ground_truth=[None, None],
             factor=Fraction(4),
             student_taps={tap: [features]},

@@ -19,9 +19,9 @@ VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
 def test_starts_as_a_box_filter_in_phase_with_the_frames(factor, layers, strides):
     down = LearnedDownsampler(factor, layers, strides)
-    picture = torch.rand(3, 8 * factor, 6 * factor)
-    expected = F.avg_pool2d(picture[None], factor)[0]
-    torch.testing.assert_close(down([picture])[0], expected, rtol=0, atol=1e-6)
+    image = torch.rand(3, 8 * factor, 6 * factor)
+    expected = F.avg_pool2d(image[None], factor)[0]
+    torch.testing.assert_close(down([image])[0], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
@@ -29,13 +29,13 @@ def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
     torch.manual_seed(0)
     down = LearnedDownsampler(factor, layers, strides)
     side = 32 // factor
-    pictures = torch.rand(2, 3, side * factor, side * factor)
+    images = torch.rand(2, 3, side * factor, side * factor)
     targets = torch.rand(2, 3, side, side)
     start = [p.detach().clone() for p in down.parameters()]
     optimizer = torch.optim.SGD(down.parameters(), lr=0.02)
     for _ in range(20):  # a layer has to listen before the one below it has a gradient
         optimizer.zero_grad()
-        (torch.stack(down(list(pictures))) - targets).square().sum().backward()
+        (torch.stack(down(list(images))) - targets).square().sum().backward()
         optimizer.step()
     for before, after in zip(start, down.parameters(), strict=True):
         moved = (before != after).flatten(1).any(dim=1) if before.ndim > 1 else before != after
@@ -45,21 +45,21 @@ def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
 
 def test_thumbnails_are_contiguous_whatever_the_layout_of_the_weights():
     down = LearnedDownsampler(4)
-    picture = torch.rand(3, 16, 24)
-    expected = down([picture])[0]
-    (low_res,) = down.to(memory_format=torch.channels_last)([picture])
+    image = torch.rand(3, 16, 24)
+    expected = down([image])[0]
+    (low_res,) = down.to(memory_format=torch.channels_last)([image])
     assert low_res.is_contiguous()
     torch.testing.assert_close(low_res, expected)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(4, 23), st.integers(4, 23)), min_size=1, max_size=4))
-def test_a_batch_gives_each_picture_what_it_gets_alone(sizes):
+def test_a_batch_gives_each_image_what_it_gets_alone(sizes):
     torch.manual_seed(1)
     down = LearnedDownsampler(4, init="random")
-    pictures = [torch.rand(3, *size) for size in sizes]
-    for picture, together in zip(pictures, down(pictures), strict=True):
-        torch.testing.assert_close(together, down([picture])[0])
+    images = [torch.rand(3, *size) for size in sizes]
+    for image, together in zip(images, down(images), strict=True):
+        torch.testing.assert_close(together, down([image])[0])
 
 
 @pytest.mark.parametrize(("factor", "gmacs"), [(4, 0.09), (2, 1.0)])
@@ -71,10 +71,10 @@ def test_costs_at_800_by_1120_are_those_of_the_paper(factor, gmacs):
 
 
 def test_a_random_start_has_no_dead_colour_in_forty_seeds():
-    pictures = [torch.rand(3, 1, 1).expand(3, 32, 32) for _ in range(16)]
+    images = [torch.rand(3, 1, 1).expand(3, 32, 32) for _ in range(16)]
     for seed in range(40):
         torch.manual_seed(seed)
-        assert LearnedDownsampler(4, init="random").dead_channels(pictures) == []
+        assert LearnedDownsampler(4, init="random").dead_channels(images) == []
 
 
 def test_a_colour_that_its_bias_silences_is_called_dead():

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
-from toys.detectors import DETECTORS, picture, random_instances, training_input
+from toys.detectors import DETECTORS, random_image, random_instances, training_input
 
 FACTORS = ["2", "3", "4", "3/2"]
 ODD_SIZE = (101, 133)
@@ -33,8 +33,8 @@ class Learned(Resampler):
         self.convolution = nn.Conv2d(3, 3, 3, 2, 1)
         nn.init.constant_(self.convolution.weight, 1 / 27)
 
-    def resample(self, pictures):
-        return self.convolution(pictures)
+    def resample(self, images):
+        return self.convolution(images)
 
 
 class Recording(nn.Module):
@@ -64,8 +64,8 @@ def _bit_equal(ours: Instances, bare: Instances) -> bool:
 @torch.no_grad()
 def test_factor_one_is_bit_equal_to_the_bare_detector(detector):
     inputs = [
-        {"image": picture(97, 121), "height": 211, "width": 307},
-        {"image": picture(64, 80, seed=1)},
+        {"image": random_image(97, 121), "height": 211, "width": 307},
+        {"image": random_image(64, 80, seed=1)},
     ]
     bare = detector.eval()(inputs)
     ours = LowResDetector(detector, Identity()).eval()(inputs)
@@ -114,8 +114,8 @@ def test_oracle_boxes_come_back_in_the_original_frame(detector, factor, monkeypa
     low_res = [(boxes.double() / float(Fraction(factor))).float() for boxes in truths]
     _make_oracle(detector, monkeypatch, low_res)
     model = LowResDetector(detector, Bicubic(factor)).eval()
-    # The second picture was resized by the loader: its detections are wanted at 3 times its size.
-    inputs = [{"image": picture(*sizes[0])}, {"image": picture(*sizes[1]), "height": 291,
+    # The second image was resized by the loader: its detections are wanted at 3 times its size.
+    inputs = [{"image": random_image(*sizes[0])}, {"image": random_image(*sizes[1]), "height": 291,
               "width": 192}]  # fmt: skip
     for output, truth, scale, size in zip(
         model(inputs), truths, (1, 3), (ODD_SIZE, (291, 192)), strict=True
@@ -127,9 +127,9 @@ def test_oracle_boxes_come_back_in_the_original_frame(detector, factor, monkeypa
 
 @torch.no_grad()
 @pytest.mark.parametrize("factor", FACTORS)
-def test_detections_lie_inside_the_picture(detector, factor):
+def test_detections_lie_inside_the_image(detector, factor):
     model = LowResDetector(detector, Bicubic(factor)).eval()
-    (output,) = model([{"image": picture(*ODD_SIZE)}])
+    (output,) = model([{"image": random_image(*ODD_SIZE)}])
     boxes = output["instances"].pred_boxes
     assert len(boxes) > 0 and boxes.nonempty().all()
     assert boxes.tensor.min() >= 0
@@ -172,16 +172,16 @@ def test_every_byte_survives_the_way_to_unit_range_and_back():
     image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
 
     class Copy(Resampler):
-        def resample(self, pictures):
-            assert pictures.dtype == torch.float32
-            assert pictures.min() == 0 and pictures.max() == 1
-            return pictures.clone()
+        def resample(self, images):
+            assert images.dtype == torch.float32
+            assert images.min() == 0 and images.max() == 1
+            return images.clone()
 
     LowResDetector(stub, Copy(1)).eval()([{"image": image}])
     assert torch.equal(stub.calls[0][0]["image"], image.float())
 
 
-def test_down_up_changes_the_picture_and_nothing_else():
+def test_down_up_changes_the_image_and_nothing_else():
     stub = Recording()
     original = training_input(*ODD_SIZE)
     LowResDetector(stub, DownUp(4))([original])
@@ -219,7 +219,7 @@ def test_a_detector_that_does_not_post_process_is_found_out():
             return [{"instances": Instances(tuple(x["image"].shape[-2:]))} for x in inputs]
 
     with pytest.raises(ValueError, match="`height` and `width`"):
-        LowResDetector(Raw(), Bicubic(2)).eval()([{"image": picture(32, 32)}])
+        LowResDetector(Raw(), Bicubic(2)).eval()([{"image": random_image(32, 32)}])
 
 
 def test_a_detection_that_lies_in_the_padding_is_no_detection():
@@ -231,7 +231,7 @@ def test_a_detection_that_lies_in_the_padding_is_no_detection():
             told = inputs[0]["height"], inputs[0]["width"]
             return [{"instances": detector_postprocess(result, *told)}]
 
-    (output,) = LowResDetector(InPadding(), Bicubic(4)).eval()([{"image": picture(33, 33)}])
+    (output,) = LowResDetector(InPadding(), Bicubic(4)).eval()([{"image": random_image(33, 33)}])
     assert output["instances"].scores.tolist() == pytest.approx([0.8])
     assert output["instances"].pred_boxes.tensor.tolist() == [[0, 0, 33, 16]]
 
@@ -250,7 +250,7 @@ def test_a_classifier_takes_the_place_of_the_detector():
             return [{"scores": row.softmax(0)} for row in logits]
 
     model = LowResDetector(Classifier(), Bicubic(2), min_box_size=4)
-    inputs = [{"image": picture(32, 32, seed=i), "label": i} for i in range(3)]
+    inputs = [{"image": random_image(32, 32, seed=i), "label": i} for i in range(3)]
     assert model(inputs)["loss_cls"].requires_grad
     assert [output["scores"].shape for output in model.eval()(inputs)] == [(5,)] * 3
 
@@ -264,9 +264,9 @@ def test_the_resampler_runs_outside_autocast_and_the_detector_inside():
             return super().forward(inputs)
 
     class Watched(Bicubic):
-        def resample(self, pictures):
+        def resample(self, images):
             seen["resampler"] = torch.is_autocast_enabled("cpu")
-            return super().resample(pictures)
+            return super().resample(images)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         LowResDetector(Probe(), Watched(2))([training_input(32, 32)])

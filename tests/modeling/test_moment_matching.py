@@ -9,11 +9,11 @@ import pytest
 import torch
 
 
-def context(pictures, low_res):
+def context(images, low_res):
     return ObjectiveContext(
-        pictures=pictures,
-        low_res_pictures=low_res,
-        ground_truth=[None] * len(pictures),
+        images=images,
+        low_res_images=low_res,
+        ground_truth=[None] * len(images),
         factor=Fraction(4),
         student_taps={},
         teacher_taps={},
@@ -22,18 +22,18 @@ def context(pictures, low_res):
 
 def random_context():
     generator = torch.Generator().manual_seed(0)
-    pictures = [
+    images = [
         torch.rand(3, 16, 24, generator=generator),
         torch.rand(3, 8, 8, generator=generator),
     ]
     low_res = [torch.rand(3, 4, 6, generator=generator), torch.rand(3, 2, 2, generator=generator)]
-    return context(pictures, low_res)
+    return context(images, low_res)
 
 
 @pytest.mark.parametrize(("spread", "moment"), [("std", np.std), ("variance", np.var)])
 def test_equals_equation_5_in_numpy(spread, moment):
     found = MomentMatching(spread_weight=0.1, spread=spread)(random_context())
-    pairs = list(zip(random_context().pictures, random_context().low_res_pictures, strict=True))
+    pairs = list(zip(random_context().images, random_context().low_res_images, strict=True))
     mean = np.mean(
         [((p.numpy().mean((1, 2)) - q.numpy().mean((1, 2))) ** 2).sum() for p, q in pairs]
     )
@@ -44,23 +44,23 @@ def test_equals_equation_5_in_numpy(spread, moment):
     assert found["spread"].item() == pytest.approx(0.1 * second, rel=1e-4)
 
 
-def test_a_picture_and_itself_differ_by_nothing():
-    pictures = random_context().pictures
-    assert all(v.item() == 0 for v in MomentMatching()(context(pictures, pictures)).values())
+def test_an_image_and_itself_differ_by_nothing():
+    images = random_context().images
+    assert all(v.item() == 0 for v in MomentMatching()(context(images, images)).values())
 
 
-def test_flat_pictures_have_finite_gradients():
+def test_flat_images_have_finite_gradients():
     low_res = torch.full((3, 4, 4), 0.2, requires_grad=True)
     sum(MomentMatching()(context([torch.full((3, 8, 8), 0.5)], [low_res])).values()).backward()
     # Twice the difference of means, spread over the 16 pixels.
     torch.testing.assert_close(low_res.grad, torch.full((3, 4, 4), 2 * -0.3 / 16))
 
 
-def test_batch_is_the_mean_of_its_pictures():
+def test_batch_is_the_mean_of_its_images():
     both = random_context()
     alone = [
         MomentMatching()(context([p], [q]))
-        for p, q in zip(both.pictures, both.low_res_pictures, strict=True)
+        for p, q in zip(both.images, both.low_res_images, strict=True)
     ]
     for name, value in MomentMatching()(both).items():
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)

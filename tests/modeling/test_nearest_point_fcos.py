@@ -12,7 +12,7 @@ from detectron2.utils.events import EventStorage
 from fvcore.nn import giou_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys.detectors import STRIDES, fcos, picture
+from toys.detectors import STRIDES, fcos, random_image
 
 SIDE = 96
 
@@ -145,16 +145,16 @@ def test_losses_of_objects_without_a_location_are_finite(model):
     instances.gt_boxes = Boxes(torch.tensor([_square(44.0, 20.0, 1.0), _square(60.3, 71.1, 2.0)]))
     instances.gt_classes = torch.tensor([0, 2])
     with EventStorage():
-        losses = model.train()([{"image": picture(SIDE, SIDE), "instances": instances}])
+        losses = model.train()([{"image": random_image(SIDE, SIDE), "instances": instances}])
     sum(losses.values()).backward()
     assert all(loss.isfinite() and loss > 0 for loss in losses.values())
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_pictures_without_objects_train(model):
+def test_images_without_objects_train(model):
     empty = Instances((SIDE, SIDE))
     empty.gt_boxes, empty.gt_classes = Boxes(torch.zeros(0, 4)), torch.zeros(0, dtype=torch.long)
     with EventStorage():
-        losses = model.train()([{"image": picture(SIDE, SIDE), "instances": empty}] * 2)
+        losses = model.train()([{"image": random_image(SIDE, SIDE), "instances": empty}] * 2)
     assert losses["loss_fcos_cls"] > 0 and losses["loss_fcos_loc"] == 0

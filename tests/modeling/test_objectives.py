@@ -37,7 +37,7 @@ class Counting(nn.Module):
 
 
 class Brightness(Objective):
-    """Reads pictures only."""
+    """Reads images only."""
 
     def __init__(self, name="brightness"):
         super().__init__(name)
@@ -46,7 +46,7 @@ class Brightness(Objective):
 
     def forward(self, context):
         self.context = context
-        means = [low.mean() for low in context.low_res_pictures]
+        means = [low.mean() for low in context.low_res_images]
         return {"mean": self.scale * torch.stack(means).mean(), "one": self.scale * 1}
 
 
@@ -104,8 +104,8 @@ def test_the_context_is_in_the_full_resolution_frame():
     model(inputs)
     context = model.objectives["brightness"].context
     assert context.sizes == ((32, 40), (33, 41)) and context.factor == 2
-    assert [tuple(low.shape) for low in context.low_res_pictures] == [(3, 16, 20), (3, 17, 21)]
-    assert torch.equal(context.pictures[0], inputs[0]["image"].float() / 255)
+    assert [tuple(low.shape) for low in context.low_res_images] == [(3, 16, 20), (3, 17, 21)]
+    assert torch.equal(context.images[0], inputs[0]["image"].float() / 255)
     assert context.ground_truth[1].image_size == (33, 41)
 
 
@@ -174,12 +174,12 @@ def _ramp(size, scale=1.0):
     return torch.stack([columns.expand(size), rows[:, None].expand(size), rows[:, None] + columns])
 
 
-def _averaged(picture, stride, canvas):
+def _averaged(image, stride, canvas):
     """Features of two averaging 3x3 convolutions padded by 1, with nonsense in the batch's padding.
 
     Their padding continues the ramp, which zeros would break at the borders.
     """
-    extended = F.pad(picture[None], (2, 2, 2, 2))
+    extended = F.pad(image[None], (2, 2, 2, 2))
     for dim in (-1, -2):
         side = extended.shape[dim]
         first, second = (extended.narrow(dim, i, 1) for i in (2, 3))
@@ -205,8 +205,8 @@ def test_a_linear_ramp_through_averaging_convolutions_has_no_error(factor, strid
     student = [_averaged(_ramp(s, float(factor)), stride, (72, 96)) for s in low_sizes]
     teacher = [_averaged(_ramp(s), teacher_stride, (64, 64)) for s in sizes]
     context = ObjectiveContext(
-        pictures=[torch.empty(3, *size) for size in sizes],
-        low_res_pictures=[torch.empty(3, *size) for size in low_sizes],
+        images=[torch.empty(3, *size) for size in sizes],
+        low_res_images=[torch.empty(3, *size) for size in low_sizes],
         ground_truth=[],
         factor=factor,
         student_taps={objective.student_taps[0]: [torch.cat(student)]},
@@ -237,7 +237,7 @@ def test_a_student_equal_to_its_teacher_has_no_feature_loss():
     assert losses["loss_feature_res3"] == 0
 
 
-def test_feature_loss_of_one_picture_equals_the_formula():
+def test_feature_loss_of_one_image_equals_the_formula():
     model = _distilled(FeaturePair(RES3, 8), name="kd")
     with EventStorage():
         loss = model([training_input(64, 64)])["loss_kd_res3"]

@@ -40,8 +40,8 @@ def _captured(predictions):
 
 def _context(student, teacher, factor=Fraction(4)):
     return ObjectiveContext(
-        pictures=[torch.empty(3, *size) for size in SIZES],
-        low_res_pictures=[torch.empty(3, *low_res_size(size, factor)) for size in SIZES],
+        images=[torch.empty(3, *size) for size in SIZES],
+        low_res_images=[torch.empty(3, *low_res_size(size, factor)) for size in SIZES],
         ground_truth=[],
         factor=factor,
         student_taps=_captured(student),
@@ -136,7 +136,7 @@ def test_hungarian_pairing_is_the_cheapest_of_all():
     assert loss == pytest.approx(np.mean(divergences), rel=1e-5)
 
 
-def test_boxes_are_compared_in_shares_of_the_full_picture():
+def test_boxes_are_compared_in_shares_of_the_full_image():
     """33x47 at 4x makes 9x12 thumbnails, which cover 36x48 pixels."""
     logits, boxes = _predictions()
     sides = torch.tensor([[80, 64, 80, 64], [47, 33, 47, 33.0]])
@@ -152,7 +152,7 @@ def test_boxes_are_compared_in_shares_of_the_full_picture():
 
 
 def test_boxes_of_a_tiny_object_can_be_equal():
-    """A pixel of an 800 x 1120 picture covers 1e-6 of it."""
+    """A pixel of an 800 x 1120 image covers 1e-6 of it."""
     logits, boxes = _predictions()
     boxes[..., 2:] = torch.tensor([1 / 1120, 1 / 800])
     objective = QueryLogitDistillation(learn_boxes=True)
@@ -166,8 +166,8 @@ def test_a_batch_is_the_mean_of_its_queries(pairing):
     whole = _context(student, teacher)
     parts = [
         ObjectiveContext(
-            pictures=whole.pictures[i : i + 1],
-            low_res_pictures=whole.low_res_pictures[i : i + 1],
+            images=whole.images[i : i + 1],
+            low_res_images=whole.low_res_images[i : i + 1],
             ground_truth=[],
             factor=whole.factor,
             student_taps={k: [v[0][i : i + 1]] for k, v in whole.student_taps.items()},

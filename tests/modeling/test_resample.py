@@ -11,7 +11,7 @@ from torch import nn
 SIZES = [(16, 16), (17, 31), (64, 48), (33, 20), (17, 31)]
 
 
-def _pictures(sizes=SIZES):
+def _images(sizes=SIZES):
     generator = torch.Generator().manual_seed(0)
     return [torch.rand(3, *size, generator=generator) for size in sizes]
 
@@ -23,27 +23,27 @@ class TwoConvolutions(Resampler):
         super().__init__(4)
         self.body = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 3, 3, 2, 1))
 
-    def resample(self, pictures):
-        return self.body(pictures)
+    def resample(self, images):
+        return self.body(images)
 
 
 @pytest.mark.parametrize("resampler", [Identity(), Bicubic(4), Bicubic("3/2"), DownUp(3)], ids=str)
-def test_a_picture_in_a_batch_becomes_what_it_becomes_alone(resampler):
-    together = resampler(_pictures())
-    for picture, result in zip(_pictures(), together, strict=True):
-        assert torch.equal(resampler([picture])[0], result)
+def test_an_image_in_a_batch_becomes_what_it_becomes_alone(resampler):
+    together = resampler(_images())
+    for image, result in zip(_images(), together, strict=True):
+        assert torch.equal(resampler([image])[0], result)
 
 
-def test_a_learned_resampler_treats_pictures_of_a_batch_alike():
+def test_a_learned_resampler_treats_images_of_a_batch_alike():
     resampler = TwoConvolutions()
-    for picture, result in zip(_pictures(), resampler(_pictures()), strict=True):
-        torch.testing.assert_close(resampler([picture])[0], result, rtol=1e-6, atol=1e-6)
+    for image, result in zip(_images(), resampler(_images()), strict=True):
+        torch.testing.assert_close(resampler([image])[0], result, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, "3/2", "7/5"])
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_follow_the_frame(factor, size):
-    (result,) = Bicubic(factor)(_pictures([size]))
+    (result,) = Bicubic(factor)(_images([size]))
     exact = Fraction(factor)
     expected = [-(-side // exact.numerator) * exact.denominator for side in size]
     assert list(result.shape) == [3, *expected]
@@ -76,12 +76,12 @@ def test_bicubic_is_antialiased_and_stays_in_range():
 
 @pytest.mark.parametrize("factor", [2, 3, "5/2"])
 def test_down_up_keeps_size_and_frame_and_loses_detail(factor):
-    pictures = _pictures()
+    images = _images()
     resampler = DownUp(factor)
     assert resampler.factor == 1
-    for picture, result in zip(pictures, resampler(pictures), strict=True):
-        assert result.shape == picture.shape
-        assert result.var() < 0.5 * picture.var()
+    for image, result in zip(images, resampler(images), strict=True):
+        assert result.shape == image.shape
+        assert result.var() < 0.5 * image.var()
     ramp = ((torch.arange(60) + 0.5) / 60).expand(1, 60, 60)
     middle = slice(12, -12)
     torch.testing.assert_close(
@@ -90,7 +90,7 @@ def test_down_up_keeps_size_and_frame_and_loses_detail(factor):
 
 
 @pytest.mark.parametrize("resampler", [Bicubic(4), DownUp(4)], ids=str)
-def test_a_picture_smaller_than_the_factor_is_one_line(resampler):
+def test_an_image_smaller_than_the_factor_is_one_line(resampler):
     with pytest.raises(ValueError, match=r"3x20.*smaller than the factor 4") as error:
         resampler([torch.rand(3, 3, 20)])
     assert "\n" not in str(error.value)
@@ -98,13 +98,13 @@ def test_a_picture_smaller_than_the_factor_is_one_line(resampler):
 
 def test_a_resampler_that_breaks_its_factor_is_named():
     class Wrong(Resampler):
-        def resample(self, pictures):
-            return pictures[..., ::3, ::3]
+        def resample(self, images):
+            return images[..., ::3, ::3]
 
     with pytest.raises(ValueError, match=r"Wrong made \(6, 6\).*asks for \(4, 4\)"):
         Wrong(4)([torch.rand(3, 16, 16)])
 
 
-def test_identity_gives_the_pictures_themselves():
-    pictures = _pictures()
-    assert all(a is b for a, b in zip(Identity()(pictures), pictures, strict=True))
+def test_identity_gives_the_images_themselves():
+    images = _images()
+    assert all(a is b for a, b in zip(Identity()(images), images, strict=True))

@@ -13,10 +13,10 @@ import torch
 CLASSES = 4
 
 
-def predictions(queries=5, pictures=2, seed=0):
+def predictions(queries=5, images=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(pictures, queries, CLASSES, generator=generator)
-    boxes = torch.rand(pictures, queries, 4, generator=generator) * 0.4 + 0.2
+    logits = torch.randn(images, queries, CLASSES, generator=generator)
+    boxes = torch.rand(images, queries, 4, generator=generator) * 0.4 + 0.2
     return {"pred_logits": logits, "pred_boxes": boxes}
 
 
@@ -176,9 +176,9 @@ def test_half_precision_predictions_are_scored_in_float32():
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("pred_logits", float("nan"), "predicted logits of picture 1"),
-        ("pred_boxes", float("inf"), "predicted boxes of picture 1"),
-        ("truth", float("nan"), "ground-truth boxes of picture 1"),
+        ("pred_logits", float("nan"), "predicted logits of image 1"),
+        ("pred_boxes", float("inf"), "predicted boxes of image 1"),
+        ("truth", float("nan"), "ground-truth boxes of image 1"),
     ],
 )
 def test_what_is_not_finite_is_named(key, value, words):

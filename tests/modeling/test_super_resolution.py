@@ -110,7 +110,7 @@ def test_thresholds_are_areas_in_the_networks_input():
     assert pair.tolist() == [False, False, True, True, True, True, False, False]
 
 
-def test_at_most_so_many_regions_of_a_picture_teach_drawn_anew_each_time():
+def test_at_most_so_many_regions_of_an_image_teach_drawn_anew_each_time():
     rules = super_resolution("faster_rcnn_fpn", max_pairs=3)
     boxes = [boxes_of_sides(6, *[20] * 8), boxes_of_sides(200, 20, 30), boxes_of_sides(6, 6)]
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Generator, small and large predictor learn eight generated pictures by heart, all at once."""
+"""Generator, small and large predictor learn eight generated images by heart, all at once."""
 
 import lowres_d2  # noqa: F401
 from lowres_d2.data.mapper import DetectionMapper
@@ -17,11 +17,11 @@ RECIPE = "projects/FeatureSR/configs/quick/feature_sr_faster_rcnn_small_256_plat
 
 
 @pytest.mark.slow
-def test_eight_pictures_are_learned_by_heart(tmp_path):
+def test_eight_images_are_learned_by_heart(tmp_path):
     torch.manual_seed(0)
-    pictures = PlatesDataset(tmp_path, num_images=8, size_range=(30, 96), num_workers=0)
+    images = PlatesDataset(tmp_path, num_images=8, size_range=(30, 96), num_workers=0)
     smaller = [T.Resize((160, 160))]  # sizes on both sides of the threshold, 24 px
-    batch = [DetectionMapper(True, smaller, "RGB")(record) for record in pictures]
+    batch = [DetectionMapper(True, smaller, "RGB")(record) for record in images]
     cfg = load_recipe(RECIPE)
     cfg.model.detector.roi_heads.batch_size_per_image = 32
     model = instantiate(cfg.model).to(memory_format=torch.channels_last).train()
@@ -38,9 +38,9 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
         optimizer.step()
         curve.step()
     assert 0 < small < STEPS  # the other steps were the discriminator's
-    seen = [DetectionMapper(False, smaller, "RGB")(record) for record in pictures]
-    bands = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's picture
-    evaluator = SizedCOCOEvaluator(pictures, bands=bands)
+    seen = [DetectionMapper(False, smaller, "RGB")(record) for record in images]
+    bands = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's image
+    evaluator = SizedCOCOEvaluator(images, bands=bands)
     with torch.no_grad():
         evaluator.process(seen, model.eval()(seen))
     found = evaluator.evaluate()["bbox"]

@@ -85,10 +85,10 @@ def test_a_region_goes_through_its_ratios_generator_as_if_alone(sides):
     base = torch.rand(sum(map(len, sides)), CHANNELS, 4, 4)
     found = rules(base, {"p2": maps}, [squares(*of, at=3.0) for of in sides])
     expected = [base[:0]]
-    for picture, of in enumerate(sides):
+    for image, of in enumerate(sides):
         for side in of:
             region = base[len(expected) - 1][None]
-            sub = rules.sub_pooler([maps[picture][None]], [squares(side, at=3.0)])
+            sub = rules.sub_pooler([maps[image][None]], [squares(side, at=3.0)])
             expected.append(rules.generators["2" if side >= 12 else "4"](region, sub))
     torch.testing.assert_close(found, torch.cat(expected))
 

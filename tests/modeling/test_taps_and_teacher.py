@@ -14,7 +14,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from safetensors.torch import save_file
 from torch import nn
-from toys.detectors import fcos, picture, retinanet, training_input
+from toys.detectors import fcos, random_image, retinanet, training_input
 
 RES3 = "backbone.bottom_up.res3"
 
@@ -39,7 +39,7 @@ class Levels(nn.Module):
         return []
 
 
-def _pictures(count=2):
+def _images(count=2):
     return [torch.rand(3, 8, 8) for _ in range(count)]
 
 
@@ -80,18 +80,18 @@ def test_captures_are_one_list_a_call_and_cleared_every_time():
     taps = [Tap("head"), Tap("head", call=1), Tap("body", side="input")]
     recorder = TapRecorder(model, taps)
     for _ in range(2):
-        pictures = _pictures()
+        images = _images()
         with recorder.recording(taps) as captured:
-            model([{"image": p} for p in pictures])
+            model([{"image": p} for p in images])
         assert [len(captured[tap]) for tap in taps] == [3, 1, 1]
         assert captured[taps[1]][0] is captured[taps[0]][1]
-        assert torch.equal(captured[taps[2]][0], torch.stack(pictures))
+        assert torch.equal(captured[taps[2]][0], torch.stack(images))
 
 
 def test_nothing_is_captured_outside_a_recording():
     model = Levels()
     recorder = TapRecorder(model, [Tap("head")])
-    model([{"image": p} for p in _pictures()])
+    model([{"image": p} for p in _images()])
     with (
         pytest.raises(RuntimeError, match=r"tap head .* captured nothing"),
         recorder.recording([Tap("head")]),
@@ -108,7 +108,7 @@ def test_a_call_that_does_not_happen_is_an_error():
 
 def _run(recorder, model):
     with recorder.recording([Tap("head", call=2)]):
-        model([{"image": p} for p in _pictures()])
+        model([{"image": p} for p in _images()])
 
 
 def test_a_copied_model_captures_its_own_features():
@@ -116,9 +116,9 @@ def test_a_copied_model_captures_its_own_features():
     model.recorder = TapRecorder(model, [Tap("head")])
     twin = copy.deepcopy(model)
     with model.recorder.recording([Tap("head")]) as first:
-        model([{"image": p} for p in _pictures()])
+        model([{"image": p} for p in _images()])
     with twin.recorder.recording([Tap("head")]) as second:
-        twin([{"image": p} for p in _pictures()])
+        twin([{"image": p} for p in _images()])
     assert len(first[Tap("head")]) == len(second[Tap("head")]) == 3
 
 
@@ -128,7 +128,7 @@ def test_hooks_installed_before_compilation_are_seen():
     model.compile(backend="eager")
     for taps in ([Tap("body")], [Tap("body"), Tap("head")]):
         with recorder.recording(taps) as captured:
-            model([{"image": p} for p in _pictures()])
+            model([{"image": p} for p in _images()])
         assert [len(captured[tap]) for tap in taps] == [1, 3][: len(taps)]
 
 
@@ -138,7 +138,7 @@ def test_the_teacher_stops_after_its_last_tap(taps):
     teacher = Teacher(model)
     teacher.watch(taps)
     for _ in range(4):
-        captured = teacher(_pictures(), taps)
+        captured = teacher(_images(), taps)
     # It runs to its end only once, to learn how often a tap on all calls is passed.
     assert model.finished == any(tap.call == "all" for tap in taps)
     assert [len(captured[tap]) for tap in taps] == [1 if tap != Tap("head") else 3 for tap in taps]
@@ -148,14 +148,14 @@ def test_captures_of_a_stopped_teacher_equal_a_whole_forward():
     teacher = Teacher(fcos())
     taps = [Tap("head.cls_score"), Tap(RES3)]
     teacher.watch(taps)
-    pictures = [picture(64, 80).float() / 255]
-    captured = teacher(pictures, taps)
+    images = [random_image(64, 80).float() / 255]
+    captured = teacher(images, taps)
     raw = []
     handle = teacher.model.head.cls_score.register_forward_hook(
         lambda m, i, output: raw.append(output.clone())
     )
     with torch.no_grad():
-        teacher.model([{"image": picture(64, 80)}])
+        teacher.model([{"image": random_image(64, 80)}])
     handle.remove()
     assert len(captured[taps[0]]) == len(raw) == 4
     assert all(torch.equal(a, b) for a, b in zip(captured[taps[0]], raw, strict=True))
@@ -168,7 +168,7 @@ def test_the_teacher_sees_bytes_in_its_own_channel_order(flip):
     model = Levels()
     teacher = Teacher(model, flip_channels=flip)
     teacher.watch([Tap("body")])
-    image = picture(8, 8)
+    image = random_image(8, 8)
     teacher([image.float() / 255], [Tap("body")])
     expected = image.flip(0) if flip else image
     assert torch.equal(model.given[0]["image"], expected.float())
@@ -210,7 +210,7 @@ def test_pickling_drops_the_teacher():
     assert size < len(_pickled(alone)) * 1.2
     back = torch.load(io.BytesIO(_pickled(model)), weights_only=False)
     assert back.teacher is None and model.teacher is not None
-    assert back.eval()([{"image": picture(64, 64)}])[0]["instances"].image_size == (64, 64)
+    assert back.eval()([{"image": random_image(64, 64)}])[0]["instances"].image_size == (64, 64)
     with pytest.raises(ValueError, match="pickling has dropped"), EventStorage():
         back.train()([training_input(96, 64)])
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.utils.events import EventStorage
-from toys.detectors import DETECTORS, faster_rcnn_fpn, fcos, picture, retinanet, training_input
+from toys.detectors import DETECTORS, faster_rcnn_fpn, fcos, random_image, retinanet, training_input
 
 RES3, RES4 = "backbone.bottom_up.res3", "backbone.bottom_up.res4"
 TAPS = [Tap(RES3, 0), Tap("head.cls_score"), Tap(RES4, 0, "input")]
 
 
-def random_picture(height, width, seed):
-    return picture(height, width, seed).float() / 255
+def unit_image(height, width, seed):
+    return random_image(height, width, seed).float() / 255
 
 
 def make_teacher(folder, network=None, taps=TAPS, **kwargs):
@@ -51,14 +51,14 @@ def assert_same(a, b):
 
 
 def test_outputs_are_those_of_the_teacher_within_float16(tmp_path):
-    pictures = [random_picture(64, 80, seed) for seed in range(3)]
-    expected = make_teacher(None)(pictures, TAPS)
+    images = [unit_image(64, 80, seed) for seed in range(3)]
+    expected = make_teacher(None)(images, TAPS)
     teacher = make_teacher(tmp_path)
     forwards = count_forwards(teacher)
-    computed = teacher(pictures, TAPS)
+    computed = teacher(images, TAPS)
     assert len(files(tmp_path)) == 3
     before = len(forwards)
-    read = teacher(pictures, TAPS)
+    read = teacher(images, TAPS)
     assert len(forwards) == before
     assert_same(computed, read)
     for tap, values in expected.items():
@@ -74,9 +74,9 @@ def test_another_process_reads_what_the_first_one_wrote(tmp_path):
         "import sys, lowres_d2, torch; sys.path[:0] = ['tests', 'tests/modeling']\n"
         "from test_teacher_cache import *\n"
         "teacher = make_teacher(sys.argv[1]); forwards = count_forwards(teacher)\n"
-        "teacher([random_picture(64, 80, 1)], TAPS); print('forwards', len(forwards))"
+        "teacher([unit_image(64, 80, 1)], TAPS); print('forwards', len(forwards))"
     )
-    make_teacher(tmp_path)([random_picture(64, 80, 1)], TAPS)
+    make_teacher(tmp_path)([unit_image(64, 80, 1)], TAPS)
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], cwd=root, capture_output=True, text=True, check=True
@@ -84,18 +84,18 @@ def test_another_process_reads_what_the_first_one_wrote(tmp_path):
     assert "forwards 0" in done.stdout
 
 
-def test_order_and_company_of_pictures_do_not_matter(tmp_path):
-    pictures = [random_picture(64, 64, seed) for seed in range(4)]
+def test_order_and_company_of_images_do_not_matter(tmp_path):
+    images = [unit_image(64, 64, seed) for seed in range(4)]
     one = make_teacher(tmp_path / "one")
-    together = one(pictures, TAPS)
+    together = one(images, TAPS)
     other = make_teacher(tmp_path / "other")
-    other(pictures[2:], TAPS)
-    mixed = other(pictures[::-1], TAPS)
+    other(images[2:], TAPS)
+    mixed = other(images[::-1], TAPS)
     assert_same(together, {tap: [v.flip(0) for v in values] for tap, values in mixed.items()})
 
 
 def test_a_changed_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
-    image = random_picture(64, 64, 0)
+    image = unit_image(64, 64, 0)
     teacher = make_teacher(tmp_path)
     first = teacher([image], TAPS)[TAPS[0]][0]
     image = image.clone()
@@ -114,8 +114,8 @@ def test_a_changed_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
     assert len(files(tmp_path)) == 5
 
 
-def test_keys_tell_pictures_apart():
-    image = random_picture(8, 12, 0)
+def test_keys_tell_images_apart():
+    image = unit_image(8, 12, 0)
     others = [
         image.transpose(1, 2),
         image.reshape(3, 12, 8),
@@ -138,14 +138,14 @@ def test_fingerprints_are_of_the_network_not_of_the_object(name):
     assert fingerprint(make(0)) == fingerprint(make(0)) != fingerprint(make(1))
 
 
-def test_pictures_of_several_sizes_get_what_they_get_alone(tmp_path):
+def test_images_of_several_sizes_get_what_they_get_alone(tmp_path):
     sizes = [(64, 96), (96, 64), (50, 70)]
-    pictures = [random_picture(*size, seed) for seed, size in enumerate(sizes)]
+    images = [unit_image(*size, seed) for seed, size in enumerate(sizes)]
     teacher = make_teacher(tmp_path)
     for _ in range(2):
-        together = teacher(pictures, TAPS)
+        together = teacher(images, TAPS)
         assert together[TAPS[0]][0].shape == (3, 16, 12, 12)
-        for index, one in enumerate(pictures):
+        for index, one in enumerate(images):
             for tap, values in make_teacher(None)([one], TAPS).items():
                 for alone, batch in zip(values, together[tap], strict=True):
                     height, width = alone.shape[2:]
@@ -157,27 +157,25 @@ def test_pictures_of_several_sizes_get_what_they_get_alone(tmp_path):
 
 def test_a_broken_file_is_made_again(tmp_path):
     teacher = make_teacher(tmp_path)
-    first = teacher([random_picture(64, 64, 0)], TAPS)
+    first = teacher([unit_image(64, 64, 0)], TAPS)
     (path,) = files(tmp_path)
     whole = path.read_bytes()
     for content in (b"", whole[:100], whole[:-2]):
         path.write_bytes(content)
-        assert_same(first, teacher([random_picture(64, 64, 0)], TAPS))
+        assert_same(first, teacher([unit_image(64, 64, 0)], TAPS))
         assert path.stat().st_size == len(whole)
 
 
 def size_of_one(tmp_path):
-    make_teacher(tmp_path / "sizing")([random_picture(64, 64, 0)], TAPS)
+    make_teacher(tmp_path / "sizing")([unit_image(64, 64, 0)], TAPS)
     return files(tmp_path / "sizing")[0].stat().st_size
 
 
 def test_too_much_is_refused_before_it_is_written(tmp_path):
     teacher = make_teacher(tmp_path / "cache", limit_gb=99 * size_of_one(tmp_path) / 1e9)
     teacher.cache.dataset_size = 110
-    with pytest.raises(
-        ValueError, match=r"110 pictures of 0\.0\d MB each: .*limit_gb=0\."
-    ) as caught:
-        teacher([random_picture(64, 64, 0)], TAPS)
+    with pytest.raises(ValueError, match=r"110 images of 0\.0\d MB each: .*limit_gb=0\.") as caught:
+        teacher([unit_image(64, 64, 0)], TAPS)
     assert "\n" not in str(caught.value)
     assert not files(tmp_path / "cache")
 
@@ -186,14 +184,14 @@ def test_a_full_disk_is_foreseen(tmp_path):
     teacher = make_teacher(tmp_path, limit_gb=1e12)
     teacher.cache.dataset_size = 10**13
     with pytest.raises(ValueError, match=r"its disk has \d+\.\d\d GB free"):
-        teacher([random_picture(64, 64, 0)], TAPS)
+        teacher([unit_image(64, 64, 0)], TAPS)
 
 
 def test_a_full_cache_says_so_once_and_goes_on(tmp_path, caplog):
     teacher = make_teacher(tmp_path / "cache", limit_gb=2.5 * size_of_one(tmp_path) / 1e9)
-    pictures = [random_picture(64, 64, seed) for seed in range(5)]
-    first = teacher(pictures, TAPS)
-    assert_same(first, teacher(pictures, TAPS))
+    images = [unit_image(64, 64, seed) for seed in range(5)]
+    first = teacher(images, TAPS)
+    assert_same(first, teacher(images, TAPS))
     assert len(files(tmp_path / "cache")) == 2
     assert caplog.text.count("is full") == 1
 
@@ -203,10 +201,10 @@ def test_random_augmentation_is_told(tmp_path, caplog):
     teacher.cache.dataset_size = 3
     for epoch in range(2):  # two versions of each, as a flip makes them
         for index in range(3):
-            teacher([random_picture(32, 32, 10 * epoch + index)], TAPS)
+            teacher([unit_image(32, 32, 10 * epoch + index)], TAPS)
     assert "random augmentation" not in caplog.text
     for seed in range(30, 33):
-        teacher([random_picture(32, 32, seed)], TAPS)
+        teacher([unit_image(32, 32, seed)], TAPS)
     assert caplog.text.count("random augmentation makes new ones") == 1
 
 
@@ -214,18 +212,18 @@ def test_the_size_is_said_at_the_first_write(tmp_path, caplog):
     teacher = make_teacher(tmp_path)
     teacher.cache.dataset_size = 7
     with caplog.at_level(logging.INFO):
-        teacher([random_picture(64, 64, 0)], TAPS)
-        teacher([random_picture(64, 64, 1)], TAPS)
-    assert caplog.text.count("7 pictures of 0.0") == 1
+        teacher([unit_image(64, 64, 0)], TAPS)
+        teacher([unit_image(64, 64, 1)], TAPS)
+    assert caplog.text.count("7 images of 0.0") == 1
 
 
 @pytest.mark.parametrize(
     "tap", [Tap("roi_heads.box_head", 0), Tap("backbone", 0), Tap("proposal_generator", 0)]
 )
-def test_what_has_no_row_a_picture_is_refused_by_name(tmp_path, tap):
+def test_what_has_no_row_an_image_is_refused_by_name(tmp_path, tap):
     teacher = make_teacher(tmp_path, faster_rcnn_fpn(), [tap])
     with pytest.raises(ValueError, match=rf"tap {tap.path} captures .* can be cached") as caught:
-        teacher([random_picture(64, 64, 0)], [tap])
+        teacher([unit_image(64, 64, 0)], [tap])
     assert "\n" not in str(caught.value) and "model.teacher.cache" in str(caught.value)
 
 
@@ -234,7 +232,7 @@ def test_values_beyond_float16_are_refused(tmp_path):
     with torch.no_grad():
         network.head.cls_score.bias += 1e5
     with pytest.raises(ValueError, match=r"head\.cls_score reaches 1e\+05, beyond float16"):
-        make_teacher(tmp_path, network)([random_picture(64, 64, 0)], TAPS)
+        make_teacher(tmp_path, network)([unit_image(64, 64, 0)], TAPS)
 
 
 def distilled_losses(folder, sizes):

@@ -50,12 +50,12 @@ def test_a_file_of_torchvision_fills_backbone_and_head(tmp_path, norm):
     report = load_weights(detector, f"{tmp_path / 'whole.pth'}?matching_heuristics=True")
     assert report.missing == report.misshapen == []
 
-    picture = torch.randn(1, 3, 64, 64)
-    features = detector.backbone(picture)
+    image = torch.randn(1, 3, 64, 64)
+    features = detector.backbone(image)
     for name, stop in (("res2", 4), ("res4", 14)):
-        torch.testing.assert_close(features[name], whole.features[:stop](picture))
+        torch.testing.assert_close(features[name], whole.features[:stop](image))
     head = detector.roi_heads["res5"]
-    torch.testing.assert_close(head(features["res4"]), whole.features[:18](picture))
+    torch.testing.assert_close(head(features["res4"]), whole.features[:18](image))
     assert head.out_channels == head(features["res4"]).shape[1]
 
 

@@ -139,8 +139,8 @@ def test_broken_annotations_are_named(toy_arguments, coco_json, tmp_path, capsys
     assert words in line, line
 
 
-def test_broken_picture_is_named(toy_arguments, coco_json, tmp_path, capsys):
-    folder = tmp_path / "pictures"
+def test_broken_image_is_named(toy_arguments, coco_json, tmp_path, capsys):
+    folder = tmp_path / "images"
     folder.mkdir()
     for path in (coco_json.parent / "images").iterdir():
         (folder / path.name).write_bytes(path.read_bytes()[:60])

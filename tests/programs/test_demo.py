@@ -34,7 +34,7 @@ def run(trained, inputs, output, *more):
     main([*flags, "--output", str(output), *more, "--input", *map(str, inputs), "--", *opts])
 
 
-def test_folder_globs_and_files_become_pictures_and_a_json(trained, tmp_path):
+def test_folder_globs_and_files_become_images_and_a_json(trained, tmp_path):
     images = trained[2]
     run(trained, [images, f"{images}/0*.png", images / "1.png"], tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
@@ -62,7 +62,7 @@ def test_a_video_is_detected_frame_by_frame(trained, tmp_path):
 
 def test_broken_inputs_are_named_and_the_others_done(trained, tmp_path, capsys):
     broken, video = tmp_path / "broken.png", tmp_path / "broken.mp4"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     video.write_bytes(b"no video")
     with pytest.raises(SystemExit) as stop:
         run(trained, [broken, trained[2] / "2.png", video], tmp_path / "out")
@@ -98,8 +98,8 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
     ("files", "output", "message"),
     [
         (["a.png", "b.png"], "out.png", "a folder is needed for 2 inputs"),
-        (["a.png"], "out.mp4", "a picture makes a picture"),
-        (["a.mp4"], "out.png", "a picture makes a picture"),
+        (["a.png"], "out.mp4", "an image makes an image"),
+        (["a.mp4"], "out.png", "an image makes an image"),
         (["x/a.png"], "x", "would overwrite"),
     ],
 )

@@ -8,7 +8,7 @@ def test_sets_are_made_where_recipes_look_for_them(tmp_path, monkeypatch, capsys
     main(["--split", "val", "--num-images", "2", "--variant", "tiny", "--size-range", "5", "9"])
     folder = tmp_path / "plates" / "tiny_val_2_seed0_5-9px"
     assert (folder / "annotations.json").is_file()
-    assert f"{folder / 'annotations.json'}: 2 pictures, 8 classes" in capsys.readouterr().out
+    assert f"{folder / 'annotations.json'}: 2 images, 8 classes" in capsys.readouterr().out
 
 
 def test_classification_and_sheet(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 TINY = [
     "train.max_iter=3",
-    "train.teacher_check.pictures=0",
+    "train.teacher_check.images=0",
     "train.eval_period=0",
     "train.checkpointer.period=1",
     "train.log_period=1",
@@ -41,8 +41,8 @@ def test_quickstart_reports_both_and_does_nothing_twice(tmp_path, monkeypatch, c
     text = report.read_text()
     assert all(f"| {title}" in text for title in TITLES)
     assert "<12 px" in text
-    for picture in ("training.png", "pictures.png", "by_size.png"):
-        assert (output / picture).stat().st_size > 1000 and picture in text
+    for image in ("training.png", "images.png", "by_size.png"):
+        assert (output / image).stat().st_size > 1000 and image in text
 
     capsys.readouterr()
     quickstart(output, TINY)

@@ -24,7 +24,7 @@ SHARED_ANSWERS = {
     "seadronessee/instances_val_iscrowd.json": {"category-ignored", "class-empty"},
     "seadronessee/result_all_classes.json": {"file-unreadable"},
     "nwpu_vhr10_ssdd/SSDD.json": {"annotation-zero"},
-    "visdrone/visdrone2019-det-train-first50image.json": {"picture-empty", "category-zero"},
+    "visdrone/visdrone2019-det-train-first50image.json": {"image-empty", "category-zero"},
 }
 
 
@@ -75,7 +75,7 @@ def test_sound_files_end_well_and_are_counted(splits, capsys):
 def test_errors_end_with_1_and_leave_report_and_sheet(splits, tmp_path, capsys):
     damage(splits[0], bbox=[4, 6, -3, 20])
     damage(splits[0], annotation=1, area=4000)
-    (tmp_path / "val" / "images" / "1.jpg").write_bytes(b"no picture")
+    (tmp_path / "val" / "images" / "1.jpg").write_bytes(b"no image")
     report, sheet = tmp_path / "report.json", tmp_path / "sheet.png"
     arguments = ("--annotations", *splits, "--json-report", report, "--sheet", sheet)
     assert run(*arguments) == 1
@@ -85,7 +85,7 @@ def test_errors_end_with_1_and_leave_report_and_sheet(splits, tmp_path, capsys):
     assert not record["ok"]
     found = {(f["check"], f["split"]): f for f in record["findings"]}
     assert found["box-invalid", "train/data"]["examples"][0]["annotation_id"] == 1
-    assert found["picture-broken", "val/data"]["examples"][0]["picture"] == "1.jpg"
+    assert found["image-broken", "val/data"]["examples"][0]["image"] == "1.jpg"
     assert record["splits"][0]["classes"] == {"red": 1, "green": 1}
     with Image.open(sheet) as image:
         assert image.width > 1000
@@ -93,15 +93,15 @@ def test_errors_end_with_1_and_leave_report_and_sheet(splits, tmp_path, capsys):
     assert any(red > 200 and 100 < green < 160 and blue < 90 for red, green, blue in colors)
 
 
-def test_annotations_can_be_looked_at_without_their_pictures(splits, tmp_path, capsys):
+def test_annotations_can_be_looked_at_without_their_images(splits, tmp_path, capsys):
     for k in range(3):
         (tmp_path / "train" / "images" / f"{k}.jpg").unlink()
     assert run("--annotations", splits[0]) == 1
-    assert run("--annotations", splits[0], "--no-pictures") == 0
-    assert capsys.readouterr().out.count("[picture-missing]") == 1
+    assert run("--annotations", splits[0], "--no-images") == 0
+    assert capsys.readouterr().out.count("[image-missing]") == 1
 
 
-def test_pictures_can_be_elsewhere(splits, tmp_path):
+def test_images_can_be_elsewhere(splits, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "train" / "images").rename(elsewhere)
     assert run("--annotations", splits[0], "--images", elsewhere, "--deep") == 0
@@ -137,7 +137,7 @@ def recipe_arguments(splits, *changes):
 def test_a_recipe_is_held_against_its_model(splits, capsys):
     assert run(*recipe_arguments(splits)) == 0
     text = capsys.readouterr().out
-    assert "matched by the model (3 pictures of train)" in text
+    assert "matched by the model (3 images of train)" in text
     assert run(*recipe_arguments(splits, "model.detector.num_classes=80")) == 1
     assert "model.detector.num_classes is 80, the data has 2" in capsys.readouterr().out
 
@@ -154,7 +154,7 @@ def test_a_recipe_whose_data_break_its_model_is_still_reported(splits, capsys):
 
 def test_settings_of_a_recipe_decide_what_is_an_error(splits, tmp_path, capsys):
     damage(splits[0], bbox=[4, 6, 0, 20])
-    (tmp_path / "train" / "images" / "1.jpg").write_bytes(b"no picture")
+    (tmp_path / "train" / "images" / "1.jpg").write_bytes(b"no image")
     assert run(*recipe_arguments(splits)) == 1
     changes = ("data.invalid_boxes=skip", "dataloader.train.mapper.on_broken=skip")
     assert run(*recipe_arguments(splits, *changes)) == 0
@@ -162,7 +162,7 @@ def test_settings_of_a_recipe_decide_what_is_an_error(splits, tmp_path, capsys):
 
 
 def write_voc(folder, split):
-    """A year of VOC with one car in one picture."""
+    """A year of VOC with one car in one image."""
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     name = f"{folder.name}_{split}"
@@ -213,6 +213,6 @@ def test_objects_that_no_point_matches_are_warned_of(splits):
 @pytest.mark.parametrize("name", SHARED_ANSWERS)
 def test_traps_of_real_files_are_found(tmp_path, name):
     report = tmp_path / "report.json"
-    run("--annotations", SHARED / name, "--no-pictures", "--json-report", report)
+    run("--annotations", SHARED / name, "--no-images", "--json-report", report)
     found = {finding["check"] for finding in json.loads(report.read_text())["findings"]}
     assert SHARED_ANSWERS[name] <= found

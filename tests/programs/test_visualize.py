@@ -34,11 +34,11 @@ def runs(opts, tmp_path_factory):
 
 @pytest.mark.slow
 def test_one_command_draws_all_three(runs, opts, tmp_path, capsys):
-    main(["all", "--runs", *runs, "--output", str(tmp_path), "--pictures", "1", *opts])
+    main(["all", "--runs", *runs, "--output", str(tmp_path), "--images", "1", *opts])
     said = capsys.readouterr().out
     for name in ("thumbnails", "detections", "trade_off"):
         assert f"{name}.png" in said
-        assert min(Image.open(tmp_path / f"{name}.png").size) > 150  # no pictures where none differ
+        assert min(Image.open(tmp_path / f"{name}.png").size) > 150  # no images where none differ
     assert (tmp_path / "evaluations" / "bicubic" / "evaluation.json").is_file()
 
 
@@ -61,7 +61,7 @@ def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
         (["thumbnails", "--runs", LOW, LOW], "two runs are called"),
         (["thumbnails", "--runs", FULL], "none of the runs lowers the resolution"),
         (["thumbnails", "--runs", "{folder}"], "is no finished run"),
-        (["thumbnails", "--pictures", "0", "--runs", LOW], "--pictures 0: expected"),
+        (["thumbnails", "--images", "0", "--runs", LOW], "--images 0: expected"),
     ],
 )
 def test_mistakes_are_said_in_one_line(arguments, message, opts, tmp_path, capsys):

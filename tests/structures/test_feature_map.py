@@ -50,7 +50,7 @@ def test_a_map_sampled_at_its_own_cells_is_itself(offset):
 
 
 @pytest.mark.parametrize("sizes", [((41, 70),) * 3, ((41, 70), (60, 33), (41, 70))])
-def test_pictures_of_one_size_are_sampled_together_as_each_alone(sizes):
+def test_images_of_one_size_are_sampled_together_as_each_alone(sizes):
     student = FeatureMap.of_network(torch.rand(3, 2, 9, 9), 4, 0.5, sizes, Fraction(2))
     teacher = FeatureMap.of_network(torch.rand(3, 5, 10, 10), 8, 0.5, sizes)
     seen = []

@@ -40,14 +40,14 @@ def test_an_inexact_float_comes_with_the_fraction_that_was_meant():
         as_factor(1.3333333333)
 
 
-def test_a_picture_smaller_than_the_factor_is_refused():
+def test_an_image_smaller_than_the_factor_is_refused():
     check_factor_fits((4, 9), Fraction(4))
     with pytest.raises(ValueError, match=r"3x9.*smaller than the factor 4"):
         check_factor_fits((3, 9), Fraction(4))
 
 
 @given(FACTORS, st.integers(8, 500), st.integers(8, 500))
-def test_low_resolution_pixels_tile_the_padded_picture_exactly(factor, height, width):
+def test_low_resolution_pixels_tile_the_padded_image_exactly(factor, height, width):
     padded = padded_size((height, width), factor)
     low_res = low_res_size((height, width), factor)
     for length, whole, cells in zip((height, width), padded, low_res, strict=True):
@@ -56,9 +56,9 @@ def test_low_resolution_pixels_tile_the_padded_picture_exactly(factor, height, w
 
 
 def test_padding_repeats_the_last_row_and_column():
-    picture = torch.arange(15.0).reshape(1, 1, 3, 5)
-    padded = pad_to_factor(picture, Fraction(4, 3))
+    image = torch.arange(15.0).reshape(1, 1, 3, 5)
+    padded = pad_to_factor(image, Fraction(4, 3))
     assert padded.shape == (1, 1, 4, 8)
-    assert torch.equal(padded[..., :3, :5], picture)
-    assert (padded[..., 3, :5] == picture[..., 2, :]).all()
-    assert (padded[0, 0, :3, 5:] == picture[0, 0, :, 4:]).all()
+    assert torch.equal(padded[..., :3, :5], image)
+    assert (padded[..., 3, :5] == image[..., 2, :]).all()
+    assert (padded[0, 0, :3, 5:] == image[0, 0, :, 4:]).all()

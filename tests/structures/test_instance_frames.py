@@ -45,7 +45,7 @@ def test_one_number_or_name_an_instance_is_kept():
     assert scaled.source == ["left"] and scaled.track.item() == 7
 
 
-def test_detections_are_clipped_to_the_picture_then_scaled_to_the_wanted_size():
+def test_detections_are_clipped_to_the_image_then_scaled_to_the_wanted_size():
     boxes = torch.tensor(
         [[-2.0, 4.0, 20.0, 31.0], [50.5, 3.0, 51.0, 8.0], [10.0, 10.0, 52.0, 20.0]]
     )

@@ -5,12 +5,12 @@ import json
 import numpy as np
 from PIL import Image
 
-SIDE = 64  # of every picture, in pixels
+SIDE = 64  # of every image, in pixels
 CLASSES = ["red", "green"]
 
 
 class ToyData:
-    """Bright squares on noise, one a picture, of two classes in turn.
+    """Bright squares on noise, one an image, of two classes in turn.
 
     Attributes:
         content: of the json file, to be changed before :meth:`write`.
@@ -18,15 +18,15 @@ class ToyData:
 
     def __init__(self, folder, number=4, seed=0):
         self.folder, self.json_file = folder, folder / "all.json"
-        self.pictures = folder / "images"
-        self.pictures.mkdir(parents=True)
+        self.images = folder / "images"
+        self.images.mkdir(parents=True)
         random = np.random.default_rng(seed)
         images, annotations = [], []
         for k in range(number):
             pixels = random.integers(60, 120, (SIDE, SIDE, 3), dtype=np.uint8)
             x, y, side = (int(v) for v in random.integers((4, 4, 12), (28, 28, 30)))
             pixels[y : y + side, x : x + side, k % 2] = 250
-            Image.fromarray(pixels).save(self.pictures / f"{k}.png")
+            Image.fromarray(pixels).save(self.images / f"{k}.png")
             name = {"file_name": f"{k}.png", "width": SIDE, "height": SIDE}
             box = {"bbox": [x, y, side, side], "area": side * side, "iscrowd": 0}
             images.append({"id": 10 + k} | name)
@@ -40,7 +40,7 @@ class ToyData:
         return self.json_file
 
     def overrides(self):
-        """Changes of a recipe of one's own data: two steps on these pictures at their own size."""
+        """Changes of a recipe of one's own data: two steps on these images at their own size."""
         return [
             f"data.train_json={self.json_file}",
             f"data.val_json={self.json_file}",

@@ -1,4 +1,4 @@
-"""Deformable DETR on a bottleneck ResNet of any size, random, its pictures not normalised."""
+"""Deformable DETR on a bottleneck ResNet of any size, random, its images not normalised."""
 
 from __future__ import annotations
 

@@ -195,14 +195,14 @@ DETECTORS = {
 }
 
 
-def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """A random uint8 picture (3, height, width)."""
+def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """A random uint8 image (3, height, width)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
 
 
 def random_instances(height: int, width: int, count: int = 4, seed: int = 0) -> Instances:
-    """Random ground truth inside a picture of this size."""
+    """Random ground truth inside an image of this size."""
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(count, 2, 2, generator=generator).sort(dim=1).values
     corners[:, 1] = corners[:, 1] * 0.9 + 0.1
@@ -214,9 +214,9 @@ def random_instances(height: int, width: int, count: int = 4, seed: int = 0) -> 
 
 
 def training_input(height: int, width: int, seed: int = 0) -> dict[str, Any]:
-    """One Detectron2 input with a random picture and random ground truth."""
+    """One Detectron2 input with a random image and random ground truth."""
     return {
-        "image": picture(height, width, seed),
+        "image": random_image(height, width, seed),
         "instances": random_instances(height, width, seed=seed),
         "height": height,
         "width": width,

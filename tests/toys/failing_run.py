@@ -30,7 +30,7 @@ def fail(way):
     if way == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if way == "mistake":
-        raise ValueError("17.png: no such picture")
+        raise ValueError("17.png: no such image")
     raise AttributeError("a defect")
 
 

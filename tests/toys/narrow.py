@@ -34,14 +34,14 @@ def super_resolution(network):
 
 
 def narrow(network, factor=1):
-    """The same parts, a hundredth of the work, on pictures smaller by the factor."""
+    """The same parts, a hundredth of the work, on images smaller by the factor."""
     resnet = network.backbone.get("bottom_up", network.backbone)
     # Stages that are given one by one are those of a small network.
     if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
         finer = super_resolution(network)
         if finer:
-            # Between the two objects of each toy picture; both can be targets, one by any ratio.
+            # Between the two objects of each toy image; both can be targets, one by any ratio.
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2
@@ -86,7 +86,7 @@ def _replace_widths(node):
             node[key] = NARROW[child._value()]
 
 
-def toy_pictures():
+def toy_images():
     generator = torch.Generator().manual_seed(0)
     batch = []
     for height, width in ((96, 128), (101, 90)):

@@ -22,10 +22,10 @@ def write_coco(folder, number=6, size=64):
     images, annotations = [], []
     (folder / "images").mkdir(parents=True)
     for k in range(number):
-        picture = np.full((size, size, 3), 90, np.uint8)
+        image = np.full((size, size, 3), 90, np.uint8)
         x, y, side = (int(v) for v in generator.integers((4, 4, 12), (28, 28, 30)))
-        picture[y : y + side, x : x + side, k % 2] = 250
-        Image.fromarray(picture).save(folder / "images" / f"{k}.png")
+        image[y : y + side, x : x + side, k % 2] = 250
+        Image.fromarray(image).save(folder / "images" / f"{k}.png")
         images.append({"id": k + 1, "file_name": f"{k}.png", "width": size, "height": size})
         box = {"bbox": [x, y, side, side], "area": side * side, "iscrowd": 0}
         annotations.append({"id": k + 1, "image_id": k + 1, "category_id": 3 + k % 2, **box})

@@ -72,12 +72,12 @@ def super_resolved(name: str, supervision: str = "atrous", **kwargs: Any) -> Sup
 
 
 def training_inputs() -> list[dict[str, Any]]:
-    """Two random pictures of different sizes with random objects."""
+    """Two random images of different sizes with random objects."""
     return [detectors.training_input(96, 128, 1), detectors.training_input(101, 90, 2)]
 
 
 def evaluation_inputs() -> list[dict[str, Any]]:
-    """The same pictures."""
+    """The same images."""
     return [{k: v for k, v in x.items() if k != "instances"} for x in training_inputs()]
 
 

@@ -12,7 +12,7 @@ _ROOT = "${oc.env:DETECTRON2_DATASETS,datasets}/coco"
 dataloader.train.dataset = L(CocoDataset)(
     # Ground truth.
     json_file=f"{_ROOT}/annotations/instances_train2017.json",
-    # Folder of the pictures.
+    # Folder of the images.
     image_root=f"{_ROOT}/train2017",
     # A few of COCO's own boxes have no area.
     invalid_boxes="skip",

@@ -1,4 +1,4 @@
-"""COCO 2017 as DETR and its kin are trained on it: RGB, crops, pictures without objects too."""
+"""COCO 2017 as DETR and its kin are trained on it: RGB, crops, images without objects too."""
 
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
@@ -7,7 +7,7 @@ from .coco import dataloader
 
 dataloader.train.mapper.augmentations = [
     L(T.RandomFlip)(),
-    # Half of the time a region of the picture made smaller: large objects also larger, and cut.
+    # Half of the time a region of the image made smaller: large objects also larger, and cut.
     L(T.RandomApply)(
         # What is done.
         tfm_or_aug=L(T.AugmentationList)(

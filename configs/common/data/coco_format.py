@@ -1,4 +1,4 @@
-"""Your own data: two COCO json files, and their pictures beside them.
+"""Your own data: two COCO json files, and their images beside them.
 
 Recipes import ``data`` and ``dataloader``; the command line says data.train_json=FILE and
 data.val_json=FILE.
@@ -15,12 +15,12 @@ data = dict(
     # Annotations to train on and to evaluate on.
     train_json="datasets/own/train.json",
     val_json="datasets/own/val.json",
-    # Folders of their pictures; null: looked for beside the json files.
+    # Folders of their images; null: looked for beside the json files.
     train_images=None,
     val_images=None,
     # Classes to use, in this order, as [cat,dog]; null: all, which both files must share.
     classes=None,
-    # Boxes without area or outside of their picture: error or skip.
+    # Boxes without area or outside of their image: error or skip.
     invalid_boxes="error",
 )
 

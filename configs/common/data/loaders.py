@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 dataloader = OmegaConf.create()
 
 dataloader.train = L(build_train_loader)(
-    # The pictures to train on, as Detectron2's dataset dicts.
+    # The images to train on, as Detectron2's dataset dicts.
     dataset=MISSING,
     # From a dataset dict to what the model takes.
     mapper=L(DetectionMapper)(
@@ -22,21 +22,21 @@ dataloader.train = L(build_train_loader)(
         augmentations=[],
         # The channels' order that the model's pixel_mean is in; Detectron2's zoo has BGR.
         image_format="RGB",
-        # A picture that cannot be read: error (stop) or skip (count it and take the next).
+        # An image that cannot be read: error (stop) or skip (count it and take the next).
         on_broken="error",
     ),
-    # Pictures in a step, over all GPUs.
+    # Images in a step, over all GPUs.
     total_batch_size=16,
-    # Order and augmentation of the pictures follow it.
+    # Order and augmentation of the images follow it.
     seed="${train.seed}",
     # Processes that prepare batches, for each GPU.
     num_workers=2,
-    # Whether to leave out pictures without objects.
+    # Whether to leave out images without objects.
     filter_empty=False,
 )
 
 dataloader.test = L(build_test_loader)(
-    # The pictures to evaluate on.
+    # The images to evaluate on.
     dataset=MISSING,
     # As for training, without annotations; augmentations are sizes only.
     mapper=L(DetectionMapper)(
@@ -45,7 +45,7 @@ dataloader.test = L(build_test_loader)(
         image_format="${...train.mapper.image_format}",
         on_broken="error",
     ),
-    # Pictures at a time, for each GPU.
+    # Images at a time, for each GPU.
     batch_size=1,
     # Processes that prepare batches, for each GPU.
     num_workers="${..train.num_workers}",
@@ -56,7 +56,7 @@ dataloader.evaluator = L(SizedCOCOEvaluator)(
     dataset="${..test.dataset}",
     # Bands of object size: coco, aitod, tinyperson, plates, or {name: [from, to]} in pixels.
     bands="coco",
-    # Detections a picture that count; null: from the data, at least 100.
+    # Detections an image that count; null: from the data, at least 100.
     max_dets=None,
     # What sizes an object: its box, or the file's 'area' (annotation), that of a mask in COCO.
     area="box",

@@ -11,9 +11,9 @@ from .loaders import dataloader
 dataloader.train.dataset = L(PlatesDataset)(
     # Folder of generated sets; each has a folder named for its settings in it.
     root="${oc.env:DETECTRON2_DATASETS,datasets}/plates",
-    # train, val or test; they share no picture.
+    # train, val or test; they share no image.
     split="train",
-    # How many pictures; more of them leave the first ones as they are.
+    # How many images; more of them leave the first ones as they are.
     num_images=2000,
     # Decides layouts and pixels.
     seed=0,

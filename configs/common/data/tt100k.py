@@ -22,12 +22,12 @@ dataloader.train.dataset = L(Tt100kDataset)(
 )
 # No flips: mirrored signs and numbers are no signs, and arrows are others.
 dataloader.train.mapper.augmentations = [
-    # Pictures are square, of 2048 pixels.
+    # Images are square, of 2048 pixels.
     L(T.ResizeShortestEdge)(short_edge_length=1600, max_size=1600)
 ]
 dataloader.train.mapper.image_format = "BGR"
 dataloader.train.num_workers = 4
-# As Detectron2 does on COCO: some pictures have only signs of other classes.
+# As Detectron2 does on COCO: some images have only signs of other classes.
 dataloader.train.filter_empty = True
 
 dataloader.test.dataset = L(Tt100kDataset)(
@@ -43,7 +43,7 @@ dataloader.test.mapper.augmentations = [
 dataloader.evaluator = L(SizedF1Evaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # The benchmark's bands, in pixels of the 2048 px picture; what is larger is in no figure.
+    # The benchmark's bands, in pixels of the 2048 px image; what is larger is in no figure.
     bands=dict(small=[0, 32], medium=[32, 96], large=[96, 400]),
     # Detections under this score do not count for recall, accuracy and F1.
     score_threshold=0.5,

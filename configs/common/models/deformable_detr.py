@@ -21,7 +21,7 @@ model = L(DeformableDETR)(
     num_classes=80,
     # Which query learns which object, and what it loses.
     criterion=L(SetCriterion)(num_classes="${..num_classes}", matcher=L(HungarianMatcher)()),
-    # Of the pictures as RGB, 0..255: what torchvision's weights were trained on.
+    # Of the images as RGB, 0..255: what torchvision's weights were trained on.
     pixel_mean=[123.675, 116.28, 103.53],
     # Likewise.
     pixel_std=[58.395, 57.12, 57.375],
@@ -51,6 +51,6 @@ model = L(DeformableDETR)(
     with_box_refine=False,
     # Whether queries come from the encoder's best cells.
     two_stage=False,
-    # Pairs of a query and a class that are kept, the best ones of a picture.
+    # Pairs of a query and a class that are kept, the best ones of an image.
     test_topk=100,
 )

@@ -31,8 +31,8 @@ model.test_score_thresh = 0.03
 model.test_nms_thresh = 0.5
 # Boxes of a map that go into NMS.
 model.test_topk_candidates = 400
-# Detections of a picture that are kept, of all maps together.
+# Detections of an image that are kept, of all maps together.
 model.max_detections_per_image = 100
-# RGB: of the generated pictures, and near those of photographs.
+# RGB: of the generated images, and near those of photographs.
 model.pixel_mean = [115.0, 115.0, 115.0]
 model.pixel_std = [64.0, 64.0, 64.0]

@@ -24,12 +24,12 @@ rpn = L(RPN)(
     anchor_generator=anchor_generator,
     anchor_matcher=matcher,
     box2box_transform=box_offsets,
-    # Anchors of a picture that the loss is of, and the largest share of objects among them.
+    # Anchors of an image that the loss is of, and the largest share of objects among them.
     batch_size_per_image=256,
     positive_fraction=0.5,  # the rest is background
     # (in training, in testing): proposals of a map that go into NMS.
     pre_nms_topk=[12000, 6000],
-    # (in training, in testing): proposals of a picture that come out of it.
+    # (in training, in testing): proposals of an image that come out of it.
     post_nms_topk=[2000, 1000],
     # Of two proposals with a larger IoU the better one stays.
     nms_thresh=0.7,
@@ -40,7 +40,7 @@ pooler = L(ROIPooler)(
     pooler_type="ROIAlignV2",
     # Samples along each side of a bin; 0: as many as the bin has pixels.
     sampling_ratio=0,
-    # Pixels of each map to a pixel of the picture.
+    # Pixels of each map to a pixel of the image.
     scales=[1 / 16],
     # Bins along each side.
     output_size=14,
@@ -57,7 +57,7 @@ predictor = L(FastRCNNOutputLayers)(
     # Least score of a detection; and of two of a class with a larger IoU the better one stays.
     test_score_thresh=0.05,
     test_nms_thresh=0.5,  # COCO's usual
-    # Detections of a picture that are kept.
+    # Detections of an image that are kept.
     test_topk_per_image=100,
 )
 predictor.box2box_transform.weights = [10.0, 10.0, 5.0, 5.0]
@@ -75,7 +75,7 @@ model = L(GeneralizedRCNN)(
     roi_heads=dict(
         # Contiguous labels 0 .. num_classes - 1; the predictor adds background.
         num_classes=80,
-        # Proposals of a picture that the loss is of.
+        # Proposals of an image that the loss is of.
         batch_size_per_image=512,
         # The largest share of objects among them.
         positive_fraction=0.25,

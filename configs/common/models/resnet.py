@@ -19,7 +19,7 @@ resnet50 = L(ResNet)(
     # This many parts, the stem being the first, do not train.
     freeze_at=2,
     stem=L(BasicStem)(
-        # Of the picture.
+        # Of the image.
         in_channels=3,
         # Of the stem's map.
         out_channels=64,

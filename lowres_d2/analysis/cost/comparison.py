@@ -21,7 +21,7 @@ class Measured:
     Attributes:
         accuracy: AP in percent; None where there is nothing to find.
         complexity: parameters and multiply-adds.
-        timing: on the same pictures as the other model's.
+        timing: on the same images as the other model's.
     """
 
     accuracy: float | None
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models, evaluated and measured on the same pictures in one run.
+    """Two models, evaluated and measured on the same images in one run.
 
     Attributes:
         full: at full resolution.
@@ -81,7 +81,7 @@ class Comparison:
             "drop_rate": self.drop_rate,
             "fewer_macs": self.fewer_macs,
             "speedup": self.speedup,
-            "pictures_timed": len(self.low.timing.seconds),
+            "images_timed": len(self.low.timing.seconds),
             "machine": self.machine,
         }
 
@@ -98,8 +98,8 @@ class Comparison:
         ]
         head = ["", self.metric, "parameters, M", "MACs, G", "images/s"]
         head += ["drop, %", "fewer MACs", "faster"]
-        pictures = len(self.low.timing.seconds)
-        note = f"MACs and speed: {pictures} pictures, one at a time, files decoded, {self.machine}"
+        images = len(self.low.timing.seconds)
+        note = f"MACs and speed: {images} images, one at a time, files decoded, {self.machine}"
         return f"{tabulate(rows, head, disable_numparse=True, stralign='right')}\n{note}"
 
     def _row(self, name: str, model: Measured) -> list[str]:

@@ -4,7 +4,7 @@ A multiply-add counts 1. Counted is what runs in convolutions (deformable ones t
 and matrix products, attention's included, by the formulas of ``torch.utils.flop_counter`` on the
 operations as they happen, so that no model needs tracing. Not counted are interpolation (bicubic
 resampling, ``grid_sample``, RoIAlign), norms, activations, sums, pooling, NMS and the preparation
-of pictures. A two-stage head counts for as many proposals as it got.
+of images. A two-stage head counts for as many proposals as it got.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Complexity:
 
     Attributes:
         parameters: by part, see ``lowres_d2.analysis.cost.parts``, without those of objectives.
-        macs: multiply-adds of a forward by part, mean over the pictures.
-        pictures: how many these were.
+        macs: multiply-adds of a forward by part, mean over the images.
+        images: how many these were.
     """
 
     parameters: Mapping[str, int]
     macs: Mapping[str, float]
-    pictures: int
+    images: int
 
     @property
     def total_parameters(self) -> int:
@@ -62,18 +62,18 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 
 @torch.no_grad()
-def measure_complexity(model: nn.Module, pictures: Sequence[dict[str, Any]]) -> Complexity:
-    """Run a model on pictures, one at a time, and count.
+def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Complexity:
+    """Run a model on images, one at a time, and count.
 
     Args:
         model: a detector, or a composition with one; put into evaluation mode.
-        pictures: Detectron2 inputs.
+        images: Detectron2 inputs.
 
     Raises:
-        ValueError: there is no picture.
+        ValueError: there is no image.
     """
-    if not pictures:
-        raise ValueError("no picture to count multiply-adds on: give at least one")
+    if not images:
+        raise ValueError("no image to count multiply-adds on: give at least one")
     model.eval()
     sums: Counter[str] = Counter()
     # Fused attention is one operation, which not every version of the counter knows.
@@ -81,19 +81,19 @@ def measure_complexity(model: nn.Module, pictures: Sequence[dict[str, Any]]) -> 
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
-            for picture in pictures:
+            for image in images:
                 with metering(model, lambda: counter.macs) as macs:
-                    model([picture])
+                    model([image])
                 sums.update(macs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    means = {part: total / len(pictures) for part, total in sums.items() if total}
-    return Complexity(count_parameters(model), means, len(pictures))
+    means = {part: total / len(images) for part, total in sums.items() if total}
+    return Complexity(count_parameters(model), means, len(images))
 
 
-def _deformable_convolution(picture: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
+def _deformable_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
     """Floating-point operations: those of the convolution without its offsets."""
-    return conv_flop_count(picture.shape, weight.shape, out_val.shape)
+    return conv_flop_count(image.shape, weight.shape, out_val.shape)
 
 
 _FORMULAS = {**flop_registry, torch.ops.torchvision.deform_conv2d: _deformable_convolution}

@@ -1,7 +1,7 @@
 """Seconds that models take, measured so that a busy or slowing machine favours none of them.
 
-Models take turns picture by picture and change places every round; each is warmed up on every
-picture, since kernels are chosen for its size. Counted is the whole model: down-sampling, network
+Models take turns image by image and change places every round; each is warmed up on every
+image, since kernels are chosen for its size. Counted is the whole model: down-sampling, network
 and post-processing; decoding files is not.
 """
 
@@ -25,18 +25,18 @@ class Timing:
     """Seconds of one model.
 
     Attributes:
-        seconds: for each picture, those of each round.
+        seconds: for each image, those of each round.
     """
 
     seconds: Sequence[Sequence[float]]
 
     @property
     def images_per_second(self) -> float:
-        """Pictures, one at a time, over the sum of their median times."""
+        """Images, one at a time, over the sum of their median times."""
         return len(self.seconds) / sum(statistics.median(times) for times in self.seconds)
 
     def times_faster_than(self, other: Timing) -> float:
-        """Median, over pictures and rounds, of the other's time by this one's."""
+        """Median, over images and rounds, of the other's time by this one's."""
         return statistics.median(
             slow / fast
             for mine, others in zip(self.seconds, other.seconds, strict=True)
@@ -47,27 +47,27 @@ class Timing:
 @torch.no_grad()
 def time_models(
     models: Mapping[str, nn.Module],
-    pictures: Sequence[dict[str, Any]],
+    images: Sequence[dict[str, Any]],
     rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Time models on the same pictures, one at a time.
+    """Time models on the same images, one at a time.
 
     Args:
         models: by name; put into evaluation mode.
-        pictures: Detectron2 inputs.
-        rounds: how often each model sees each picture, after one time that does not count.
+        images: Detectron2 inputs.
+        rounds: how often each model sees each image, after one time that does not count.
         clock: seconds; ``time.thread_time`` counts only those that this thread computed, which
             holds on a shared machine, with ``torch.set_num_threads(1)`` and on a CPU.
     """
-    seconds = {name: [[] for _ in pictures] for name in models}
+    seconds = {name: [[] for _ in images] for name in models}
     for model in models.values():
         model.eval()
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         for number in range(rounds + 1):
             order = list(models) if number % 2 else list(reversed(models))
             for name in order:
-                spent = _seconds(models[name], picture, clock)
+                spent = _seconds(models[name], image, clock)
                 if number:
                     seconds[name][index].append(spent)
     return {name: Timing(times) for name, times in seconds.items()}
@@ -76,16 +76,16 @@ def time_models(
 @torch.no_grad()
 def time_parts(
     model: nn.Module,
-    pictures: Sequence[dict[str, Any]],
+    images: Sequence[dict[str, Any]],
     rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Seconds by part (``lowres_d2.analysis.cost.parts``): mean over pictures, median of rounds.
+    """Seconds by part (``lowres_d2.analysis.cost.parts``): mean over images, median of rounds.
 
     Args:
         model: put into evaluation mode.
-        pictures: Detectron2 inputs.
-        rounds: how often each picture is seen, after one time that does not count.
+        images: Detectron2 inputs.
+        rounds: how often each image is seen, after one time that does not count.
         clock: as of :func:`time_models`.
     """
 
@@ -95,23 +95,23 @@ def time_parts(
 
     model.eval()
     found: dict[str, list[float]] = defaultdict(list)
-    for picture in pictures:
-        model([picture])
+    for image in images:
+        model([image])
         spent: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             with metering(model, meter) as seconds:
-                model([picture])
+                model([image])
             for part, amount in seconds.items():
                 spent[part].append(amount)
         for part, amounts in spent.items():
             found[part].append(statistics.median(amounts))
-    return {part: sum(amounts) / len(pictures) for part, amounts in found.items()}
+    return {part: sum(amounts) / len(images) for part, amounts in found.items()}
 
 
-def _seconds(model: nn.Module, picture: dict[str, Any], clock: Callable[[], float]) -> float:
+def _seconds(model: nn.Module, image: dict[str, Any], clock: Callable[[], float]) -> float:
     _wait_for_gpu()
     start = clock()
-    model([picture])
+    model([image])
     _wait_for_gpu()
     return clock() - start
 

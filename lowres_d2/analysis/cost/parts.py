@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 REST = "rest"
-# What a picture passes first; the other parts follow in the order of the model.
+# What an image passes first; the other parts follow in the order of the model.
 _FIRST = ("resampler", "backbone", "neck")
 # Modules that only hold others, whose names say more.
 _HOLDERS = ("detector", "transformer")
@@ -40,7 +40,7 @@ def part_of(path: str, model: nn.Module) -> str:
 
 
 def in_order(parts: Iterable[str]) -> list[str]:
-    """Each part once: as a picture passes them, the rest last."""
+    """Each part once: as an image passes them, the rest last."""
     given = dict.fromkeys(parts)
     middle = [part for part in given if part not in (*_FIRST, REST)]
     return [*(p for p in _FIRST if p in given), *middle, *([REST] if REST in given else [])]

@@ -31,7 +31,7 @@ class Point:
         name: as it stands beside the point.
         ap: in percent; of several seeds their mean.
         images_per_second: None where it was not measured.
-        macs: multiply-adds of a picture; None where they were not counted.
+        macs: multiply-adds of an image; None where they were not counted.
         ap_std: standard deviation over seeds.
         series: points of one series have one colour and are joined, such as the factors of one
             checkpoint; a point without one stands alone.
@@ -84,26 +84,26 @@ def _point(name: str, measured: Mapping) -> Point:
 def measure_points(
     models: Mapping[str, nn.Module],
     accuracies: Mapping[str, float],
-    pictures: Sequence[dict],
+    images: Sequence[dict],
     rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Point]:
-    """Count and time models on the same pictures, one at a time, in turns.
+    """Count and time models on the same images, one at a time, in turns.
 
     Args:
         models: by name, with their weights: untrained ones have nothing to post-process.
         accuracies: AP in percent by name.
-        pictures: Detectron2 inputs.
-        rounds: how often each picture is timed.
+        images: Detectron2 inputs.
+        rounds: how often each image is timed.
         clock: as of :func:`lowres_d2.analysis.cost.latency.time_models`.
     """
-    timings = time_models(models, pictures, rounds, clock)
+    timings = time_models(models, images, rounds, clock)
     return [
         Point(
             name,
             accuracies[name],
             timings[name].images_per_second,
-            measure_complexity(model, pictures).total_macs,
+            measure_complexity(model, images).total_macs,
         )
         for name, model in models.items()
     ]
@@ -127,7 +127,7 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
 
     panels = {
         "images a second": [(p, p.images_per_second) for p in points if p.images_per_second],
-        "multiply-adds a picture, G": [(p, p.macs / 1e9) for p in points if p.macs],
+        "multiply-adds an image, G": [(p, p.macs / 1e9) for p in points if p.macs],
     }
     panels = {title: placed for title, placed in panels.items() if placed}
     if not panels:

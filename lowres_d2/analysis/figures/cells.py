@@ -1,6 +1,6 @@
-"""One cell of a sheet: a picture as a network receives it, and its tiniest objects zoomed below.
+"""One cell of a sheet: an image as a network receives it, and its tiniest objects zoomed below.
 
-Windows are (x0, y0, x1, y1) in pixels of the stored picture.
+Windows are (x0, y0, x1, y1) in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lowres_d2.analysis.figures.views import Seen
 import numpy as np
 from PIL import Image
 
-INSETS = 3  # zoomed objects below a picture
+INSETS = 3  # zoomed objects below an image
 
 
 def zoom_windows(
@@ -25,8 +25,8 @@ def zoom_windows(
 
     Args:
         truth: the objects (N).
-        width: of the picture.
-        height: of the picture.
+        width: of the image.
+        height: of the image.
         first: which objects (N,) come before the others, whatever their size.
     """
     windows: list[Window] = []
@@ -52,13 +52,13 @@ def zoom_windows(
 def open_panels(
     seen: Seen, entry: Mapping, zooms: Sequence[Window], side: int, text: int = 13
 ) -> list[Panel]:
-    """The whole picture and its zooms, to draw on.
+    """The whole image and its zooms, to draw on.
 
     Args:
         seen: the pixels to show.
-        entry: the dataset dict, for the size of the picture.
+        entry: the dataset dict, for the size of the image.
         zooms: windows shown below.
-        side: longest side of the picture, in pixels of the sheet.
+        side: longest side of the image, in pixels of the sheet.
         text: height of letters.
     """
     height, width = entry["height"], entry["width"]
@@ -73,7 +73,7 @@ def open_panels(
 
 
 def close_cell(panels: Sequence[Panel], caption: Image.Image, side: int) -> Image.Image:
-    """Picture, caption and zooms one below the other, as wide as all cells."""
+    """Image, caption and zooms one below the other, as wide as all cells."""
     parts = [panels[0].image, caption]
     if len(panels) > 1:
         parts.append(join([panel.image for panel in panels[1:]], GAP, across=True))

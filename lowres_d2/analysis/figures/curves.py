@@ -64,7 +64,7 @@ def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
 
     Args:
         runs: name to metrics, see :func:`read_metrics`.
-        path: picture to write.
+        path: image to write.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -89,7 +89,7 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
 
     Args:
         runs: name to the ``sizes`` rows of an evaluation's ``sized_coco.json``.
-        path: picture to write.
+        path: image to write.
     """
     figure, axes = _figure(2)
     rows = next(iter(runs.values()))

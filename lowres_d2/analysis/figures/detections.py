@@ -1,6 +1,6 @@
-"""Detections of one picture against its ground truth, for drawing.
+"""Detections of one image against its ground truth, for drawing.
 
-Boxes are XYXY in pixels of the original picture, float64 (N, 4); labels are contiguous classes.
+Boxes are XYXY in pixels of the original image, float64 (N, 4); labels are contiguous classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOTHING = np.zeros((0, 4))
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects of one picture: ``boxes`` (N, 4), ``labels`` (N,), ``scores`` (N,)."""
+    """Objects of one image: ``boxes`` (N, 4), ``labels`` (N,), ``scores`` (N,)."""
 
     boxes: np.ndarray
     labels: np.ndarray
@@ -63,7 +63,7 @@ def true_objects(entry: Mapping) -> Objects:
 
 
 def read_detections(file: str | Path, category_ids: Sequence[int]) -> dict[object, Objects]:
-    """Detections by picture from a file of COCO results.
+    """Detections by image from a file of COCO results.
 
     Args:
         file: ``coco_instances_results.json``.
@@ -106,7 +106,7 @@ def best_threshold(pairs: Iterable[tuple[Objects, Objects]]) -> float:
     """Score at which F1 is highest: what a user would set, and fair between detectors.
 
     Args:
-        pairs: ground truth and detections of each picture.
+        pairs: ground truth and detections of each image.
     """
     pairs = list(pairs)
     objects = sum(len(truth) for truth, _ in pairs)

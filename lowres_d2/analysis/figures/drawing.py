@@ -1,6 +1,6 @@
-"""Boxes on enlarged pictures: pixels stay square pixels, lines stay outside of tiny objects.
+"""Boxes on enlarged images: pixels stay square pixels, lines stay outside of tiny objects.
 
-A picture is RGB uint8 (H, W, 3). A window is (x0, y0, x1, y1) in pixels of the original picture.
+An image is RGB uint8 (H, W, 3). A window is (x0, y0, x1, y1) in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
-def look(picture: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
+def look(image: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
     """What a window shows at some size, nearest neighbour where pixels get larger.
 
     Args:
-        picture: the pixels that there are, whose pixel j covers [factor j, factor (j + 1)) of the
-            original picture.
-        factor: 1 for the original picture itself.
+        image: the pixels that there are, whose pixel j covers [factor j, factor (j + 1)) of the
+            original image.
+        factor: 1 for the original image itself.
         window: the part to show.
         size: (height, width) of the result.
     """
@@ -71,21 +71,21 @@ def look(picture: np.ndarray, factor: float, window: Window, size: tuple[int, in
     if width >= x1 - x0:
         columns = np.floor(x0 + (np.arange(width) + 0.5) * (x1 - x0) / width)
         rows = np.floor(y0 + (np.arange(height) + 0.5) * (y1 - y0) / height)
-        columns = columns.clip(0, picture.shape[1] - 1).astype(int)
-        rows = rows.clip(0, picture.shape[0] - 1).astype(int)
-        return Image.fromarray(picture[rows[:, None], columns[None]])
-    whole = Image.fromarray(picture)
+        columns = columns.clip(0, image.shape[1] - 1).astype(int)
+        rows = rows.clip(0, image.shape[0] - 1).astype(int)
+        return Image.fromarray(image[rows[:, None], columns[None]])
+    whole = Image.fromarray(image)
     box = (max(x0, 0), max(y0, 0), min(x1, whole.width), min(y1, whole.height))
     return whole.resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
 @dataclass
 class Panel:
-    """An enlarged window onto a picture, to draw boxes on.
+    """An enlarged window onto an image, to draw boxes on.
 
     Attributes:
         image: what is shown.
-        window: the part of the original picture that it shows.
+        window: the part of the original image that it shows.
         line: width of lines, in shown pixels.
         text: height of letters, in shown pixels.
     """
@@ -98,7 +98,7 @@ class Panel:
 
     @property
     def scale(self) -> float:
-        """Shown pixels per pixel of the original picture."""
+        """Shown pixels per pixel of the original image."""
         return self.image.width / (self.window[2] - self.window[0])
 
     def shown_share(self, box: Sequence[float]) -> float:
@@ -107,7 +107,7 @@ class Panel:
         return _overlap(box, self.window) / area if area > 0 else 0.0
 
     def box(self, box: Sequence[float], color: Color, dashed: bool = False) -> None:
-        """Draw a box, given in the original picture, around its pixels; dashed: something lacks."""
+        """Draw a box, given in the original image, around its pixels; dashed: something lacks."""
         draw = ImageDraw.Draw(self.image)
         frame = self._frame(box)
         halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
@@ -152,7 +152,7 @@ class Panel:
         ]
 
     def _cost(self, x: float, y: float, width: float, height: float) -> float:
-        """Area outside of the picture, and over boxes and labels: what a label's place costs."""
+        """Area outside of the image, and over boxes and labels: what a label's place costs."""
         place = (x, y, x + width, y + height)
         inside = _overlap(place, (0, 0, *self.image.size))
         return 3 * (width * height - inside) + sum(_overlap(place, other) for other in self._taken)

@@ -1,4 +1,4 @@
-"""Where detectors differ: pictures chosen by rule, outcomes in colours (ThumbDet, Fig. 6)."""
+"""Where detectors differ: images chosen by rule, outcomes in colours (ThumbDet, Fig. 6)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windows
+from lowres_d2.analysis.figures.comparison_sheets import Column
 from lowres_d2.analysis.figures.detections import Objects, true_objects
 from lowres_d2.analysis.figures.drawing import Color, Panel
 from lowres_d2.analysis.figures.outcomes import IOU, Outcome
-from lowres_d2.analysis.figures.pictures import Column
 from lowres_d2.analysis.figures.sheets import (
     GAP,
     captions,
@@ -46,7 +46,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that show one thing.
+    """Images that show one thing.
 
     Attributes:
         title: what they show, and how many there are.
@@ -65,21 +65,21 @@ def write_failure_cases(
     ours: str,
     baseline: str,
     reference: str | None = None,
-    pictures: int = 2,
+    images: int = 2,
 ) -> Path:
-    """Draw the pictures on which a method gains most over a baseline, and loses most.
+    """Draw the images on which a method gains most over a baseline, and loses most.
 
     Args:
         path: PNG to write.
         dataset: Detectron2 dataset dicts.
-        columns: detectors with what they found on all pictures, from the score on that counts; see
-            :func:`lowres_d2.analysis.figures.pictures.detected_column`.
+        columns: detectors with what they found on all images, from the score on that counts; see
+            :func:`lowres_d2.analysis.figures.comparison_sheets.detected_column`.
         classes: names in the order of the labels.
         ours: title of the method's column.
         baseline: title of the column to compare it with.
-        reference: title of the full-resolution column: pictures on which the method loses most to
+        reference: title of the full-resolution column: images on which the method loses most to
             it are shown too; None leaves them out.
-        pictures: how many of each kind.
+        images: how many of each kind.
 
     Returns:
         The path.
@@ -91,7 +91,7 @@ def write_failure_cases(
     for title in (ours, baseline, reference):
         if title is not None and title not in outcomes:
             raise KeyError(f"no column {title!r}: there are {', '.join(outcomes)}")
-    groups = choose_cases(outcomes, ours, baseline, reference, pictures)
+    groups = choose_cases(outcomes, ours, baseline, reference, images)
     side = panel_side(len(columns))
     top = join(headings([column.title for column in columns], side), 2 * GAP, across=True)
     lines = [legend(_LEGEND, top.width, dashed=["miss"]), top]
@@ -109,20 +109,20 @@ def choose_cases(
     ours: str,
     baseline: str,
     reference: str | None,
-    pictures: int,
+    images: int,
 ) -> list[Group]:
-    """The rule: pictures with the largest difference in hits, then mistakes, then in data order.
+    """The rule: images with the largest difference in hits, then mistakes, then in data order.
 
     Args:
-        outcomes: name of each detector to the outcomes on all pictures.
+        outcomes: name of each detector to the outcomes on all images.
         ours: name of the method.
         baseline: what it is compared with.
         reference: the full-resolution detector, if there is one.
-        pictures: at most so many of each kind; each picture is shown once.
+        images: at most so many of each kind; each image is shown once.
     """
 
     def difference(name: str, other: str) -> tuple[np.ndarray, np.ndarray]:
-        """By how many hits more, and mistakes fewer, one is better on each picture."""
+        """By how many hits more, and mistakes fewer, one is better on each image."""
         pairs = list(zip(outcomes[name], outcomes[other], strict=True))
         hits = [int(one.hit.sum()) - int(two.hit.sum()) for one, two in pairs]
         return np.array(hits), np.array([two.mistakes - one.mistakes for one, two in pairs])
@@ -137,10 +137,10 @@ def choose_cases(
     groups, shown = [], set()
     for (hits, mistakes), title in wishes:
         order = [int(k) for k in np.lexsort((-mistakes, -hits)) if hits[k] > 0]
-        chosen = [k for k in order if k not in shown][:pictures]
+        chosen = [k for k in order if k not in shown][:images]
         shown.update(chosen)
         most = "; those with the largest difference:" if chosen else ""
-        groups.append(Group(f"{title} on {len(order)} of {len(hits)} pictures{most}", chosen))
+        groups.append(Group(f"{title} on {len(order)} of {len(hits)} images{most}", chosen))
     return groups
 
 
@@ -194,7 +194,7 @@ def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:
 
 
 def _piles(found: Objects, which: Sequence[int]) -> list[list[int]]:
-    """Detections on one spot, best score first: a name for each would hide the picture."""
+    """Detections on one spot, best score first: a name for each would hide the image."""
     piles: list[list[int]] = []
     boxes = torch.from_numpy(found.boxes)
     for k in sorted(which, key=lambda k: -found.scores[k]):

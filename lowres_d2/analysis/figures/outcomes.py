@@ -1,4 +1,4 @@
-"""How the detections of a picture meet its objects.
+"""How the detections of an image meet its objects.
 
 A detection is a hit where it covers a free object of its class (IoU 0.5, best score first), a wrong
 class where it covers an object but names another class, else a false alarm; an object without a hit
@@ -20,7 +20,7 @@ IOU = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the detections of one picture meet its N objects.
+    """How the detections of one image meet its N objects.
 
     Attributes:
         truth: the objects.

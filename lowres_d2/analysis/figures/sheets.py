@@ -1,4 +1,4 @@
-"""Sheets of pictures: text, rows and columns, a legend, and a file that web pages can show."""
+"""Sheets of images: text, rows and columns, a legend, and a file that web pages can show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SWATCH = 18
 
 
 def panel_side(columns: int) -> int:
-    """Longest side of a picture where so many stand side by side; enlarges 2^k pixels evenly."""
+    """Longest side of an image where so many stand side by side; enlarges 2^k pixels evenly."""
     side = SHEET // columns // 64 * 64
     return min(max(side, SMALLEST_PANEL), LARGEST_PANEL)
 

@@ -1,8 +1,8 @@
 """Features that super-resolution starts from, reaches and follows ("Better to Follow", Fig. 6).
 
-A row is an object: its pixels, its pixels in the reduced picture, and means over channels of its
+A row is an object: its pixels, its pixels in the reduced image, and means over channels of its
 pooled features, (P, P) each. Of several ratios it shows the smallest that the object could teach.
-Boxes are XYXY in pixels of the original picture.
+Boxes are XYXY in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from torch import Tensor
 SIDE = 176  # of a cell, in pixels of the sheet
 _NOTE = (
     "Mean of all channels of a region's pooled features, on one scale in each row. Below: root "
-    "mean square distance to the target, the atrous twin's features of the full picture, over all "
+    "mean square distance to the target, the atrous twin's features of the full image, over all "
     "channels and cells."
 )
 
@@ -44,9 +44,9 @@ class Followed:
     """What becomes of one region.
 
     Attributes:
-        low: its features in the reduced picture (C, P, P).
+        low: its features in the reduced image (C, P, P).
         generated: what the generator makes of them (C, P, P).
-        target: its features in the full picture (C, P, P).
+        target: its features in the full image (C, P, P).
     """
 
     low: Tensor
@@ -95,19 +95,19 @@ def write_super_resolved_features(
 
 @torch.no_grad()
 def follow_region(
-    model: SuperResolvedRCNN, picture: Mapping[str, Any], box: Tensor, ratio: int
+    model: SuperResolvedRCNN, image: Mapping[str, Any], box: Tensor, ratio: int
 ) -> Followed:
     """Features of one region on their way.
 
     Args:
         model: in eval mode.
-        picture: a Detectron2 input.
+        image: a Detectron2 input.
         box: (4,), in its pixels.
-        ratio: by which the picture is reduced.
+        ratio: by which the image is reduced.
     """
-    images = model.preprocess_image([picture])
+    images = model.preprocess_image([image])
     target = model.target_features(images, model.backbone(images.tensor), ratio)
-    reduced = model.reduced_features([picture], ratio)
+    reduced = model.reduced_features([image], ratio)
     boxes = [Boxes(box[None].to(model.device))]
     found = model.roi_heads.follow(reduced, target, boxes, ratio)
     return Followed(*(features[0].float().cpu() for features in found))
@@ -120,7 +120,7 @@ def _detector(model: torch.nn.Module) -> SuperResolvedRCNN:
 def _pairs(
     dataset: Sequence[Mapping], models: Sequence[SuperResolvedRCNN]
 ) -> list[tuple[Mapping, Tensor, int]]:
-    """Objects that the last model could learn from, each with its picture and a common ratio."""
+    """Objects that the last model could learn from, each with its image and a common ratio."""
     rules = [model.roi_heads.super_resolution for model in models]
     ratios = [ratio for ratio in rules[-1].ratios if all(ratio in r.ratios for r in rules)]
     found = []
@@ -133,15 +133,15 @@ def _pairs(
 
 
 def _row(
-    picture: Mapping[str, Any],
+    image: Mapping[str, Any],
     box: Tensor,
     ratio: int,
     detectors: Mapping[str, SuperResolvedRCNN],
 ) -> Image.Image:
-    found = [follow_region(model, picture, box, ratio) for model in detectors.values()]
+    found = [follow_region(model, image, box, ratio) for model in detectors.values()]
     *_, target = found
     maps = [found[-1].low, *(f.generated for f in found), target.target]
-    pixels, model = picture["image"].float() / 255, list(detectors.values())[-1]
+    pixels, model = image["image"].float() / 255, list(detectors.values())[-1]
     window = tuple(box.tolist())
     cells = [
         _crop(pixels, 1.0, window),

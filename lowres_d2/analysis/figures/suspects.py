@@ -1,6 +1,6 @@
-"""A sheet of what the validation of a data set found: pictures with the boxes in question.
+"""A sheet of what the validation of a data set found: images with the boxes in question.
 
-Boxes are XYWH in pixels of the stored picture, as in the annotation file.
+Boxes are XYWH in pixels of the stored image, as in the annotation file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lowres_d2.analysis.figures.sheets import (
 )
 from lowres_d2.analysis.figures.views import Seen
 from lowres_d2.data.datasets.coco_json import is_finite
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 from lowres_d2.data.validation import Finding, Report, Split, Suspect
 
 import numpy as np
@@ -34,8 +34,8 @@ _COLORS: dict[str, Color] = {"error": (230, 25, 75), "warning": (245, 130, 48)}
 _OTHER: Color = (0, 150, 255)
 _TEXT = 14
 _NOTE = (
-    "Red: errors, orange: warnings. Where a whole picture is in question, blue shows all of its "
-    "boxes. Grey: the picture cannot be read."
+    "Red: errors, orange: warnings. Where a whole image is in question, blue shows all of its "
+    "boxes. Grey: the image cannot be read."
 )
 
 
@@ -116,9 +116,9 @@ def _draw(panel: Panel, corners: list[tuple], color: Color) -> None:
 
 
 def _read(suspect: Suspect, split: Split) -> np.ndarray:
-    """The picture as training reads it; grey of the annotated size where that fails."""
+    """The image as training reads it; grey of the annotated size where that fails."""
     try:
-        return read_picture(suspect.path, "RGB")
+        return load_image(suspect.path, "RGB")
     except Exception:  # that it cannot be read is what the caption says
         image = split.image_of.get(suspect.image_id, {"height": 256, "width": 256})
         return np.full((image["height"], image["width"], 3), 200, np.uint8)

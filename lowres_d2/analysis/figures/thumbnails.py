@@ -1,4 +1,4 @@
-"""What each resampler makes of a picture, enlarged beside the original (ThumbDet, Fig. 5)."""
+"""What each resampler makes of an image, enlarged beside the original (ThumbDet, Fig. 5)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEXT, _STEP = 14, 20
 def write_thumbnails(
     path: str | Path, entries: Sequence[Mapping], views: Mapping[str, View]
 ) -> Path:
-    """Draw the original of each picture and what each variant makes of it, with its moments.
+    """Draw the original of each image and what each variant makes of it, with its moments.
 
     Args:
         path: PNG to write.

@@ -1,7 +1,7 @@
-"""What a detector's network receives of a picture, after the mapper and its resampler.
+"""What a detector's network receives of an image, after the mapper and its resampler.
 
 Values are RGB float32 (h, w, 3) where 1 is white; a learned resampler may leave [0, 1]. Pixel j of
-them covers [factor j, factor (j + 1)) of the stored picture on either axis.
+them covers [factor j, factor (j + 1)) of the stored image on either axis.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lowres_d2.data import DetectionMapper
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network receives of one picture.
+    """What a network receives of one image.
 
     Attributes:
         values: RGB float32 (h, w, 3).
-        factor: pixels of the stored picture in one of these, on either axis.
+        factor: pixels of the stored image in one of these, on either axis.
     """
 
     values: np.ndarray
@@ -44,8 +44,8 @@ View = Callable[[Mapping], Seen]
 
 
 def stored_view(entry: Mapping) -> Seen:
-    """The picture as it is stored."""
-    return Seen(np.float32(read_picture(entry["file_name"], "RGB")) / 255, 1.0)
+    """The image as it is stored."""
+    return Seen(np.float32(load_image(entry["file_name"], "RGB")) / 255, 1.0)
 
 
 def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
@@ -54,7 +54,7 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
     Args:
         model: with its weights, where its resampler has any; a detector without ``resampler`` sees
             what the mapper gives.
-        mapper: the recipe's test mapper; None changes nothing about the pictures.
+        mapper: the recipe's test mapper; None changes nothing about the images.
     """
     read = mapper or DetectionMapper(is_train=False, image_format="RGB")
     resampler = getattr(model, "resampler", None)

@@ -1,7 +1,7 @@
 """Which objects a detector can learn at all: those that some anchor, point or query is matched to.
 
-Shapes: M objects of a picture. Boxes are XYXY in pixels of the picture as the model gets it; the
-detector's own rules (``match_rules``) see them in its picture, after the resampler.
+Shapes: M objects of an image. Boxes are XYXY in pixels of the image as the model gets it; the
+detector's own rules (``match_rules``) see them in its image, after the resampler.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ import torch
 from detectron2.modeling.meta_arch.fcos import FCOS
 from torch import Tensor, nn
 
-PAIRS = 25_000_000  # of an object and an anchor that are looked at, of all pictures
+PAIRS = 25_000_000  # of an object and an anchor that are looked at, of all images
 
 
 class GroundTruth(NamedTuple):
-    """Objects of one picture, as the model gets it.
+    """Objects of one image, as the model gets it.
 
     Attributes:
-        size: (height, width) of the picture, before the resampler.
+        size: (height, width) of the image, before the resampler.
         boxes: (M, 4).
-        sizes: (M,) sqrt(area) in the original picture, which the bands go by; None: of ``boxes``.
+        sizes: (M,) sqrt(area) in the original image, which the bands go by; None: of ``boxes``.
     """
 
     size: Size
@@ -56,7 +56,7 @@ class BandShare:
         matched: those that something is matched to.
         rescued: those of them whose best anchor would be background, were it not for the
             matcher's ``allow_low_quality_matches``.
-        seen_sizes: sqrt(area) of each in the detector's picture.
+        seen_sizes: sqrt(area) of each in the detector's image.
     """
 
     name: str
@@ -72,7 +72,7 @@ class BandShare:
 
     @property
     def seen_size(self) -> float:
-        """Median size in the detector's picture; NaN without objects."""
+        """Median size in the detector's image; NaN without objects."""
         return median(self.seen_sizes) if self.seen_sizes else math.nan
 
 
@@ -82,13 +82,13 @@ class MatchReport:
 
     Attributes:
         bands: one a size band.
-        pictures: how many were looked at.
+        images: how many were looked at.
         known: whether the detector's rule is known; else ``matched`` means nothing.
         remedy: what would give more objects a match.
     """
 
     bands: list[BandShare]
-    pictures: int
+    images: int
     known: bool
     remedy: str
 
@@ -99,15 +99,15 @@ class MatchReport:
 
 def match_shares(
     model: nn.Module,
-    pictures: Iterable[GroundTruth],
+    images: Iterable[GroundTruth],
     bands: SizeBands | str | Sequence = "coco",
 ) -> MatchReport:
     """Which share of the objects, by size, a detector can match.
 
     Args:
         model: a built detector, or a composition, whose resampler and least box size then count.
-        pictures: ground truth; taken until enough pairs of object and anchor were looked at.
-        bands: of size in the original picture, as :meth:`SizeBands.from_config` takes them.
+        images: ground truth; taken until enough pairs of object and anchor were looked at.
+        bands: of size in the original image, as :meth:`SizeBands.from_config` takes them.
     """
     composed = isinstance(model, LowResDetector)
     detector = model.detector if composed else model
@@ -116,7 +116,7 @@ def match_shares(
     size_bands = SizeBands.from_config(bands)
     found = [BandShare(name) for name in size_bands.names]
     known, pairs, seen = True, 0, 0
-    for truth in pictures:
+    for truth in images:
         if pairs > PAIRS:
             break
         seen += 1
@@ -140,7 +140,7 @@ def _count(
     answer: Matched,
     big_enough: Tensor,
 ) -> None:
-    """Add a picture's objects to their bands; like COCO's, these have both ends in them."""
+    """Add an image's objects to their bands; like COCO's, these have both ends in them."""
     chosen = torch.arange(len(boxes)) if answer.chosen is None else answer.chosen
     seen = _sizes(boxes)[chosen]
     sizes = (_sizes(truth.boxes) if truth.sizes is None else truth.sizes)[chosen]

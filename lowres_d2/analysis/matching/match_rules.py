@@ -1,8 +1,8 @@
 """Each detector's own rule of which object which of its anchors, points or queries is for.
 
 It is asked for its labels rather than imitated, so that subclasses with another rule are answered
-right. Shapes: M objects of a picture, R anchors or points of all levels. Boxes are XYXY in pixels
-of the detector's picture.
+right. Shapes: M objects of an image, R anchors or points of all levels. Boxes are XYXY in pixels
+of the detector's image.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from detectron2.modeling.proposal_generator import RPN
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
-# Pairs of an object and an anchor in one picture: some 0.5 GB for a moment.
-PAIRS_OF_A_PICTURE = 20_000_000
+# Pairs of an object and an anchor in one image: some 0.5 GB for a moment.
+PAIRS_OF_A_IMAGE = 20_000_000
 
 
 @dataclass
@@ -43,16 +43,16 @@ class Matched:
 
 @torch.no_grad()
 def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched | None:
-    """Which objects of a picture a detector can match.
+    """Which objects of an image a detector can match.
 
     Args:
         detector: built; RetinaNet, FCOS, an R-CNN (by its region proposal network), their
             subclasses, or Deformable DETR.
-        boxes: (M, 4) in the detector's picture.
+        boxes: (M, 4) in the detector's image.
         size: (height, width) of that.
 
     Returns:
-        None where the detector's rule is not known. In a picture with too many objects for its
+        None where the detector's rule is not known. In an image with too many objects for its
         anchors some are looked at only, evenly spread over their list.
     """
     if isinstance(detector, DeformableDETR):
@@ -64,7 +64,7 @@ def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched |
         return None
     anchors = _anchors(matching.anchor_generator, detector.backbone, size)
     number = sum(len(level) for level in anchors)
-    chosen = _spread(len(boxes), max(1, PAIRS_OF_A_PICTURE // number))
+    chosen = _spread(len(boxes), max(1, PAIRS_OF_A_IMAGE // number))
     boxes = Boxes(boxes[chosen].to(anchors[0].device))
     rule = _by_labels if isinstance(matching, DenseDetector) else _by_matcher
     matched = rule(matching, anchors, boxes, size)
@@ -82,7 +82,7 @@ def matching_part(detector: nn.Module) -> Any:
 
 
 def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxes]:
-    """A detector's anchors of each level, for a picture of this size alone in its batch."""
+    """A detector's anchors of each level, for an image of this size alone in its batch."""
     multiple = max(1, backbone.size_divisibility)
     square = backbone.padding_constraints.get("square_size", 0)
     height, width = (max(math.ceil(x / multiple) * multiple, square) for x in size)
@@ -145,6 +145,6 @@ def _spread(number: int, at_most: int) -> Tensor:
 
 
 def num_queries(detector: DeformableDETR) -> int:
-    """Objects of a picture that can have a query of their own."""
+    """Objects of an image that can have a query of their own."""
     queries = detector.queries
     return queries.num_queries if hasattr(queries, "num_queries") else len(queries.content)

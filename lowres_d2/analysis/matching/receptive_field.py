@@ -1,7 +1,7 @@
-"""How much of a picture one cell of a feature map sees, and how that changes with its resolution.
+"""How much of an image one cell of a feature map sees, and how that changes with its resolution.
 
 Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Eq. 2 and 3: a region of
-the picture at half the size holds half as many cells, each of which sees as much as ever.
+the image at half the size holds half as many cells, each of which sees as much as ever.
 Units: pixels of the network's input along its width; regions in cells.
 """
 
@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 Network = Callable[[Tensor], Mapping[str, Tensor]]
 
-# Rows of the probed picture: enough for any pyramid to double its coarsest map up to the finest.
+# Rows of the probed image: enough for any pyramid to double its coarsest map up to the finest.
 _HEIGHT = 32
 _WIDTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 
@@ -36,36 +36,36 @@ class ReceptiveField:
     size: int
     stride: int
 
-    def relative(self, width: float, picture: float) -> float:
-        """What a region sees as a share of the picture (Eq. 2).
+    def relative(self, width: float, image: float) -> float:
+        """What a region sees as a share of the image (Eq. 2).
 
         Args:
             width: of the region, in cells.
-            picture: width of the picture, in pixels.
+            image: width of the image, in pixels.
         """
-        return (self.size + (width - 1) * self.stride) / picture
+        return (self.size + (width - 1) * self.stride) / image
 
 
 def discrepancy(
     field: ReceptiveField,
     width: float,
-    picture: float,
+    image: float,
     target: ReceptiveField | None = None,
     ratio: int = 2,
 ) -> float:
-    """Relative receptive field of a region in the smaller picture, over that in the full one.
+    """Relative receptive field of a region in the smaller image, over that in the full one.
 
-    Eq. 3; at 1 the two features of the region have seen the same of the picture.
+    Eq. 3; at 1 the two features of the region have seen the same of the image.
 
     Args:
-        field: of the network that sees the smaller picture.
+        field: of the network that sees the smaller image.
         width: of the region at full size, in cells.
-        picture: width of the picture at full size, in pixels.
-        target: of the network that sees the full-size picture; by default the same one.
-        ratio: how many times smaller the smaller picture is, 2 in the paper.
+        image: width of the image at full size, in pixels.
+        target: of the network that sees the full-size image; by default the same one.
+        ratio: how many times smaller the smaller image is, 2 in the paper.
     """
-    full = (target or field).relative(width, picture)
-    return field.relative(width / ratio, picture / ratio) / full
+    full = (target or field).relative(width, image)
+    return field.relative(width / ratio, image / ratio) / full
 
 
 def receptive_field(network: Network, name: str) -> ReceptiveField:
@@ -76,7 +76,7 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
     cells differ; measured is one beside which cells of all coarser maps meet.
 
     Args:
-        network: maps pictures (N, 3, H, W) to feature maps by name; a module is in eval mode.
+        network: maps images (N, 3, H, W) to feature maps by name; a module is in eval mode.
         name: of the output.
 
     Raises:
@@ -90,7 +90,7 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
         for width in _WIDTHS:
             probe = _Probe(network, name, width)
             if not probe.sees(0, width):
-                raise ValueError(f"output {name!r} depends on no pixel of the picture")
+                raise ValueError(f"output {name!r} depends on no pixel of the image")
             # Quarters, and not the outermost columns: of far dilated layers these may hit a gap.
             if not probe.sees(0, width // 4) and not probe.sees(width - width // 4, width):
                 return probe.measure()
@@ -98,7 +98,7 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
 
 
 class _Probe:
-    """The cell in the middle of an output, and pictures that are NaN in some columns."""
+    """The cell in the middle of an output, and images that are NaN in some columns."""
 
     def __init__(self, network: Network, name: str, width: int) -> None:
         self._network, self._name, self._width = network, name, width
@@ -109,9 +109,9 @@ class _Probe:
 
     def sees(self, start: int, stop: int) -> bool:
         """Whether the cell depends on any pixel of columns from ``start`` to before ``stop``."""
-        picture = torch.ones(1, 3, _HEIGHT, self._width)
-        picture[..., start:stop] = torch.nan
-        output = self._network(picture)[self._name]
+        image = torch.ones(1, 3, _HEIGHT, self._width)
+        image[..., start:stop] = torch.nan
+        output = self._network(image)[self._name]
         return bool(output[..., output.shape[-1] // 2].isnan().any())
 
     def measure(self) -> ReceptiveField:

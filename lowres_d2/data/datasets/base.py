@@ -1,6 +1,6 @@
 """A detection data set: a sequence of Detectron2's dataset dicts that knows its classes.
 
-Boxes of the dicts are XYWH_ABS in pixels of the stored picture, clipped to it. ``category_id`` is
+Boxes of the dicts are XYWH_ABS in pixels of the stored image, clipped to it. ``category_id`` is
 contiguous from 0 in the dicts and the data set's own in ``coco_dict``.
 """
 
@@ -18,7 +18,7 @@ _SHOWN_DIFFERENCES = 10
 
 
 class BoxDataset(Sequence):
-    """Pictures with boxes, each a Detectron2 dataset dict.
+    """Images with boxes, each a Detectron2 dataset dict.
 
     A dict has ``file_name``, ``height``, ``width``, ``image_id`` and ``annotations``, each of these
     with ``bbox``, ``bbox_mode``, ``category_id``, ``iscrowd``, ``area`` and ``id``. Every access
@@ -30,7 +30,7 @@ class BoxDataset(Sequence):
         category_ids: the ids that the data set's file uses for them; 1, 2, ... by default.
         source: what to call the data set in messages: its file or folder.
         json_file: the annotation file, if there is one.
-        image_root: the folder that picture names are relative to.
+        image_root: the folder that image names are relative to.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class BoxDataset(Sequence):
         image_root: Path | None = None,
     ) -> None:
         if not records:
-            raise ValueError(f"{source}: has no pictures; expected at least one")
+            raise ValueError(f"{source}: has no images; expected at least one")
         self._records = DatasetFromList(records, copy=False, serialize=True)
         self.classes = list(classes)
         self.category_ids = list(category_ids or range(1, len(classes) + 1))
@@ -57,12 +57,12 @@ class BoxDataset(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.source}: picture {index} of {len(self)}")
+            raise IndexError(f"{self.source}: image {index} of {len(self)}")
         return self._records[index % len(self)]
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        return f"{name}({self.source}: {len(self)} pictures, {len(self.classes)} classes)"
+        return f"{name}({self.source}: {len(self)} images, {len(self.classes)} classes)"
 
     def coco_dict(self) -> dict:
         """The ground truth in COCO's form, with the ids and the unclipped boxes of its file."""
@@ -142,12 +142,12 @@ def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
 
 
 def dataset_fingerprint(dataset: BoxDataset) -> str:
-    """Sixteen hex digits that change with any class, picture, box or label, not with the folder."""
+    """Sixteen hex digits that change with any class, image, box or label, not with the folder."""
     digest = hashlib.blake2b(repr(dataset.classes).encode(), digest_size=8)
     for record in dataset:
-        picture = (Path(record["file_name"]).name, record["height"], record["width"])
+        image = (Path(record["file_name"]).name, record["height"], record["width"])
         boxes = [
             (a["category_id"], a["iscrowd"], *map(float, a["bbox"])) for a in record["annotations"]
         ]
-        digest.update(repr((picture, boxes)).encode())
+        digest.update(repr((image, boxes)).encode())
     return digest.hexdigest()

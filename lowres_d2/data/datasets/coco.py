@@ -1,4 +1,4 @@
-"""Any COCO-format data set: a json file and a folder of pictures, nothing to register."""
+"""Any COCO-format data set: a json file and a folder of images, nothing to register."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lowres_d2.data.datasets.coco_json import (
 
 _logger = logging.getLogger(__name__)
 _SHOWN_NAMES = 3
-_TRIED_NAMES = 100  # enough to tell a folder that lacks some pictures from a wrong one
+_TRIED_NAMES = 100  # enough to tell a folder that lacks some images from a wrong one
 
 
 class CocoDataset(BoxDataset):
@@ -32,9 +32,9 @@ class CocoDataset(BoxDataset):
             the json file (``instances_val2017.json``: ``val2017``) in any of them.
         classes: the classes to use, in this order; annotations of others are left out. None: all,
             in the order of their ids.
-        invalid_boxes: what to do about boxes without area, outside of their picture or not finite:
+        invalid_boxes: what to do about boxes without area, outside of their image or not finite:
             "error" or "skip". Boxes partly outside are clipped in either case.
-        check_images: whether every picture must exist now; otherwise a missing one is an error
+        check_images: whether every image must exist now; otherwise a missing one is an error
             when it is read.
     """
 
@@ -53,7 +53,7 @@ class CocoDataset(BoxDataset):
         names = [image["file_name"] for image in images.values()]
         root = find_image_root(path, names, image_root, check_images)
         if check_images:
-            check_pictures_exist(path, root, names, "set image_root or complete the folder")
+            check_images_exist(path, root, names, "set image_root or complete the folder")
 
         selected = select_classes(path, categories, classes)
         policy = BoxPolicy(path, invalid_boxes)
@@ -118,7 +118,7 @@ def _admitted(
 def find_image_root(
     path: Path, names: list[str], given: str | Path | None, check_images: bool
 ) -> Path:
-    """The folder of the pictures: the given one, or the first beside the json that has them."""
+    """The folder of the images: the given one, or the first beside the json that has them."""
     if given is not None:
         return Path(given)
     folder = path.parent
@@ -132,7 +132,7 @@ def find_image_root(
     if check_images and names:
         tried = ", ".join(dict.fromkeys(str(root) for root in candidates))
         raise FileNotFoundError(
-            f"{path}: its {len(names)} pictures ({_first_few(names)}) were not found; set "
+            f"{path}: its {len(names)} images ({_first_few(names)}) were not found; set "
             f"image_root (looked in {tried})"
         )
     return folder
@@ -146,18 +146,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def check_pictures_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:
-    """Refuse a data set that lacks pictures; folders are listed once, which is fast for many.
+def check_images_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:
+    """Refuse a data set that lacks images; folders are listed once, which is fast for many.
 
     Args:
-        source: what lists the pictures.
+        source: what lists the images.
         root: their folder.
         names: relative to it.
         remedy: what the user can do.
     """
     if names and not root.is_dir():
         raise FileNotFoundError(
-            f"{root}: no such folder, for the {len(names)} pictures of {source} "
+            f"{root}: no such folder, for the {len(names)} images of {source} "
             f"({_first_few(names)}); {remedy}"
         )
     listed: dict[Path, set[str]] = {}
@@ -170,7 +170,7 @@ def check_pictures_exist(source: Path, root: Path, names: list[str], remedy: str
             missing.append(name)
     if missing:
         raise FileNotFoundError(
-            f"{source}: {len(missing)} of {len(names)} pictures are not in {root}: "
+            f"{source}: {len(missing)} of {len(names)} images are not in {root}: "
             f"{_first_few(missing)}; {remedy}"
         )
 

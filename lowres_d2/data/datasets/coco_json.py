@@ -1,6 +1,6 @@
 """Reads a COCO json file and checks it at the border, so that nothing after it has to.
 
-Boxes are XYWH in pixels of the stored picture.
+Boxes are XYWH in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ def box_fault(bbox: object, height: int, width: int) -> str | None:
 
     Args:
         bbox: (x, y, width, height) as found in the file.
-        height: the picture's.
-        width: the picture's.
+        height: the image's.
+        width: the image's.
     """
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_finite, bbox)):
         return "is not four finite numbers"
@@ -205,12 +205,12 @@ def box_fault(bbox: object, height: int, width: int) -> str | None:
     if w == 0 or h == 0:
         return "has no area"
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        return f"lies outside the picture of {width}x{height}"
+        return f"lies outside the image of {width}x{height}"
     return None
 
 
 def clip_box(bbox: list[float], height: int, width: int) -> list[float]:
-    """The part of an XYWH box inside the picture; the same list where it is inside already."""
+    """The part of an XYWH box inside the image; the same list where it is inside already."""
     x, y, w, h = bbox
     if x >= 0 and y >= 0 and x + w <= width and y + h <= height:
         return bbox
@@ -235,7 +235,7 @@ class BoxPolicy:
         self.num_clipped = 0
 
     def admit(self, bbox: object, image: dict, what: str) -> list[float] | None:
-        """The box, clipped to its picture, or None where it is to be left out."""
+        """The box, clipped to its image, or None where it is to be left out."""
         fault = box_fault(bbox, image["height"], image["width"])
         if fault is None:
             clipped = clip_box(bbox, image["height"], image["width"])
@@ -243,7 +243,7 @@ class BoxPolicy:
             return clipped
         if self.stops:
             raise ValueError(
-                f"{self.path}: {what} (picture {image['file_name']}): box {bbox} {fault}; correct "
+                f"{self.path}: {what} (image {image['file_name']}): box {bbox} {fault}; correct "
                 'the file or set invalid_boxes="skip"'
             )
         self.num_skipped += 1
@@ -254,4 +254,4 @@ class BoxPolicy:
         if self.num_skipped:
             _logger.warning("%s: %d faulty boxes left out", self.path, self.num_skipped)
         if self.num_clipped:
-            _logger.info("%s: %d boxes clipped to their pictures", self.path, self.num_clipped)
+            _logger.info("%s: %d boxes clipped to their images", self.path, self.num_clipped)

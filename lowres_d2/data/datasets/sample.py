@@ -1,4 +1,4 @@
-"""A few pictures of a data set, evenly spread, as a data set of their own."""
+"""A few images of a data set, evenly spread, as a data set of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EvenSample(Sequence):
-    """Pictures with something to find, from all over a data set; the same ones every time.
+    """Images with something to find, from all over a data set; the same ones every time.
 
     Whatever else the data set knows (its classes, say) is asked of it.
 
@@ -40,7 +40,7 @@ class EvenSample(Sequence):
         return getattr(self._dataset, name)
 
     def coco_dict(self) -> dict:
-        """The ground truth of these pictures in COCO's form."""
+        """The ground truth of these images in COCO's form."""
         whole = self._dataset.coco_dict()
         chosen = {record["image_id"] for record in self._records}
         images = [image for image in whole["images"] if image["id"] in chosen]

@@ -1,7 +1,7 @@
 """Tsinghua-Tencent 100K: traffic signs in street views of 2048x2048 pixels.
 
 Zhu et al., "Traffic-Sign Detection and Classification in the Wild" (CVPR 2016). The data set's
-``annotations.json`` says for each picture ``{"id": 7, "path": "train/7.jpg", "objects":
+``annotations.json`` says for each image ``{"id": 7, "path": "train/7.jpg", "objects":
 [{"category": "pl40", "bbox": {"xmin": 1.5, "ymin": 2, "xmax": 21.5, "ymax": 22}}]}``: continuous
 pixels that count from 0, so that a side is max - min. Outlines of the signs are not read.
 """
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lowres_d2.data.datasets.base import BoxDataset, make_annotation
-from lowres_d2.data.datasets.coco import check_pictures_exist, find_image_root
+from lowres_d2.data.datasets.coco import check_images_exist, find_image_root
 from lowres_d2.data.datasets.coco_json import (
     BoxPolicy,
     is_finite,
@@ -27,7 +27,7 @@ from lowres_d2.data.datasets.coco_json import (
 from lowres_d2.data.datasets.voc import read_voc_xml
 
 SPLITS = ("train", "test", "other")
-SIDE = 2048  # of every picture; annotations.json does not say it
+SIDE = 2048  # of every image; annotations.json does not say it
 
 # The classes that the benchmark scores: those with more than 100 objects in train and test together
 # (in test alone the rarest have 31 to 34, so that train alone cannot be what is meant).
@@ -51,8 +51,8 @@ class Sign(NamedTuple):
     difficult: bool = False
 
 
-class SignPicture(NamedTuple):
-    """What the annotations say of a picture."""
+class SignImage(NamedTuple):
+    """What the annotations say of an image."""
 
     image_id: int
     split: str
@@ -63,9 +63,9 @@ class SignPicture(NamedTuple):
 
 
 class SignAnnotations(NamedTuple):
-    """All pictures of a file or folder, and the names of classes that may occur."""
+    """All images of a file or folder, and the names of classes that may occur."""
 
-    pictures: list[SignPicture]
+    images: list[SignImage]
     types: list[str]
 
 
@@ -76,7 +76,7 @@ def is_tt100k_json(path: str | Path) -> bool:
 
 
 def read_tt100k(annotations: str | Path, split: str = "train") -> SignAnnotations:
-    """Read all pictures of the annotations, without objecting to their boxes.
+    """Read all images of the annotations, without objecting to their boxes.
 
     Args:
         annotations: ``annotations.json``, or a folder of VOC xml files named after the ids.
@@ -87,27 +87,27 @@ def read_tt100k(annotations: str | Path, split: str = "train") -> SignAnnotation
         files = sorted(path.glob("*.xml"))
         if not files:
             raise FileNotFoundError(f"{path}: has no xml files; expected TT100K's as VOC xml")
-        pictures = [_picture_of_xml(file, split) for file in files]
-        return SignAnnotations(pictures, _all_names(TT100K_CLASSES, pictures))
+        images = [_image_of_xml(file, split) for file in files]
+        return SignAnnotations(images, _all_names(TT100K_CLASSES, images))
     content = read_json(path, "TT100K's annotations.json, or a folder of VOC xml files")
-    images = content.get("imgs") if isinstance(content, dict) else None
-    if not isinstance(images, dict):
+    entries = content.get("imgs") if isinstance(content, dict) else None
+    if not isinstance(entries, dict):
         raise ValueError(f"{path}: is not TT100K's annotations.json, it has no object 'imgs'")
-    pictures = [_picture(f"{path}: imgs[{key!r}]", entry) for key, entry in images.items()]
-    for image_id, number in Counter(picture.image_id for picture in pictures).items():
+    images = [_image(f"{path}: imgs[{key!r}]", entry) for key, entry in entries.items()]
+    for image_id, number in Counter(image.image_id for image in images).items():
         if number > 1:
             raise ValueError(f"{path}: id {image_id} occurs {number} times in 'imgs'; expected one")
     types = content.get("types", [])
     if not isinstance(types, list) or not all(isinstance(name, str) for name in types):
         raise ValueError(f"{path}: 'types' is no list of class names")
-    return SignAnnotations(pictures, _all_names(types, pictures))
+    return SignAnnotations(images, _all_names(types, images))
 
 
-def _all_names(types: Iterable[str], pictures: Sequence[SignPicture]) -> list[str]:
-    return sorted({*types} | {sign.name for picture in pictures for sign in picture.signs})
+def _all_names(types: Iterable[str], images: Sequence[SignImage]) -> list[str]:
+    return sorted({*types} | {sign.name for image in images for sign in image.signs})
 
 
-def _picture(where: str, entry: object) -> SignPicture:
+def _image(where: str, entry: object) -> SignImage:
     if not isinstance(entry, dict):
         raise ValueError(f"{where} is no object; expected id, path and objects")
     if not is_whole(entry.get("id")):
@@ -126,7 +126,7 @@ def _picture(where: str, entry: object) -> SignPicture:
                 f"{where}.objects[{position}] has category {category!r}; expected a class name"
             )
         signs.append(Sign(category, _xywh(found.get("bbox"))))
-    return SignPicture(entry["id"], parts[0], name, SIDE, SIDE, signs)
+    return SignImage(entry["id"], parts[0], name, SIDE, SIDE, signs)
 
 
 def _xywh(corners: object) -> object:
@@ -137,22 +137,22 @@ def _xywh(corners: object) -> object:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _picture_of_xml(path: Path, split: str) -> SignPicture:
+def _image_of_xml(path: Path, split: str) -> SignImage:
     if not path.stem.isdecimal():
-        raise ValueError(f"{path}: expected the picture's id as name, as 1012.xml")
-    picture = read_voc_xml(path)
+        raise ValueError(f"{path}: expected the image's id as name, as 1012.xml")
+    image = read_voc_xml(path)
     signs = []
-    for found in picture.objects:
+    for found in image.objects:
         # These files keep the data set's own corners, cut to integers; VOC's would count from 1.
         x, y, width, height = found.bbox
         signs.append(Sign(found.name, [x + 1, y + 1, width - 1, height - 1], found.difficult))
     name = f"{split}/{path.stem}.jpg"
-    return SignPicture(int(path.stem), split, name, picture.height, picture.width, signs)
+    return SignImage(int(path.stem), split, name, image.height, image.width, signs)
 
 
-def count_signs(pictures: Sequence[SignPicture]) -> Counter[str]:
+def count_signs(images: Sequence[SignImage]) -> Counter[str]:
     """Number of signs of each class in train and test, by which the benchmark chose its 45."""
-    return Counter(sign.name for p in pictures if p.split in _COUNTED for sign in p.signs)
+    return Counter(sign.name for p in images if p.split in _COUNTED for sign in p.signs)
 
 
 class Tt100kDataset(BoxDataset):
@@ -168,7 +168,7 @@ class Tt100kDataset(BoxDataset):
             others are left out and counted. None: those with more than ``min_instances`` signs.
         min_instances: decides without ``classes``; signs of train and test count.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
-        check_images: whether every picture must exist now.
+        check_images: whether every image must exist now.
     """
 
     def __init__(
@@ -186,13 +186,13 @@ class Tt100kDataset(BoxDataset):
         path = Path(annotations)
         everything = read_tt100k(path, split)
         names = _chosen_classes(path, everything, classes, min_instances)
-        pictures = [picture for picture in everything.pictures if picture.split == split]
-        files = [picture.file_name for picture in pictures]
+        images = [image for image in everything.images if image.split == split]
+        files = [image.file_name for image in images]
         root = find_image_root(path, files, image_root, check_images)
         if check_images:
-            check_pictures_exist(path, root, files, "set image_root or complete the folder")
+            check_images_exist(path, root, files, "set image_root or complete the folder")
         super().__init__(
-            _records(path, pictures, root, names, invalid_boxes),
+            _records(path, images, root, names, invalid_boxes),
             names,
             source=f"{path} ({split})",
             json_file=path if path.is_file() else None,
@@ -205,7 +205,7 @@ def _chosen_classes(
 ) -> list[str]:
     if classes is not None:
         return list(select_classes(path, dict(enumerate(everything.types)), classes).values())
-    counts = count_signs(everything.pictures)
+    counts = count_signs(everything.images)
     names = sorted(name for name, number in counts.items() if number > min_instances)
     if not names:
         raise ValueError(
@@ -216,21 +216,21 @@ def _chosen_classes(
 
 
 def _records(
-    path: Path, pictures: Sequence[SignPicture], root: Path, names: list[str], invalid_boxes: str
+    path: Path, images: Sequence[SignImage], root: Path, names: list[str], invalid_boxes: str
 ) -> list[dict]:
     policy = BoxPolicy(path, invalid_boxes)
     contiguous = {name: k for k, name in enumerate(names)}
     left_out: Counter[str] = Counter()
     records, number = [], 0
-    for picture in pictures:
+    for image in images:
         record = {
-            "file_name": str(root / picture.file_name),
-            "height": picture.height,
-            "width": picture.width,
-            "image_id": picture.image_id,
+            "file_name": str(root / image.file_name),
+            "height": image.height,
+            "width": image.width,
+            "image_id": image.image_id,
             "annotations": [],
         }
-        for position, sign in enumerate(picture.signs):
+        for position, sign in enumerate(image.signs):
             if sign.name not in contiguous:
                 left_out[sign.name] += 1
                 continue

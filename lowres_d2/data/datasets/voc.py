@@ -9,7 +9,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from lowres_d2.data.datasets.base import BoxDataset, class_names, make_annotation
-from lowres_d2.data.datasets.coco import check_pictures_exist
+from lowres_d2.data.datasets.coco import check_images_exist
 from lowres_d2.data.datasets.coco_json import BoxPolicy, is_finite
 
 VOC_CLASSES = [
@@ -27,8 +27,8 @@ class VocObject(NamedTuple):
     difficult: bool
 
 
-class VocPicture(NamedTuple):
-    """What an xml file says of its picture."""
+class VocImage(NamedTuple):
+    """What an xml file says of its image."""
 
     file_name: str
     height: int
@@ -36,7 +36,7 @@ class VocPicture(NamedTuple):
     objects: list[VocObject]
 
 
-def read_voc_xml(path: str | Path) -> VocPicture:
+def read_voc_xml(path: str | Path) -> VocImage:
     """Read one annotation file.
 
     VOC counts pixels from 1 and includes the last one, so pixels a to b cover a - 1 to b.
@@ -50,7 +50,7 @@ def read_voc_xml(path: str | Path) -> VocPicture:
         raise ValueError(f"{path}: is not XML ({error})") from None
     height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
     if height <= 0 or width <= 0:
-        raise ValueError(f"{path}: size is {width:g}x{height:g}; expected the picture's")
+        raise ValueError(f"{path}: size is {width:g}x{height:g}; expected the image's")
     objects = []
     for node in tree.iterfind("object"):
         x0, y0, x1, y1 = (
@@ -58,7 +58,7 @@ def read_voc_xml(path: str | Path) -> VocPicture:
         )
         box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
         objects.append(VocObject(_text(path, node, "name"), box, node.findtext("difficult") == "1"))
-    return VocPicture(tree.findtext("filename") or "", int(height), int(width), objects)
+    return VocImage(tree.findtext("filename") or "", int(height), int(width), objects)
 
 
 def _text(path: Path, node: ElementTree.Element, key: str) -> str:
@@ -87,10 +87,10 @@ class VocDataset(BoxDataset):
     Args:
         root: the folder with ``VOC2007`` and its like in it.
         split: a list in ``ImageSets/Main``, such as "trainval" or "test".
-        year: one year or several, whose pictures are put together.
+        year: one year or several, whose images are put together.
         classes: class names; VOC's twenty by default.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
-        check_images: whether every picture must exist now.
+        check_images: whether every image must exist now.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class VocDataset(BoxDataset):
             policy = BoxPolicy(folder, invalid_boxes)
             if check_images:
                 names = [f"{stem}.jpg" for stem in stems]
-                check_pictures_exist(folder, folder / "JPEGImages", names, "complete the folder")
+                check_images_exist(folder, folder / "JPEGImages", names, "complete the folder")
             for stem in stems:
                 record = _record(folder, stem, len(records) + 1, classes, policy, num_boxes)
                 num_boxes += len(record["annotations"])
@@ -152,15 +152,15 @@ def _record(
     boxes_before: int,
 ) -> dict:
     path = folder / "Annotations" / f"{stem}.xml"
-    picture = read_voc_xml(path)
+    annotated = read_voc_xml(path)
     image = {
         "file_name": str(folder / "JPEGImages" / f"{stem}.jpg"),
-        "height": picture.height,
-        "width": picture.width,
+        "height": annotated.height,
+        "width": annotated.width,
         "image_id": image_id,
     }
     annotations = []
-    for number, found in enumerate(picture.objects, start=1):
+    for number, found in enumerate(annotated.objects, start=1):
         if found.name not in classes:
             raise ValueError(f"{path}: class '{found.name}' is not in classes ({classes})")
         bbox = policy.admit(found.bbox, image, f"object {number} ({found.name})")

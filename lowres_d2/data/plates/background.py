@@ -1,8 +1,8 @@
 """What stands behind the plates: procedural textures with clutter, or crops of photographs.
 
-Backgrounds are float32 RGB arrays (size, size, 3), about 0 to 255. They come from a picture's
-appearance stream and decide nothing about where its objects are. Lengths are for pictures of
-256 px and scale with the picture.
+Backgrounds are float32 RGB arrays (size, size, 3), about 0 to 255. They come from an image's
+appearance stream and decide nothing about where its objects are. Lengths are for images of
+256 px and scale with the image.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def list_photos(folder: str | Path) -> list[Path]:
 def _read_photo(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{path}: cannot be read as a picture; repair or remove it")
+        raise ValueError(f"{path}: cannot be read as an image; repair or remove it")
     scale = _LONGEST_PHOTO_SIDE / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

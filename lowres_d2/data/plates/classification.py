@@ -1,4 +1,4 @@
-"""Single plates to be classified: 32x32 pictures with one plate each, and a json of labels."""
+"""Single plates to be classified: 32x32 images with one plate each, and a json of labels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ONE_PLATE = SceneSettings(image_size=32, size_range=(16.0, 24.0), max_plates=1,
 
 
 class PlatesClassification(Sequence):
-    """Pictures of one plate each: dicts of file_name, height, width, image_id and ``label``.
+    """Images of one plate each: dicts of file_name, height, width, image_id and ``label``.
 
     Args:
         root: folder of generated sets; this one gets a folder in it, named for its settings.
         split: "train", "val" or "test".
-        num_images: how many pictures.
+        num_images: how many images.
         seed: decides everything about them.
         num_workers: processes that generate; None: one a core.
     """
@@ -64,7 +64,7 @@ class PlatesClassification(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.folder}: picture {index} of {len(self)}")
+            raise IndexError(f"{self.folder}: image {index} of {len(self)}")
         index %= len(self)
         return {
             "file_name": str(self.folder / "images" / _crop_name(index)),
@@ -76,7 +76,7 @@ class PlatesClassification(Sequence):
 
 
 class _CropWriter(Dataset):
-    """Item k paints and saves picture k; its value is the plate's label."""
+    """Item k paints and saves image k; its value is the plate's label."""
 
     def __init__(self, folder: Path, seed: int, split: int, num_images: int) -> None:
         self.folder, self.seed, self.split, self.num_images = folder, seed, split, num_images

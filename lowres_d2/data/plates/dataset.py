@@ -1,4 +1,4 @@
-"""The embedded data set: generated pictures of traffic-sign-like plates, as a COCO data set.
+"""The embedded data set: generated images of traffic-sign-like plates, as a COCO data set.
 
 Nothing to download: ``PlatesDataset("datasets/plates", "train")`` makes it on first use and reuses
 it afterwards. The same seed gives the same objects on any machine, and the same pixels with the
@@ -33,13 +33,13 @@ _JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 
 class PlatesDataset(CocoDataset):
-    """Generated detection set of eight classes, 256x256 pictures, sizes log-uniform.
+    """Generated detection set of eight classes, 256x256 images, sizes log-uniform.
 
     Args:
         root: folder of generated sets; this one gets a folder in it, named for its settings.
-        split: "train", "val" or "test"; they share no picture, whatever the seed.
-        num_images: how many pictures.
-        seed: decides layouts and pixels. The first n pictures are the same for any ``num_images``.
+        split: "train", "val" or "test"; they share no image, whatever the seed.
+        num_images: how many images.
+        seed: decides layouts and pixels. The first n images are the same for any ``num_images``.
         variant: "standard" (6 to 96 px) or "tiny" (4 to 16 px).
         size_range: smallest and largest sqrt(area) in pixels in place of the variant's.
         photos: folder of photographs to crop backgrounds from; None: procedural textures.
@@ -81,18 +81,18 @@ class PlatesDataset(CocoDataset):
 
         def write(part: Path) -> None:
             (part / "images").mkdir()
-            pictures = _PictureWriter(
+            images = _ImageWriter(
                 part / "images", seed, SPLITS.index(split), num_images, settings, photo_files
             )
-            scenes = list(generate_in_processes(pictures, name, num_workers))
+            scenes = list(generate_in_processes(images, name, num_workers))
             (part / "annotations.json").write_text(json.dumps(scenes_to_coco(scenes, settings)))
 
         ensure_generated(folder, fingerprint, write)
         super().__init__(folder / "annotations.json", folder / "images")
 
 
-class _PictureWriter(Dataset):
-    """Item k paints and saves picture k; its value is the picture's plates: (label, box) pairs."""
+class _ImageWriter(Dataset):
+    """Item k paints and saves image k; its value is the image's plates: (label, box) pairs."""
 
     def __init__(
         self,
@@ -111,13 +111,13 @@ class _PictureWriter(Dataset):
 
     def __getitem__(self, index: int) -> list[tuple[int, tuple]]:
         scene = lay_out(self.seed, self.split, index, self.settings)
-        picture = paint_scene(scene, self.photos)
-        Image.fromarray(picture).save(self.folder / picture_name(index), **_JPEG)
+        image = paint_scene(scene, self.photos)
+        Image.fromarray(image).save(self.folder / image_name(index), **_JPEG)
         return labelled_boxes(scene)
 
 
-def picture_name(index: int) -> str:
-    """File name of a picture."""
+def image_name(index: int) -> str:
+    """File name of an image."""
     return f"{index:06d}.jpg"
 
 
@@ -127,12 +127,12 @@ def labelled_boxes(scene: Scene) -> list[tuple[int, tuple]]:
 
 
 def scenes_to_coco(scenes: list[list[tuple[int, tuple]]], settings: SceneSettings) -> dict:
-    """COCO ground truth of pictures given by their labelled boxes."""
+    """COCO ground truth of images given by their labelled boxes."""
     images, annotations = [], []
     size = settings.image_size
     for index, boxes in enumerate(scenes):
         images.append(
-            {"id": index + 1, "file_name": picture_name(index), "width": size, "height": size}
+            {"id": index + 1, "file_name": image_name(index), "width": size, "height": size}
         )
         for label, (x0, y0, x1, y1) in boxes:
             annotations.append(
@@ -156,7 +156,7 @@ def check_choice(key: str, value: str, choices: Collection[str]) -> None:
 
 
 def check_counts(num_images: int, seed: int) -> None:
-    """Refuse what cannot be a number of pictures or a seed."""
+    """Refuse what cannot be a number of images or a seed."""
     if num_images < 1:
         raise ValueError(f"num_images={num_images}: expected at least 1")
     if seed < 0:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 _logger = logging.getLogger(__name__)
 _STAMP = "generated.json"
-_WORTH_PROCESSES = 500  # fewer pictures are made in the time that starting processes takes
+_WORTH_PROCESSES = 500  # fewer images are made in the time that starting processes takes
 
 
 def ensure_generated(folder: Path, settings: dict, write: Callable[[Path], None]) -> None:
@@ -85,7 +85,7 @@ def generate_in_processes(
         worker_init_fn=stop_opencv_threads,
         generator=torch.Generator(),  # leaves the global one alone
     )
-    _logger.info("generating %s: %d pictures, %d processes", name, total, max(1, num_workers))
+    _logger.info("generating %s: %d images, %d processes", name, total, max(1, num_workers))
     start = time.perf_counter()
     if sys.stderr.isatty():
         from rich.console import Console

@@ -2,7 +2,7 @@
 
 Every shape is a list of convex polygons in the plate's own plane, an array of (x, y) corners each;
 the plane spans [-1, 1] on both axes, x to the right and y down. The homography of a plate
-(``plate_scene``) carries the polygons into picture pixels.
+(``plate_scene``) carries the polygons into image pixels.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""One generated picture: first where its plates are and what they show, then its pixels.
+"""One generated image: first where its plates are and what they show, then its pixels.
 
 The layout comes from a random stream of its own, through uniform doubles and arithmetic only, and
 is rounded to 1/64 px: it is the same on every machine and with every library version. Everything
 else (perspective, colours, light, noise) comes from a second stream.
 
-Boxes are XYXY in pixels of the picture, tight about the plate's outline. Pictures are uint8 RGB
+Boxes are XYXY in pixels of the image, tight about the plate's outline. Images are uint8 RGB
 (size, size, 3).
 """
 
@@ -54,12 +54,12 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What a set of pictures looks like.
+    """What a set of images looks like.
 
     Attributes:
-        image_size: side of the square pictures.
+        image_size: side of the square images.
         size_range: smallest and largest sqrt(area) of a plate; sizes are log-uniform between.
-        max_plates: a picture has 1 to this many plates with a class ...
+        max_plates: an image has 1 to this many plates with a class ...
         max_decoys: ... and 0 to this many without.
     """
 
@@ -73,7 +73,7 @@ class SceneSettings:
         if not 1 <= low <= high <= 0.75 * self.image_size:
             raise ValueError(
                 f"size_range {low} to {high}: expected 1 <= smallest <= largest <= "
-                f"{0.75 * self.image_size:g} (3/4 of the picture's side)"
+                f"{0.75 * self.image_size:g} (3/4 of the image's side)"
             )
         if self.max_plates < 1 or self.max_decoys < 0:
             raise ValueError(
@@ -102,7 +102,7 @@ class Plate:
 
 @dataclass
 class Scene:
-    """A picture to be: its plates, largest first, and the stream that its pixels come from."""
+    """An image to be: its plates, largest first, and the stream that its pixels come from."""
 
     settings: SceneSettings
     plates: list[Plate]
@@ -120,7 +120,7 @@ def _overlaps(a: tuple, b: tuple, gap: float = 1.0) -> bool:
 
 
 def lay_out(seed: int, split: int, index: int, settings: SceneSettings) -> Scene:
-    """Decide the plates of picture ``index``."""
+    """Decide the plates of image ``index``."""
     draw = np.random.default_rng([seed, split, index, 0]).random
 
     def between(low: float, high: float) -> float:
@@ -213,7 +213,7 @@ def _paint_post(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> No
 
 
 def _paint_plate(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> None:
-    """Paint one plate into a float32 picture, in place."""
+    """Paint one plate into a float32 image, in place."""
     outline = OUTLINES[rng.integers(len(OUTLINES))]
     view = _view(rng, outline, plate.box)
     if plate.label is None:
@@ -239,7 +239,7 @@ def _paint_plate(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> N
     wear = cv2.resize(rng.normal(0, 6, (7, 7)).astype(np.float32), shape[::-1])
     paint = cv2.merge([light * (f + ink * (r - f)) + wear for r, f in zip(rim, face, strict=True)])
 
-    # Rows and columns of the margin may lie outside of the picture.
+    # Rows and columns of the margin may lie outside of the image.
     top, left = max(0, -y0), max(0, -x0)
     target = image[max(0, y0) : y1, max(0, x0) : x1]
     window = (slice(top, top + target.shape[0]), slice(left, left + target.shape[1]))
@@ -264,7 +264,7 @@ def _through_camera(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def paint_scene(scene: Scene, photos: list[Path] | None = None) -> np.ndarray:
-    """The picture of a scene; ``photos`` replace the procedural backgrounds."""
+    """The image of a scene; ``photos`` replace the procedural backgrounds."""
     rng, size = scene.appearance, scene.settings.image_size
     image = photo_background(rng, size, photos) if photos else procedural_background(rng, size)
     for plate in scene.plates:

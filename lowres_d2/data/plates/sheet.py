@@ -1,4 +1,4 @@
-"""A picture sheet of the generated plates: classes, pictures with boxes, the same at 1/4 size."""
+"""An image sheet of the generated plates: classes, images with boxes, the same at 1/4 size."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def plate_sheet(path: str | Path, seed: int = 0) -> None:
     """Save the sheet that the README shows.
 
     Args:
-        path: the picture to write.
-        seed: of the pictures on it.
+        path: the image to write.
+        seed: of the images on it.
     """
-    pictures = [_labelled(seed, index, "standard") for index in range(_COLUMNS)]
-    few_pixels = [(_enlarged(image, factor=4), []) for image, _ in pictures]
+    images = [_labelled(seed, index, "standard") for index in range(_COLUMNS)]
+    few_pixels = [(_enlarged(image, factor=4), []) for image, _ in images]
     tiny = [_labelled(seed, _COLUMNS + index, "tiny") for index in range(_COLUMNS)]
     rows = [
         _legend(seed),
-        _row("standard: 6 to 96 px, with ground truth", pictures),
-        _row("the same pictures, down-sampled 4x", few_pixels),
+        _row("standard: 6 to 96 px, with ground truth", images),
+        _row("the same images, down-sampled 4x", few_pixels),
         _row("tiny: 4 to 16 px, with ground truth", tiny),
     ]
     sheet = Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))
@@ -53,10 +53,10 @@ def _strip(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return strip, ImageDraw.Draw(strip)
 
 
-def _row(caption: str, pictures: list[tuple[Image.Image, list[Plate]]]) -> Image.Image:
+def _row(caption: str, images: list[tuple[Image.Image, list[Plate]]]) -> Image.Image:
     strip, draw = _strip(_CAPTION + _CELL + _GAP)
     draw.text((_GAP, 3), caption, fill="black", font=ImageFont.load_default(14))
-    for column, (image, plates) in enumerate(pictures):
+    for column, (image, plates) in enumerate(images):
         x, y = _GAP + column * (_CELL + _GAP), _CAPTION
         strip.paste(image, (x, y))
         for plate in plates:

@@ -1,6 +1,6 @@
-"""Boxes: useless ones, those in another form than XYWH, those beyond their picture, doubles.
+"""Boxes: useless ones, those in another form than XYWH, those beyond their image, doubles.
 
-Boxes are XYWH in pixels of the stored picture.
+Boxes are XYWH in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torchvision.ops import box_convert, box_iou
 USELESS = Check(
     "box-invalid",
     "error",
-    "boxes that are not finite, have no area, a negative side, or lie outside of their picture",
+    "boxes that are not finite, have no area, a negative side, or lie outside of their image",
     'correct them, or leave them out with invalid_boxes="skip"',
 )
 SKIPPED = Check(
@@ -35,19 +35,19 @@ CORNERS = Check(
 FRACTIONS = Check(
     "box-fractions",
     "error",
-    "boxes look like fractions of the picture",
-    "multiply by the picture's width and height",
+    "boxes look like fractions of the image",
+    "multiply by the image's width and height",
 )
 BEYOND = Check(
     "box-beyond",
     "warning",
-    "boxes that leave their picture by more than a pixel",
-    "clipped in training, taken whole in evaluation: correct them, or the pictures' sizes",
+    "boxes that leave their image by more than a pixel",
+    "clipped in training, taken whole in evaluation: correct them, or the images' sizes",
 )
 EDGE = Check(
     "box-edge",
     "info",
-    "boxes that leave their picture by at most a pixel",
+    "boxes that leave their image by at most a pixel",
     "clipped in training; often a file that counts pixels from 1 or from 0 by mistake",
 )
 SUB_PIXEL = Check(
@@ -59,8 +59,8 @@ SUB_PIXEL = Check(
 WHOLE = Check(
     "box-whole",
     "info",
-    "boxes as large as their picture",
-    "right for close-ups; else a label of the picture that became a box",
+    "boxes as large as their image",
+    "right for close-ups; else a label of the image that became a box",
 )
 DOUBLE = Check(
     "box-double",
@@ -124,7 +124,7 @@ def _form(split: Split) -> Check | None:
         b[0] < b[2] <= image["width"] + 1 and b[1] < b[3] <= image["height"] + 1
         for b, image in pairs
     )
-    # Boxes that are XYWH in truth do not leave their pictures that often.
+    # Boxes that are XYWH in truth do not leave their images that often.
     beyond = sum(b[0] + b[2] > im["width"] or b[1] + b[3] > im["height"] for b, im in pairs)
     return CORNERS if as_corners and beyond > len(boxes) / 4 else None
 
@@ -144,7 +144,7 @@ def _check_place(split: Split, findings: Findings, entry: dict) -> None:
 
 
 def _check_doubles(split: Split, findings: Findings) -> None:
-    """Pairs of boxes of a picture that are practically the same."""
+    """Pairs of boxes of an image that are practically the same."""
     of_image = defaultdict(list)
     for entry in split.objects:
         of_image[entry["image_id"]].append(entry)

@@ -40,7 +40,7 @@ NOT_TRAINED = Check(
     "class-not-trained",
     "warning",
     "classes with objects to find, but none to learn from",
-    "their AP will be 0: move some pictures, or leave the class out",
+    "their AP will be 0: move some images, or leave the class out",
 )
 
 

@@ -36,23 +36,23 @@ class Suspect:
         detail: what is wrong with this one.
         image_id: as in the file.
         annotation_id: as in the file.
-        picture: name of the picture, as in the file.
-        path: the picture's file.
-        box: XYWH in pixels of the picture, as in the file.
+        image: name of the image, as in the file.
+        path: the image's file.
+        box: XYWH in pixels of the image, as in the file.
     """
 
     detail: str = ""
     image_id: Any = None
     annotation_id: Any = None
-    picture: str | None = None
+    image: str | None = None
     path: str | None = None
     box: Any = None
 
     def __str__(self) -> str:
         named = {"annotation": self.annotation_id, "image": self.image_id}
         places = [f"{name} {value}" for name, value in named.items() if value is not None]
-        if self.picture is not None:
-            places.append(str(self.picture))
+        if self.image is not None:
+            places.append(str(self.image))
         place = ", ".join(places)
         return f"{place}: {self.detail}" if place and self.detail else place or self.detail
 

@@ -33,7 +33,7 @@ SAME_NAME = Check("category-twice", "error", "categories of the same name", "mer
 SAME_FILE = Check(
     "file-twice",
     "warning",
-    "pictures listed under several ids",
+    "images listed under several ids",
     "list each once with all of its objects: else those of the others count as false alarms",
 )
 BAD_CROWD = Check("iscrowd-invalid", "error", "iscrowd that is neither 0 nor 1", "write 0 or 1")

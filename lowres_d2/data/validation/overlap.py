@@ -1,4 +1,4 @@
-"""Pictures that occur twice, by the content of their files: within a part of the data, or in two.
+"""Images that occur twice, by the content of their files: within a part of the data, or in two.
 
 Only files of equal length are read. Where all pixels were decoded they are compared in place of
 the files, which also finds copies in another lossless format or with other EXIF data.
@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lowres_d2.data.validation.findings import Check, Findings
-from lowres_d2.data.validation.picture_file import PictureFile
+from lowres_d2.data.validation.image_file import ImageFile
 from lowres_d2.data.validation.split import Split
 
 SHARED = Check(
     "overlap",
     "error",
-    "pictures that another part of the data has too",
+    "images that another part of the data has too",
     "remove them from one: a detector is tested on what it was trained on",
 )
 REPEATED = Check(
-    "picture-twice",
+    "image-twice",
     "warning",
-    "pictures that occur twice under different names",
+    "images that occur twice under different names",
     "remove one: it counts double, and its annotations may differ",
 )
 
@@ -36,13 +36,13 @@ class _Place(NamedTuple):
 
 
 def check_overlap(
-    splits: Sequence[Split], seen: Sequence[Mapping[int, PictureFile]], findings: Findings
+    splits: Sequence[Split], seen: Sequence[Mapping[int, ImageFile]], findings: Findings
 ) -> None:
-    """Find equal pictures.
+    """Find equal images.
 
     Args:
         splits: parts of the data.
-        seen: for each what is known of its readable pictures, by image id.
+        seen: for each what is known of its readable images, by image id.
         findings: takes what is wrong.
     """
     by_size = defaultdict(list)

@@ -23,7 +23,7 @@ UNREADABLE = Check(
 NAMES_DIFFER = Check(
     "file-name-differs",
     "info",
-    "annotation files that name another picture than their own name does",
+    "annotation files that name another image than their own name does",
     "the annotation file's name counts, as in VOC",
 )
 
@@ -42,7 +42,7 @@ def read_split(
             ``Annotations`` in it); or a list of VOC, as ``VOC2007/ImageSets/Main/train.txt``.
         findings: takes what cannot be read.
         name: what the report calls it; by default named after the file.
-        images: folder of the pictures; None: looked for beside the annotations.
+        images: folder of the images; None: looked for beside the annotations.
         settings: further attributes of the split.
 
     Returns:
@@ -79,7 +79,7 @@ def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
 
 
 def join_splits(splits: Sequence[Split]) -> Split:
-    """Several folders of VOC as one split; ids and names of pictures are made unique."""
+    """Several folders of VOC as one split; ids and names of images are made unique."""
     first, *others = splits
     for other in others:
         number = len(first.images)
@@ -116,26 +116,26 @@ def _read_voc(
     """VOC's files; a class that is not asked for is told of by its category."""
     if not files:
         raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
-    root = Path(images) if images is not None else _voc_pictures(files[0].parent)
+    root = Path(images) if images is not None else _voc_images(files[0].parent)
     there = root.iterdir() if root.is_dir() else ()
     known = Image.registered_extensions()
     suffixes = {path.stem: path.suffix for path in there if path.suffix.lower() in known}
     records, annotations = [], []
     for path in files:
         try:
-            picture = read_voc_xml(path)
+            image = read_voc_xml(path)
         except (ValueError, OSError) as error:
             findings.add(UNREADABLE, name, str(error))
             continue
-        suffix = suffixes.get(path.stem) or Path(picture.file_name).suffix or ".jpg"
+        suffix = suffixes.get(path.stem) or Path(image.file_name).suffix or ".jpg"
         record = {
             "id": len(records) + 1,
             "file_name": path.stem + suffix,
-            "height": picture.height,
-            "width": picture.width,
+            "height": image.height,
+            "width": image.width,
         }
-        if Path(picture.file_name).stem not in ("", path.stem):
-            findings.add(NAMES_DIFFER, name, f"{path.name} names {picture.file_name}")
+        if Path(image.file_name).stem not in ("", path.stem):
+            findings.add(NAMES_DIFFER, name, f"{path.name} names {image.file_name}")
         records.append(record)
         annotations += [
             {
@@ -145,23 +145,23 @@ def _read_voc(
                 "bbox": found.bbox,
                 "iscrowd": int(found.difficult),
             }
-            for found in picture.objects
+            for found in image.objects
         ]
     return _with_categories(Split(name, source, records, annotations, [], root, **settings))
 
 
 def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dict) -> Split:
-    """All pictures of TT100K's file, train and test together; other classes may be in it."""
-    pictures, types = read_tt100k(path)
-    root = find_image_root(path, [p.file_name for p in pictures], images, check_images=False)
+    """All images of TT100K's file, train and test together; other classes may be in it."""
+    annotated, types = read_tt100k(path)
+    root = find_image_root(path, [p.file_name for p in annotated], images, check_images=False)
     id_of = {type_: k for k, type_ in enumerate(types, start=1)}
-    signs = [(picture.image_id, sign) for picture in pictures for sign in picture.signs]
+    signs = [(image.image_id, sign) for image in annotated for sign in image.signs]
     return Split(
         name,
         path,
         [
             {"id": p.image_id, "file_name": p.file_name, "height": p.height, "width": p.width}
-            for p in pictures
+            for p in annotated
         ],
         [
             {"id": k, "image_id": image_id, "category_id": id_of[sign.name], "bbox": sign.bbox}
@@ -185,8 +185,8 @@ def _with_categories(split: Split) -> Split:
     return split
 
 
-def _voc_pictures(annotations: Path) -> Path:
-    """Where VOC's pictures are: ``JPEGImages`` or ``images`` beside or in the folder, or in it."""
+def _voc_images(annotations: Path) -> Path:
+    """Where VOC's images are: ``JPEGImages`` or ``images`` beside or in the folder, or in it."""
     for place in (annotations.parent, annotations):
         for name in ("JPEGImages", "images"):
             if (place / name).is_dir():

@@ -10,8 +10,8 @@ from lowres_d2.data.validation.boxes import check_boxes
 from lowres_d2.data.validation.classes import check_classes, class_counts
 from lowres_d2.data.validation.findings import SEVERITIES, Findings
 from lowres_d2.data.validation.ids import check_ids
+from lowres_d2.data.validation.images import Progress, check_images
 from lowres_d2.data.validation.overlap import check_overlap
-from lowres_d2.data.validation.pictures import Progress, check_pictures
 from lowres_d2.data.validation.sizes import Summary, check_sizes, summarize
 from lowres_d2.data.validation.split import Split
 
@@ -23,8 +23,8 @@ class ModelFacts:
     Attributes:
         classes: number of classes of each part of the model that has one, by name.
         trained: class names of the weights that the model starts from.
-        max_dets: detections of a picture that the evaluator counts; None: enough.
-        caps: detections of a picture that the model gives at most, by the name of the setting.
+        max_dets: detections of an image that the evaluator counts; None: enough.
+        caps: detections of an image that the model gives at most, by the name of the setting.
     """
 
     classes: dict[str, int] = field(default_factory=dict)
@@ -88,8 +88,8 @@ def validate(
         findings: of reading them; takes what is found here.
         bands: size bands by name, from and to in pixels.
         model: what they are held against.
-        level: how far pictures are read: "header", "draft" or "full".
-        workers: threads that read pictures.
+        level: how far images are read: "header", "draft" or "full".
+        workers: threads that read images.
         progress: wraps a long iterable, given its length and what is done.
     """
     model = model or ModelFacts()
@@ -102,7 +102,7 @@ def validate(
         evaluated = split is splits[-1]
         max_dets = model.max_dets if evaluated else None
         check_sizes(split, summaries[-1], findings, max_dets, model.caps if evaluated else None)
-        seen.append(check_pictures(split, findings, level, workers, progress))
+        seen.append(check_images(split, findings, level, workers, progress))
     if splits:
         check_classes(splits, findings, model.classes, model.trained)
     check_overlap(splits, seen, findings)

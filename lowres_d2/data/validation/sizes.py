@@ -1,6 +1,6 @@
-"""How large objects are, how many a picture has, and whether the evaluator's cap allows for them.
+"""How large objects are, how many an image has, and whether the evaluator's cap allows for them.
 
-Size is sqrt(width x height) of a box, in pixels of the stored picture.
+Size is sqrt(width x height) of a box, in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ NOTHING = Check(
     "no-objects", "error", "parts of the data without an object to find", "check the file"
 )
 EMPTY = Check(
-    "picture-empty",
+    "image-empty",
     "info",
-    "pictures without an object",
-    "right for pictures of nothing; else annotations are missing",
+    "images without an object",
+    "right for images of nothing; else annotations are missing",
 )
 MAX_DETS = Check(
     "max-dets",
     "error",
-    "evaluators that count fewer detections than the densest picture has objects",
+    "evaluators that count fewer detections than the densest image has objects",
     "leave dataloader.evaluator.max_dets out: it then follows the data",
 )
 CAPPED = Check(
     "model-cap",
     "warning",
-    "parts of the model that give fewer detections than the densest picture has objects",
+    "parts of the model that give fewer detections than the densest image has objects",
     "raise them: what is cut off can never be found",
 )
 DENSE = Check(
     "denser-than-100",
     "info",
-    "pictures with more objects than the 100 detections that COCO's evaluation counts",
+    "images with more objects than the 100 detections that COCO's evaluation counts",
     "sound here: max_dets follows the data; figures of other programs are not to be compared",
 )
 
-_SHOWN_PICTURES = 3
+_SHOWN_IMAGES = 3
 _COCO_MAX_DETS = 100
 
 
@@ -50,16 +50,16 @@ class Summary:
     """Counts of one part of the data.
 
     Attributes:
-        pictures: listed ones.
-        empty: pictures without an object.
+        images: listed ones.
+        empty: images without an object.
         objects: crowds left out.
         crowds: regions that are not learnt.
         bands: objects by size band; bands may overlap.
         quantiles: size of the smallest, median and largest object.
-        densest: name of picture and number of objects, most first.
+        densest: name of image and number of objects, most first.
     """
 
-    pictures: int
+    images: int
     empty: int
     objects: int
     crowds: int
@@ -79,10 +79,10 @@ def summarize(split: Split, bands: Mapping[str, tuple[float, float]]) -> Summary
     per_image = Counter(entry["image_id"] for entry in split.objects)
     densest = [
         (split.image_of[image_id]["file_name"], number)
-        for image_id, number in per_image.most_common(_SHOWN_PICTURES)
+        for image_id, number in per_image.most_common(_SHOWN_IMAGES)
     ]
     return Summary(
-        pictures=len(split.images),
+        images=len(split.images),
         empty=len(split.image_of) - len(per_image),
         objects=len(sizes),
         crowds=len(split.boxed) - len(split.objects),
@@ -107,8 +107,8 @@ def check_sizes(
         split: the data.
         summary: of :func:`summarize`.
         findings: takes what is wrong.
-        max_dets: detections of a picture that the evaluator counts; None: enough.
-        caps: detections of a picture that the model gives at most, by the name of the setting.
+        max_dets: detections of an image that the evaluator counts; None: enough.
+        caps: detections of an image that the model gives at most, by the name of the setting.
     """
     if not summary.objects:
         findings.add(NOTHING, split.name, str(split.source))

@@ -1,6 +1,6 @@
 """A part of a data set as its file has it: plain records in COCO's form, nothing checked yet.
 
-Boxes are XYWH in pixels of the stored picture.
+Boxes are XYWH in pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Split:
         images: entries with ``id``, ``file_name``, ``height``, ``width``, if all is well.
         annotations: with ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd``.
         categories: with ``id`` and ``name``.
-        root: folder that the pictures' names are relative to; None: there are no pictures to check.
+        root: folder that the images' names are relative to; None: there are no images to check.
         classes: names of the classes that are used, in order; None: all.
         skips_boxes: faulty boxes are left out on purpose.
-        skips_pictures: unreadable pictures are left out on purpose.
+        skips_images: unreadable images are left out on purpose.
         trusts_area: objects are sized by ``area`` and not by their boxes.
     """
 
@@ -38,7 +38,7 @@ class Split:
     root: Path | None = None
     classes: list[str] | None = None
     skips_boxes: bool = False
-    skips_pictures: bool = False
+    skips_images: bool = False
     trusts_area: bool = False
 
     @cached_property
@@ -94,7 +94,7 @@ class Split:
         return box_fault(entry.get("bbox"), image["height"], image["width"])
 
     def path(self, image: dict) -> Path | None:
-        """File of a picture; None where there are none to check."""
+        """File of an image; None where there are none to check."""
         return None if self.root is None else self.root / image["file_name"]
 
     def suspect(self, entry: dict, detail: str = "") -> Suspect:
@@ -103,7 +103,7 @@ class Split:
         image = self.image_of[image_id] if _known(image_id, self.image_of) else None
         place = self.suspect_image(image) if image else Suspect(image_id=image_id)
         return Suspect(
-            detail, image_id, entry.get("id"), place.picture, place.path, entry.get("bbox")
+            detail, image_id, entry.get("id"), place.image, place.path, entry.get("bbox")
         )
 
     def suspect_image(self, image: dict, detail: str = "") -> Suspect:

@@ -54,8 +54,8 @@ def _counts(report: Report) -> str:
 def _numbers(summary: Summary) -> dict[str, object]:
     sizes = summary.quantiles
     return {
-        "pictures": summary.pictures,
-        "pictures without objects": summary.empty,
+        "images": summary.images,
+        "images without objects": summary.empty,
         "objects": summary.objects,
         "crowds": summary.crowds,
         **summary.bands,

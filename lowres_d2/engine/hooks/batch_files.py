@@ -27,9 +27,9 @@ def unpack_batch(packed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def picture_name(position: int, sample: Mapping[str, Any]) -> str:
-    """How messages call a picture of a batch: its file, with its id where it has one."""
-    name = sample.get("file_name", f"picture {position} of the batch")
+def image_name(position: int, sample: Mapping[str, Any]) -> str:
+    """How messages call an image of a batch: its file, with its id where it has one."""
+    name = sample.get("file_name", f"image {position} of the batch")
     return f"{name} (image_id {sample['image_id']})" if "image_id" in sample else str(name)
 
 

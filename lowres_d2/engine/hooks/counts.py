@@ -1,4 +1,4 @@
-"""What the loader dropped, said aloud: boxes left without area, broken pictures."""
+"""What the loader dropped, said aloud: boxes left without area, broken images."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.hooks.batch_files import pack_batch, picture_name
+from lowres_d2.engine.hooks.batch_files import image_name, pack_batch
 from lowres_d2.modeling import LowResDetector
 
 import torch
@@ -139,7 +139,7 @@ class NonFiniteStop(HookBase):
 
     def _stop(self, term: str, what: str) -> None:
         raise NonFiniteError(
-            f"{what} in iteration {self.trainer.iter}, on {_pictures(self._batch)}"
+            f"{what} in iteration {self.trainer.iter}, on {_images(self._batch)}"
             f"{_smallest_box(self._batch)}{self._culprit(term)}{self._before()}; "
             f"{self._leave_batch(term)}; {REMEDY}"
         )
@@ -218,12 +218,12 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(gradients)).norm()
 
 
-def _pictures(batch: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(picture_name(k, sample) for k, sample in enumerate(batch))
+def _images(batch: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(image_name(k, sample) for k, sample in enumerate(batch))
 
 
 def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
-    """In the frame of the loader's pictures, before any down-sampling."""
+    """In the frame of the loader's images, before any down-sampling."""
     found = []
     for k, sample in enumerate(batch):
         boxes = getattr(sample.get("instances"), "gt_boxes", ())
@@ -231,7 +231,7 @@ def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
             sides = boxes.tensor[:, 2:] - boxes.tensor[:, :2]
             # A box that is no number counts as the smallest.
             size, index = sides.prod(dim=1).nan_to_num(nan=-math.inf).min(dim=0)
-            found.append((size.item(), sides[index].tolist(), picture_name(k, sample)))
+            found.append((size.item(), sides[index].tolist(), image_name(k, sample)))
     if not found:
         return "; without a box"
     _, (width, height), name = min(found)

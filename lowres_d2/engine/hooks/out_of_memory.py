@@ -1,4 +1,4 @@
-"""Say on which pictures a step ran out of memory, and what would make it fit."""
+"""Say on which images a step ran out of memory, and what would make it fit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lowres_d2.engine.hooks.batch_files import picture_name
+from lowres_d2.engine.hooks.batch_files import image_name
 
 import torch
 from detectron2.engine import HookBase
@@ -18,7 +18,7 @@ REMEDY = (
 )
 
 
-class PicturesOutOfMemory(MemoryError):
+class ImagesOutOfMemory(MemoryError):
     """A step that did not fit into memory, told in one line."""
 
 
@@ -40,19 +40,19 @@ class OutOfMemoryReport(HookBase):
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Name the pictures where memory ends.
+        """Name the images where memory ends.
 
         Raises:
-            PicturesOutOfMemory: instead of torch's or numpy's error.
+            ImagesOutOfMemory: instead of torch's or numpy's error.
         """
         try:
             yield
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error) or not self._batch:
                 raise
-            pictures = "; ".join(_describe(k, sample) for k, sample in enumerate(self._batch))
-            raise PicturesOutOfMemory(
-                f"out of memory in iteration {self.trainer.iter}, on {pictures} "
+            images = "; ".join(_describe(k, sample) for k, sample in enumerate(self._batch))
+            raise ImagesOutOfMemory(
+                f"out of memory in iteration {self.trainer.iter}, on {images} "
                 f"({_first_sentence(error)}): {REMEDY}"
             ) from error
 
@@ -69,7 +69,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _describe(position: int, sample: Mapping[str, Any]) -> str:
     height, width = sample["image"].shape[-2:]
     objects = len(sample.get("instances", ()))
-    return f"{picture_name(position, sample)} of {width}x{height} pixels with {objects} objects"
+    return f"{image_name(position, sample)} of {width}x{height} pixels with {objects} objects"
 
 
 def _first_sentence(error: BaseException) -> str:

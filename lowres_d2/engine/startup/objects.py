@@ -1,6 +1,6 @@
-"""A data set's objects by size, and as the model gets them; no picture is decoded.
+"""A data set's objects by size, and as the model gets them; no image is decoded.
 
-Sizes are sqrt(area) in pixels of the original picture, boxes XYXY in pixels of the augmented one.
+Sizes are sqrt(area) in pixels of the original image, boxes XYXY in pixels of the augmented one.
 A large data set is sampled, evenly and the same way every time.
 """
 
@@ -20,7 +20,7 @@ import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 
-# Pictures that are looked at: for the bands, and, of these, for what can be matched.
+# Images that are looked at: for the bands, and, of these, for what can be matched.
 COUNTED = 10_000
 MATCHED = 100
 _SIZE_KEPT = (
@@ -37,15 +37,15 @@ class ObjectCounts:
     """Objects of a data set, or of a sample of it.
 
     Attributes:
-        pictures: in the data set.
+        images: in the data set.
         counted: of them looked at.
         objects: on those, without crowds.
-        densest: most of them on one picture.
+        densest: most of them on one image.
         by_band: objects of each band.
-        sample: some of the pictures that have objects, and say their size.
+        sample: some of the images that have objects, and say their size.
     """
 
-    pictures: int
+    images: int
     counted: int
     objects: int
     densest: int
@@ -80,13 +80,13 @@ def count_objects(
             with_objects.append(record)
     values = np.array(sizes)
     by_band = [int(((values >= low) & (values <= high)).sum()) for low, high in bands.ranges]
-    # In random order: whoever stops early has seen pictures from everywhere.
+    # In random order: whoever stops early has seen images from everywhere.
     sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
     return ObjectCounts(len(dataset), number, len(sizes), densest, by_band, sample)
 
 
 def objects_of(record: dict) -> list[dict]:
-    """A picture's annotations without crowds."""
+    """An image's annotations without crowds."""
     return [a for a in record["annotations"] if not a.get("iscrowd", 0)]
 
 
@@ -117,11 +117,11 @@ def as_the_model_gets_them(
     for position, record in enumerate(records):
         objects = objects_of(record)
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in objects]
-        picture = _Blank((record["height"], record["width"]), np.array(boxes, dtype=float))
+        image = _Blank((record["height"], record["width"]), np.array(boxes, dtype=float))
         with seeded(0, position):
-            augment(picture)
-        height, width = picture.image.shape[:2]
-        moved = picture.boxes.clip(0, [width, height, width, height])
+            augment(image)
+        height, width = image.image.shape[:2]
+        moved = image.boxes.clip(0, [width, height, width, height])
         inside = (moved[:, 2:] > moved[:, :2]).all(axis=1)
         yield GroundTruth(
             (height, width),
@@ -131,13 +131,13 @@ def as_the_model_gets_them(
 
 
 class _Blank(T.AugInput):
-    """A picture without content, of which only the size is kept up to date where that suffices."""
+    """An image without content, of which only the size is kept up to date where that suffices."""
 
     def __init__(self, size: tuple[int, int], boxes: np.ndarray) -> None:
         super().__init__(_blank(size), boxes=boxes.reshape(-1, 4))
 
     def transform(self, tfm: Any) -> None:
-        """Move the boxes, and change the picture's size."""
+        """Move the boxes, and change the image's size."""
         self.boxes = tfm.apply_box(self.boxes)
         if isinstance(tfm, T.ResizeTransform):
             self.image = _blank((tfm.new_h, tfm.new_w))

@@ -2,7 +2,7 @@
 
 What a run is made of, each thing beside what it has to fit to: weights and model, classes of data,
 model and teacher, sizes of objects and what the detector can match, the evaluator's cap and the
-densest picture, batch and learning rate. Plain text through the logger, by the main process.
+densest image, batch and learning rate. Plain text through the logger, by the main process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 FLOOR = 0.5  # share of a band's objects that should be matched
-# What detectors call the number of detections that they give for a picture.
+# What detectors call the number of detections that they give for an image.
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "post_nms_topk")
 _SHOWN_CLASSES = 5
 _LABEL = 11  # width of the first column
@@ -169,16 +169,16 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
     counts = count_objects(dataset, bands, by_box)
     if counts is None or not counts.objects:
-        yield "objects", f"{run.split}: {len(dataset)} pictures, no boxes"
+        yield "objects", f"{run.split}: {len(dataset)} images, no boxes"
         return
     mapper = build(run.cfg, f"dataloader.{run.split}.mapper")
-    pictures = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
-    match = match_shares(run.model, pictures, bands)
-    sampled = "" if counts.counted == counts.pictures else f"on {counts.counted:,} of them "
+    images = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
+    match = match_shares(run.model, images, bands)
+    sampled = "" if counts.counted == counts.images else f"on {counts.counted:,} of them "
     yield (
         "objects",
-        f"{run.split}: {counts.pictures:,} pictures, {sampled}{counts.objects:,} objects, at most "
-        f"{counts.densest} on one; what can be matched was tried on {match.pictures} pictures",
+        f"{run.split}: {counts.images:,} images, {sampled}{counts.objects:,} objects, at most "
+        f"{counts.densest} on one; what can be matched was tried on {match.images} images",
     )
     names = [bands.label(name) for name in bands.names]
     width = max(map(len, names))
@@ -217,7 +217,7 @@ def _augmentations(mapper: Any) -> Sequence[Any]:
 
 def _evaluation(run: StartUp) -> str:
     dataset = run.cfg.dataloader.test.dataset
-    text = f"{len(dataset):,} pictures"
+    text = f"{len(dataset):,} images"
     densest = getattr(run.evaluator, "densest", None)
     if densest is None:
         return text
@@ -227,7 +227,7 @@ def _evaluation(run: StartUp) -> str:
     for name, cap in caps.items():
         if cap < densest:
             run.warnings.append(
-                f"the model gives at most {cap} detections of a picture, the densest has {densest} "
+                f"the model gives at most {cap} detections of an image, the densest has {densest} "
                 f"objects: raise {name} to {math.ceil(1.5 * densest)}"
             )
     return text

@@ -20,7 +20,7 @@ _SHOWN_PATTERNS = 2
 
 
 def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> str:
-    """Pictures a step, steps, epochs, and the rate beside the one that the rule gives.
+    """Images a step, steps, epochs, and the rate beside the one that the rule gives.
 
     Args:
         cfg: the recipe, data sets built.
@@ -30,8 +30,8 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
     batch, steps = OmegaConf.select(cfg, BATCH), cfg.train.max_iter
     text = f"{start:,} to {steps:,}" if start else f"{steps:,}"
     if batch:
-        pictures = len(cfg.dataloader.train.dataset)
-        text += f" of {batch} pictures ({batch * steps / pictures:.1f} epochs)"
+        images = len(cfg.dataloader.train.dataset)
+        text += f" of {batch} images ({batch * steps / images:.1f} epochs)"
     rate = OmegaConf.select(cfg, RATE)
     text += f", {_name(cfg)}" + ("" if rate is None else f" with rate {rate:g}")
     ruled = _ruled(cfg, own)
@@ -39,7 +39,7 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
         own_batch, own_rate, expected = ruled
         own_steps = own.train.max_iter
         text += (
-            f"; the recipe's {own_rate:g} is for {own_batch} pictures: for {batch} "
+            f"; the recipe's {own_rate:g} is for {own_batch} images: for {batch} "
             f"{_rule(cfg)[1]} gives {expected:g}, and {round(own_steps * own_batch / batch):,} "
             f"steps are as many epochs as its {own_steps:,}"
         )

@@ -42,10 +42,10 @@ def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
 
 
 def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
-    """Evaluate the teacher, at its full resolution, on some pictures of the test set.
+    """Evaluate the teacher, at its full resolution, on some images of the test set.
 
     Args:
-        cfg: the recipe with its data sets built; ``train.teacher_check`` has the number of pictures
+        cfg: the recipe with its data sets built; ``train.teacher_check`` has the number of images
             (0: no check) and the floor.
         teacher: with its weights.
 
@@ -56,10 +56,10 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
         ValueError: that is under the floor.
     """
     wanted, metric = cfg.train.teacher_check, cfg.train.best.val_metric
-    if not wanted.pictures:
+    if not wanted.images:
         return None
     whole = cfg.dataloader.test.dataset
-    cfg.dataloader.test.dataset = sample = EvenSample(whole, wanted.pictures)
+    cfg.dataloader.test.dataset = sample = EvenSample(whole, wanted.images)
     try:
         results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), FOLDER)
     finally:
@@ -69,14 +69,14 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     if reached is None:
         raise ValueError(f"the evaluator gives no {metric} (train.best.val_metric) for the teacher")
     logger.info(
-        "teacher: %s %.1f on %d pictures of the test set, at full resolution",
+        "teacher: %s %.1f on %d images of the test set, at full resolution",
         metric,
         reached,
         len(sample),
     )
     if reached < wanted.min_ap:
         raise ValueError(
-            f"the teacher reaches {metric} {reached:.1f} on {len(sample)} pictures of the test "
+            f"the teacher reaches {metric} {reached:.1f} on {len(sample)} images of the test "
             f"set, train.teacher_check.min_ap is {wanted.min_ap:g}: check its weights "
             "(model.teacher.checkpoint) and channel order, or lower that floor"
         )

@@ -1,10 +1,10 @@
 """A second view of a backbone: its parameters, its output strides, a larger receptive field.
 
 Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1: features of the
-twin on a picture cover as much of it, relatively, as the backbone's own on the picture at half the
-size. The ratio of 2 is the paper's; here it is any whole number, for pictures so many times
+twin on an image cover as much of it, relatively, as the backbone's own on the image at half the
+size. The ratio of 2 is the paper's; here it is any whole number, for images so many times
 smaller. What becomes of each layer is in ``atrous_blocks``.
-Shapes: pictures (N, C, H, W) of any size; each map is as large as the backbone's own.
+Shapes: images (N, C, H, W) of any size; each map is as large as the backbone's own.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class AtrousTwin:
         self._build()
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Features of pictures (N, C, H, W) by name: the backbone's names, channels and sizes."""
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Features of images (N, C, H, W) by name: the backbone's names, channels and sizes."""
         if self._originals != list(self.backbone.modules()):  # some were replaced, as by freezing
             self._build()
-        return self.network(pictures)
+        return self.network(images)
 
     def _build(self) -> None:
         self._originals = list(self.backbone.modules())

@@ -20,7 +20,7 @@ class SmallStem(CNNBlockBase):
     """One 3x3 convolution with normalisation and ReLU.
 
     Args:
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         out_channels: channels of the features.
         stride: 2, or 1 to keep the resolution.
         norm: name of a normalisation that ``get_norm`` knows.

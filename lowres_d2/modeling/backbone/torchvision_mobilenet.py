@@ -3,7 +3,7 @@
 Source: Sandler et al., "MobileNetV2" (2018), in torchvision's layers and under their names:
 ``https://download.pytorch.org/models/mobilenet_v2-b0353104.pth?matching_heuristics=True`` fills
 both (RGB pixels; mean 123.675, 116.28, 103.53, deviation 58.395, 57.12, 57.375).
-Shapes: pictures (N, 3, H, W); ``res2`` to ``res5`` have strides 4 to 32, as ResNet's of that name.
+Shapes: images (N, 3, H, W); ``res2`` to ``res5`` have strides 4 to 32, as ResNet's of that name.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MobileNetV2(Backbone):
         }
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Map pictures (N, 3, H, W) to the stages in ``out_features``, finest first."""
+        """Map images (N, 3, H, W) to the stages in ``out_features``, finest first."""
         outputs = {}
         for index, block in enumerate(self.features):
             x = block(x)

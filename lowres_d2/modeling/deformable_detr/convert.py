@@ -1,6 +1,6 @@
 """Weights of the authors' repository and of Hugging Face under the names that we have.
 
-Both trained on RGB pictures with the backbone of torchvision (or timm, or Hugging Face), and with
+Both trained on RGB images with the backbone of torchvision (or timm, or Hugging Face), and with
 COCO's category ids as classes: 91 rows, of which 80 mean something. Every tensor must find its
 place and every place its tensor; tensors that a file has twice must be equal.
 """

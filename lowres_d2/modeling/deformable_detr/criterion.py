@@ -7,8 +7,8 @@
 B is the mean number of objects a process has, at least 1. Every decoder layer is matched and paid
 for on its own; in the two-stage variant the encoder's proposals are too, as of one class.
 
-Shapes: L decoder layers, N pictures, Q queries, K classes, M objects (of one picture), P matched
-pairs of all layers. Boxes are cxcywh in units of the picture's width and height.
+Shapes: L decoder layers, N images, Q queries, K classes, M objects (of one image), P matched
+pairs of all layers. Boxes are cxcywh in units of the image's width and height.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SetCriterion(nn.Module):
             outputs: ``pred_logits`` (N, Q, K) before the sigmoid and ``pred_boxes`` (N, Q, 4) of
                 the last layer; optionally ``aux_outputs``, a list of the same from earlier layers,
                 and ``enc_outputs``, the same from the encoder with its own number of queries.
-            targets: a dict a picture with ``labels`` (M,) and ``boxes`` (M, 4).
+            targets: a dict an image with ``labels`` (M,) and ``boxes`` (M, 4).
 
         Returns:
             ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer; with ``_0``, ``_1``
@@ -97,13 +97,13 @@ class SetCriterion(nn.Module):
         """Losses of layers with equal shapes, matched and computed all at once."""
         logits = torch.cat([layer["pred_logits"] for layer in layers]).float()  # (L * N, Q, K)
         boxes = torch.cat([layer["pred_boxes"] for layer in layers]).float()  # (L * N, Q, 4)
-        picture, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (P,)
+        image, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (P,)
         labels = torch.cat([t["labels"] for t in targets])[chosen]
         truth = torch.cat([t["boxes"] for t in targets]).float()[chosen]
-        matched = boxes[picture, query]
+        matched = boxes[image, query]
 
         one_hot = torch.zeros_like(logits)
-        one_hot[picture, query, labels] = 1
+        one_hot[image, query, labels] = 1
         focal = sigmoid_focal_loss(logits, one_hot, self.alpha, self.gamma, reduction="none")
         weighted = {
             "class": self.class_weight * focal,
@@ -118,7 +118,7 @@ class SetCriterion(nn.Module):
         }
 
     def _match(self, logits: Tensor, boxes: Tensor, targets: Targets, layers: int) -> Tensor:
-        """Rows (3, P): index of picture and layer, of query, of object among the whole batch's."""
+        """Rows (3, P): index of image and layer, of query, of object among the whole batch's."""
         pairs = self.matcher(logits.detach(), boxes.detach(), [*targets] * layers)
         starts = list(itertools.accumulate((len(t["labels"]) for t in targets), initial=0))[:-1]
         found = [

@@ -1,7 +1,7 @@
 """The decoder: object queries attend to each other, then to the pyramid around their references.
 
-Shapes: N pictures, Q queries, S cells of all levels, L levels, C channels. Layers normalise after
-adding. References and boxes are shares of the picture, (x, y) and (x, y, width, height).
+Shapes: N images, Q queries, S cells of all levels, L levels, C channels. Layers normalise after
+adding. References and boxes are shares of the image, (x, y) and (x, y, width, height).
 """
 
 from __future__ import annotations

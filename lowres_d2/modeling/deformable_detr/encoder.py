@@ -1,6 +1,6 @@
 """The encoder: every cell of the pyramid attends to points around itself, in all levels.
 
-Shapes: N pictures, S cells of all levels, L levels, C channels. Layers normalise after adding.
+Shapes: N images, S cells of all levels, L levels, C channels. Layers normalise after adding.
 """
 
 from __future__ import annotations

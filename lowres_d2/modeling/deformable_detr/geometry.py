@@ -1,7 +1,7 @@
-"""Where the cells of a feature pyramid stand in their pictures, with and without padding.
+"""Where the cells of a feature pyramid stand in their images, with and without padding.
 
-Shapes: N pictures, or 1 where all are alike; L levels of H_l x W_l cells, S cells in all, level
-after level and row after row; C channels. Two frames, both 0 to 1 and (x, y): that of the picture
+Shapes: N images, or 1 where all are alike; L levels of H_l x W_l cells, S cells in all, level
+after level and row after row; C channels. Two frames, both 0 to 1 and (x, y): that of the image
 (boxes, references) and that of the padded map (sampling). Sizes are (height, width).
 """
 
@@ -20,13 +20,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class PyramidGeometry:
-    """The sizes of a batch's feature maps, and how much of each is picture.
+    """The sizes of a batch's feature maps, and how much of each is image.
 
     Attributes:
         sizes: of each level's padded map.
-        valid: (N, L, 2) widths and heights that hold the picture, in cells; N is 1 where nothing
+        valid: (N, L, 2) widths and heights that hold the image, in cells; N is 1 where nothing
             is padded.
-        padding: (N, S), true outside of the picture; None where nothing is padded.
+        padding: (N, S), true outside of the image; None where nothing is padded.
     """
 
     sizes: list[Size]
@@ -41,8 +41,8 @@ class PyramidGeometry:
 
         Args:
             levels: their maps.
-            padded_size: size of the batch of pictures.
-            image_sizes: size of each picture in it.
+            padded_size: size of the batch of images.
+            image_sizes: size of each image in it.
         """
         sizes = [(level.shape[-2], level.shape[-1]) for level in levels]
         # Positions need single precision where features have less.
@@ -50,7 +50,7 @@ class PyramidGeometry:
         kind = dict(dtype=dtype, device=levels[0].device)
         if all(tuple(size) == tuple(padded_size) for size in image_sizes):
             return cls(sizes, torch.tensor([[(w, h) for h, w in sizes]], **kind), None)
-        # A cell is the picture's where its first pixel is: ceil(h * H_l / H) rows of them.
+        # A cell is the image's where its first pixel is: ceil(h * H_l / H) rows of them.
         rows, columns = padded_size
         valid = [
             [(-(-x * w // columns), -(-y * h // rows)) for h, w in sizes] for y, x in image_sizes
@@ -75,14 +75,14 @@ class PyramidGeometry:
         ]
 
     def _axes(self) -> list[tuple[Tensor, Tensor]]:
-        """Of each level, the centres of its rows (N, H_l) and columns (N, W_l) in the picture."""
+        """Of each level, the centres of its rows (N, H_l) and columns (N, W_l) in the image."""
         return [
             ((row + 0.5) / self.valid[:, i, 1:], (column + 0.5) / self.valid[:, i, :1])
             for i, (row, column) in enumerate(self._indices())
         ]
 
     def centres(self) -> Tensor:
-        """(N, S, 2): centres of all cells in the frame of the picture."""
+        """(N, S, 2): centres of all cells in the frame of the image."""
         grids = []
         for y, x in self._axes():
             shape = (len(y), y.shape[1], x.shape[1])
@@ -100,7 +100,7 @@ class PyramidGeometry:
         return features
 
     def to_maps(self, reference: Tensor) -> Tensor:
-        """(N, Q, 2 or 4) points or boxes of the picture to (N, Q, L or 1, 2 or 4) of the maps."""
+        """(N, Q, 2 or 4) points or boxes of the image to (N, Q, L or 1, 2 or 4) of the maps."""
         if self.padding is None:
             return reference[:, :, None]
         shares = self.valid / self.valid.new_tensor([(w, h) for h, w in self.sizes])

@@ -1,6 +1,6 @@
 """What is predicted of a query: class logits and a box.
 
-Shapes: (..., C) queries, K classes. Boxes are (x, y, width, height), shares of the picture.
+Shapes: (..., C) queries, K classes. Boxes are (x, y, width, height), shares of the image.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 where focal is how much the focal loss of a logit grows when its target turns from 0 to 1. There
 are more queries than objects: queries that no object gets are background.
 
-Shapes: N pictures, Q queries, K classes, M objects (of one picture). Boxes are cxcywh in units of
-the picture's width and height.
+Shapes: N images, Q queries, K classes, M objects (of one image). Boxes are cxcywh in units of
+the image's width and height.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torchvision.ops import box_convert, generalized_box_iou
 
 
 class HungarianMatcher:
-    """Matches the predictions of each picture to its objects.
+    """Matches the predictions of each image to its objects.
 
     Args:
         class_cost: weight of the class, in the form of a focal loss.
@@ -49,15 +49,15 @@ class HungarianMatcher:
     def __call__(
         self, logits: Tensor, boxes: Tensor, targets: Sequence[Mapping[str, Tensor]]
     ) -> list[tuple[Tensor, Tensor]]:
-        """Match every picture of a batch; costs cross from the device to the CPU once.
+        """Match every image of a batch; costs cross from the device to the CPU once.
 
         Args:
             logits: (N, Q, K), before the sigmoid.
             boxes: (N, Q, 4).
-            targets: a dict a picture with ``labels`` (M,) and ``boxes`` (M, 4).
+            targets: a dict an image with ``labels`` (M,) and ``boxes`` (M, 4).
 
         Returns:
-            For each picture indices of min(Q, M) queries and of the objects they stand for, int64
+            For each image indices of min(Q, M) queries and of the objects they stand for, int64
             on the CPU, in order of the queries.
 
         Raises:
@@ -80,7 +80,7 @@ class HungarianMatcher:
         ]
 
     def costs(self, logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
-        """Costs (Q, M) of one picture's predictions (Q, K) and (Q, 4) for its objects."""
+        """Costs (Q, M) of one image's predictions (Q, K) and (Q, 4) for its objects."""
         logits, boxes, truth = logits.float(), boxes.float(), truth.float()
         probability = logits.sigmoid()
         as_object = self.alpha * (1 - probability) ** self.gamma * F.softplus(-logits)
@@ -108,7 +108,7 @@ def _describe_non_finite(
             bad = int((~values.isfinite()).sum())
             if bad:
                 return (
-                    f"matching: {bad} of {values.numel()} {name} of picture {index} of the batch "
+                    f"matching: {bad} of {values.numel()} {name} of image {index} of the batch "
                     "are not finite: lower the learning rate or clip gradients, or mend the boxes"
                 )
     return "matching: costs are not finite: a ground-truth box and a predicted box have no area"

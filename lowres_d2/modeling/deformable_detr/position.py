@@ -1,6 +1,6 @@
 """Sine features of positions: Vaswani et al. 2017, in two dimensions as in DETR.
 
-Positions are shares of the picture, 0 to 1, at most one period (2 pi) of the slowest wave.
+Positions are shares of the image, 0 to 1, at most one period (2 pi) of the slowest wave.
 """
 
 from __future__ import annotations

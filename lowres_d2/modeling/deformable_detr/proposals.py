@@ -1,7 +1,7 @@
 """Queries: learned ones, or the encoder's best cells (two-stage: Zhu et al. 2021, section 4.2).
 
-Shapes: N pictures, Q queries, S cells of all levels, C channels, K classes. References and boxes
-are shares of the picture, (x, y) and (x, y, width, height).
+Shapes: N images, Q queries, S cells of all levels, C channels, K classes. References and boxes
+are shares of the image, (x, y) and (x, y, width, height).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Queries:
 
 
 class LearnedQueries(nn.Module):
-    """The same queries for every picture.
+    """The same queries for every image.
 
     Args:
         num_queries: Q.
@@ -51,7 +51,7 @@ class LearnedQueries(nn.Module):
         nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
-        """The queries of as many pictures as ``memory`` (N, S, C) has."""
+        """The queries of as many images as ``memory`` (N, S, C) has."""
         reference = self.reference_points(self.position).to(self.position).sigmoid()
         # Copies: a view of a parameter says in no_grad that it requires gradients, which ends
         # torch's FLOP counter.
@@ -81,7 +81,7 @@ class TwoStageQueries(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
-        """The queries of the pictures whose encoded cells are ``memory`` (N, S, C)."""
+        """The queries of the images whose encoded cells are ``memory`` (N, S, C)."""
         anchors = _anchors(geometry)  # (N or 1, S, 4)
         usable = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
         if geometry.padding is not None:

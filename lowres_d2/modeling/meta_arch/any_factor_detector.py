@@ -2,7 +2,7 @@
 
 Beyond ThumbDet. A batch is reduced by one factor, drawn for it; detector, teacher and objectives
 are the same for all, norms are each factor's own. What speed is worth is chosen in evaluation:
-``model.resampler.factor=2``. Pictures and boxes are those of ``low_res_detector``.
+``model.resampler.factor=2``. Images and boxes are those of ``low_res_detector``.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class AnyFactorDetector(LowResDetector):
             self.use_factor(self.resampler.evaluated_factor)
         return super().train(mode)
 
-    def _resample(self, pictures: list[Tensor]) -> list[Tensor]:
+    def _resample(self, images: list[Tensor]) -> list[Tensor]:
         if self.training:
             self.use_factor(self._drawn_factor())
-        return super()._resample(pictures)
+        return super()._resample(images)
 
     def _drawn_factor(self) -> Fraction:
         factors = self.resampler.factors

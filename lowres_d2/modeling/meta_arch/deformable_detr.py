@@ -1,7 +1,7 @@
 """Deformable DETR (Zhu et al. 2021, arXiv 2010.04159) as a Detectron2 meta-architecture.
 
-Shapes: N pictures, L levels, S cells of all levels, C channels, Q queries, K classes. Boxes are
-(x, y, width, height) in shares of the unpadded picture inside, XYXY in pixels outside.
+Shapes: N images, L levels, S cells of all levels, C channels, Q queries, K classes. Boxes are
+(x, y, width, height) in shares of the unpadded image inside, XYXY in pixels outside.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DeformableDETR(nn.Module):
         in_features: those that are used, finest first; levels below are made of the last.
         num_classes: K.
         criterion: takes outputs and targets (see ``losses``), gives weighted losses by name.
-        pixel_mean: taken from each channel of a picture.
+        pixel_mean: taken from each channel of an image.
         pixel_std: divides each channel.
         num_queries: Q.
         channels: C.
@@ -54,7 +54,7 @@ class DeformableDETR(nn.Module):
         with_box_refine: whether each decoder layer looks around the boxes of the one before; heads
             are then not shared.
         two_stage: whether queries come from the encoder's best cells.
-        test_topk: detections of a picture.
+        test_topk: detections of an image.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class DeformableDETR(nn.Module):
         """Losses in training, detections in evaluation.
 
         Args:
-            batched_inputs: a dict a picture: ``image`` (channels, H, W), 0 to 255; ``instances``
+            batched_inputs: a dict an image: ``image`` (channels, H, W), 0 to 255; ``instances``
                 with ``gt_boxes`` and ``gt_classes`` in training; ``height`` and ``width`` that
-                detections are wanted in, by default the picture's.
+                detections are wanted in, by default the image's.
 
         Returns:
-            In training losses by name, weighted. In evaluation for each picture ``instances`` with
+            In training losses by name, weighted. In evaluation for each image ``instances`` with
             ``pred_boxes``, ``scores`` and ``pred_classes``, best first.
         """
         images = self.preprocess_image(batched_inputs)
@@ -153,7 +153,7 @@ class DeformableDETR(nn.Module):
         ]
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """The pictures on the model's device, normalised and padded into a batch."""
+        """The images on the model's device, normalised and padded into a batch."""
         return ImageList.from_tensors(
             [
                 (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std
@@ -212,7 +212,7 @@ class DeformableDETR(nn.Module):
         return {"pred_logits": self.class_heads[0](queries), "pred_boxes": boxes}
 
     def targets(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """The ground truth: for each picture ``labels`` (M,) and ``boxes`` (M, 4)."""
+        """The ground truth: for each image ``labels`` (M,) and ``boxes`` (M, 4)."""
         if "instances" not in batched_inputs[0]:
             raise KeyError("training needs 'instances' (ground truth) in every input")
         targets = []
@@ -227,21 +227,21 @@ class DeformableDETR(nn.Module):
     def inference(
         self, outputs: Outputs, image_sizes: Sequence[tuple[int, int]]
     ) -> list[Instances]:
-        """The best pairs of query and class, in pixels of the pictures as the model got them."""
+        """The best pairs of query and class, in pixels of the images as the model got them."""
         num_classes = outputs["pred_logits"].shape[-1]
         scores = outputs["pred_logits"].sigmoid().flatten(1)
         scores, pairs = scores.topk(min(self.test_topk, scores.shape[1]))
         results = []
-        for picture, (height, width) in enumerate(image_sizes):
-            query = pairs[picture] // num_classes
-            boxes = box_convert(outputs["pred_boxes"][picture, query], "cxcywh", "xyxy")
+        for image, (height, width) in enumerate(image_sizes):
+            query = pairs[image] // num_classes
+            boxes = box_convert(outputs["pred_boxes"][image, query], "cxcywh", "xyxy")
             scale = boxes.new_tensor([width, height, width, height])
             results.append(
                 Instances(
                     (height, width),
                     pred_boxes=Boxes(boxes * scale),
-                    scores=scores[picture],
-                    pred_classes=pairs[picture] % num_classes,
+                    scores=scores[image],
+                    pred_classes=pairs[image] % num_classes,
                 )
             )
         return results

@@ -1,10 +1,10 @@
 """The border between a composition and the detector inside it: Detectron2 inputs and outputs.
 
-Going in, a picture is replaced by its low-resolution copy (float32, 0 to 255, channels as they
+Going in, an image is replaced by its low-resolution copy (float32, 0 to 255, channels as they
 came), ground truth and proposals are moved to its frame, and ``height`` and ``width`` are set to
 the padded full-resolution size, so that the detector's own post-processing scales by exactly the
-factor. Coming out, detections are clipped to the picture and brought to the size that the input
-asked for. At a factor of 1 nothing but the picture is touched. Boxes are XYXY pixels of the frame
+factor. Coming out, detections are clipped to the image and brought to the size that the input
+asked for. At a factor of 1 nothing but the image is touched. Boxes are XYXY pixels of the frame
 at hand.
 """
 
@@ -36,8 +36,8 @@ def detector_input(
 
     Args:
         original: the composition's input.
-        low_res: low-resolution picture, 0 to 255; None where it is the original itself.
-        size: size of the full-resolution picture.
+        low_res: low-resolution image, 0 to 255; None where it is the original itself.
+        size: size of the full-resolution image.
         factor: full-resolution pixels in one low-resolution pixel.
 
     Raises:
@@ -53,7 +53,7 @@ def detector_input(
             inputs[key] = scale_instances(value, factor, low_res_size(size, factor))
         elif isinstance(value, Tensor) and value.dim() > 1 and key != "image":
             raise ValueError(
-                f"input '{key}' may be laid out like the picture and cannot be moved to the "
+                f"input '{key}' may be laid out like the image and cannot be moved to the "
                 "low-resolution frame: remove it in the mapper, or use a factor of 1"
             )
     inputs["height"], inputs["width"] = padded_size(size, factor)
@@ -68,7 +68,7 @@ def drop_small_objects(
     Args:
         original: the composition's input.
         inputs: the detector's.
-        min_size: least shorter side, in pixels of the detector's picture.
+        min_size: least shorter side, in pixels of the detector's image.
 
     Returns:
         The two inputs without those objects, and how many there were.
@@ -87,7 +87,7 @@ def drop_small_objects(
 def restore_output(
     output: dict[str, Any], original: dict[str, Any], size: Size, factor: Fraction
 ) -> dict[str, Any]:
-    """Bring one picture's detections to the frame that the input asked for.
+    """Bring one image's detections to the frame that the input asked for.
 
     Raises:
         ValueError: the detector did not post-process to the size that it was told, or its output

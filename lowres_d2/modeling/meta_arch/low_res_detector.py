@@ -1,10 +1,10 @@
 """The composition: resampler, detector, teacher and objectives as one Detectron2 meta-architecture.
 
-    pictures -> resampler -> detector -> losses or detections
+    images -> resampler -> detector -> losses or detections
         \\-> teacher -> taps -> objectives -> losses
 
-Pictures are CHW in 0 to 255 outside and float32 in [0, 1] inside; boxes are XYXY pixels, of the
-full-resolution picture outside and of the low-resolution one in the detector. The frames are those
+Images are CHW in 0 to 255 outside and float32 in [0, 1] inside; boxes are XYXY pixels, of the
+full-resolution image outside and of the low-resolution one in the detector. The frames are those
 of ``lowres_d2.structures.frames``.
 """
 
@@ -23,7 +23,7 @@ from lowres_d2.modeling.meta_arch.loss_terms import DETECTOR, LossTerms
 from lowres_d2.modeling.objectives import Objective
 from lowres_d2.modeling.resample import Resampler
 from lowres_d2.modeling.teacher import Tap, TapRecorder, Teacher
-from lowres_d2.structures import ObjectiveContext, picture_sizes
+from lowres_d2.structures import ObjectiveContext, image_sizes
 
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 
 class LowResDetector(nn.Module):
-    """Any Detectron2 detector or classifier, on pictures that a resampler has reduced.
+    """Any Detectron2 detector or classifier, on images that a resampler has reduced.
 
     Args:
         detector: called unmodified, on ordinary Detectron2 inputs.
-        resampler: what happens to the pictures first.
-        teacher: frozen network that sees the full-resolution pictures in training.
+        resampler: what happens to the images first.
+        teacher: frozen network that sees the full-resolution images in training.
         objectives: extra losses, each with a name of its own.
         loss_weights: weights by pattern, such as ``{"feature/*": 0.5, "detector/loss_cls": 2}``;
             the first pattern that fits decides, 1 where none does.
@@ -83,43 +83,43 @@ class LowResDetector(nn.Module):
         """Losses in training, detections in evaluation.
 
         Args:
-            batched_inputs: a dict a picture, in Detectron2's format: ``image`` (C, H, W) in 0 to
+            batched_inputs: a dict an image, in Detectron2's format: ``image`` (C, H, W) in 0 to
                 255; ``instances`` with ``gt_boxes`` and ``gt_classes`` in training (``label`` for a
                 classifier); ``height`` and ``width`` of the frame that detections are wanted in, by
-                default the picture's.
+                default the image's.
 
         Returns:
-            In training scalar losses by name, weighted. In evaluation for each picture what the
+            In training scalar losses by name, weighted. In evaluation for each image what the
             detector gives: ``{"instances": Instances}`` with ``pred_boxes``, ``scores`` and
             ``pred_classes``, or ``{"scores": ...}`` of a classifier.
         """
         batched_inputs = [{**x, "image": x["image"].to(self.device)} for x in batched_inputs]
-        pictures = [_between_0_and_1(x["image"]) for x in batched_inputs]
-        low_res = self._resample(pictures)
+        images = [_between_0_and_1(x["image"]) for x in batched_inputs]
+        low_res = self._resample(images)
         inputs = [
             detector_input(x, None if low is full else low * 255, size, self.resampler.factor)
             for x, full, low, size in zip(
-                batched_inputs, pictures, low_res, picture_sizes(pictures), strict=True
+                batched_inputs, images, low_res, image_sizes(images), strict=True
             )
         ]
         if self.training:
-            return self._losses(batched_inputs, inputs, pictures, low_res)
+            return self._losses(batched_inputs, inputs, images, low_res)
         return [
             restore_output(output, x, size, self.resampler.factor)
             for output, x, size in zip(
-                self.detector(inputs), batched_inputs, picture_sizes(pictures), strict=True
+                self.detector(inputs), batched_inputs, image_sizes(images), strict=True
             )
         ]
 
-    def _resample(self, pictures: list[Tensor]) -> list[Tensor]:
-        with torch.autocast(pictures[0].device.type, enabled=False):
-            return self.resampler(pictures)
+    def _resample(self, images: list[Tensor]) -> list[Tensor]:
+        with torch.autocast(images[0].device.type, enabled=False):
+            return self.resampler(images)
 
     def _losses(
         self,
         batched_inputs: list[dict[str, Any]],
         inputs: list[dict[str, Any]],
-        pictures: list[Tensor],
+        images: list[Tensor],
         low_res: list[Tensor],
     ) -> dict[str, Tensor]:
         originals, inputs = self._without_small_objects(batched_inputs, inputs)
@@ -131,15 +131,15 @@ class LowResDetector(nn.Module):
             if student_taps or self.loss_terms.may_count(DETECTOR):
                 raw[DETECTOR] = self.detector(inputs)
         context = ObjectiveContext(
-            pictures=pictures,
-            low_res_pictures=low_res,
+            images=images,
+            low_res_images=low_res,
             ground_truth=[x.get("instances", x.get("label")) for x in originals],
             factor=self.resampler.factor,
             student_taps=student,
-            teacher_taps=self._teach(pictures, teacher_taps),
+            teacher_taps=self._teach(images, teacher_taps),
             teacher=None if self.teacher is None else self.teacher.model,
         )
-        with torch.autocast(pictures[0].device.type, enabled=False):
+        with torch.autocast(images[0].device.type, enabled=False):
             raw |= {objective.name: objective(context) for objective in active}
         return self.loss_terms.combine(raw)
 
@@ -157,7 +157,7 @@ class LowResDetector(nn.Module):
             get_event_storage().put_scalar("[metric]low_res/dropped_boxes", dropped)
         return [x for x, *_ in triples], [y for _, y, _ in triples]
 
-    def _teach(self, pictures: list[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+    def _teach(self, images: list[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
         if not taps:
             return {}
         if self.teacher is None:
@@ -165,7 +165,7 @@ class LowResDetector(nn.Module):
                 "training with this model's objectives needs its teacher, which pickling has "
                 "dropped: build the model from its recipe"
             )
-        return self.teacher(pictures, taps)
+        return self.teacher(images, taps)
 
     def train(self, mode: bool = True) -> LowResDetector:
         """Training or evaluation mode; the teacher is no part of it but is loaded for training."""
@@ -180,10 +180,10 @@ class LowResDetector(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _between_0_and_1(picture: Tensor) -> Tensor:
+def _between_0_and_1(image: Tensor) -> Tensor:
     # Dividing by 255 and multiplying by it again gives every byte back; by 1/255 it does not.
-    # Bytes are divided as they are, which makes one pass over the picture.
-    return (picture if picture.dtype == torch.uint8 else picture.float()) / 255
+    # Bytes are divided as they are, which makes one pass over the image.
+    return (image if image.dtype == torch.uint8 else image.float()) / 255
 
 
 def _by_name(objectives: Sequence[Objective]) -> nn.ModuleDict:

@@ -6,7 +6,7 @@ is left without a location gets the nearest one of its level that is free. Such 
 outside the box, where distances to its four sides cannot be regressed and FCOS's centre-ness is not
 a number: boxes are regressed by centre and size instead, and centre-ness is extended.
 
-Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's picture; a
+Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's image; a
 location is the centre of its anchor, a square of one stride.
 """
 
@@ -45,7 +45,7 @@ class NearestPointFCOS(FCOS):
     def label_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """As FCOS's, by :meth:`owners`: labels (R,) and boxes (R, 4) of each picture."""
+        """As FCOS's, by :meth:`owners`: labels (R,) and boxes (R, 4) of each image."""
         labels, boxes = [], []
         for truth in gt_instances:
             owner = self.owners(truth.gt_boxes, anchors)
@@ -92,10 +92,10 @@ class NearestPointFCOS(FCOS):
 
         Args:
             anchors: per level.
-            gt_boxes: per picture, the (R, 4) box of each location's object.
+            gt_boxes: per image, the (R, 4) box of each location's object.
 
         Returns:
-            (number of pictures, R).
+            (number of images, R).
         """
         squares = Boxes.cat(anchors).tensor
         boxes = torch.stack(gt_boxes)

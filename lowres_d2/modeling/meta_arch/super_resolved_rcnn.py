@@ -1,8 +1,8 @@
 """Two-stage detectors whose heads super-resolve small proposals: the passes that training needs.
 
-"Better to Follow", ICCV 2019, Fig. 4: the backbone sees the picture and, reduced, the picture
-again; its atrous twin, which shares its parameters, sees the picture with a receptive field larger
-by the ratio of the reduction, 2 in the paper. Shapes: N pictures (C, H, W). Boxes are XYXY in
+"Better to Follow", ICCV 2019, Fig. 4: the backbone sees the image and, reduced, the image
+again; its atrous twin, which shares its parameters, sees the image with a receptive field larger
+by the ratio of the reduction, 2 in the paper. Shapes: N images (C, H, W). Boxes are XYXY in
 pixels of the network's input.
 """
 
@@ -30,7 +30,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 
     Args:
         roi_heads: ``SuperResolvedRes5ROIHeads`` or one of its kind.
-        reducer: makes the low-resolution pictures that super-resolution learns from, where it has
+        reducer: makes the low-resolution images that super-resolution learns from, where it has
             a single ratio; None: bicubic interpolation, by each ratio.
         **kwargs: those of ``GeneralizedRCNN``.
 
@@ -110,19 +110,19 @@ class SuperResolvedRCNN(GeneralizedRCNN):
     def reduced_features(
         self, batched_inputs: list[dict[str, Any]], ratio: int
     ) -> dict[str, Tensor]:
-        """The backbone's maps of the pictures reduced by the ratio; no statistics move."""
-        pictures = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
-        reduced = [{"image": 255 * picture} for picture in self.reducers[str(ratio)](pictures)]
+        """The backbone's maps of the images reduced by the ratio; no statistics move."""
+        images = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
+        reduced = [{"image": 255 * image} for image in self.reducers[str(ratio)](images)]
         with _in_eval_mode(self.backbone):
             return self.backbone(self.preprocess_image(reduced).tensor)
 
     def target_features(
         self, images: ImageList, features: dict[str, Tensor], ratio: int
     ) -> dict[str, Tensor]:
-        """Maps of the full pictures that super-resolution follows.
+        """Maps of the full images that super-resolution follows.
 
         Args:
-            images: the full pictures, normalised and padded.
+            images: the full images, normalised and padded.
             features: the backbone's maps of them, which naive supervision takes.
             ratio: of the twin.
         """

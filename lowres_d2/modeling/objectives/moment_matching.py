@@ -1,15 +1,15 @@
-"""Moment matching: a thumbnail keeps the colours and the contrast of its picture.
+"""Moment matching: a thumbnail keeps the colours and the contrast of its image.
 
-Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 5, for each picture x and its
+Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 5, for each image x and its
 thumbnail y:
 
     loss = sum over colour channels of (mean(x) - mean(y))^2 + lambda (spread(x) - spread(y))^2
 
-Moments are taken over each picture's own pixels, in [0, 1]. The paper does not say in which range
-it takes them: of pictures normalised with ImageNet's standard deviation (0.225) they would be about
+Moments are taken over each image's own pixels, in [0, 1]. The paper does not say in which range
+it takes them: of images normalised with ImageNet's standard deviation (0.225) they would be about
 20 times larger, which ``loss_weights={"moments/*": 20}`` gives.
 
-Shapes: C colour channels, H and W of each picture.
+Shapes: C colour channels, H and W of each image.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from lowres_d2.structures import ObjectiveContext
 import torch
 from torch import Tensor
 
-# Under the root, where a flat picture would have an infinite gradient; 1e-4 of the range.
+# Under the root, where a flat image would have an infinite gradient; 1e-4 of the range.
 _EPSILON = 1e-8
 
 
 class MomentMatching(Objective):
-    """Squared differences of means and of spreads between pictures and thumbnails (Eq. 5).
+    """Squared differences of means and of spreads between images and thumbnails (Eq. 5).
 
     Args:
         spread_weight: lambda.
@@ -50,28 +50,28 @@ class MomentMatching(Objective):
         self.spread = spread
 
     def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """``mean`` and ``spread``, averaged over the pictures; lambda is applied."""
+        """``mean`` and ``spread``, averaged over the images; lambda is applied."""
         thumbnails: dict[torch.Size, list[int]] = defaultdict(list)
-        for index, low_res in enumerate(context.low_res_pictures):
+        for index, low_res in enumerate(context.low_res_images):
             thumbnails[low_res.shape].append(index)
         means, spreads = [], []
         for members in thumbnails.values():
-            # Pictures stay apart, to save a copy; thumbnails of a size share their graph.
-            pictures = [self._moments(context.pictures[k][None]) for k in members]
-            mean, spread = (torch.cat(parts) for parts in zip(*pictures, strict=True))
-            low_res = torch.stack([context.low_res_pictures[k] for k in members])
+            # Images stay apart, to save a copy; thumbnails of a size share their graph.
+            images = [self._moments(context.images[k][None]) for k in members]
+            mean, spread = (torch.cat(parts) for parts in zip(*images, strict=True))
+            low_res = torch.stack([context.low_res_images[k] for k in members])
             low_res_mean, low_res_spread = self._moments(low_res)
             means.append((mean - low_res_mean).square().sum())
             spreads.append((spread - low_res_spread).square().sum())
-        number = len(context.pictures)
+        number = len(context.images)
         return {
             "mean": torch.stack(means).sum() / number,
             "spread": self.spread_weight * torch.stack(spreads).sum() / number,
         }
 
-    def _moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C) means and spreads of pictures (N, C, H, W)."""
-        pixels = pictures.float().flatten(2)
+    def _moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) means and spreads of images (N, C, H, W)."""
+        pixels = images.float().flatten(2)
         mean = pixels.mean(dim=2)
         # Not `var_mean`: on a CPU it takes 14 times as long.
         variance = (pixels - mean[..., None]).square().mean(dim=2)

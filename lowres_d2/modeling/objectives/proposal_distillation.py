@@ -5,8 +5,8 @@ teacher's features and go through its head: the same image region for both (Chen
 efficient object detection models with knowledge distillation", 2017, Sec. 3.2, on the teacher's
 proposals there). A teacher costs its backbone and its head on these boxes, no proposals of its own.
 
-Shapes: R sampled boxes of all pictures, K classes and background, which is last. Boxes are XYXY, in
-pixels of the detector's picture, or of the full-resolution one once multiplied by the factor.
+Shapes: R sampled boxes of all images, K classes and background, which is last. Boxes are XYXY, in
+pixels of the detector's image, or of the full-resolution one once multiplied by the factor.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def teacher_predictions(
     Args:
         heads: ``StandardROIHeads``, ``CascadeROIHeads`` or ``Res5ROIHeads``, in eval mode.
         features: of the backbone, by name; the head runs in their precision.
-        boxes: of each picture, in pixels of the network's input.
+        boxes: of each image, in pixels of the network's input.
         stage: of a cascade; all its stages can be asked about any boxes.
     """
     maps = [features[name] for name in heads.in_features]

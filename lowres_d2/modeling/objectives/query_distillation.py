@@ -5,8 +5,8 @@ starts from its teacher has the same queries, and each teaches its own. Otherwis
 means nothing, and the student's queries are matched to what the teacher says, as if it were ground
 truth (Chang et al., "DETRDistill", 2023, Sec. 3.1).
 
-Shapes: N pictures, Q queries, K classes, P queries kept.
-Boxes are (x, y, width, height) in shares of the picture that the network got.
+Shapes: N images, Q queries, K classes, P queries kept.
+Boxes are (x, y, width, height) in shares of the image that the network got.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from lowres_d2.modeling.objectives.query_filter import (
     mean_of,
 )
 from lowres_d2.modeling.teacher import Tap
-from lowres_d2.structures import ObjectiveContext, picture_sizes
+from lowres_d2.structures import ObjectiveContext, image_sizes
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss
 
-Indices = tuple[Tensor, Tensor]  # (P,) pictures and (P,) queries
+Indices = tuple[Tensor, Tensor]  # (P,) images and (P,) queries
 
 
 class QueryLogitDistillation(Objective):
@@ -113,10 +113,10 @@ class QueryLogitDistillation(Objective):
     ) -> tuple[Indices, Indices]:
         """Queries of the student, and those of the teacher that they learn from."""
         best = best_class_probability(teacher, self.activation)
-        picture, query = (best > self.threshold).nonzero(as_tuple=True)
+        image, query = (best > self.threshold).nonzero(as_tuple=True)
         if self.pairing == "index":
-            return (picture, query), (picture, query)
-        kept = [query[picture == i] for i in range(len(teacher))]
+            return (image, query), (image, query)
+        kept = [query[image == i] for i in range(len(teacher))]
         matches = self.matcher(
             student,
             own_boxes,
@@ -131,8 +131,8 @@ class QueryLogitDistillation(Objective):
             [chosen[objects.to(device)] for chosen, (_, objects) in zip(kept, matches, strict=True)]
         )
         counts = torch.tensor([len(queries) for queries, _ in matches])
-        picture = torch.arange(len(matches)).repeat_interleave(counts).to(device)
-        return (picture, own), (picture, their)
+        image = torch.arange(len(matches)).repeat_interleave(counts).to(device)
+        return (image, own), (image, their)
 
     def _check(self, student: Tensor, teacher: Tensor) -> None:
         check_form(self.form, self.temperature, student.shape[-1])
@@ -155,12 +155,12 @@ def _read(taps: tuple[Tap, ...], captured: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def _low_res_shares(context: ObjectiveContext, like: Tensor) -> Tensor:
-    """(N, 1, 4): the low-resolution picture in shares of the full one; 1 where nothing is padded.
+    """(N, 1, 4): the low-resolution image in shares of the full one; 1 where nothing is padded.
 
-    A thumbnail of 4x covers up to three columns more than its picture has.
+    A thumbnail of 4x covers up to three columns more than its image has.
     """
     shares = [
         [low[1] * float(context.factor) / full[1], low[0] * float(context.factor) / full[0]] * 2
-        for low, full in zip(picture_sizes(context.low_res_pictures), context.sizes, strict=True)
+        for low, full in zip(image_sizes(context.low_res_images), context.sizes, strict=True)
     ]
     return like.new_tensor(shares)[:, None]

@@ -1,7 +1,7 @@
-"""Several resamplers of which one is in use: one detector for pictures reduced by any of a few
+"""Several resamplers of which one is in use: one detector for images reduced by any of a few
 factors.
 
-Pictures as in ``resampler``.
+Images as in ``resampler``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AnyFactor(Resampler):
         self.evaluated_factor = self.factor
 
     def use(self, factor: Fraction | int | float | str) -> None:
-        """Reduce pictures by this factor from now on.
+        """Reduce images by this factor from now on.
 
         Raises:
             ValueError: there is no resampler for it.
@@ -67,6 +67,6 @@ class AnyFactor(Resampler):
             )
         self.factor = factor
 
-    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
         """What the resampler in use makes of them."""
-        return self.by_factor[str(self.factor)](pictures)
+        return self.by_factor[str(self.factor)](images)

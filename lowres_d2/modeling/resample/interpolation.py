@@ -1,7 +1,7 @@
 """Resamplers without parameters: nothing, antialiased bicubic, and down-up degradation.
 
 Interpolation is in phase with the frames of ``lowres_d2.structures``: low-resolution pixel ``j`` is
-centred at ``f (j + 1/2)`` of the full picture. Bicubic kernels overshoot at edges, so results are
+centred at ``f (j + 1/2)`` of the full image. Bicubic kernels overshoot at edges, so results are
 clamped to [0, 1].
 """
 
@@ -18,22 +18,22 @@ from torch import Tensor
 
 
 class Identity(Resampler):
-    """No resampling: the detector sees the full-resolution picture itself."""
+    """No resampling: the detector sees the full-resolution image itself."""
 
     def __init__(self) -> None:
         super().__init__(1)
 
-    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """The pictures themselves, not copies."""
-        return list(pictures)
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """The images themselves, not copies."""
+        return list(images)
 
 
 class Bicubic(Resampler):
     """Antialiased bicubic interpolation by any rational factor."""
 
-    def resample(self, pictures: Tensor) -> Tensor:
+    def resample(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H / f, W / f)."""
-        return _bicubic(pictures, low_res_size(_size(pictures), self.factor))
+        return _bicubic(images, low_res_size(_size(images), self.factor))
 
 
 class DownUp(Resampler):
@@ -47,11 +47,11 @@ class DownUp(Resampler):
         super().__init__(1)
         self.degradation = as_factor(factor)
 
-    def resample(self, pictures: Tensor) -> Tensor:
+    def resample(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        size = _size(pictures)
+        size = _size(images)
         check_factor_fits(size, self.degradation)
-        padded = pad_to_factor(pictures, self.degradation)
+        padded = pad_to_factor(images, self.degradation)
         small = _bicubic(padded, low_res_size(size, self.degradation))
         return _bicubic(small, _size(padded))[..., : size[0], : size[1]]
 
@@ -59,10 +59,10 @@ class DownUp(Resampler):
         return f"degradation={self.degradation}"
 
 
-def _size(pictures: Tensor) -> Size:
-    return pictures.shape[-2], pictures.shape[-1]
+def _size(images: Tensor) -> Size:
+    return images.shape[-2], images.shape[-1]
 
 
-def _bicubic(pictures: Tensor, size: Size) -> Tensor:
-    resized = F.interpolate(pictures, size, mode="bicubic", align_corners=False, antialias=True)
+def _bicubic(images: Tensor, size: Size) -> Tensor:
+    resized = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)

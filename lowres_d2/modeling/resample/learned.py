@@ -3,13 +3,13 @@
 Source: "ThumbDet: One thumbnail image is enough for object detection", Pattern Recognition 138
 (2023) 109424, Sec. 3.3; the variants with one and with five layers are of its Table 4.
 
-It works on pictures in [0, 1], before the detector's normalisation: after the last ReLU a
-normalised picture could not keep its mean. Each kernel stands in phase with the frames of
+It works on images in [0, 1], before the detector's normalisation: after the last ReLU a
+normalised image could not keep its mean. Each kernel stands in phase with the frames of
 ``lowres_d2.structures``: its central taps are exactly the pixels that one low-resolution pixel
-covers. Beyond its border a picture goes on with its outermost pixels: zeros there would tint the
+covers. Beyond its border an image goes on with its outermost pixels: zeros there would tint the
 first rows and columns of every thumbnail.
 
-Shapes: N pictures of one size, C = 3 colour channels, H and W multiples of the factor f.
+Shapes: N images of one size, C = 3 colour channels, H and W multiples of the factor f.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _VARIANTS = {
 
 
 class LearnedDownsampler(Resampler):
-    """Convolutions with ReLUs that make a picture 2, 3 or 4 times smaller (Sec. 3.3, Table 4).
+    """Convolutions with ReLUs that make an image 2, 3 or 4 times smaller (Sec. 3.3, Table 4).
 
     Args:
         factor: 4 or 2, or 3, which is not the paper's.
@@ -104,34 +104,34 @@ class LearnedDownsampler(Resampler):
         elif not self.layers[0].weight.is_meta:  # no values, none dead
             self._redraw_dead_filters()
 
-    def resample(self, pictures: Tensor) -> Tensor:
+    def resample(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 3, H / f, W / f), at least 0 and, once trained, not bound by 1."""
         before, after = self._margin
-        pictures = F.pad(pictures, (before, after, before, after), mode="replicate")
+        images = F.pad(images, (before, after, before, after), mode="replicate")
         for layer in self.layers:
-            pictures = F.relu(layer(pictures), inplace=True)
+            images = F.relu(layer(images), inplace=True)
         # Channels last, three numbers in a row, whatever follows pixel by pixel would be slow.
-        return pictures.contiguous()
+        return images.contiguous()
 
     @torch.no_grad()
-    def dead_channels(self, pictures: Sequence[Tensor]) -> list[int]:
-        """Colour channels that are zero nearly everywhere in all of these pictures' thumbnails.
+    def dead_channels(self, images: Sequence[Tensor]) -> list[int]:
+        """Colour channels that are zero nearly everywhere in all of these images' thumbnails.
 
         A dead channel gets no gradient through its ReLU and stays dead.
 
         Args:
-            pictures: (3, H, W) each, in [0, 1].
+            images: (3, H, W) each, in [0, 1].
         """
-        return self._positive_in_less_than(_ALIVE_SHARE, pictures)
+        return self._positive_in_less_than(_ALIVE_SHARE, images)
 
-    def _positive_in_less_than(self, share: float, pictures: Sequence[Tensor]) -> list[int]:
-        positive = [(low_res > 0).flatten(1) for low_res in self(pictures)]
+    def _positive_in_less_than(self, share: float, images: Sequence[Tensor]) -> list[int]:
+        positive = [(low_res > 0).flatten(1) for low_res in self(images)]
         shares = torch.cat(positive, dim=1).float().mean(dim=1)
         return (shares < share).nonzero().flatten().tolist()
 
     @torch.no_grad()
     def _start_as_box_filter(self) -> None:
-        probes = torch.stack(_probe_pictures(int(self.factor)))
+        probes = torch.stack(_probe_images(int(self.factor)))
         for layer in self.layers:
             stride = layer.stride[0]
             first = _taps_before(layer.kernel_size[0], stride)
@@ -149,7 +149,7 @@ class LearnedDownsampler(Resampler):
     @torch.no_grad()
     def _redraw_dead_filters(self) -> None:
         last = self.layers[-1]
-        probes = _probe_pictures(int(self.factor))
+        probes = _probe_images(int(self.factor))
         for _ in range(_REDRAWS):
             dead = self._positive_in_less_than(_WELL_ALIVE_SHARE, probes)
             if not dead:
@@ -169,7 +169,7 @@ def _taps_before(kernel: int, stride: int) -> int:
 
 
 def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
-    """Pixels that all layers together need before and after a picture."""
+    """Pixels that all layers together need before and after an image."""
     before = after = 0
     scale = 1  # of a layer's input, in pixels
     for kernel, stride in zip(kernels, strides, strict=True):
@@ -180,7 +180,7 @@ def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
     return before, after
 
 
-def _probe_pictures(factor: int) -> list[Tensor]:
+def _probe_images(factor: int) -> list[Tensor]:
     """Sixteen flat colours with a little noise, 8 x 8 low-resolution pixels each."""
     side = 8 * factor
     colours = torch.rand(16, COLOURS, 1, 1)

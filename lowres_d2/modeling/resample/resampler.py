@@ -1,6 +1,6 @@
-"""The image-space stage: full-resolution pictures in, what the detector sees out.
+"""The image-space stage: full-resolution images in, what the detector sees out.
 
-Pictures are float32 in [0, 1]. Shapes: N pictures of one size, C channels, H height, W width; under
+Images are float32 in [0, 1]. Shapes: N images of one size, C channels, H height, W width; under
 the factor f = p / q a batch (N, C, H, W), already padded to multiples of p, becomes
 (N, C, H / f, W / f). A resampler runs outside autocast.
 """
@@ -28,31 +28,31 @@ class Resampler(nn.Module):
         super().__init__()
         self.factor = as_factor(factor)
 
-    def forward(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Resample each picture as if it were alone.
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Resample each image as if it were alone.
 
         Args:
-            pictures: (C, H, W) each, of any sizes.
+            images: (C, H, W) each, of any sizes.
 
         Returns:
-            A low-resolution picture for each, in the same order.
+            A low-resolution image for each, in the same order.
         """
         by_size: dict[Size, list[int]] = defaultdict(list)
-        for index, picture in enumerate(pictures):
-            by_size[picture.shape[-2], picture.shape[-1]].append(index)
+        for index, image in enumerate(images):
+            by_size[image.shape[-2], image.shape[-1]].append(index)
         results: dict[int, Tensor] = {}
         for size, members in by_size.items():
             check_factor_fits(size, self.factor)
             alone = len(members) == 1  # then without a copy
-            first = pictures[members[0]]
-            batch = first[None] if alone else torch.stack([pictures[i] for i in members])
+            first = images[members[0]]
+            batch = first[None] if alone else torch.stack([images[i] for i in members])
             batch = pad_to_factor(batch, self.factor)
             low_res = self.resample(batch)
             self._check(low_res, size)
             results.update(zip(members, low_res.unbind(), strict=True))
-        return [results[index] for index in range(len(pictures))]
+        return [results[index] for index in range(len(images))]
 
-    def resample(self, pictures: Tensor) -> Tensor:
+    def resample(self, images: Tensor) -> Tensor:
         """(N, C, H, W), padded to multiples of the factor's numerator, to (N, C, H / f, W / f)."""
         raise NotImplementedError
 
@@ -60,7 +60,7 @@ class Resampler(nn.Module):
         expected = low_res_size(size, self.factor)
         if tuple(low_res.shape[-2:]) != expected:
             raise ValueError(
-                f"{type(self).__name__} made {tuple(low_res.shape[-2:])} of a picture of {size}: "
+                f"{type(self).__name__} made {tuple(low_res.shape[-2:])} of an image of {size}: "
                 f"its factor {self.factor} asks for {expected}"
             )
 

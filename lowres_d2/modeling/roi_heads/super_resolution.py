@@ -1,7 +1,7 @@
 """Super-resolution of small proposals' features: "Better to Follow", ICCV 2019, Sec. 4.
 
 Shapes: R regions; pooled base features (R, C, P, P), sub features (R, S, P, P). Boxes are XYXY in
-pixels of the network's input, which is also where areas are measured; in the reduced picture they
+pixels of the network's input, which is also where areas are measured; in the reduced image they
 are divided by the ratio of the reduction. The paper has one ratio, 2; one chosen for each proposal
 is what it leaves to the future.
 """
@@ -40,12 +40,12 @@ class SuperResolution(nn.Module):
         sub_pooler: pools them to the base features' cells.
         max_area: below it a proposal is small. In the paper 32 x 32 pixels for TT100K, 96 x 96 for
             VOC and COCO.
-        min_target_area: a region smaller than this in the full picture makes no target: it is not
+        min_target_area: a region smaller than this in the full image makes no target: it is not
             high resolution either.
-        max_pairs: of the regions of a picture that could teach at most so many do, drawn at random
+        max_pairs: of the regions of an image that could teach at most so many do, drawn at random
             in each step: they cost memory.
-        supervision: what the generated features of the reduced picture shall be like: those of the
-            full picture by the ``atrous`` twin, whose relative receptive field fits; by the
+        supervision: what the generated features of the reduced image shall be like: those of the
+            full image by the ``atrous`` twin, whose relative receptive field fits; by the
             backbone itself (``naive``); or ``none``: the small predictor's losses alone.
         discriminator_period: every so many steps are the discriminator's, the others the
             generator's: 2 for turns.
@@ -104,7 +104,7 @@ class SuperResolution(nn.Module):
         return nn.ModuleDict({first: module} | {key: copy.deepcopy(module) for key in others})
 
     def ratio_of(self, boxes: Sequence[Boxes]) -> list[Tensor]:
-        """For each picture the ratios of its boxes (int64), 1 for those that are not small."""
+        """For each image the ratios of its boxes (int64), 1 for those that are not small."""
         return [self._ratio_of_areas(b.area()) for b in boxes]
 
     def _ratio_of_areas(self, areas: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class SuperResolution(nn.Module):
         return torch.tensor(steps, device=areas.device)[missed]
 
     def is_small(self, boxes: Sequence[Boxes]) -> list[Tensor]:
-        """For each picture a mask of its boxes, those of less than ``max_area``."""
+        """For each image a mask of its boxes, those of less than ``max_area``."""
         return [b.area() < self.max_area for b in boxes]
 
     def is_pair(self, boxes: Sequence[Boxes], ratio: int) -> list[Tensor]:
@@ -125,7 +125,7 @@ class SuperResolution(nn.Module):
         ]
 
     def draw_pairs(self, boxes: Sequence[Boxes], ratio: int) -> list[Tensor]:
-        """Indices of the boxes of each picture that teach in this step, ``max_pairs`` at most."""
+        """Indices of the boxes of each image that teach in this step, ``max_pairs`` at most."""
         found = [mask.nonzero()[:, 0] for mask in self.is_pair(boxes, ratio)]
         return [
             k[torch.randperm(len(k), device=k.device)[: self.max_pairs].sort().values]
@@ -143,8 +143,8 @@ class SuperResolution(nn.Module):
 
         Args:
             base: (R, C, P, P), pooled from the base layer.
-            features: maps of the picture that the boxes are in, by name.
-            boxes: of each picture, R in all; small ones.
+            features: maps of the image that the boxes are in, by name.
+            boxes: of each image, R in all; small ones.
             ratio: of all of them; None: each box has its own.
 
         Returns:
@@ -197,9 +197,9 @@ class SuperResolution(nn.Module):
         """Losses of the player whose turn it is.
 
         Args:
-            generated: (R, C, P, P), super-resolved from the reduced picture.
-            targets: (R, C, P, P), of the same regions in the full picture.
-            ratio: by which the picture was reduced.
+            generated: (R, C, P, P), super-resolved from the reduced image.
+            targets: (R, C, P, P), of the same regions in the full image.
+            ratio: by which the image was reduced.
 
         Returns:
             ``loss_content`` (Eq. 4, the mean over regions, channels and cells) and
@@ -221,17 +221,17 @@ def trains(*modules: nn.Module) -> bool:
 
 
 def divided(boxes: Sequence[Boxes], ratio: int) -> list[Boxes]:
-    """The same regions in pictures that are so many times smaller."""
+    """The same regions in images that are so many times smaller."""
     return [Boxes(b.tensor / ratio) for b in boxes]
 
 
 def chosen(items: Sequence, masks: Sequence[Tensor]) -> list:
-    """Of each picture's boxes or instances those under its mask, or at its indices."""
+    """Of each image's boxes or instances those under its mask, or at its indices."""
     return [item[mask] for item, mask in zip(items, masks, strict=True)]
 
 
 @torch.no_grad()
 def masks_joined(masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows of a batch that are under the pictures' masks, and those that are not."""
+    """Rows of a batch that are under the images' masks, and those that are not."""
     joined = torch.cat(list(masks))
     return joined.nonzero()[:, 0], (~joined).nonzero()[:, 0]

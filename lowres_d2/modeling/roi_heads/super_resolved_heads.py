@@ -4,7 +4,7 @@
 to be trained: while neither generator nor small predictor train, these are the plain heads; the
 large predictor learns from all proposals then, and from large ones alone beside a small predictor.
 
-Shapes: N pictures, R proposals of all of them, (R, C, P, P) pooled; predictions are scores
+Shapes: N images, R proposals of all of them, (R, C, P, P) pooled; predictions are scores
 (R, K + 1) and deltas (R, 4 K) or (R, 4). Boxes are XYXY in pixels of the network's input.
 """
 
@@ -60,9 +60,9 @@ class SuperResolvedHeads(nn.Module):
         """Losses of generator or discriminator: see `SuperResolution.losses`.
 
         Args:
-            reduced: feature maps of the reduced pictures.
-            target: feature maps of the full pictures that are to be followed.
-            proposals: sampled ones, N times, in the full pictures.
+            reduced: feature maps of the reduced images.
+            target: feature maps of the full images that are to be followed.
+            proposals: sampled ones, N times, in the full images.
             ratio: of the reduction, one that super-resolution has.
         """
         boxes = [p.proposal_boxes for p in proposals]
@@ -81,9 +81,9 @@ class SuperResolvedHeads(nn.Module):
         """What is followed, and how far it is reached.
 
         Args:
-            reduced: feature maps of the reduced pictures.
-            target: feature maps of the full pictures.
-            boxes: R regions of all pictures, in the full ones.
+            reduced: feature maps of the reduced images.
+            target: feature maps of the full images.
+            boxes: R regions of all images, in the full ones.
             ratio: of the reduction, one that super-resolution has.
 
         Returns:

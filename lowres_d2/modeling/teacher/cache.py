@@ -1,12 +1,12 @@
-"""A teacher's outputs on disk, for pictures that come back unchanged epoch after epoch.
+"""A teacher's outputs on disk, for images that come back unchanged epoch after epoch.
 
-An entry belongs to the content of a picture, to the teacher's weights and to the taps: another
-augmentation is another picture, so that what is read is never another's. Each picture goes through
+An entry belongs to the content of an image, to the teacher's weights and to the taps: another
+augmentation is another image, so that what is read is never another's. Each image goes through
 the teacher alone, and what is given is rounded to float16 (relative error 2^-11) whether it was
-read or has just been computed: losses depend neither on the pictures' company nor on what the cache
-holds. Without it the pictures of a batch of several sizes see each other through their padding.
+read or has just been computed: losses depend neither on the images' company nor on what the cache
+holds. Without it the images of a batch of several sizes see each other through their padding.
 
-Shapes: N pictures, C channels, h and w cells; each output of one picture has 1 in place of N.
+Shapes: N images, C channels, h and w cells; each output of one image has 1 in place of N.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Captures = Mapping[Tap, list[Any]]
 
 
 class TeacherCache:
-    """Outputs of a frozen teacher, computed once a picture.
+    """Outputs of a frozen teacher, computed once an image.
 
     After a change of the network's code its folder is to be deleted: weights and layers tell the
     teachers in it apart, code does not.
@@ -39,7 +39,7 @@ class TeacherCache:
         limit_gb: the most that one of these may hold, in 10^9 bytes.
 
     Attributes:
-        dataset_size: how many pictures there are, for an estimate of the size; set by the run.
+        dataset_size: how many images there are, for an estimate of the size; set by the run.
     """
 
     def __init__(self, folder: str | Path, limit_gb: float = 20.0) -> None:
@@ -50,22 +50,22 @@ class TeacherCache:
 
     def outputs(
         self,
-        pictures: Sequence[Tensor],
+        images: Sequence[Tensor],
         taps: Collection[Tap],
         compute: Callable[[Tensor], Captures],
         teacher: str,
     ) -> dict[Tap, list[Tensor]]:
-        """What the taps capture of these pictures, read or computed.
+        """What the taps capture of these images, read or computed.
 
         Args:
-            pictures: (C, H, W) each, of any sizes.
+            images: (C, H, W) each, of any sizes.
             taps: places in the teacher.
-            compute: captures of one picture.
+            compute: captures of one image.
             teacher: fingerprint of the network, of :func:`fingerprint`.
 
         Returns:
-            For each tap one tensor a call, (N, ...), on the pictures' device: float16 on a GPU,
-            float32 on a CPU. Maps (N, C, h, w) of pictures of several sizes are padded with zeros.
+            For each tap one tensor a call, (N, ...), on the images' device: float16 on a GPU,
+            float32 on a CPU. Maps (N, C, h, w) of images of several sizes are padded with zeros.
 
         Raises:
             ValueError: a tap captures what cannot be cached, or all of it would not fit.
@@ -76,16 +76,16 @@ class TeacherCache:
         if store is None:
             folder = self.folder / hashlib.sha256(repr(names).encode()).hexdigest()[:16]
             store = self._stores[names] = CacheStore(folder, self.limit_gb, self.dataset_size)
-        keys = [content_key(picture) for picture in pictures]
+        keys = [content_key(image) for image in images]
         entries = [store.read(key) for key in keys]
         fresh = {
-            key: _entry(compute(picture), ordered)
-            for key, picture, entry in zip(keys, pictures, entries, strict=True)
+            key: _entry(compute(image), ordered)
+            for key, image, entry in zip(keys, images, entries, strict=True)
             if entry is None
         }
         store.write(fresh)
         entries = [entry or fresh[key] for key, entry in zip(keys, entries, strict=True)]
-        device = pictures[0].device
+        device = images[0].device
         tensors = iter(_batch(entries, device))
         return {
             tap: [next(tensors) for _ in range(calls)]
@@ -104,13 +104,13 @@ def fingerprint(network: nn.Module, *more: object) -> str:
     return digest.hexdigest()
 
 
-def content_key(picture: Tensor) -> str:
-    """Key of a picture's shape and values, (C, H, W) in [0, 1]."""
-    # Pictures made of bytes are told apart by these, a quarter of the data; others by their floats.
-    scaled = picture * 255
+def content_key(image: Tensor) -> str:
+    """Key of an image's shape and values, (C, H, W) in [0, 1]."""
+    # Images made of bytes are told apart by these, a quarter of the data; others by their floats.
+    scaled = image * 255
     content = scaled.to(torch.uint8)
     if scaled.sub_(content).count_nonzero():
-        content = picture
+        content = image
     digest = hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode())
     digest.update(content.cpu().contiguous().numpy())
     return digest.hexdigest()[:32]
@@ -127,12 +127,12 @@ def _entry(captured: Captures, taps: Sequence[Tap]) -> CacheEntry:
 
 
 def _rounded(output: Any, tap: Tap) -> Tensor:
-    """An output of one picture in float16, refused where it is none or does not fit in."""
+    """An output of one image in float16, refused where it is none or does not fit in."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape[:1] != (1,):
         found = f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else ""
         raise ValueError(
             f"teacher cache: tap {tap.path} captures {type(output).__name__} {found}".rstrip()
-            + " of one picture; only floating-point tensors (1, ...) can be cached: train without "
+            + " of one image; only floating-point tensors (1, ...) can be cached: train without "
             "model.teacher.cache, or without the objective that reads it"
         )
     half = output.half()
@@ -145,7 +145,7 @@ def _rounded(output: Any, tap: Tap) -> Tensor:
 
 
 def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Tensor]:
-    """The outputs of several pictures put together, one tensor (N, ...) a call."""
+    """The outputs of several images put together, one tensor (N, ...) a call."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     first = entries[0].shapes
     if all(entry.shapes == first for entry in entries):
@@ -163,8 +163,8 @@ def _same_size(maps: Sequence[Tensor]) -> list[Tensor]:
         return list(maps)
     if any(one.ndim != 4 for one in maps):
         raise ValueError(
-            f"teacher cache: outputs of {[tuple(one.shape) for one in maps]} of pictures of "
-            "several sizes cannot be put together: give all pictures one size, or train without "
+            f"teacher cache: outputs of {[tuple(one.shape) for one in maps]} of images of "
+            "several sizes cannot be put together: give all images one size, or train without "
             "model.teacher.cache"
         )
     height, width = (max(one.shape[axis] for one in maps) for axis in (2, 3))

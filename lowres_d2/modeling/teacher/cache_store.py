@@ -1,4 +1,4 @@
-"""The files of a teacher's cache: one a picture, never over a limit.
+"""The files of a teacher's cache: one an image, never over a limit.
 
 They are written beside and renamed, so that several processes may share a folder.
 """
@@ -22,14 +22,14 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 GB = 1e9
-# Different pictures, as a multiple of the data set's, that fixed augmentations may make: a flip
+# Different images, as a multiple of the data set's, that fixed augmentations may make: a flip
 # makes two of each. Random ones make more and more.
 VERSIONS = 2
 
 
 @dataclass
 class CacheEntry:
-    """Outputs of one picture, tap by tap.
+    """Outputs of one image, tap by tap.
 
     Attributes:
         values: all of them behind each other, float16.
@@ -53,7 +53,7 @@ class CacheStore:
     Args:
         folder: made on the first write.
         limit_gb: the most it may hold, in 10^9 bytes.
-        dataset_size: how many pictures are to come; None: not known.
+        dataset_size: how many images are to come; None: not known.
     """
 
     def __init__(self, folder: Path, limit_gb: float, dataset_size: int | None) -> None:
@@ -86,7 +86,7 @@ class CacheStore:
             self._check_size(mean)
             self.estimated = True
         self.misses += len(entries)
-        self._tell_of_random_pictures()
+        self._tell_of_random_images()
         for key, entry in entries.items():
             self._write(key, entry)
 
@@ -94,7 +94,7 @@ class CacheStore:
         if self.bytes + entry.values.nbytes > self.limit:
             if not self.full:
                 logger.warning(
-                    "teacher cache %s is full (%.1f GB, %d pictures): others are computed every "
+                    "teacher cache %s is full (%.1f GB, %d images): others are computed every "
                     "time; raise limit_gb",
                     self.folder,
                     self.bytes / GB,
@@ -113,7 +113,7 @@ class CacheStore:
         if self.dataset_size is None:
             return
         whole = mean * self.dataset_size
-        needs = f"{self.dataset_size} pictures of {mean / 1e6:.2f} MB each: {whole / GB:.2f} GB"
+        needs = f"{self.dataset_size} images of {mean / 1e6:.2f} MB each: {whole / GB:.2f} GB"
         if whole > self.limit:
             raise ValueError(
                 f"teacher cache {self.folder} would need {needs}, over "
@@ -130,12 +130,12 @@ class CacheStore:
             )
         logger.info("teacher cache %s: %d there; %s", self.folder, self.number, needs)
 
-    def _tell_of_random_pictures(self) -> None:
+    def _tell_of_random_images(self) -> None:
         if self.dataset_size is None or self.told or self.misses <= VERSIONS * self.dataset_size:
             return
         self.told = True
         logger.warning(
-            "teacher cache: %d different pictures so far of a data set of %d: random augmentation "
+            "teacher cache: %d different images so far of a data set of %d: random augmentation "
             "makes new ones every epoch, which no cache can know; use fixed augmentations, or "
             "train without model.teacher.cache",
             self.misses,

@@ -1,7 +1,7 @@
-"""The frozen teacher: any detector, on the full-resolution pictures, as far as its last tap.
+"""The frozen teacher: any detector, on the full-resolution images, as far as its last tap.
 
 It is a plain object and not a submodule of the model that holds it: absent from its state dict,
-parameters, ``train()`` and DDP; shared by copies; dropped by pickling. Pictures are float32 in
+parameters, ``train()`` and DDP; shared by copies; dropped by pickling. Images are float32 in
 [0, 1], CHW.
 """
 
@@ -34,7 +34,7 @@ class Teacher:
             BGR teacher from the model zoo beside an RGB student).
         use_average: take the moving average of the weights, where the checkpoint has one; it is
             what that run was evaluated with.
-        cache: keeps what the taps capture on disk, for runs that show the same pictures again.
+        cache: keeps what the taps capture on disk, for runs that show the same images again.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Teacher:
             logger.info("teacher: %s", self.report)
             self._checkpoint = None
 
-    def __call__(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
-        """What the taps capture of these pictures.
+    def __call__(self, images: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+        """What the taps capture of these images.
 
         Returns:
             For each tap one entry a call, in the precision that the forward ran at, or that of the
@@ -87,20 +87,20 @@ class Teacher:
         self.load()
         if self.cache is not None:
             return self.cache.outputs(
-                pictures, taps, lambda picture: self._captures([picture], taps), self._fingerprint
+                images, taps, lambda image: self._captures([image], taps), self._fingerprint
             )
-        return self._captures(pictures, taps)
+        return self._captures(images, taps)
 
     @cached_property
     def _fingerprint(self) -> str:
         return fingerprint(self.model, self.flip_channels)
 
-    def _captures(self, pictures: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
-        device = pictures[0].device
+    def _captures(self, images: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+        device = images[0].device
         # Reached only after a copy that shares this teacher went to another device.
         if next(self.model.parameters()).device != device:
             self.model.to(device)
-        inputs = [self._input(picture) for picture in pictures]
+        inputs = [self._input(image) for image in images]
         # no_grad and not inference_mode: what is captured goes into a backward.
         with torch.no_grad(), torch.autocast(device.type, torch.float16, device.type == "cuda"):
             calls = {tap: tap.call + 1 for tap in taps if tap.call != "all"}
@@ -115,7 +115,7 @@ class Teacher:
     ) -> dict[Tap, int]:
         """How often taps with ``call="all"`` are passed: known after one whole forward.
 
-        Only then can later ones stop early. It may depend on the number of pictures.
+        Only then can later ones stop early. It may depend on the number of images.
         """
         known = self._calls.setdefault(len(inputs), {})
         unknown = [tap for tap in taps if tap.call == "all" and tap not in known]
@@ -125,11 +125,11 @@ class Teacher:
             known |= {tap: len(values) for tap, values in captured.items()}
         return {tap: known[tap] for tap in taps if tap.call == "all"}
 
-    def _input(self, picture: Tensor) -> dict[str, Any]:
+    def _input(self, image: Tensor) -> dict[str, Any]:
         if self.flip_channels:
-            picture = picture.flip(0)
-        height, width = picture.shape[-2:]
-        return {"image": picture * 255, "height": height, "width": width}
+            image = image.flip(0)
+        height, width = image.shape[-2:]
+        return {"image": image * 255, "height": height, "width": width}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self

@@ -12,11 +12,11 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from torch import nn
 from torchvision.ops import DeformConv2d
-from toys.detectors import DETECTORS, picture
+from toys.detectors import DETECTORS, random_image
 
 
-class OnPicture(nn.Module):
-    """Gives a layer the first picture as (1, 3, H, W), or as (1, 3, H W)."""
+class OnImage(nn.Module):
+    """Gives a layer the first image as (1, 3, H, W), or as (1, 3, H W)."""
 
     def __init__(self, layer, flat=False):
         super().__init__()
@@ -52,7 +52,7 @@ ATTENTION = 4 * 3 * CELLS**2 + 2 * 3 * 3 * CELLS
 
 
 def inputs(height=HEIGHT, width=WIDTH):
-    return [{"image": picture(height, width), "height": height, "width": width}]
+    return [{"image": random_image(height, width), "height": height, "width": width}]
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def inputs(height=HEIGHT, width=WIDTH):
     ],
 )
 def test_macs_of_layers_are_those_of_their_formula(layer, flat, macs):
-    found = measure_complexity(OnPicture(layer, flat), inputs())
+    found = measure_complexity(OnImage(layer, flat), inputs())
     assert found.total_macs == macs
     assert found.total_parameters == sum(p.numel() for p in layer.parameters())
 
 
-def test_macs_are_a_mean_over_pictures():
-    model = OnPicture(nn.Conv2d(3, 4, 1))
+def test_macs_are_a_mean_over_images():
+    model = OnImage(nn.Conv2d(3, 4, 1))
     found = measure_complexity(model, inputs() + inputs(HEIGHT, 3 * WIDTH))
-    assert found.total_macs == 2 * CELLS * 12 and found.pictures == 2
+    assert found.total_macs == 2 * CELLS * 12 and found.images == 2
     with pytest.raises(ValueError, match="at least one"):
         measure_complexity(model, [])
 

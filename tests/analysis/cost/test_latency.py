@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Ticking(nn.Module):
-    """Takes as many seconds of a pretended clock as the picture is wide, times its slowness."""
+    """Takes as many seconds of a pretended clock as the image is wide, times its slowness."""
 
     def __init__(self, clock, slowness):
         super().__init__()
@@ -31,14 +31,14 @@ class Clock:
         return self.now
 
 
-def pictures(*widths):
+def images(*widths):
     return [{"image": torch.zeros(3, 4, width)} for width in widths]
 
 
 def test_models_take_turns_and_warm_up_does_not_count():
     clock = Clock()
     fast, slow = Ticking(clock, 1), Ticking(clock, 4)
-    found = time_models({"fast": fast, "slow": slow}, pictures(2, 3), rounds=3, clock=clock)
+    found = time_models({"fast": fast, "slow": slow}, images(2, 3), rounds=3, clock=clock)
     assert found["fast"].seconds == [[2] * 3, [3] * 3]
     assert found["slow"].seconds == [[8] * 3, [12] * 3]
     assert found["fast"].times_faster_than(found["slow"]) == 4
@@ -57,7 +57,7 @@ def test_time_is_shared_out_among_parts():
     model = nn.Module()
     model.detector, model.resampler = Ticking(clock, 2), Ticking(clock, 3)
     model.forward = lambda inputs: (model.resampler(inputs), model.detector(inputs))
-    found = time_parts(model, pictures(2, 4), rounds=2, clock=clock)
+    found = time_parts(model, images(2, 4), rounds=2, clock=clock)
     # The model itself is a plain `detector`, whose own time is nobody's part.
     assert found["resampler"] == 9 and found["rest"] == 6
 
@@ -72,7 +72,7 @@ def test_comparison_relates_low_to_full_resolution():
     assert record["drop_rate"] == 25 and record["fewer_macs"] == 4
     assert record["speedup"] == pytest.approx(5)
     assert record["low_resolution"]["images_per_second"] == pytest.approx(10)
-    assert record["full_resolution"]["accuracy"] == 40 and record["pictures_timed"] == 1
+    assert record["full_resolution"]["accuracy"] == 40 and record["images_timed"] == 1
     table = found.table()
     assert "25.0" in table and "4.00x" in table and "5.00x" in table and "a machine" in table
 

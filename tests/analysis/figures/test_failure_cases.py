@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from lowres_d2.analysis.figures.comparison_sheets import Column
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.failure_cases import (
     FALSE_ALARM,
@@ -11,7 +12,6 @@ from lowres_d2.analysis.figures.failure_cases import (
     write_failure_cases,
 )
 from lowres_d2.analysis.figures.outcomes import Outcome
-from lowres_d2.analysis.figures.pictures import Column
 from lowres_d2.analysis.figures.sheets import panel_side
 
 import numpy as np
@@ -49,7 +49,7 @@ def test_a_second_box_of_the_right_class_is_a_false_alarm():
     assert str(twice) == "1 of 2 found, 1 false alarm"
 
 
-def test_pictures_without_objects_or_detections_have_outcomes():
+def test_images_without_objects_or_detections_have_outcomes():
     nothing = objects()
     assert Outcome.of(nothing, nothing).mistakes == 0
     assert Outcome.of(nothing, TRUTH).mistakes == 2
@@ -64,7 +64,7 @@ ALL, ONE, NONE, BAD = (
 )
 
 
-def test_chosen_are_the_largest_differences_both_ways_each_picture_once():
+def test_chosen_are_the_largest_differences_both_ways_each_image_once():
     outcomes = {
         "ours": [ONE, ALL, ALL, NONE, BAD, ONE],
         "bicubic": [ONE, ONE, BAD, ONE, ALL, ONE],
@@ -85,7 +85,7 @@ def test_equal_differences_are_taken_in_the_order_of_the_data():
     outcomes = {"ours": [ALL, ALL, ALL], "bicubic": [ONE, NONE, ONE]}
     wins, losses = choose_cases(outcomes, "ours", "bicubic", None, 3)
     assert wins.chosen == [1, 0, 2]
-    assert losses.chosen == [] and losses.title.endswith("on 0 of 3 pictures")
+    assert losses.chosen == [] and losses.title.endswith("on 0 of 3 images")
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from PIL import Image
-from toys.detectors import picture
+from toys.detectors import random_image
 from toys.super_resolution import awaken, super_resolved
 
 
 def entry(folder, side):
     path = folder / f"{side}.png"
-    Image.fromarray(picture(96, 128, side).permute(1, 2, 0).numpy()).save(path)
+    Image.fromarray(random_image(96, 128, side).permute(1, 2, 0).numpy()).save(path)
     objects = [{"bbox": [20, 20, 20 + side, 20 + side], "bbox_mode": 0, "category_id": 0}]
     return dict(file_name=str(path), height=96, width=128, image_id=side, annotations=objects)
 
@@ -28,9 +28,9 @@ def test_a_regions_way_is_what_training_compares(ratio):
     torch.manual_seed(0)
     model = super_resolved("faster_rcnn_c4", ratios=(2, 4)).eval()
     box = torch.tensor([20.0, 24.0, 52.0, 48.0])
-    inputs = {"image": picture(96, 128)}
+    inputs = {"image": random_image(96, 128)}
     found = follow_region(model, inputs, box, ratio)
-    # Untrained, the generator gives what it got: the smaller region in the smaller picture.
+    # Untrained, the generator gives what it got: the smaller region in the smaller image.
     assert torch.equal(found.low, found.generated)
     small = Bicubic(ratio)([inputs["image"] / 255])[0]
     reduced = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)

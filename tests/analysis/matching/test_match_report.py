@@ -86,18 +86,18 @@ def test_anchor_matches_are_those_of_an_independent_computation(
 def test_eight_pixel_objects_at_a_quarter_of_the_resolution():
     # Two pixels there, and FCOS's finest locations stand at 2, 6, 10, ...: of the boxes that start
     # at 8 + k / 4 those with k = 1 to 7 contain one, at 10.
-    pictures = [truth([[32.0 + k, 32.0 + k, 40.0 + k, 40.0 + k]], (128, 128)) for k in range(16)]
-    plain = match_shares(LowResDetector(fcos(), Bicubic(factor=4)), pictures, [0, 8, 16])
+    images = [truth([[32.0 + k, 32.0 + k, 40.0 + k, 40.0 + k]], (128, 128)) for k in range(16)]
+    plain = match_shares(LowResDetector(fcos(), Bicubic(factor=4)), images, [0, 8, 16])
     assert [(b.objects, b.matched) for b in plain.bands] == [(16, 7), (16, 7)]  # 8 px is in both
     assert plain.bands[0].seen_size == 2
     assert plain.poor() == plain.bands
     assert "NearestPointFCOS" in plain.remedy and "factor (4 now)" in plain.remedy
     nearest = match_shares(
-        LowResDetector(fcos(NearestPointFCOS), Bicubic(factor=4)), pictures, [0, 8]
+        LowResDetector(fcos(NearestPointFCOS), Bicubic(factor=4)), images, [0, 8]
     )
     assert nearest.bands[0].share == 1
     assert nearest.poor() == [] and "NearestPointFCOS" not in nearest.remedy
-    full = match_shares(fcos(), pictures, [0, 8])
+    full = match_shares(fcos(), images, [0, 8])
     assert full.bands[0].share == 1
 
 
@@ -128,17 +128,17 @@ def test_rule_that_is_not_known_is_not_guessed():
 
 
 def test_objects_that_the_composition_drops_are_not_matched():
-    pictures = [truth([[8, 8, 24, 24], [32, 32, 64, 64]], (64, 64))]
+    images = [truth([[8, 8, 24, 24], [32, 32, 64, 64]], (64, 64))]
     model = LowResDetector(fcos(NearestPointFCOS), Bicubic(factor=2), min_box_size=10)
-    assert match_shares(model, pictures, ALL).bands[0].matched == 1
+    assert match_shares(model, images, ALL).bands[0].matched == 1
 
 
-def test_picture_without_objects_and_band_without_objects():
+def test_image_without_objects_and_band_without_objects():
     report = match_shares(
         retinanet(),
         [truth(np.zeros((0, 4)), (64, 64)), truth([[0, 0, 8, 8]], (64, 64))],
         [0, 9, 20],
     )
-    assert report.pictures == 2
+    assert report.images == 2
     assert [band.objects for band in report.bands] == [1, 0]
     assert np.isnan(report.bands[1].share) and np.isnan(report.bands[1].seen_size)

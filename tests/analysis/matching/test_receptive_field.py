@@ -143,7 +143,7 @@ def rows_of_program(capsys, *arguments):
 @pytest.mark.parametrize("factor, options", [(2, []), (4, ["--ratio", "4"])])
 def test_the_program_prints_what_a_detector_sees(capsys, factor, options):
     recipe = "configs/quick/bicubic4_fcos_small_64_plates.py"  # a detector in a composition
-    rows = rows_of_program(capsys, recipe, "--picture", "64", "--widths", "2", "4", *options)
+    rows = rows_of_program(capsys, recipe, "--image", "64", "--widths", "2", "4", *options)
     network = FPN(SmallResNet(), LEVELS, 4).eval()
     field = receptive_field(network, "p5")
     twin = receptive_field(AtrousTwin(network, factor), "p5")

@@ -22,7 +22,7 @@ from detectron2.data.samplers import TrainingSampler
 from torch.utils.data import IterableDataset, SequentialSampler
 
 
-def picture(*categories, crowd=0):
+def image(*categories, crowd=0):
     return {"annotations": [{"category_id": c, "iscrowd": crowd} for c in categories]}
 
 
@@ -42,24 +42,22 @@ def register():
         MetadataCatalog.remove(name)
 
 
-def test_pictures_without_a_learnable_object_are_left_out():
-    kept = picture(1)
+def test_images_without_a_learnable_object_are_left_out():
+    kept = image(1)
     mixed = {"annotations": [{"iscrowd": 1}, {"category_id": 2}]}
-    pictures = [kept, picture(), picture(3, crowd=1), mixed]
-    assert filter_images_with_only_crowd_annotations(pictures) == [kept, mixed]
+    images = [kept, image(), image(3, crowd=1), mixed]
+    assert filter_images_with_only_crowd_annotations(images) == [kept, mixed]
 
 
 def test_data_sets_are_joined_in_order(register):
-    names = [
-        register(f"build_{i}", [picture(i), picture()], thing_classes=["a", "b"]) for i in (0, 1)
-    ]
-    assert get_detection_dataset_dicts(names) == [picture(0), picture(1)]
+    names = [register(f"build_{i}", [image(i), image()], thing_classes=["a", "b"]) for i in (0, 1)]
+    assert get_detection_dataset_dicts(names) == [image(0), image(1)]
     assert len(get_detection_dataset_dicts(names, filter_empty=False)) == 4
-    assert get_detection_dataset_dicts("build_1") == [picture(1)]
+    assert get_detection_dataset_dicts("build_1") == [image(1)]
 
 
 def test_data_sets_of_different_classes_are_not_joined(register):
-    names = [register(f"build_{c}", [picture(0)], thing_classes=[c]) for c in "ab"]
+    names = [register(f"build_{c}", [image(0)], thing_classes=[c]) for c in "ab"]
     with pytest.raises(ValueError):
         get_detection_dataset_dicts(names)
     assert len(get_detection_dataset_dicts(names, check_consistency=False)) == 2
@@ -73,7 +71,7 @@ def test_a_torch_data_set_is_passed_on(register):
 def test_the_histogram_counts_objects_without_crowds(caplog):
     with caplog.at_level(logging.INFO):
         print_instances_class_histogram(
-            [picture(0, 0, 1), picture(1, crowd=1), picture(2)], ["ant", "bee", "a very long name"]
+            [image(0, 0, 1), image(1, crowd=1), image(2)], ["ant", "bee", "a very long name"]
         )
     lines = [line for line in caplog.text.splitlines() if "ant" in line]
     cells = [cell.strip() for cell in lines[0].split("|") if cell.strip()]
@@ -85,9 +83,9 @@ def test_the_histogram_counts_objects_without_crowds(caplog):
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_training_batches_follow_the_sampler_and_never_end(grouping, workers):
-    pictures = [{"width": 2, "height": 1, "id": i} for i in range(6)]
+    images = [{"width": 2, "height": 1, "id": i} for i in range(6)]
     loader = build_detection_train_loader(
-        pictures,
+        images,
         mapper=lambda d: d["id"] if not grouping else d,
         sampler=TrainingSampler(6, shuffle=False),
         total_batch_size=2,
@@ -96,7 +94,7 @@ def test_training_batches_follow_the_sampler_and_never_end(grouping, workers):
     )
     batches = list(itertools.islice(loader, 5))
     ids = [[d["id"] if grouping else d for d in batch] for batch in batches]
-    if grouping and workers:  # workers take two pictures at a time and give one each in turn
+    if grouping and workers:  # workers take two images at a time and give one each in turn
         assert sorted(itertools.chain(*ids[:2])) == [0, 1, 2, 3]
     else:
         assert ids == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
@@ -115,7 +113,7 @@ def test_training_collates_where_asked():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_evaluation_sees_each_picture_once_in_order(batch_size):
+def test_evaluation_sees_each_image_once_in_order(batch_size):
     loader = build_detection_test_loader(
         list(range(5)), mapper=lambda x: x * 10, batch_size=batch_size
     )

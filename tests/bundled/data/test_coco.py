@@ -47,7 +47,7 @@ def write(tmp_path):
     return make
 
 
-def test_pictures_come_by_id_with_contiguous_classes(write, name):
+def test_images_come_by_id_with_contiguous_classes(write, name):
     first, second = load_coco_json(write(), "root", name)
     assert first == {
         "file_name": "root/a.jpg",
@@ -126,7 +126,7 @@ def test_a_json_of_results_is_refused(tmp_path):
 
 
 def test_a_data_set_goes_to_json_and_back(name, tmp_path):
-    pictures = [
+    images = [
         {
             "file_name": "x.png",
             "image_id": 5,
@@ -143,7 +143,7 @@ def test_a_data_set_goes_to_json_and_back(name, tmp_path):
             ],
         }
     ]
-    DatasetCatalog.register(name, lambda: pictures)
+    DatasetCatalog.register(name, lambda: images)
     MetadataCatalog.get(name).set(
         thing_classes=["a", "b"], thing_dataset_id_to_contiguous_id={3: 0, 8: 1}
     )
@@ -180,8 +180,8 @@ def test_areas_of_masks(name):
         {"bbox": [0, 0, 9, 9], "bbox_mode": 0, "category_id": 0, "segmentation": segmentation}
         for segmentation in (square, mask_util.encode(mask))
     ]
-    picture = {"file_name": "x", "image_id": 0, "height": 10, "width": 10, "annotations": objects}
-    DatasetCatalog.register(name, lambda: [picture])
+    image = {"file_name": "x", "image_id": 0, "height": 10, "width": 10, "annotations": objects}
+    DatasetCatalog.register(name, lambda: [image])
     MetadataCatalog.get(name).thing_classes = ["a"]
     written = convert_to_coco_dict(name)
     assert [a["area"] for a in written["annotations"]] == [12 + 2, 18]

@@ -87,8 +87,8 @@ def test_workers_give_the_batches_in_the_order_of_the_sampler(workers):
 
 def test_batches_have_one_orientation_and_nothing_is_lost():
     sizes = [(2, 1), (1, 2), (1, 1), (3, 1), (4, 1), (5, 1), (1, 9)]  # width, height
-    pictures = [{"width": w, "height": h, "id": i} for i, (w, h) in enumerate(sizes)]
-    dataset = AspectRatioGroupedDataset(pictures, 2)
+    images = [{"width": w, "height": h, "id": i} for i, (w, h) in enumerate(sizes)]
+    dataset = AspectRatioGroupedDataset(images, 2)
     assert [[p["id"] for p in batch] for batch in dataset] == [[1, 2], [0, 3], [4, 5]]
     # The tall one that was left waits for the next pass.
-    assert [picture["id"] for picture in next(iter(dataset))] == [6, 1]
+    assert [image["id"] for image in next(iter(dataset))] == [6, 1]

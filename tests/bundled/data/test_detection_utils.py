@@ -20,12 +20,12 @@ RGB = np.random.RandomState(0).randint(0, 255, (4, 6, 3)).astype(np.uint8)
 
 @pytest.fixture
 def png(tmp_path):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     Image.fromarray(RGB).save(path)
     return str(path)
 
 
-def test_formats_of_a_read_picture(png):
+def test_formats_of_a_read_image(png):
     np.testing.assert_array_equal(utils.read_image(png), RGB)
     np.testing.assert_array_equal(utils.read_image(png, "RGB"), RGB)
     np.testing.assert_array_equal(utils.read_image(png, "BGR"), RGB[:, :, ::-1])
@@ -37,12 +37,12 @@ def test_formats_of_a_read_picture(png):
 
 
 @pytest.mark.parametrize("format", ["BGR", "YUV-BT.601", "RGB"])
-def test_a_read_picture_converts_back_to_rgb(png, format):
+def test_a_read_image_converts_back_to_rgb(png, format):
     back = utils.convert_image_to_rgb(utils.read_image(png, format), format)
     np.testing.assert_allclose(back, RGB, atol=0.02)
 
 
-def test_a_grey_picture_converts_to_equal_channels(png):
+def test_a_grey_image_converts_to_equal_channels(png):
     grey = utils.read_image(png, "L")
     rgb = utils.convert_image_to_rgb(torch.from_numpy(grey.copy()), "L")
     np.testing.assert_array_equal(rgb, np.repeat(grey, 3, axis=2))
@@ -61,7 +61,7 @@ def test_a_grey_picture_converts_to_equal_channels(png):
         (8, lambda x: np.rot90(x)),
     ],
 )
-def test_pictures_are_turned_as_their_exif_says(tmp_path, orientation, turned):
+def test_images_are_turned_as_their_exif_says(tmp_path, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
@@ -69,15 +69,15 @@ def test_pictures_are_turned_as_their_exif_says(tmp_path, orientation, turned):
 
 
 @bundled_only
-@pytest.mark.parametrize("content", [b"no picture", None])
-def test_a_broken_picture_is_named(tmp_path, png, content):
+@pytest.mark.parametrize("content", [b"no image", None])
+def test_a_broken_image_is_named(tmp_path, png, content):
     path = tmp_path / "broken.png"
     path.write_bytes(content or Path(png).read_bytes()[:60])
     with pytest.raises(OSError, match=r"broken\.png"):
         utils.read_image(str(path), "RGB")
 
 
-def test_a_missing_picture_is_named(tmp_path):
+def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         utils.read_image(str(tmp_path / "gone.png"))
 
@@ -171,7 +171,7 @@ def dataset_dict(png):
     }
 
 
-def test_the_mapper_moves_boxes_with_the_picture(dataset_dict):
+def test_the_mapper_moves_boxes_with_the_image(dataset_dict):
     mapper = DatasetMapper(
         True, augmentations=[T.Resize((8, 12)), T.RandomFlip(1.0)], image_format="BGR"
     )

@@ -69,10 +69,10 @@ def test_a_subset_is_fixed_and_of_its_share():
 
 @pytest.mark.parametrize("sqrt", [True, False])
 def test_repeat_factors_follow_the_rarest_class(sqrt):
-    classes = [[0], [0, 1], [0, 0], []]  # class 0 in 3/4 of the pictures, class 1 in 1/4
-    pictures = [{"annotations": [{"category_id": c} for c in cs]} for cs in classes]
+    classes = [[0], [0, 1], [0, 0], []]  # class 0 in 3/4 of the images, class 1 in 1/4
+    images = [{"annotations": [{"category_id": c} for c in cs]} for cs in classes]
     factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-        pictures, 0.5, sqrt=sqrt
+        images, 0.5, sqrt=sqrt
     )
     rare = 2**0.5 if sqrt else 2.0
     torch.testing.assert_close(factors, torch.tensor([1.0, rare, 1.0, 1.0]))

@@ -165,7 +165,7 @@ def test_resize_scale_fits_into_the_scaled_target():
         assert 50 - 1 <= transform.new_h <= 200 + 1  # the height binds: 100/40 < 200/60
 
 
-def test_random_extent_of_the_whole_picture_is_the_picture():
+def test_random_extent_of_the_whole_image_is_the_image():
     image, _ = T.apply_augmentations([T.RandomExtent((1, 1), (0, 0))], IMAGE)
     np.testing.assert_array_equal(image, IMAGE)
 

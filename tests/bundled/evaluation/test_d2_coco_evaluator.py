@@ -37,9 +37,9 @@ def register():
         MetadataCatalog.remove(name)
 
 
-def random_ground_truth(rng, pictures=6):
+def random_ground_truth(rng, images=6):
     annotations = []
-    for image_id in range(1, pictures + 1):
+    for image_id in range(1, images + 1):
         for _ in range(rng.integers(0, 8)):
             x, y = rng.uniform(0, 200, 2)
             w, h = np.exp(rng.uniform(np.log(6), np.log(150), 2))
@@ -54,14 +54,14 @@ def random_ground_truth(rng, pictures=6):
                 }
             )
     return {
-        "images": [{"id": i, "height": 400, "width": 400} for i in range(1, pictures + 1)],
+        "images": [{"id": i, "height": 400, "width": 400} for i in range(1, images + 1)],
         "categories": [{"id": i, "name": f"c{i}"} for i in CATEGORY_IDS],
         "annotations": annotations,
     }
 
 
 def random_outputs(rng, truth):
-    """A batch a picture: jittered ground truth with the wrong class now and then, and noise."""
+    """A batch an image: jittered ground truth with the wrong class now and then, and noise."""
     for image in truth["images"]:
         boxes, classes = [], []
         for annotation in truth["annotations"]:
@@ -233,7 +233,7 @@ def test_a_data_set_without_json_is_converted(tmp_path):
     MetadataCatalog.remove(name)
 
 
-def test_img_ids_choose_pictures(tmp_path, register):
+def test_img_ids_choose_images(tmp_path, register):
     truth = json.loads(small_truth(tmp_path).read_text())
     truth["images"].append({"id": 2, "height": 99, "width": 99})
     truth["annotations"].append({**truth["annotations"][0], "id": 2, "image_id": 2})

@@ -15,11 +15,11 @@ CLASSES = ["cat", "dog"]
 
 
 def write_voc(root, truth):
-    """truth: {picture: [(class, difficult, box)]}."""
+    """truth: {image: [(class, difficult, box)]}."""
     (root / "Annotations").mkdir(parents=True)
     (root / "ImageSets" / "Main").mkdir(parents=True)
     (root / "ImageSets" / "Main" / "test.txt").write_text("\n".join(truth) + "\n")
-    for picture, objects in truth.items():
+    for image, objects in truth.items():
         items = []
         for name, difficult, box in objects:
             sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
@@ -29,7 +29,7 @@ def write_voc(root, truth):
                 f"<difficult>{difficult}</difficult><bndbox>{corners}</bndbox></object>"
             )
         size = "<size><width>99</width><height>99</height></size>"
-        (root / "Annotations" / f"{picture}.xml").write_text(
+        (root / "Annotations" / f"{image}.xml").write_text(
             f"<annotation>{size}{''.join(items)}</annotation>"
         )
 
@@ -51,23 +51,23 @@ def make_evaluator(tmp_path):
     MetadataCatalog.remove(name)
 
 
-def feed(evaluator, picture, rows):
+def feed(evaluator, image, rows):
     """rows: (class index, score, box in VOC's pixels)."""
     instances = Instances((99, 99))
     boxes = torch.tensor([box for _, _, box in rows], dtype=torch.float32).reshape(-1, 4)
     instances.pred_boxes = Boxes(boxes - torch.tensor([1.0, 1.0, 0.0, 0.0]))
     instances.scores = torch.tensor([score for _, score, _ in rows], dtype=torch.float32)
     instances.pred_classes = torch.tensor([c for c, _, _ in rows], dtype=torch.int64)
-    evaluator.process([{"image_id": picture}], [{"instances": instances}])
+    evaluator.process([{"image_id": image}], [{"instances": instances}])
 
 
 def reference_curve(truth, detections, name, threshold):
     """The development kit's rule, object by object."""
     boxes = {p: [(b, d) for n, d, b in objects if n == name] for p, objects in truth.items()}
     used, hits, misses = set(), [], []
-    for picture, _, box in sorted(detections, key=lambda d: -d[1]):
+    for image, _, box in sorted(detections, key=lambda d: -d[1]):
         best, at = -1.0, None
-        for k, (other, _) in enumerate(boxes[picture]):
+        for k, (other, _) in enumerate(boxes[image]):
             w = min(box[2], other[2]) - max(box[0], other[0]) + 1
             h = min(box[3], other[3]) - max(box[1], other[1]) + 1
             inter = max(w, 0) * max(h, 0)
@@ -76,12 +76,12 @@ def reference_curve(truth, detections, name, threshold):
             if iou > best:
                 best, at = iou, k
         hit = best > threshold
-        if hit and boxes[picture][at][1]:
+        if hit and boxes[image][at][1]:
             hits.append(0), misses.append(0)
             continue
-        right = hit and (picture, at) not in used
+        right = hit and (image, at) not in used
         if hit:
-            used.add((picture, at))
+            used.add((image, at))
         hits.append(int(right)), misses.append(int(not right))
     total = sum(not d for objects in boxes.values() for _, d in objects)
     tp, fp = np.cumsum(hits), np.cumsum(misses)
@@ -108,18 +108,18 @@ def test_metrics_equal_the_development_kits_rule(make_evaluator, year, seed):
     rng = np.random.default_rng(seed)
     truth, rows = {}, {}
     scores = iter(rng.permutation(900) / 1000)  # distinct in three digits
-    for picture in ("000001", "000002", "000003"):
-        truth[picture], rows[picture] = [], []
+    for image in ("000001", "000002", "000003"):
+        truth[image], rows[image] = [], []
         for _ in range(6):
             x, y = rng.integers(1, 60, 2)
             box = (x, y, x + rng.integers(5, 30), y + rng.integers(5, 30))
-            truth[picture].append((str(rng.choice(CLASSES)), int(rng.random() < 0.2), box))
+            truth[image].append((str(rng.choice(CLASSES)), int(rng.random() < 0.2), box))
             for _ in range(2):
                 moved = tuple(np.round(np.array(box) + rng.normal(0, 1.2, 4), 1))
-                rows[picture].append((int(rng.integers(0, 2)), next(scores), moved))
+                rows[image].append((int(rng.integers(0, 2)), next(scores), moved))
     evaluator = make_evaluator(truth, year)
-    for picture in truth:
-        feed(evaluator, picture, rows[picture])
+    for image in truth:
+        feed(evaluator, image, rows[image])
     got = evaluator.evaluate()["bbox"]
 
     measure = eleven_points if year == 2007 else area_under

@@ -51,7 +51,7 @@ def test_deformable_convolutions_without_offset_are_convolutions(groups):
         torch.testing.assert_close(output, plain * factor)
 
 
-def test_offset_of_one_cell_shifts_the_picture():
+def test_offset_of_one_cell_shifts_the_image():
     x = torch.randn(1, 1, 6, 6)
     conv = DeformConv(1, 1, 1)
     offset = torch.zeros(1, 2, 6, 6)

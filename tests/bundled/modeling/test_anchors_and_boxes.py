@@ -123,9 +123,9 @@ def test_the_dense_loss_sums_over_foreground_alone(kind):
         levels, transform, [deltas[:, :20], deltas[:, 20:]], truth, mask, kind, smooth_l1_beta=0.1
     )
     expected = 0.0
-    for picture in range(2):
-        keep = mask[picture]
-        source, goal, delta = anchors[keep], truth[picture][keep], deltas[picture][keep]
+    for image in range(2):
+        keep = mask[image]
+        source, goal, delta = anchors[keep], truth[image][keep], deltas[image][keep]
         if kind == "smooth_l1":
             wanted = transform.get_deltas(source, goal)
             expected += torch.nn.functional.smooth_l1_loss(delta, wanted, beta=0.1, reduction="sum")

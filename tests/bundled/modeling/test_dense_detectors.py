@@ -262,7 +262,7 @@ def test_the_normalizer_is_a_running_average_and_not_saved(kind):
     assert "loss_normalizer" not in model.state_dict()
 
 
-def test_pictures_without_objects_train_the_classes_alone(kind):
+def test_images_without_objects_train_the_classes_alone(kind):
     model = make(kind)
     losses, _ = train(model, batch(([], []), ([], [])))
     sum(losses.values()).backward()
@@ -299,12 +299,12 @@ def test_mixed_precision_trains_and_detects_nearly_the_same(kind):
     assert found.pred_boxes.tensor.dtype == torch.float32 and len(found) > 0
 
 
-def test_detections_do_not_depend_on_the_size_of_the_picture_before(kind):
-    pictures = [{"image": 255 * torch.rand(3, *size)} for size in ((64, 96), (96, 64), (64, 96))]
+def test_detections_do_not_depend_on_the_size_of_the_image_before(kind):
+    images = [{"image": 255 * torch.rand(3, *size)} for size in ((64, 96), (96, 64), (64, 96))]
     model = make(kind, test_score_thresh=0.0).eval()
     with torch.inference_mode():
-        together = [model([picture])[0]["instances"] for picture in pictures]
-        alone = [make(kind, test_score_thresh=0.0).eval()([x])[0]["instances"] for x in pictures]
+        together = [model([image])[0]["instances"] for image in images]
+        alone = [make(kind, test_score_thresh=0.0).eval()([x])[0]["instances"] for x in images]
     for one, other in zip(together, alone, strict=True):
         assert len(one) > 0
         assert torch.equal(one.pred_boxes.tensor, other.pred_boxes.tensor)

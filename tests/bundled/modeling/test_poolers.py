@@ -28,7 +28,7 @@ def test_a_box_is_pooled_from_the_level_of_its_size():
     assert levels.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 0]
 
 
-def test_boxes_of_a_batch_carry_the_index_of_their_picture():
+def test_boxes_of_a_batch_carry_the_index_of_their_image():
     lists = [Boxes([square(1)]), Boxes(torch.zeros(0, 4)), Boxes([square(2), square(3)])]
     rois = convert_boxes_to_pooler_format(lists)
     assert rois[:, 0].tolist() == [0, 2, 2]

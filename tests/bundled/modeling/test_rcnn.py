@@ -97,7 +97,7 @@ def inputs(objects: int = 3, **extra) -> list[dict]:
     return batch
 
 
-def test_pictures_are_normalized_and_padded_with_zeros():
+def test_images_are_normalized_and_padded_with_zeros():
     model, batch = detector().eval(), inputs()
     images = model.preprocess_image(batch)
     assert images.tensor.shape == (2, 3, 64, 96)
@@ -131,7 +131,7 @@ def test_detections_are_scaled_to_the_size_that_the_input_names():
     assert [r.image_size for r in own] == [(50, 70), (64, 41)]
     assert [r.image_size for r in scaled] == [(100, 210)] * 2
     assert all(len(r) > 0 for r in own)
-    factor = torch.tensor([3.0, 2.0, 3.0, 2.0])  # the first picture is 50 x 70
+    factor = torch.tensor([3.0, 2.0, 3.0, 2.0])  # the first image is 50 x 70
     torch.testing.assert_close(
         scaled[0].pred_boxes.tensor, own[0].pred_boxes.tensor * factor, atol=1e-4, rtol=1e-5
     )
@@ -171,12 +171,12 @@ def test_proposals_may_come_with_the_input():
 
 def test_training_is_drawn_each_so_many_iterations():
     model = detector(vis_period=2, input_format="BGR")
-    for iteration, pictures in ((0, 1), (1, 0)):
+    for iteration, images in ((0, 1), (1, 0)):
         with EventStorage(iteration) as storage:
             model(inputs())
-        assert len(storage._vis_data) == pictures
-        for _, picture, _ in storage._vis_data:
-            assert picture.shape == (3, 50, 140)
+        assert len(storage._vis_data) == images
+        for _, image, _ in storage._vis_data:
+            assert image.shape == (3, 50, 140)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_box_head_has_upstreams_parameter_names_and_sizes():
 
 
 def reference_detections(boxes, scores, threshold, overlap, most):
-    """Of one picture, by plain loops over classes."""
+    """Of one image, by plain loops over classes."""
     found = []
     for label in range(scores.shape[1] - 1):
         columns = slice(0, 4) if boxes.shape[1] == 4 else slice(4 * label, 4 * label + 4)
@@ -224,7 +224,7 @@ def cascade(stages: int = 3) -> CascadeROIHeads:
 
 
 def batch(empty: bool = False):
-    """Two pictures: features, 20 proposals each, and targets (the second may have none)."""
+    """Two images: features, 20 proposals each, and targets (the second may have none)."""
     torch.manual_seed(0)
     features = {"p3": torch.randn(2, CHANNELS, SIZE[0] // 8, SIZE[1] // 8, requires_grad=True)}
     proposals, targets = [], []

@@ -109,7 +109,7 @@ def test_the_best_logit_proposes_the_anchor_of_its_cell(best):
 
 
 def reference_proposals(boxes, logits, size, threshold, before, after, shortest):
-    """Of one picture, by plain loops."""
+    """Of one image, by plain loops."""
     kept = []
     for level_boxes, level_logits in zip(boxes, logits, strict=True):
         order = level_logits.argsort(descending=True)[:before]
@@ -171,7 +171,7 @@ def test_sampling_keeps_a_balanced_part_and_ignores_the_rest():
     assert boxes[1].shape == anchors[0].tensor.shape
 
 
-def test_anchors_outside_the_picture_can_be_ignored():
+def test_anchors_outside_the_image_can_be_ignored():
     rpn = make_rpn(FixedHead(4), anchor_boundary_thresh=0, batch_size_per_image=1000)
     anchors = rpn.anchor_generator([batch()[1]["p4"]])
     (label,), _ = rpn.label_and_sample_anchors(anchors, [target((20.0, 20.0, 52.0, 52.0))])

@@ -85,20 +85,20 @@ def test_json_has_one_line_an_iteration(tmp_path):
     ]
 
 
-def test_tensorboard_gets_scalars_pictures_and_histograms(tmp_path):
+def test_tensorboard_gets_scalars_images_and_histograms(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     writer = TensorboardXWriter(str(tmp_path))
     with EventStorage() as storage:
         storage.put_scalar("a", 3)
-        storage.put_image("picture", torch.zeros(3, 4, 5, dtype=torch.uint8))
+        storage.put_image("image", torch.zeros(3, 4, 5, dtype=torch.uint8))
         storage.put_histogram("h", torch.arange(10.0), bins=5)
         writer.write()
         writer.write()
     writer.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("a")] == [(0, 3.0)]
-    assert len(events.Images("picture")) == 1
+    assert len(events.Images("image")) == 1
     histogram = events.Histograms("h")[0].histogram_value
     assert (histogram.min, histogram.max, histogram.num, histogram.sum) == (0, 9, 10, 45)
     assert list(histogram.bucket) == [2, 2, 2, 2, 2]

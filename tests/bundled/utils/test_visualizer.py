@@ -93,7 +93,7 @@ def test_boxes_come_in_any_container():
 
 @bundled_only
 @pytest.mark.parametrize("box", [[70, 50, 80, 60], [0, 0, 3, 3], [-30, -30, 200, 200]])
-def test_labels_stay_inside_the_picture(box):
+def test_labels_stay_inside_the_image(box):
     visualizer = Visualizer(GREY)
     alone = Visualizer(GREY).overlay_instances(boxes=[box])
     labelled = visualizer.overlay_instances(boxes=[box], labels=["a label"])
@@ -112,12 +112,12 @@ def test_classes_keep_their_colour_in_segmentation_mode():
     assert (red[:, 0] - red[:, 1]).max() > 60 and (green[:, 1] - green[:, 0]).max() > 60
 
 
-def test_a_grey_picture_where_asked():
-    picture = np.random.RandomState(0).randint(0, 255, (60, 80, 3))
-    visualizer = Visualizer(picture, instance_mode=ColorMode.IMAGE_BW)
+def test_a_grey_image_where_asked():
+    original = np.random.RandomState(0).randint(0, 255, (60, 80, 3))
+    visualizer = Visualizer(original, instance_mode=ColorMode.IMAGE_BW)
     image = visualizer.draw_instance_predictions(predictions([[1.0, 1, 2, 2]])[:0]).get_image()
     assert np.ptp(image, axis=2).max() == 0
-    assert np.abs(image[..., 0] - picture.mean(axis=2)).max() <= 1
+    assert np.abs(image[..., 0] - original.mean(axis=2)).max() <= 1
 
 
 @bundled_only

@@ -28,7 +28,7 @@ import pytest
 from PIL import Image
 from scipy.stats import kstest
 
-# Layout of seed 0, training picture 0: the same on any machine and with any library version.
+# Layout of seed 0, training image 0: the same on any machine and with any library version.
 KNOWN_LAYOUT = json.loads((Path(__file__).parent / "plates_seed0_image0.json").read_text())
 
 
@@ -41,7 +41,7 @@ def test_layout_is_the_known_one():
 
 
 def drawn(seed):
-    """Boxes and checksums of the first three validation pictures."""
+    """Boxes and checksums of the first three validation images."""
     scenes = [lay_out(seed, 1, index, SceneSettings()) for index in range(3)]
     boxes = [as_lists(scene) for scene in scenes]
     return boxes, [zlib.crc32(paint_scene(scene).tobytes()) for scene in scenes]
@@ -62,8 +62,8 @@ def test_layout_does_not_depend_on_backgrounds(tmp_path):
     on_photos = PlatesDataset(tmp_path / "a", num_images=4, photos=tmp_path)
     assert [r["annotations"] for r in plain] == [r["annotations"] for r in on_photos]
     assert plain.image_root != on_photos.image_root
-    pictures = [Path(d[0]["file_name"]).read_bytes() for d in (plain, on_photos)]
-    assert pictures[0] != pictures[1]
+    images = [Path(d[0]["file_name"]).read_bytes() for d in (plain, on_photos)]
+    assert images[0] != images[1]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -92,7 +92,7 @@ def test_sizes_are_log_uniform_and_classes_even():
     assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-square of 7, 0.1 %
 
 
-def test_splits_and_seeds_differ_and_first_pictures_do_not_depend_on_the_number(tmp_path):
+def test_splits_and_seeds_differ_and_first_images_do_not_depend_on_the_number(tmp_path):
     few = PlatesDataset(tmp_path, "val", num_images=3)
     more = PlatesDataset(tmp_path, "val", num_images=5)
     assert [few[k]["annotations"] for k in range(3)] == [more[k]["annotations"] for k in range(3)]
@@ -108,7 +108,7 @@ def test_splits_and_seeds_differ_and_first_pictures_do_not_depend_on_the_number(
 @pytest.mark.parametrize("label", [None, 0, 4])
 def test_painted_pixels_fill_the_box(size, label, monkeypatch):
     box = (20.25, 30.5, 20.25 + size, 30.5 + size)
-    # The same picture with and without the plate, without the camera's noise and blur.
+    # The same image with and without the plate, without the camera's noise and blur.
     monkeypatch.setattr(scenes_module, "_through_camera", lambda rng, image: image)
     monkeypatch.setattr(scenes_module, "_paint_post", lambda rng, image, plate: None)
     settings = SceneSettings(image_size=128)
@@ -134,14 +134,14 @@ def test_glyphs_differ_from_each_other_and_stay_on_their_plate():
 
 def test_second_use_reads_what_is_there(tmp_path):
     first = PlatesDataset(tmp_path, num_images=3)
-    picture = Path(first[0]["file_name"])
-    before = picture.stat().st_mtime_ns
+    image = Path(first[0]["file_name"])
+    before = image.stat().st_mtime_ns
     again = PlatesDataset(tmp_path, num_images=3)
-    assert picture.stat().st_mtime_ns == before
+    assert image.stat().st_mtime_ns == before
     assert list(again) == list(first)
     (first.json_file.parent / "generated.json").write_text("{}")  # of another generator version
     PlatesDataset(tmp_path, num_images=3)
-    assert picture.stat().st_mtime_ns > before
+    assert image.stat().st_mtime_ns > before
 
 
 def test_interrupted_generation_leaves_nothing_that_looks_whole(tmp_path):
@@ -203,7 +203,7 @@ def test_classification_set(tmp_path):
     assert len(plates) == 12 and plates.classes == PLATE_CLASSES
     assert {record["label"] for record in plates} <= set(range(8))
     assert Image.open(plates[-1]["file_name"]).size == (32, 32)
-    with pytest.raises(IndexError, match="picture 12 of 12"):
+    with pytest.raises(IndexError, match="image 12 of 12"):
         plates[12]
 
 
@@ -226,7 +226,7 @@ def test_wrong_arguments_are_named(tmp_path, arguments, message):
     assert not (tmp_path / "plates").exists()
 
 
-def test_sheet_is_a_picture(tmp_path):
+def test_sheet_is_an_image(tmp_path):
     plate_sheet(tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape[1] == 4 * 256 + 5 * 8 and sheet.std() > 20

@@ -25,7 +25,7 @@ def found(report, severity=None):
 
 @pytest.fixture
 def sound(coco):
-    """Two classes, an object a picture, areas of the boxes: nothing to object to."""
+    """Two classes, an object an image, areas of the boxes: nothing to object to."""
     for k, entry in enumerate(coco.content["annotations"]):
         entry["area"] = entry["bbox"][2] * entry["bbox"][3]
         entry["category_id"] = (3, 7)[k % 2]
@@ -40,7 +40,7 @@ def test_sound_file_has_no_findings_and_is_counted(sound):
     assert not list(report.findings)
     assert report.ok
     summary = report.summaries[0]
-    assert (summary.pictures, summary.empty, summary.objects, summary.crowds) == (6, 0, 7, 0)
+    assert (summary.images, summary.empty, summary.objects, summary.crowds) == (6, 0, 7, 0)
     # Boxes of 10 x 8 ... 10 x 13 and 20 x 20: all sqrt(area) over 8.
     assert summary.bands == {"small": 0, "large": 7}
     assert summary.quantiles == pytest.approx((math.sqrt(80), math.sqrt(110), 20.0))
@@ -67,7 +67,7 @@ FAULTS = {
     "box-sub-pixel": ("warning", lambda c: c["annotations"][0].update(bbox=[3, 2, 10, 0.5])),
     "box-whole": ("info", lambda c: c["annotations"][0].update(bbox=[0, 0, 60, 40])),
     "crowds": ("info", lambda c: c["annotations"][2].update(iscrowd=1)),
-    "picture-empty": ("info", lambda c: c["annotations"].pop()),
+    "image-empty": ("info", lambda c: c["annotations"].pop()),
     "area-invalid": ("error", lambda c: c["annotations"][0].update(area=math.nan)),
     "area-too-large": ("warning", lambda c: c["annotations"][0].update(area=2400)),
     "area-too-small": ("warning", lambda c: c["annotations"][0].update(area=4)),
@@ -103,7 +103,7 @@ def test_useless_boxes_are_errors_with_their_ids_unless_they_are_left_out(sound,
     sound.content["annotations"][3]["bbox"] = box
     report = checked(sound.json_file)
     suspect = next(f for f in report.findings if f.check.name == "box-invalid").suspects[0]
-    assert (suspect.annotation_id, suspect.image_id, suspect.picture) == (4, 13, "3.png")
+    assert (suspect.annotation_id, suspect.image_id, suspect.image) == (4, 13, "3.png")
     assert words in suspect.detail
     assert not report.ok
     skipping = checked(sound.json_file, skips_boxes=True)

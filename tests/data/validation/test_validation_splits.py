@@ -17,11 +17,11 @@ BANDS = {"all": (0, math.inf)}
 
 @pytest.fixture
 def pair(coco, tmp_path):
-    """Train and val with other pictures; give their folders to ``both`` when they are damaged."""
+    """Train and val with other images; give their folders to ``both`` when they are damaged."""
     other = type(coco)(tmp_path / "other")
     for k in range(6):
         pixels = np.random.default_rng(100 + k).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(other.picture(k))
+        Image.fromarray(pixels).save(other.image(k))
     return coco, other
 
 
@@ -43,26 +43,26 @@ def test_separate_splits_with_the_same_classes_have_no_errors(pair):
 
 
 @pytest.mark.parametrize("level", ["header", "full"])
-def test_pictures_in_both_splits_are_found_by_content_whatever_their_names(pair, level):
+def test_images_in_both_splits_are_found_by_content_whatever_their_names(pair, level):
     train, val = pair
-    val.picture(4).write_bytes(train.picture(1).read_bytes())
+    val.image(4).write_bytes(train.image(1).read_bytes())
     finding = found(both(pair, level=level))["overlap"]
     assert (finding.count, finding.split) == (1, "val")
-    assert finding.suspects[0].picture == "4.png"
+    assert finding.suspects[0].image == "4.png"
     assert finding.suspects[0].detail == "is 1.png of train"
 
 
 def test_equal_length_alone_is_no_overlap(pair):
     train, val = pair
-    content = bytearray(train.picture(1).read_bytes())
+    content = bytearray(train.image(1).read_bytes())
     content[-13] ^= 1  # in the checksum of the pixels, which headers do not show
-    val.picture(4).write_bytes(content)
+    val.image(4).write_bytes(content)
     assert "overlap" not in found(both(pair, level="header"))
 
 
 def test_the_same_pixels_in_another_file_are_found_by_deep_reading(pair):
     train, val = pair
-    Image.open(train.picture(1)).save(val.folder / "images" / "copy.bmp")
+    Image.open(train.image(1)).save(val.folder / "images" / "copy.bmp")
     val.content["images"][4]["file_name"] = "copy.bmp"
     assert "overlap" not in found(both(pair, level="draft"))
     assert found(both(pair, level="full"))["overlap"].count == 1
@@ -70,13 +70,13 @@ def test_the_same_pixels_in_another_file_are_found_by_deep_reading(pair):
 
 def test_copies_within_a_split_are_a_warning(pair):
     train, _ = pair
-    train.picture(2).write_bytes(train.picture(1).read_bytes())
+    train.image(2).write_bytes(train.image(1).read_bytes())
     report = both(pair)
     assert report.ok
-    assert found(report, "warning")["picture-twice"].split == "train"
+    assert found(report, "warning")["image-twice"].split == "train"
 
 
-def test_the_same_file_for_both_splits_is_an_overlap_of_every_picture(coco):
+def test_the_same_file_for_both_splits_is_an_overlap_of_every_image(coco):
     assert found(both((coco, coco)))["overlap"].count == 6
 
 
@@ -124,7 +124,7 @@ def test_classes_that_the_file_does_not_have_are_an_error(coco):
     assert split.class_list == ["mouse", "dog"]
 
 
-def test_caps_on_detections_are_held_against_the_densest_picture(pair):
+def test_caps_on_detections_are_held_against_the_densest_image(pair):
     first = pair[1].content["annotations"][0]
     pair[1].content["annotations"] += [
         first | {"id": 100 + k, "bbox": [k % 50, k // 4, 5, 5]} for k in range(120)
@@ -157,7 +157,7 @@ OBJECT = """<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xm
 
 
 def write_voc(folder, objects):
-    """VOC's folders, with one picture for each list of objects."""
+    """VOC's folders, with one image for each list of objects."""
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     for k, boxes in enumerate(objects):
@@ -208,5 +208,5 @@ def test_years_of_voc_are_one_split(tmp_path):
     assert len(split.image_of) == 4
     assert len(split.boxed) == 6
     assert report.ok
-    # The two years hold the same pictures here, which the files of both have to be found for.
-    assert found(report, "warning")["picture-twice"].count == 2
+    # The two years hold the same images here, which the files of both have to be found for.
+    assert found(report, "warning")["image-twice"].count == 2

@@ -28,7 +28,7 @@ class Slope(nn.Module):
 
 
 class Loader(list):
-    counts = {"num_dropped_boxes": 3, "num_skipped_pictures": 0}
+    counts = {"num_dropped_boxes": 3, "num_skipped_images": 0}
 
 
 def train(model, hooks, steps=1, rate=1.0):
@@ -125,7 +125,7 @@ def test_what_the_loader_dropped_is_logged_and_said(caplog):
         trainer = train(Slope(), [LoaderCounts()])
     assert trainer.storage.latest()["[metric]data/num_dropped_boxes"][0] == 3
     assert "num_dropped_boxes 3" in caplog.text
-    assert "num_skipped_pictures" not in caplog.text
+    assert "num_skipped_images" not in caplog.text
 
 
 @pytest.mark.parametrize("live", [False, True])

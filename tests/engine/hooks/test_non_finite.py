@@ -105,7 +105,7 @@ def test_weights_that_went_bad_before_are_said_so(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "score"), [(FloatingPointError, 1.0), (AssertionError, math.nan)])
-def test_what_the_forward_pass_raises_is_told_with_its_pictures(tmp_path, kind, score):
+def test_what_the_forward_pass_raises_is_told_with_its_images(tmp_path, kind, score):
     wrong = batch(GOOD, raises=kind("logits\nare NaN."), score=score)
     message, _ = run(tmp_path, [batch(GOOD), wrong])
     assert message.startswith("logits are NaN in iteration 1, on a.png")
@@ -125,9 +125,9 @@ def test_a_batch_that_cannot_be_written_is_told_all_the_same(tmp_path):
     assert message.startswith("loss is nan") and "could not be kept" in message
 
 
-def test_pictures_without_names_or_boxes(tmp_path):
+def test_images_without_names_or_boxes(tmp_path):
     message, _ = run(tmp_path, [[{"losses": {"loss": math.nan}}, sample("b.png", [])]])
-    assert "on picture 0 of the batch, b.png; without a box" in message
+    assert "on image 0 of the batch, b.png; without a box" in message
 
 
 class Scaler:

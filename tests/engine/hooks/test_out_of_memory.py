@@ -1,4 +1,4 @@
-from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport, PicturesOutOfMemory
+from lowres_d2.engine.hooks.out_of_memory import ImagesOutOfMemory, OutOfMemoryReport
 from lowres_d2.programs.train import main
 
 import pytest
@@ -11,7 +11,7 @@ PETABYTE = 2**50
 
 
 class Hungry(nn.Module):
-    """Takes as many bytes as its first picture says, or raises what it says."""
+    """Takes as many bytes as its first image says, or raises what it says."""
 
     def __init__(self):
         super().__init__()
@@ -38,13 +38,13 @@ def run(batches):
         trainer.train(0, len(batches))
 
 
-def test_allocation_that_fails_names_the_pictures_of_its_step():
-    with pytest.raises(PicturesOutOfMemory) as caught:
+def test_allocation_that_fails_names_the_images_of_its_step():
+    with pytest.raises(ImagesOutOfMemory) as caught:
         run([batch(1), batch(PETABYTE)])
     line = str(caught.value)
     for words in (
         "out of memory in iteration 1, on a.png (image_id 7) of 30x20 pixels with 2000 objects; ",
-        "picture 1 of the batch of 6x5 pixels with 0 objects",
+        "image 1 of the batch of 6x5 pixels with 0 objects",
         f"tried to allocate {PETABYTE} bytes",
         "total_batch_size",
     ):
@@ -54,7 +54,7 @@ def test_allocation_that_fails_names_the_pictures_of_its_step():
 
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("no\nroom. Tip"), MemoryError()])
 def test_errors_of_gpu_and_numpy_are_told_too(error):
-    with pytest.raises(PicturesOutOfMemory, match=r"a\.png .*\((no room|MemoryError)\)"):
+    with pytest.raises(ImagesOutOfMemory, match=r"a\.png .*\((no room|MemoryError)\)"):
         run([batch(error)])
 
 

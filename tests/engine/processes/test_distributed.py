@@ -85,7 +85,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(toy_arguments, tmp_pat
 def whole(ranks, coco_json, tmp_path_factory):
     """Folder of a run of two processes that nothing disturbed, with batch norm, and its arguments.
 
-    Each process's batch norm sees pictures of its own.
+    Each process's batch norm sees images of its own.
     """
     folder = tmp_path_factory.mktemp("whole")
     arguments = [
@@ -144,7 +144,7 @@ def test_a_process_that_fails_says_why_and_ends_the_others(whole, ranks, tmp_pat
     culprit, other = ends[rank], ends[1 - rank]
     assert not other.errors and "Traceback" not in other.text
     if way == "mistake":
-        assert culprit.errors == ["error: 17.png: no such picture"]
+        assert culprit.errors == ["error: 17.png: no such image"]
         assert "Traceback" not in culprit.text
     else:
         assert culprit.text.count("AttributeError: a defect") == 1
@@ -209,7 +209,7 @@ def test_what_a_lost_process_leaves_is_told_apart_from_other_errors():
     )
     assert is_lost_contact(gloo) and is_lost_contact(dist.DistNetworkError("broken pipe"))
     assert not is_lost_contact(RuntimeError("CUDA error"))
-    assert not is_lost_contact(ValueError("/data/gloo/transport/1.png: no such picture"))
+    assert not is_lost_contact(ValueError("/data/gloo/transport/1.png: no such image"))
     assert "(Read error [::1]:5: Connection reset by peer)" in lost(str(gloo))
 
 
@@ -248,7 +248,7 @@ def evaluate_sets(arguments):
 
 
 @pytest.mark.slow
-def test_evaluation_sees_every_picture_once_whatever_the_size_of_the_set(ranks, tmp_path):
+def test_evaluation_sees_every_image_once_whatever_the_size_of_the_set(ranks, tmp_path):
     folders = [write_coco(tmp_path / f"set{size}", size).parent for size in SIZES if size]
     succeeded(ranks.run("test_distributed:evaluate_sets", *folders))
     for size, folder in zip(SIZES[1:], folders, strict=True):
@@ -263,7 +263,7 @@ def test_evaluation_sees_every_picture_once_whatever_the_size_of_the_set(ranks, 
 
 
 @pytest.mark.slow
-def test_a_set_without_pictures_is_one_error(whole, ranks, tmp_path):
+def test_a_set_without_images_is_one_error(whole, ranks, tmp_path):
     path = write_coco(tmp_path / "empty", 0)
     ends = ranks.run(MAIN, *whole[1], f"data.val_json={path}", f"train.output_dir={tmp_path}")
     assert [end.code for end in ends] == [1, 1]

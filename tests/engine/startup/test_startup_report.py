@@ -54,7 +54,7 @@ def test_every_quick_recipe_reports(name, plates):
     assert f"Detectron2, cpu, {precision}" in rows["runs on"]
     assert ", 1 process;" in rows["runs on"]
     assert "data 8, model 8" in rows["classes"]
-    assert "4 pictures" in rows["objects"] and "maxDets 100" in rows["evaluation"]
+    assert "4 images" in rows["objects"] and "maxDets 100" in rows["evaluation"]
     assert text.count("% of ") == len(run.evaluator.bands.names)
     assert len(text.splitlines()) < 25
 
@@ -158,8 +158,8 @@ def scheduled(batch, rate, optimizer):
 def test_rate_by_the_rule_for_a_quarter_of_the_batch(optimizer, rule, rate):
     own, run = scheduled(16, 0.016, optimizer), scheduled(4, 0.016, optimizer)
     text = describe_rate(run, own)
-    assert text.startswith(f"50 of 4 pictures (2.0 epochs), {optimizer.__name__} with rate 0.016")
-    assert f"0.016 is for 16 pictures: for 4 {rule} gives {rate}, and 200 steps" in text
+    assert text.startswith(f"50 of 4 images (2.0 epochs), {optimizer.__name__} with rate 0.016")
+    assert f"0.016 is for 16 images: for 4 {rule} gives {rate}, and 200 steps" in text
     assert f"set optimizer.lr={rate}" in rate_warning(run, own)
     assert rate_warning(scheduled(4, rate, optimizer), own) == ""
     for unchanged in (None, run):
@@ -176,12 +176,12 @@ def test_boxes_are_where_the_mapper_puts_them(coco_json):
     ]
     mapper = DetectionMapper(True, steps)
     found = list(as_the_model_gets_them(dataset, steps))
-    assert len({picture.size for picture in found}) > 1
-    for position, picture in enumerate(found):
+    assert len({image.size for image in found}) > 1
+    for position, image in enumerate(found):
         with seeded(0, position):
             mapped = mapper(dataset[position])["instances"]
-        assert picture.size == mapped.image_size
-        assert torch.equal(picture.boxes, mapped.gt_boxes.tensor)
+        assert image.size == mapped.image_size
+        assert torch.equal(image.boxes, mapped.gt_boxes.tensor)
 
 
 def test_large_data_sets_are_sampled_evenly(monkeypatch):
@@ -198,8 +198,8 @@ def test_large_data_sets_are_sampled_evenly(monkeypatch):
         for k in range(100)
     ]
     counts = count_objects(records, SizeBands.from_config([0, 32, None]))
-    assert (counts.pictures, counts.counted, counts.densest) == (100, 10, 2)
-    # Pictures 0, 10, ... have 0 and 2 objects in turn.
+    assert (counts.images, counts.counted, counts.densest) == (100, 10, 2)
+    # Images 0, 10, ... have 0 and 2 objects in turn.
     assert (counts.objects, counts.by_band, len(counts.sample)) == (10, [5, 5], 5)
     by_area = count_objects(records, SizeBands.from_config([0, 32, None]), by_box=False)
     assert by_area.by_band == [10, 0]
@@ -222,4 +222,4 @@ def test_checkpoint_of_which_a_part_fits(toy_arguments, tmp_path, capsys):
     main(["--allow-partial", *arguments, "train.max_iter=1"])
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
-    assert "the recipe's 0.002 is for 8 pictures" in log
+    assert "the recipe's 0.002 is for 8 images" in log

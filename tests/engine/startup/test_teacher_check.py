@@ -18,7 +18,7 @@ RECIPE = "tests/toys/recipes/staged_distilled.py"
 
 
 class Oracle(nn.Module):
-    """Finds what is there, in the first ``good`` pictures it is shown; otherwise nothing."""
+    """Finds what is there, in the first ``good`` images it is shown; otherwise nothing."""
 
     def __init__(self, dataset, good):
         super().__init__()
@@ -47,22 +47,22 @@ def cfg(toy_arguments):
     return cfg
 
 
-@pytest.mark.parametrize("pictures", [3, 50])
-def test_the_teacher_is_scored_on_a_few_pictures(cfg, pictures, tmp_path):
+@pytest.mark.parametrize("images", [3, 50])
+def test_the_teacher_is_scored_on_a_few_images(cfg, images, tmp_path):
     oracle = Oracle(cfg.dataloader.test.dataset, good=99)
-    cfg.train.teacher_check.pictures = pictures
+    cfg.train.teacher_check.images = images
     whole = cfg.dataloader.test.dataset
     assert check_teacher_accuracy(cfg, Teacher(oracle)) == pytest.approx(100)
-    assert len(oracle.seen) == min(pictures, 6)
+    assert len(oracle.seen) == min(images, 6)
     assert not oracle.training
     assert cfg.dataloader.test.dataset is whole
     assert cfg.train.output_dir == str(tmp_path / "run")
 
 
 def test_a_teacher_under_the_floor_stops_the_run(cfg):
-    cfg.train.teacher_check = {"pictures": 4, "min_ap": 60.0}
+    cfg.train.teacher_check = {"images": 4, "min_ap": 60.0}
     teacher = Teacher(Oracle(cfg.dataloader.test.dataset, good=2))
-    with pytest.raises(ValueError, match=r"AP 50\.\d on 4 pictures .*min_ap is 60: ") as caught:
+    with pytest.raises(ValueError, match=r"AP 50\.\d on 4 images .*min_ap is 60: ") as caught:
         check_teacher_accuracy(cfg, teacher)
     assert "\n" not in str(caught.value)
 
@@ -71,14 +71,14 @@ def test_a_teacher_that_knows_nothing_is_refused_before_the_first_step(
     toy_arguments, tmp_path, capsys
 ):
     toy_arguments[1] = RECIPE
-    line = error_of([*toy_arguments, "train.teacher_check.pictures=2"], capsys)
-    assert "bbox/AP 0.0 on 2 pictures" in line and "train.teacher_check.min_ap" in line
+    line = error_of([*toy_arguments, "train.teacher_check.images=2"], capsys)
+    assert "bbox/AP 0.0 on 2 images" in line and "train.teacher_check.min_ap" in line
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
 def test_the_check_changes_nothing_in_the_run_and_is_not_repeated(toy_arguments, tmp_path):
     toy_arguments[1] = RECIPE
-    asked = ["train.teacher_check.pictures=2", "train.teacher_check.min_ap=0"]
+    asked = ["train.teacher_check.images=2", "train.teacher_check.min_ap=0"]
     main([*toy_arguments, f"train.output_dir={tmp_path / 'unasked'}"])
     main([*toy_arguments, *asked])
     a, b = (
@@ -87,16 +87,16 @@ def test_the_check_changes_nothing_in_the_run_and_is_not_repeated(toy_arguments,
     )
     assert all(torch.equal(a[name], b[name]) for name in a)
     log = tmp_path / "run" / "log.txt"
-    assert log.read_text().count("teacher: bbox/AP 0.0 on 2 pictures of the test set") == 1
+    assert log.read_text().count("teacher: bbox/AP 0.0 on 2 images of the test set") == 1
     (tmp_path / "run" / "last_checkpoint").write_text("model_0000002.pth")
     main(["--resume", *toy_arguments, *asked])
     assert log.read_text().count("teacher: bbox/AP") == 1
 
 
-def test_a_sample_is_spread_over_the_pictures_with_objects(coco_json, tmp_path):
+def test_a_sample_is_spread_over_the_images_with_objects(coco_json, tmp_path):
     content = json.loads(coco_json.read_text())
-    del content["annotations"][2]  # that of picture 3
-    content["annotations"][3]["iscrowd"] = 1  # of picture 5
+    del content["annotations"][2]  # that of image 3
+    content["annotations"][3]["iscrowd"] = 1  # of image 5
     (tmp_path / "some.json").write_text(json.dumps(content))
     dataset = CocoDataset(tmp_path / "some.json", coco_json.parent / "images")
     places = {number: [r["image_id"] for r in EvenSample(dataset, number)] for number in (2, 3, 50)}

@@ -7,5 +7,5 @@ from detectron2.config import LazyCall as L
 from .staged_distilled import dataloader, model
 
 model.teacher.cache = L(TeacherCache)(folder="${train.output_dir}/teacher_cache", limit_gb=1.0)
-# Random augmentations would make new pictures every epoch.
+# Random augmentations would make new images every epoch.
 dataloader.train.mapper.augmentations = dataloader.train.mapper.augmentations[:1]

@@ -21,7 +21,7 @@ model.objectives = [
         pairs=[L(FeaturePair)(student="backbone.bottom_up.res3", student_stride=8)]
     )
 ]
-train.teacher_check.pictures = 0  # it knows nothing
+train.teacher_check.images = 0  # it knows nothing
 train.max_iter = 6
 train.stages = [
     L(Stage)(

@@ -1,6 +1,6 @@
 """Loaders for training and evaluation, and the dataset dicts that go into them.
 
-A dataset dict describes one picture: `file_name`, `height`, `width`, `image_id` and `annotations`,
+A dataset dict describes one image: `file_name`, `height`, `width`, `image_id` and `annotations`,
 a list of dicts with `bbox`, `bbox_mode`, `category_id`, `iscrowd`. A batch is a list of what the
 mapper makes of them.
 """
@@ -42,14 +42,14 @@ load_proposals_into_dataset = uncovered("load_proposals_into_dataset")
 
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
-    """Leave out pictures without an object that can be learnt (none, or crowds only)."""
+    """Leave out images without an object that can be learnt (none, or crowds only)."""
     kept = [
-        picture
-        for picture in dataset_dicts
-        if any(annotation.get("iscrowd", 0) == 0 for annotation in picture["annotations"])
+        image
+        for image in dataset_dicts
+        if any(annotation.get("iscrowd", 0) == 0 for annotation in image["annotations"])
     ]
     logger.info(
-        f"Left out {len(dataset_dicts) - len(kept)} pictures without usable annotations; "
+        f"Left out {len(dataset_dicts) - len(kept)} images without usable annotations; "
         f"{len(kept)} remain"
     )
     return kept
@@ -62,8 +62,8 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: list
 
     counts = Counter(
         annotation["category_id"]
-        for picture in dataset_dicts
-        for annotation in picture["annotations"]
+        for image in dataset_dicts
+        for annotation in image["annotations"]
         if not annotation.get("iscrowd", 0)
     )
     for category in counts:
@@ -109,7 +109,7 @@ def get_detection_dataset_dicts(
 
     Args:
         names: one name or several.
-        filter_empty: leave out pictures without usable annotations.
+        filter_empty: leave out images without usable annotations.
         min_keypoints: needs upstream unless 0.
         proposal_files: needs upstream.
         check_consistency: the data sets must have the same classes.
@@ -130,18 +130,18 @@ def get_detection_dataset_dicts(
     for name, dicts in zip(names, loaded, strict=True):
         if not dicts:
             raise ValueError(f"data set {name!r} is empty")
-    pictures = list(itertools.chain.from_iterable(loaded))
-    has_annotations = "annotations" in pictures[0]
+    images = list(itertools.chain.from_iterable(loaded))
+    has_annotations = "annotations" in images[0]
     if filter_empty and has_annotations:
-        pictures = filter_images_with_only_crowd_annotations(pictures)
+        images = filter_images_with_only_crowd_annotations(images)
     if check_consistency and has_annotations:
         check_metadata_consistency("thing_classes", names)
         classes = MetadataCatalog.get(names[0]).get("thing_classes")
         if classes is not None:
-            print_instances_class_histogram(pictures, classes)
-    if not pictures:
-        raise ValueError(f"no picture with usable annotations in {', '.join(names)}")
-    return pictures
+            print_instances_class_histogram(images, classes)
+    if not images:
+        raise ValueError(f"no image with usable annotations in {', '.join(names)}")
+    return images
 
 
 def build_batch_data_loader(
@@ -166,7 +166,7 @@ def build_batch_data_loader(
         dataset: map-style, or iterable (then without sampler).
         sampler: indices for this process.
         total_batch_size: over all processes; must be a multiple of their number.
-        aspect_ratio_grouping: no wide and tall pictures in one batch; elements then have `width`
+        aspect_ratio_grouping: no wide and tall images in one batch; elements then have `width`
             and `height`.
         num_workers: loader processes; 0 loads in this one.
         collate_fn: what makes a batch of a list of elements; None leaves it a list.
@@ -236,7 +236,7 @@ def build_detection_train_loader(
         mapper: makes of a dict what the model takes; None leaves it.
         sampler: indices; None is a TrainingSampler. An iterable data set has none.
         total_batch_size: over all processes.
-        aspect_ratio_grouping: no wide and tall pictures in one batch.
+        aspect_ratio_grouping: no wide and tall images in one batch.
         num_workers: loader processes.
         collate_fn: what makes a batch of a list; None leaves it a list.
         **kwargs: as for `build_batch_data_loader`.
@@ -267,7 +267,7 @@ def build_detection_test_loader(
     num_workers: int = 0,
     collate_fn: Callable[[list], Any] | None = None,
 ) -> torchdata.DataLoader:
-    """A loader that gives each picture once, over all processes together, in order.
+    """A loader that gives each image once, over all processes together, in order.
 
     Args:
         dataset: dicts, or a map-style or iterable data set of them.

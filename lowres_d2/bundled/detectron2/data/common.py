@@ -204,7 +204,7 @@ class ToIterableDataset(torchdata.IterableDataset):
 
 
 class AspectRatioGroupedDataset(torchdata.IterableDataset):
-    """Batches of wide pictures and batches of tall ones, so that little is padded.
+    """Batches of wide images and batches of tall ones, so that little is padded.
 
     Args:
         dataset: iterable of dicts with `width` and `height`, endless or not; what does not fill a

@@ -1,4 +1,4 @@
-"""From a dataset dict to what a model takes: read the picture, augment it, move the boxes along."""
+"""From a dataset dict to what a model takes: read the image, augment it, move the boxes along."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DatasetMapper:
     Args:
         is_train: whether annotations are wanted.
         augmentations: applied in this order.
-        image_format: of the picture, as `detection_utils.read_image` takes it.
+        image_format: of the image, as `detection_utils.read_image` takes it.
         use_instance_mask: needs upstream.
         use_keypoint: needs upstream.
         instance_mask_format: of masks, which need upstream.
@@ -68,7 +68,7 @@ class DatasetMapper:
         logger.info(f"[DatasetMapper] Augmentations used in {mode}: {augmentations}")
 
     def __call__(self, dataset_dict: dict) -> dict[str, Any]:
-        """Map one picture.
+        """Map one image.
 
         Args:
             dataset_dict: see `detectron2.data.build`; left as it is.

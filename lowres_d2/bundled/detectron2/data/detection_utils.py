@@ -1,6 +1,6 @@
-"""What mappers are made of: reading pictures, transforming annotations, making Instances of them.
+"""What mappers are made of: reading images, transforming annotations, making Instances of them.
 
-Images are arrays (H, W, C); sizes (height, width); boxes in pixels of the picture whose size is
+Images are arrays (H, W, C); sizes (height, width); boxes in pixels of the image whose size is
 given. Formats are PIL's modes and "BGR" and "YUV-BT.601" (float, from RGB in 0..1).
 """
 
@@ -58,11 +58,11 @@ RGB_FROM_YUV = np.array([[1.0, 0.0, 1.13983], [1.0, -0.39465, -0.58060], [1.0, 2
 
 
 class SizeMismatchError(ValueError):
-    """A picture's size is not the one its dataset dict states."""
+    """An image's size is not the one its dataset dict states."""
 
 
 def read_image(file_name: str, format: str | None = None) -> np.ndarray:
-    """Read a picture, turned as its EXIF orientation says.
+    """Read an image, turned as its EXIF orientation says.
 
     Args:
         file_name: a path or anything the PathManager knows.
@@ -74,17 +74,17 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is not a picture, or broken.
+        OSError: it is not an image, or broken.
     """
     with PathManager.open(file_name, "rb") as file:
         try:
-            picture = Image.open(file)
-            picture.load()
+            image = Image.open(file)
+            image.load()
             with contextlib.suppress(Exception):  # broken EXIF data say nothing against the pixels
-                ImageOps.exif_transpose(picture, in_place=True)
-            return convert_PIL_to_numpy(picture, format)
+                ImageOps.exif_transpose(image, in_place=True)
+            return convert_PIL_to_numpy(image, format)
         except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for broken PNG files
-            raise OSError(f"{file_name}: not a picture that can be read ({error})") from error
+            raise OSError(f"{file_name}: not an image that can be read ({error})") from error
 
 
 def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
@@ -118,12 +118,12 @@ def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str | None) -
 
 
 def check_image_size(dataset_dict: dict, image: np.ndarray) -> None:
-    """Compare a picture with the size its dict states, and fill in what it does not state."""
+    """Compare an image with the size its dict states, and fill in what it does not state."""
     height, width = image.shape[:2]
     stated = dataset_dict.get("height", height), dataset_dict.get("width", width)
     if stated != (height, width):
         raise SizeMismatchError(
-            f"{dataset_dict.get('file_name', 'a picture')} is {width}x{height} (width x height), "
+            f"{dataset_dict.get('file_name', 'an image')} is {width}x{height} (width x height), "
             f"but its annotation says {stated[1]}x{stated[0]}: wrong file, or one that was resized "
             "or turned after it was annotated"
         )
@@ -141,8 +141,8 @@ def transform_instance_annotations(
 
     Args:
         annotation: with `bbox` and `bbox_mode`.
-        transforms: what was applied to the picture.
-        image_size: size of the transformed picture, which the box is clipped to.
+        transforms: what was applied to the image.
+        image_size: size of the transformed image, which the box is clipped to.
         keypoint_hflip_indices: needs upstream.
 
     Returns:
@@ -168,15 +168,15 @@ def _refuse_masks_and_keypoints(annotation: dict) -> None:
 def annotations_to_instances(
     annos: list[dict], image_size: tuple[int, int], mask_format: str = "polygon"
 ) -> Instances:
-    """Ground truth of one picture as a model takes it.
+    """Ground truth of one image as a model takes it.
 
     Args:
         annos: with `bbox`, `bbox_mode` and, in all or none, `category_id`.
-        image_size: size of the picture.
+        image_size: size of the image.
         mask_format: of masks, which need upstream.
 
     Returns:
-        Instances with `gt_boxes` and, for a picture with objects that state it, `gt_classes` int64.
+        Instances with `gt_boxes` and, for an image with objects that state it, `gt_classes` int64.
     """
     for annotation in annos:
         _refuse_masks_and_keypoints(annotation)
@@ -221,8 +221,8 @@ def gen_crop_transform_with_instance(
     """A random crop that contains the centre of an object.
 
     Args:
-        crop_size: of the crop; cut down to the picture's.
-        image_size: of the picture.
+        crop_size: of the crop; cut down to the image's.
+        image_size: of the image.
         instance: annotation of the object.
     """
     size = np.asarray(image_size, dtype=np.int32)
@@ -231,7 +231,7 @@ def gen_crop_transform_with_instance(
     center = np.array([(y0 + y1) * 0.5, (x0 + x1) * 0.5])
     if (center > size).any():  # AssertionError as upstream raises it
         raise AssertionError(
-            f"the box {instance['bbox']} has its centre outside a picture of {size}"
+            f"the box {instance['bbox']} has its centre outside an image of {size}"
         )
     low = np.maximum(np.floor(center).astype(np.int32) - crop, 0)
     high = np.minimum(np.maximum(size - crop, 0), np.ceil(center).astype(np.int32))

@@ -1,6 +1,6 @@
 """Recall of proposals: the share of ground truth boxes that the best proposals reach, by IoU.
 
-Boxes are XYXY in pixels of the original picture. G ground truth boxes, P proposals.
+Boxes are XYXY in pixels of the original image. G ground truth boxes, P proposals.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def evaluate_box_proposals(
 ) -> dict[str, Any]:
     """Average recall over IoU thresholds.
 
-    Crowd boxes do not count, nor do pictures without any proposal, as in Detectron.
+    Crowd boxes do not count, nor do images without any proposal, as in Detectron.
 
     Args:
         dataset_predictions: dicts of ``image_id`` and ``proposals`` (Instances with proposal_boxes
@@ -41,7 +41,7 @@ def evaluate_box_proposals(
         coco_api: the ground truth, a pycocotools ``COCO``.
         thresholds: IoU thresholds; None for 0.50, 0.55, ..., 0.95.
         area: a key of ``AREA_RANGES``.
-        limit: proposals a picture, the best first; None for all.
+        limit: proposals an image, the best first; None for all.
 
     Returns:
         ``ar``, ``recalls`` and ``thresholds`` (tensors), ``gt_overlaps`` (the IoU that each counted

@@ -1,6 +1,6 @@
 """COCO's box metrics, and the average recall of proposals.
 
-Detections are XYWH in pixels of the original picture, in COCO's result format; categories are the
+Detections are XYWH in pixels of the original image, in COCO's result format; categories are the
 json's ids there and contiguous (0 to K - 1) everywhere else. Metrics are percentages.
 """
 
@@ -58,7 +58,7 @@ class COCOEvaluator(DatasetEvaluator):
         tasks: the tasks to evaluate; None takes them from the outputs. Only ``bbox`` is covered.
         distributed: gather from all ranks; otherwise each evaluates what it has.
         output_dir: for results as json and torch files; None writes none.
-        max_dets_per_image: detections a picture and category that count; None for 100.
+        max_dets_per_image: detections an image and category that count; None for 100.
         use_fast_impl: evaluate in C++ by faster-coco-eval, else by pycocotools.
         kpt_oks_sigmas: of keypoints, which are not covered.
         allow_cached_coco: reuse a converted json in ``output_dir``.
@@ -127,7 +127,7 @@ class COCOEvaluator(DatasetEvaluator):
         """Metrics of what was taken in; empty on ranks other than the main one.
 
         Args:
-            img_ids: evaluate these pictures only; None for all of the json.
+            img_ids: evaluate these images only; None for all of the json.
         """
         predictions = self._predictions
         if self._distributed:
@@ -256,11 +256,11 @@ class COCOEvaluator(DatasetEvaluator):
 
 
 def instances_to_coco_json(instances: Instances, img_id: int) -> list[dict[str, Any]]:
-    """One picture's detections in COCO's result format; ``category_id`` stays contiguous.
+    """One image's detections in COCO's result format; ``category_id`` stays contiguous.
 
     Args:
         instances: with pred_boxes, scores and pred_classes, on the CPU.
-        img_id: the picture's id in the json.
+        img_id: the image's id in the json.
     """
     for field in ("pred_masks", "pred_keypoints"):
         if instances.has(field):

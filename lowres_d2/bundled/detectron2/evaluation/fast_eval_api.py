@@ -9,7 +9,7 @@ from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 
 class COCOeval_opt(COCOeval_faster):
-    """``pycocotools.cocoeval.COCOeval``, faster; results of single pictures stay in C++.
+    """``pycocotools.cocoeval.COCOeval``, faster; results of single images stay in C++.
 
     Args:
         cocoGt: ground truth, a pycocotools ``COCO``.

@@ -26,7 +26,7 @@ IOU_PERCENTS = range(50, 100, 5)
 
 BOX_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
-Detection = tuple[str, float, tuple[float, ...]]  # picture's id, score, box
+Detection = tuple[str, float, tuple[float, ...]]  # image's id, score, box
 GroundTruth = tuple[np.ndarray, np.ndarray]  # boxes (G, 4), difficult (G,)
 
 
@@ -62,7 +62,7 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
         """Take in one batch.
 
         Args:
-            inputs: dicts with ``image_id``, the stem of the picture's file.
+            inputs: dicts with ``image_id``, the stem of the image's file.
             outputs: dicts with ``instances``.
         """
         for given, output in zip(inputs, outputs, strict=False):
@@ -104,7 +104,7 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
         return {"bbox": {"AP": mean, "AP50": means[50], "AP75": means[75]}}
 
     def _read_ground_truth(self) -> dict[str, dict[str, GroundTruth]]:
-        """Ground truth by class, then by picture (every picture is there)."""
+        """Ground truth by class, then by image (every image is there)."""
         with PathManager.open(self._image_set, "r") as file:
             images = [line.split()[0] for line in file if line.strip()]
         truth: dict[str, dict[str, GroundTruth]] = {name: {} for name in self._class_names}
@@ -125,7 +125,7 @@ class Matches:
     """Each detection's best ground truth box, whatever the IoU threshold.
 
     Attributes:
-        overlap: (D,) IoU with it; -inf where the picture has none of the class.
+        overlap: (D,) IoU with it; -inf where the image has none of the class.
         target: (D,) its number in the data set; -1 for none.
         difficult: (all ground truth,) whether it is marked so.
     """
@@ -159,7 +159,7 @@ def match_detections(detections: Sequence[Detection], truth: Mapping[str, Ground
 
     Args:
         detections: in any order.
-        truth: ground truth of the class by picture.
+        truth: ground truth of the class by image.
     """
     start, total = {}, 0
     for image, (boxes, _) in truth.items():
@@ -172,7 +172,7 @@ def match_detections(detections: Sequence[Detection], truth: Mapping[str, Ground
     for rank, index in enumerate(order):
         image, _, box = detections[index]
         if image not in truth:
-            raise KeyError(f"detections of picture {image!r}, which the image set does not name")
+            raise KeyError(f"detections of image {image!r}, which the image set does not name")
         boxes = truth[image][0]
         if len(boxes):
             iou = _iou(np.array(box), boxes)

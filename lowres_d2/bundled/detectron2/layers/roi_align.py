@@ -22,7 +22,7 @@ class ROIAlign(nn.Module):
 
         Args:
             output_size: (height, width) of the grid.
-            spatial_scale: cells of the feature map per pixel of the picture, 1 / stride.
+            spatial_scale: cells of the feature map per pixel of the image, 1 / stride.
             sampling_ratio: samples a cell of the grid along an axis; 0 takes as many as needed.
             aligned: pixel centres lie at +0.5, as everywhere in Detectron2; False is the older
                 convention, half a cell off.
@@ -38,7 +38,7 @@ class ROIAlign(nn.Module):
 
         Args:
             input: features (N, C, H, W).
-            rois: (R, 5): index in the batch, then the XYXY box in pixels of the picture.
+            rois: (R, 5): index in the batch, then the XYXY box in pixels of the image.
 
         Returns:
             (R, C, *output_size).

@@ -13,7 +13,7 @@ class ShapeSpec:
         channels: number of channels.
         height: rows.
         width: columns.
-        stride: picture pixels a cell.
+        stride: image pixels a cell.
     """
 
     channels: int | None = None

@@ -1,7 +1,7 @@
 """Anchors: for each level of features, the same boxes around every cell.
 
 Shapes: A anchors a cell, H x W cells; anchors are (H * W * A, 4), the anchor index running fastest,
-XYXY in pixels of the batched (padded) picture, origin top-left.
+XYXY in pixels of the batched (padded) image, origin top-left.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class DefaultAnchorGenerator(nn.Module):
             features: a map (N, C, H, W) for each level; only the sizes matter.
 
         Returns:
-            `Boxes` of H * W * A anchors for each level, which hold for every picture of the batch.
+            `Boxes` of H * W * A anchors for each level, which hold for every image of the batch.
         """
         grid_sizes = [level.shape[-2:] for level in features]
         return [Boxes(level) for level in self._grid_anchors(grid_sizes)]

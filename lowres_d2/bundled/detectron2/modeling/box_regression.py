@@ -3,7 +3,7 @@
 Sources: Girshick et al., R-CNN (2014), appendix C, for centre and log-size; Tian et al., FCOS
 (2019), equation 1, for distances to the four sides.
 Shapes: N boxes; deltas (N, K * 4) hold K predictions a box (one a class, or one). L levels, B
-pictures, R anchors of all levels together. Boxes are XYXY in pixels.
+images, R anchors of all levels together. Boxes are XYXY in pixels.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _dense_box_regression_loss(
     """Sum of the box loss over the foreground anchors of a batch.
 
     Args:
-        anchors: L levels of anchors, R in all, the same for each picture.
+        anchors: L levels of anchors, R in all, the same for each image.
         box2box_transform: what the predictions mean.
         pred_anchor_deltas: L predictions (B, anchors of the level, 4).
         gt_boxes: B boxes (R, 4): what each anchor is to predict.
@@ -168,10 +168,10 @@ def _dense_box_regression_loss(
             f"box_reg_loss_type {box_reg_loss_type!r}: expected smooth_l1, {', '.join(_BOX_LOSSES)}"
         )
     # Only foreground is encoded or decoded: it is a small part of the R anchors.
-    picture, index = fg_mask.nonzero(as_tuple=True)
+    image, index = fg_mask.nonzero(as_tuple=True)
     sources = cat([a.tensor if isinstance(a, Boxes) else a for a in anchors])[index]
-    targets = torch.stack(tuple(gt_boxes))[picture, index]
-    deltas = cat(pred_anchor_deltas, dim=1)[picture, index]
+    targets = torch.stack(tuple(gt_boxes))[image, index]
+    deltas = cat(pred_anchor_deltas, dim=1)[image, index]
     if box_reg_loss_type == "smooth_l1":
         goal = box2box_transform.get_deltas(sources, targets)
         return smooth_l1_loss(deltas, goal, beta=smooth_l1_beta, reduction="sum")

@@ -1,8 +1,8 @@
 """Pooling of regions of interest from the level of a pyramid that suits their size.
 
 Source: Lin et al., "Feature Pyramid Networks" (2017), section 4.2.
-Shapes: R boxes of all pictures together; L levels of features (N, C, H, W). Boxes are XYXY in
-pixels of the batched picture.
+Shapes: R boxes of all images together; L levels of features (N, C, H, W). Boxes are XYXY in
+pixels of the batched image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def assign_boxes_to_levels(
     """Which level each box is pooled from.
 
     Args:
-        box_lists: the boxes of each picture.
+        box_lists: the boxes of each image.
         min_level: exponent of the finest level, whose stride is 2**min_level.
         max_level: exponent of the coarsest.
         canonical_box_size: side, in pixels, of a box that belongs to the canonical level.
@@ -47,12 +47,12 @@ def assign_boxes_to_levels(
 
 
 def convert_boxes_to_pooler_format(box_lists: List[Boxes]) -> torch.Tensor:  # noqa: UP006
-    """The boxes of all pictures as (R, 5): index of the picture, then the box."""
+    """The boxes of all images as (R, 5): index of the image, then the box."""
     boxes = torch.cat([b.tensor for b in box_lists], dim=0)
-    picture = torch.cat(
+    image = torch.cat(
         [torch.full_like(b.tensor[:, :1], float(i)) for i, b in enumerate(box_lists)], dim=0
     )
-    return torch.cat([picture, boxes], dim=1)
+    return torch.cat([image, boxes], dim=1)
 
 
 class ROIPooler(nn.Module):
@@ -105,13 +105,13 @@ class ROIPooler(nn.Module):
 
         Args:
             x: the levels of features, as in `scales`.
-            box_lists: the boxes of each picture of the batch.
+            box_lists: the boxes of each image of the batch.
 
         Returns:
             (R, C, output height, output width), in the order of the boxes.
         """
         assert len(x) == len(self.level_poolers), "ROIPooler: one map for each scale"
-        assert len(box_lists) == x[0].size(0), "ROIPooler: one list of boxes for each picture"
+        assert len(box_lists) == x[0].size(0), "ROIPooler: one list of boxes for each image"
         if len(box_lists) == 0:
             return x[0].new_zeros([0, x[0].size(1), self.output_size[0], self.output_size[1]])
         rois = convert_boxes_to_pooler_format(box_lists)

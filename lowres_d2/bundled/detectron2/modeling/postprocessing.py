@@ -1,4 +1,4 @@
-"""From the size at which a detector saw a picture back to the size its user wants."""
+"""From the size at which a detector saw an image back to the size its user wants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detectron2.structures import Instances
 def detector_postprocess(
     results: Instances, output_height: int, output_width: int, mask_threshold: float = 0.5
 ) -> Instances:
-    """Scale detections to another size of picture, clip them to it, drop the empty ones.
+    """Scale detections to another size of image, clip them to it, drop the empty ones.
 
     Args:
         results: detections with `pred_boxes` (or `proposal_boxes`); left as they are.

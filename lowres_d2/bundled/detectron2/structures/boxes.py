@@ -1,7 +1,7 @@
 """Axis-aligned boxes.
 
-Shapes: N, M boxes; P points. A box is (x1, y1, x2, y2) in absolute pixels of its picture, in the
-continuous frame whose origin is the picture's top-left corner; a size is (height, width).
+Shapes: N, M boxes; P points. A box is (x1, y1, x2, y2) in absolute pixels of its image, in the
+continuous frame whose origin is the image's top-left corner; a size is (height, width).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class BoxMode(IntEnum):
     XYWH_ABS = 1
     """x1, y1, width, height in pixels."""
     XYXY_REL = 2
-    """As XYXY_ABS, as fractions of the picture's size; cannot be converted."""
+    """As XYXY_ABS, as fractions of the image's size; cannot be converted."""
     XYWH_REL = 3
-    """As XYWH_ABS, as fractions of the picture's size; cannot be converted."""
+    """As XYWH_ABS, as fractions of the image's size; cannot be converted."""
     XYWHA_ABS = 4
     """Centre x, centre y, width, height, angle in degrees (counter-clockwise is positive)."""
 
@@ -51,7 +51,7 @@ class BoxMode(IntEnum):
         if {source, wanted} != {BoxMode.XYXY_ABS, BoxMode.XYWH_ABS}:
             raise NotImplementedError(
                 f"BoxMode.convert: no conversion from {source.name} to {wanted.name}: relative "
-                "boxes need the picture's size, convert them by hand"
+                "boxes need the image's size, convert them by hand"
             )
         # Only the second corner differs from the size, by the first corner.
         sign = 1 if wanted == BoxMode.XYXY_ABS else -1
@@ -129,7 +129,7 @@ class Boxes:
         return (x2 - x1) * (y2 - y1)
 
     def clip(self, box_size: Tuple[int, int]) -> None:  # noqa: UP006
-        """Move the corners into a picture of `box_size` (height, width), in place."""
+        """Move the corners into an image of `box_size` (height, width), in place."""
         assert torch.isfinite(self.tensor).all(), "boxes with infinite or NaN coordinates"
         height, width = box_size
         x = self.tensor[:, 0::2].clamp(min=0, max=width)
@@ -159,7 +159,7 @@ class Boxes:
         return "Boxes(" + str(self.tensor) + ")"
 
     def inside_box(self, box_size: Tuple[int, int], boundary_threshold: int = 0) -> Tensor:  # noqa: UP006
-        """Bool (N,): the box lies within a picture of `box_size`, give or take the threshold."""
+        """Bool (N,): the box lies within an image of `box_size`, give or take the threshold."""
         height, width = box_size
         x1, y1, x2, y2 = self.tensor.unbind(dim=1)
         starts_inside = (x1 >= -boundary_threshold) & (y1 >= -boundary_threshold)

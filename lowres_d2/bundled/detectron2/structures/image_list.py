@@ -1,6 +1,6 @@
-"""Pictures of different sizes in one padded tensor.
+"""Images of different sizes in one padded tensor.
 
-Shapes: N pictures, C channels, H x W the padded size. Sizes are (height, width). Padding stands at
+Shapes: N images, C channels, H x W the padded size. Sizes are (height, width). Padding stands at
 the bottom and the right, so that box coordinates hold in both frames.
 """
 
@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 
 class ImageList:
-    """A batch of pictures and their sizes before padding.
+    """A batch of images and their sizes before padding.
 
     Attributes:
         tensor: (N, H, W) or (N, C, H, W), padded.
-        image_sizes: (height, width) of each picture; tensors while tracing.
+        image_sizes: (height, width) of each image; tensors while tracing.
     """
 
     def __init__(self, tensor: Tensor, image_sizes: List[Tuple[int, int]]):  # noqa: UP006
@@ -30,7 +30,7 @@ class ImageList:
         return len(self.image_sizes)
 
     def __getitem__(self, idx: int) -> Tensor:
-        """Picture `idx` without its padding."""
+        """Image `idx` without its padding."""
         height, width = self.image_sizes[idx]
         return self.tensor[idx, ..., :height, :width]
 
@@ -41,7 +41,7 @@ class ImageList:
 
     @property
     def device(self) -> device:
-        """Where the pictures are."""
+        """Where the images are."""
         return self.tensor.device
 
     @staticmethod
@@ -51,25 +51,25 @@ class ImageList:
         pad_value: float = 0.0,
         padding_constraints: Optional[Dict[str, int]] = None,  # noqa: UP006, UP045
     ) -> ImageList:
-        """Pad pictures to a common size and stack them; one that needs no padding is not copied.
+        """Pad images to a common size and stack them; one that needs no padding is not copied.
 
         Args:
-            tensors: pictures (C, H_i, W_i) or (H_i, W_i), equal but for the last two axes.
+            tensors: images (C, H_i, W_i) or (H_i, W_i), equal but for the last two axes.
             size_divisibility: if above 1, H and W become multiples of it.
             pad_value: value of the padding.
             padding_constraints: may hold "size_divisibility", which replaces the argument, and
                 "square_size", which (if positive) replaces the largest height and width.
         """
-        assert len(tensors) > 0, "ImageList.from_tensors: no pictures"
-        for picture in tensors:
-            assert picture.shape[:-2] == tensors[0].shape[:-2], (
-                "ImageList.from_tensors: pictures differ in more than height and width"
+        assert len(tensors) > 0, "ImageList.from_tensors: no images"
+        for image in tensors:
+            assert image.shape[:-2] == tensors[0].shape[:-2], (
+                "ImageList.from_tensors: images differ in more than height and width"
             )
         side = 0
         if padding_constraints is not None:
             side = padding_constraints.get("square_size", 0)
             size_divisibility = padding_constraints.get("size_divisibility", size_divisibility)
-        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in tensors]
+        sizes = [(image.shape[-2], image.shape[-1]) for image in tensors]
         if not torch.jit.is_scripting() and torch.jit.is_tracing():
             # As tensors, so that a trace computes the sizes and does not remember them.
             traced = [shapes_to_tensor(size) for size in sizes]
@@ -98,6 +98,6 @@ def _stack(tensors: List[Tensor], rows: int, columns: int, pad_value: float) -> 
     # TorchScript knows no unpacking in lists.
     shape = [len(tensors)] + list(tensors[0].shape[:-2]) + [rows, columns]  # noqa: RUF005
     batch = tensors[0].new_full(shape, pad_value)
-    for i, picture in enumerate(tensors):
-        batch[i, ..., : picture.shape[-2], : picture.shape[-1]].copy_(picture)
+    for i, image in enumerate(tensors):
+        batch[i, ..., : image.shape[-2], : image.shape[-1]].copy_(image)
     return batch

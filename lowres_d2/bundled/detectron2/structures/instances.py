@@ -1,4 +1,4 @@
-"""Per-image instances: N objects of one picture, any number of fields with N entries each.
+"""Per-image instances: N objects of one image, any number of fields with N entries each.
 
 Frame: whatever `image_size` (height, width) says; boxes among the fields are in it.
 """
@@ -24,7 +24,7 @@ class Instances:
         """Start with the given fields.
 
         Args:
-            image_size: (height, width) of the picture that the fields refer to.
+            image_size: (height, width) of the image that the fields refer to.
             **kwargs: fields.
         """
         # Not through __setattr__, which stores fields.
@@ -103,7 +103,7 @@ class Instances:
 
     @staticmethod
     def cat(instance_lists: Sequence[Instances]) -> Instances:
-        """All instances of pictures of one size, in order.
+        """All instances of images of one size, in order.
 
         Args:
             instance_lists: at least one, with the same fields; a field is a tensor, a list, or of a

@@ -22,27 +22,27 @@ __all__ = [
 
 
 class _TensorModel(nn.Module):
-    """A model as a function of the pictures, with nothing but tensors as output, for tracing."""
+    """A model as a function of the images, with nothing but tensors as output, for tracing."""
 
     def __init__(self, model: nn.Module, inputs: Any):
         super().__init__()
         self.model = model
         self._inputs = inputs
 
-    def pictures(self) -> tuple[Tensor, ...]:
+    def images(self) -> tuple[Tensor, ...]:
         """The tensors among the inputs that the trace depends on."""
         if isinstance(self._inputs, Tensor):
             return (self._inputs,)
         return tuple(x["image"] if isinstance(x, dict) else x for x in self._inputs)
 
-    def forward(self, *pictures: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         if isinstance(self._inputs, tuple):
-            outputs = self.model(*pictures)
+            outputs = self.model(*images)
         elif isinstance(self._inputs, Tensor):
-            outputs = self.model(pictures[0])
+            outputs = self.model(images[0])
         else:
-            pairs = zip(self._inputs, pictures, strict=True)
-            outputs = self.model([{**given, "image": picture} for given, picture in pairs])
+            pairs = zip(self._inputs, images, strict=True)
+            outputs = self.model([{**given, "image": image} for given, image in pairs])
         return tuple(_tensors_in(outputs))
 
 
@@ -74,17 +74,17 @@ class FlopCountAnalysis(fvcore.nn.FlopCountAnalysis):
             inputs: a list of dicts with "image" (C, H, W), a tensor, or a tuple of tensors.
         """
         wrapper = _TensorModel(model, inputs)
-        super().__init__(wrapper, wrapper.pictures())
+        super().__init__(wrapper, wrapper.images())
         # Elementwise and bookkeeping operators are not counted; `unsupported_ops()` lists them.
         self.unsupported_ops_warnings(False)
 
 
 def flop_count_operators(model: nn.Module, inputs: list[dict[str, Any]]) -> defaultdict[str, float]:
-    """10^9 FLOPs of one picture by kind of operator, in evaluation mode.
+    """10^9 FLOPs of one image by kind of operator, in evaluation mode.
 
     Args:
         model: detector.
-        inputs: one dict with "image" (C, H, W). A random picture has few proposals, so the share of
+        inputs: one dict with "image" (C, H, W). A random image has few proposals, so the share of
             a region head needs a real one.
     """
     return _count_by_operator(fvcore.nn.FlopCountAnalysis, model, inputs, unit=1e9)
@@ -93,7 +93,7 @@ def flop_count_operators(model: nn.Module, inputs: list[dict[str, Any]]) -> defa
 def activation_count_operators(
     model: nn.Module, inputs: list[dict[str, Any]], **kwargs: Any
 ) -> defaultdict[str, float]:
-    """10^6 output elements of one picture by kind of operator, in evaluation mode.
+    """10^6 output elements of one image by kind of operator, in evaluation mode.
 
     Args:
         model: detector.
@@ -112,12 +112,12 @@ def _count_by_operator(
     supported_ops: dict[str, Any] | None = None,
 ) -> defaultdict[str, float]:
     if len(inputs) != 1:
-        raise ValueError(f"counting operators takes one picture, got {len(inputs)}")
+        raise ValueError(f"counting operators takes one image, got {len(inputs)}")
     wrapper = _TensorModel(model, inputs)
     was_training = model.training
     wrapper.eval()
     try:
-        counter = analysis(wrapper, wrapper.pictures()).set_op_handle(**(supported_ops or {}))
+        counter = analysis(wrapper, wrapper.images()).set_op_handle(**(supported_ops or {}))
         counts = counter.unsupported_ops_warnings(False).by_operator()
     finally:
         model.train(was_training)

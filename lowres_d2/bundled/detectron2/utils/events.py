@@ -1,4 +1,4 @@
-"""Training events: scalars, pictures and histograms, kept by a storage and written by writers.
+"""Training events: scalars, images and histograms, kept by a storage and written by writers.
 
 Code anywhere in a model or a hook puts values into the storage that is open at that moment:
 
@@ -62,7 +62,7 @@ class EventStorage:
         self._histograms: list[dict[str, Any]] = []
 
     def put_image(self, img_name: str, img_tensor: Any) -> None:
-        """Keep a picture until a writer takes it.
+        """Keep an image until a writer takes it.
 
         Args:
             img_name: name.
@@ -196,7 +196,7 @@ class EventStorage:
             self._prefix = outer
 
     def clear_images(self) -> None:
-        """Forget the pictures; a writer does this once it has them."""
+        """Forget the images; a writer does this once it has them."""
         self._vis_data = []
 
     def clear_histograms(self) -> None:
@@ -257,7 +257,7 @@ class JSONWriter(EventWriter):
 
 
 class TensorboardXWriter(EventWriter):
-    """Writes scalars, pictures and histograms for TensorBoard."""
+    """Writes scalars, images and histograms for TensorBoard."""
 
     def __init__(self, log_dir: str, window_size: int = 20, **kwargs: Any):
         """Take the settings; no file is made before the first event.
@@ -278,14 +278,14 @@ class TensorboardXWriter(EventWriter):
         return SummaryWriter(**self._writer_args)
 
     def write(self) -> None:
-        """Write what is new, and clear the storage's pictures and histograms."""
+        """Write what is new, and clear the storage's images and histograms."""
         storage = get_event_storage()
         new = _new_scalars(storage, self._window_size, self._last_write)
         for name, (value, iteration) in new.items():
             self._writer.add_scalar(name, value, iteration)
             self._last_write = max(self._last_write, iteration)
-        for name, picture, iteration in storage._vis_data:
-            self._writer.add_image(name, picture, iteration)
+        for name, image, iteration in storage._vis_data:
+            self._writer.add_image(name, image, iteration)
         storage.clear_images()
         for histogram in storage._histograms:
             self._writer.add_histogram_raw(**histogram)

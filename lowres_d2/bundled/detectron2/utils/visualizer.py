@@ -1,6 +1,6 @@
-"""Drawing boxes, labels and scores on a picture, by Pillow.
+"""Drawing boxes, labels and scores on an image, by Pillow.
 
-A picture is RGB (H, W, 3) in 0..255; coordinates are pixels of that picture, whatever the scale of
+An image is RGB (H, W, 3) in 0..255; coordinates are pixels of that image, whatever the scale of
 the drawing. A colour is anything matplotlib understands: "g", "tab:blue", (r, g, b) in 0..1.
 Colours come in a fixed order and jitter from a generator of our own: drawing during training leaves
 the global random state alone.
@@ -46,7 +46,7 @@ class ColorMode(Enum):
     SEGMENTATION = 1
     """Colours of the classes, from the metadata."""
     IMAGE_BW = 2
-    """As IMAGE, on a grey picture."""
+    """As IMAGE, on a grey image."""
 
 
 def _rgb(color: Color) -> tuple[float, float, float]:
@@ -89,7 +89,7 @@ def _create_text_labels(
 
 
 class VisImage:
-    """A picture being drawn on.
+    """An image being drawn on.
 
     Args:
         img: RGB (H, W, 3) in 0..255.
@@ -105,7 +105,7 @@ class VisImage:
         self.reset_image(img)
 
     def reset_image(self, img: np.ndarray) -> None:
-        """Start again on another picture; what was drawn is lost."""
+        """Start again on another image; what was drawn is lost."""
         self.img = img
         self.height, self.width = img.shape[:2]
         canvas = Image.fromarray(np.ascontiguousarray(np.asarray(img).clip(0, 255), dtype=np.uint8))
@@ -125,12 +125,12 @@ class VisImage:
 
 
 class Visualizer:
-    """Draws on a picture; each method returns the VisImage `output`, which all of them draw on.
+    """Draws on an image; each method returns the VisImage `output`, which all of them draw on.
 
     Args:
         img_rgb: RGB (H, W, 3) in 0..255.
         metadata: of the data set: `thing_classes`, `thing_colors`.
-        scale: size of the drawing relative to the picture.
+        scale: size of the drawing relative to the image.
         instance_mode: how instances are coloured.
         font_size_scale: factor on every font size.
     """
@@ -146,7 +146,7 @@ class Visualizer:
         self.img = np.asarray(img_rgb).clip(0, 255).astype(np.uint8)
         self.metadata = MetadataCatalog.get("__nonexist__") if metadata is None else metadata
         self.output = VisImage(self.img, scale=scale)
-        # In points: grows with the picture, and stays readable on a small one.
+        # In points: grows with the image, and stays readable on a small one.
         side = math.sqrt(self.output.height * self.output.width)
         self._default_font_size = max(side // 90, 10 // scale) * font_size_scale
         self._line_width = max(1.0, side / 300)
@@ -165,7 +165,7 @@ class Visualizer:
     overlay_rotated_instances = uncovered("Visualizer.overlay_rotated_instances")
 
     def draw_instance_predictions(self, predictions: Instances, jittering: bool = True) -> VisImage:
-        """Draw what a detector returned for this picture.
+        """Draw what a detector returned for this image.
 
         Args:
             predictions: with any of `pred_boxes`, `scores`, `pred_classes`; masks and keypoints
@@ -268,12 +268,12 @@ class Visualizer:
         horizontal_alignment: str = "center",
         rotation: float = 0,
     ) -> VisImage:
-        """Write on a dark ground; moved so that it stays inside the picture.
+        """Write on a dark ground; moved so that it stays inside the image.
 
         Args:
             text: one line or several.
             position: (x, y) of the upper edge; of its left end, middle or right end.
-            font_size: points at 100 dots an inch; None chooses it by the picture's size.
+            font_size: points at 100 dots an inch; None chooses it by the image's size.
             color: lightened where it would be too dark to read.
             horizontal_alignment: "left", "center" or "right".
             rotation: degrees, counter-clockwise.
@@ -352,7 +352,7 @@ class Visualizer:
             x_data, y_data: coordinates of the points.
             color: of the line.
             linestyle: "-" or "--".
-            linewidth: in pixels of the picture; None chooses it by the picture's size.
+            linewidth: in pixels of the image; None chooses it by the image's size.
         """
         points = [(float(x), float(y)) for x, y in zip(x_data, y_data, strict=True)]
         width = self._line_width if linewidth is None else linewidth
@@ -366,7 +366,7 @@ class Visualizer:
         Args:
             circle_coord: x, y of its centre.
             color: of its inside.
-            radius: in pixels of the picture.
+            radius: in pixels of the image.
         """
         x, y, r = (float(v) * self.output.scale for v in (*circle_coord, radius))
         self.output.draw.ellipse((x - r, y - r, x + r, y + r), fill=_rgba255(color, 1.0))

@@ -6,8 +6,8 @@ c is the teacher's best class probability, points are the student's cells where 
 mean nothing elsewhere. d is 1 - GIoU, as in the IoU-based localisation distillation of Yang et al.,
 "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object Detection", 2023.
 
-Shapes: N pictures, A anchors a cell, S cells of a level; P points. Boxes are XYXY in pixels of the
-full-resolution picture when they are compared, of each network's own when they are decoded.
+Shapes: N images, A anchors a cell, S cells of a level; P points. Boxes are XYXY in pixels of the
+full-resolution image when they are compared, of each network's own when they are decoded.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ class DenseBoxDistillation(DenseDistillation):
             if not others:
                 continue
             index, confidence = best_cells(own, [self.confidence(teacher[k]) for k in others])
-            picture, anchor, cell = (confidence > self.threshold).nonzero(as_tuple=True)
+            image, anchor, cell = (confidence > self.threshold).nonzero(as_tuple=True)
             found = {level: self.predicted(context, self.boxes[level], self.teacher_boxes[level])}
-            ours = self._decoded(found, anchors, picture, cell, anchor)
+            ours = self._decoded(found, anchors, image, cell, anchor)
             found = {k: context.teacher_taps[self.teacher_boxes[k]][0].float() for k in others}
-            chosen = index[picture, anchor, cell]
-            theirs = self._decoded(found, anchors, picture, chosen, anchor)
-            parts.append((ours * float(context.factor), theirs, confidence[picture, anchor, cell]))
+            chosen = index[image, anchor, cell]
+            theirs = self._decoded(found, anchors, image, chosen, anchor)
+            parts.append((ours * float(context.factor), theirs, confidence[image, anchor, cell]))
         ours, theirs, weights = (torch.cat(part) for part in zip(*parts, strict=True))
         # Boxes whose sides have crossed, which FCOS makes points of, teach nothing.
         solid = (theirs[:, 2:] > theirs[:, :2]).all(dim=1)
@@ -111,7 +111,7 @@ class DenseBoxDistillation(DenseDistillation):
         self,
         found: Mapping[int, Tensor],
         anchors: Sequence[Tensor],
-        picture: Tensor,
+        image: Tensor,
         cell: Tensor,
         anchor: Tensor,
     ) -> Tensor:
@@ -127,7 +127,7 @@ class DenseBoxDistillation(DenseDistillation):
             deltas.append(self.cells(level).transpose(1, 2))  # (N, S, A, 4)
             sources.append(shifts[:, None] + anchors[k])  # (S, A, 4)
         return self.box2box_transform.apply_deltas(
-            torch.cat(deltas, dim=1)[picture, cell, anchor], torch.cat(sources)[cell, anchor]
+            torch.cat(deltas, dim=1)[image, cell, anchor], torch.cat(sources)[cell, anchor]
         )
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:

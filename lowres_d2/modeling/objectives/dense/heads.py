@@ -5,7 +5,7 @@ Taps stand at the heads' last convolutions, which run once a level, in order of 
 student's got: the student's own then hear the ground truth alone, and never contradict it (Wang et
 al., "CrossKD: Cross-Head Knowledge Distillation for Dense Object Detection", 2023).
 
-Shapes: N pictures, A anchors a cell, K classes, h and w cells, S = h w, B numbers an anchor.
+Shapes: N images, A anchors a cell, K classes, h and w cells, S = h w, B numbers an anchor.
 """
 
 from __future__ import annotations

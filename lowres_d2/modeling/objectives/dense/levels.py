@@ -7,7 +7,7 @@ everything finer too. A student's cell covers a square of one stride; of the tea
 stand in it (the nearest one, where a level has none), on all levels paired with it, the most
 confident one is its teacher.
 
-Shapes: N pictures, A anchors a cell, h and w cells of a map, S = h w, T cells of several maps.
+Shapes: N images, A anchors a cell, h and w cells of a map, S = h w, T cells of several maps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lowres_d2.structures import FeatureMap
 import torch
 from torch import Tensor
 
-_OUTSIDE = -1.0  # confidence of cells that stand outside of their picture
+_OUTSIDE = -1.0  # confidence of cells that stand outside of their image
 
 
 def levels_by_scale(
@@ -43,7 +43,7 @@ def levels_by_scale(
 
 
 def inside(cells: FeatureMap) -> Tensor:
-    """Mask (N, h, w) of the cells that stand inside their pictures."""
+    """Mask (N, h, w) of the cells that stand inside their images."""
     height, width = cells.tensor.shape[-2:]
     counts = torch.tensor([cells.cells_inside(i) for i in range(len(cells.valid_sizes))])
     rows = torch.arange(height) < counts[:, :1]

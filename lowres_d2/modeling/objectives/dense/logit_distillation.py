@@ -2,7 +2,7 @@
 
 Which points belong together is told by ``dense_levels``, how logits differ by ``logit_forms``.
 
-Shapes: N pictures, A anchors a cell, K classes, S cells of a level; P points compared.
+Shapes: N images, A anchors a cell, K classes, S cells of a level; P points compared.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ class DenseLogitDistillation(DenseDistillation):
     ) -> tuple[Tensor, Tensor]:
         """Logits (P, K) of both at the student's cells that count."""
         index, confidence = best_cells(student, [self.confidence(level) for level in teachers])
-        picture, anchor, cell = (confidence > self._least_confidence).nonzero(as_tuple=True)
+        image, anchor, cell = (confidence > self._least_confidence).nonzero(as_tuple=True)
         theirs = torch.cat([self.cells(level.tensor) for level in teachers], dim=2)
         return (
-            self.cells(student.tensor)[picture, anchor, cell],
-            theirs[picture, anchor, index[picture, anchor, cell]],
+            self.cells(student.tensor)[image, anchor, cell],
+            theirs[image, anchor, index[image, anchor, cell]],
         )
 
     def _at_teachers_cells(

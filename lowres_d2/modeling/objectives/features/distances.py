@@ -1,9 +1,9 @@
 """How far two sets of features are from each other, point by point.
 
-Every picture gives a pair (student's, teacher's) of (C, P) features at the same P points, and
+Every image gives a pair (student's, teacher's) of (C, P) features at the same P points, and
 optionally (P,) weights of its points; the weights of a batch sum to 1.
 
-Shapes: C channels, P points; they differ from picture to picture.
+Shapes: C channels, P points; they differ from image to image.
 """
 
 from __future__ import annotations

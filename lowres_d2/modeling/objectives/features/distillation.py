@@ -4,11 +4,11 @@ Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Sec. 3.4; its loss is
 
     mean over points x and channels of (student(x) - teacher(x))^2
 
-Points are the teacher's cell centres inside the pictures. ``alignment="interpolate"`` stretches the
+Points are the teacher's cell centres inside the images. ``alignment="interpolate"`` stretches the
 student's map to the teacher's size instead, as papers have it; that is off by more than a teacher
 cell at 4x, and by more still with padding.
 
-Shapes: N pictures, C channels, h and w cells.
+Shapes: N images, C channels, h and w cells.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class FeatureDistillation(Objective):
         theirs = FeatureMap.of_network(
             teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
         )
-        if self.distance == "channel":  # looks at each picture by itself
+        if self.distance == "channel":  # looks at each image by itself
             points = [
                 (
                     _mixed(ours.sampled_at(theirs, index), mix).flatten(1),

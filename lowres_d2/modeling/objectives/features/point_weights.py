@@ -4,7 +4,7 @@ Source: the separation of foreground and background in Yang et al., "Focal and G
 Distillation for Detectors" (CVPR 2022), Eq. 2 to 4: every object counts the same, however small,
 and so does every background point.
 
-Boxes are XYXY in pixels of the full-resolution picture, and so are points. Shapes: M objects, P
+Boxes are XYXY in pixels of the full-resolution image, and so are points. Shapes: M objects, P
 points.
 """
 
@@ -24,12 +24,12 @@ def foreground_weights(
     """Weights of a batch's points, summing to 1 (to less where there is no object).
 
     Args:
-        boxes: (M, 4) ground truth of each picture.
-        cells: the map whose cells inside the pictures are the points.
+        boxes: (M, 4) ground truth of each image.
+        cells: the map whose cells inside the images are the points.
         foreground_share: of the weight that all objects of the batch share equally.
 
     Returns:
-        (P,) for each picture, rows of cells one after another.
+        (P,) for each image, rows of cells one after another.
     """
     per_object = foreground_share / max(sum(len(b) for b in boxes), 1)
     foreground, background = [], []

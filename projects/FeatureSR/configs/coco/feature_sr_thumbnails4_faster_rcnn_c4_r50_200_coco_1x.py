@@ -14,7 +14,7 @@ from .feature_sr_faster_rcnn_c4_r50_800_coco_1x import (
 )
 
 model.resampler = downsampler
-# In pixels of the thumbnail: the objects of under 96 x 96 px of the picture; a target has at least
+# In pixels of the thumbnail: the objects of under 96 x 96 px of the image; a target has at least
 # one cell of res4.
 model.detector.roi_heads.super_resolution.max_area = 24 * 24
 model.detector.roi_heads.super_resolution.min_target_area = 16 * 16

@@ -15,7 +15,7 @@ from .method import stages
 
 optimizer.weight_decay = 1e-4
 
-# 16 pictures a step: 8.1 epochs of COCO, in every second step the discriminator's; 4.1 epochs.
+# 16 images a step: 8.1 epochs of COCO, in every second step the discriminator's; 4.1 epochs.
 stages[0].iterations = 60000
 # Both predictors are trained already: a tenth of the rate, then a hundredth.
 stages[1].schedule = L(param_scheduler.MultiStepParamScheduler)(

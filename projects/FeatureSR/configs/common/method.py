@@ -32,7 +32,7 @@ super_resolution = L(SuperResolution)(
     max_area=96 * 96,
     # Regions under this area, likewise, are no targets to follow.
     min_target_area=32 * 32,
-    # A picture's regions that teach in a step, at most.
+    # An image's regions that teach in a step, at most.
     max_pairs=64,
     # Whose features are followed: atrous, the twin's; naive, the backbone's; none (and then no
     # discriminator).

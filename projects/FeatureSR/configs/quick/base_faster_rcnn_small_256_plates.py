@@ -24,7 +24,7 @@ dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, Non
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01
-# 2000 pictures, 8 a step: 12 epochs.
+# 2000 images, 8 a step: 12 epochs.
 train.max_iter = 3000
 train.eval_period = 1500
 train.checkpointer.period = 500

@@ -1,4 +1,4 @@
-"""One FCOS, ResNet-50, for pictures as they are and 2, 3 and 4 times smaller, COCO, 12 epochs."""
+"""One FCOS, ResNet-50, for images as they are and 2, 3 and 4 times smaller, COCO, 12 epochs."""
 
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 

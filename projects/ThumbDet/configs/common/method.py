@@ -40,7 +40,7 @@ features = L(FeatureDistillation)(
         L(FeaturePair)(student=f"backbone.res{stage}", student_stride=2**stage)
         for stage in (3, 4, 5)
     ],
-    # points (the same place in the picture) or interpolate (to the teacher's size).
+    # points (the same place in the image) or interpolate (to the teacher's size).
     alignment="points",
 )
 # The same stages below a feature pyramid.

@@ -13,7 +13,7 @@ from .builtin_meta import _get_builtin_metadata
 from .coco import register_coco_instances
 from .pascal_voc import register_pascal_voc
 
-# Name -> folder of pictures and annotation file, below coco/.
+# Name -> folder of images and annotation file, below coco/.
 COCO_SPLITS = {
     "coco_2014_train": ("train2014", "instances_train2014"),
     "coco_2014_val": ("val2014", "instances_val2014"),

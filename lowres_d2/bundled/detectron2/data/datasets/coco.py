@@ -76,7 +76,7 @@ def load_coco_json(
         annotations_of[annotation["image_id"]].append(annotation)
 
     keys = ("iscrowd", "bbox", "keypoints", "category_id", *(extra_annotation_keys or ()))
-    pictures = []
+    images = []
     for image in sorted(content["images"], key=lambda image: image["id"]):
         objects = []
         for annotation in annotations_of[image["id"]]:
@@ -87,7 +87,7 @@ def load_coco_json(
                 raise ValueError(f"{place}: {error}") from None
             if read is not None:
                 objects.append(read)
-        pictures.append(
+        images.append(
             {
                 "file_name": os.path.join(image_root, image["file_name"]),
                 "height": image["height"],
@@ -96,8 +96,8 @@ def load_coco_json(
                 "annotations": objects,
             }
         )
-    logger.info(f"Loaded {len(pictures)} images in COCO format from {json_file}")
-    return pictures
+    logger.info(f"Loaded {len(images)} images in COCO format from {json_file}")
+    return images
 
 
 def _register_categories(categories: list[dict], name: str, json_file: str) -> dict[int, int]:
@@ -160,15 +160,15 @@ def convert_to_coco_dict(dataset_name: str) -> dict:
     contiguous = metadata.get("thing_dataset_id_to_contiguous_id", {})
     original = {new: old for old, new in contiguous.items()}
     images, annotations = [], []
-    for index, picture in enumerate(DatasetCatalog.get(dataset_name)):
+    for index, entry in enumerate(DatasetCatalog.get(dataset_name)):
         image = {
-            "id": picture.get("image_id", index),
-            "width": int(picture["width"]),
-            "height": int(picture["height"]),
-            "file_name": str(picture["file_name"]),
+            "id": entry.get("image_id", index),
+            "width": int(entry["width"]),
+            "height": int(entry["height"]),
+            "file_name": str(entry["file_name"]),
         }
         images.append(image)
-        for annotation in picture.get("annotations", ()):
+        for annotation in entry.get("annotations", ()):
             category = annotation["category_id"]
             annotations.append(
                 {

@@ -1,6 +1,6 @@
-"""Pascal VOC's format: one xml a picture, lists of pictures in ImageSets/Main.
+"""Pascal VOC's format: one xml an image, lists of images in ImageSets/Main.
 
-The xml counts pixels from 1 and includes both ends; a box (1, 1, w, h) covers the whole picture and
+The xml counts pixels from 1 and includes both ends; a box (1, 1, w, h) covers the whole image and
 becomes (0, 0, w, h) here. Objects marked difficult are kept, as in training on VOC.
 """
 
@@ -41,7 +41,7 @@ def load_voc_instances(
         names = [line.split()[0] for line in file if line.strip()]
     folder = PathManager.get_local_path(os.path.join(dirname, "Annotations/"))
     index_of = {name: index for index, name in enumerate(class_names)}
-    pictures = []
+    images = []
     for name in names:
         xml_file = os.path.join(folder, f"{name}.xml")
         with PathManager.open(xml_file) as file:
@@ -51,7 +51,7 @@ def load_voc_instances(
                 height, width = (int(root.findtext(f"size/{k}")) for k in ("height", "width"))
             except (ElementTree.ParseError, TypeError, ValueError) as error:
                 raise ValueError(f"{xml_file}: not an annotation of Pascal VOC: {error}") from error
-        pictures.append(
+        images.append(
             {
                 "file_name": os.path.join(dirname, "JPEGImages", f"{name}.jpg"),
                 "image_id": name,
@@ -60,7 +60,7 @@ def load_voc_instances(
                 "annotations": objects,
             }
         )
-    return pictures
+    return images
 
 
 def _read_object(element: ElementTree.Element, index_of: dict[str, int]) -> dict:

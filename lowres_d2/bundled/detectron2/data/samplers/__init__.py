@@ -1,4 +1,4 @@
-"""Which pictures come next, on which process."""
+"""Which images come next, on which process."""
 
 from .distributed_sampler import (
     InferenceSampler,

@@ -91,12 +91,12 @@ class RandomSubsetTrainingSampler(TrainingSampler):
 
 
 class RepeatFactorTrainingSampler(TrainingSampler):
-    """Pictures with rare classes come more than once a pass (LVIS, Gupta et al. 2019, sec. B.2).
+    """Images with rare classes come more than once a pass (LVIS, Gupta et al. 2019, sec. B.2).
 
     A factor of 2.3 means twice in each pass and a third time in 30 % of them.
 
     Args:
-        repeat_factors: float (size,), one for each picture.
+        repeat_factors: float (size,), one for each image.
         shuffle: False keeps their order.
         seed: None draws one that all processes share.
     """
@@ -110,20 +110,20 @@ class RepeatFactorTrainingSampler(TrainingSampler):
     def repeat_factors_from_category_frequency(
         dataset_dicts: list[dict], repeat_thresh: float, sqrt: bool = True
     ) -> Tensor:
-        """Factor of each picture: the largest ``max(1, sqrt(thresh / f))`` of its classes.
+        """Factor of each image: the largest ``max(1, sqrt(thresh / f))`` of its classes.
 
         Args:
-            dataset_dicts: pictures with `annotations`.
-            repeat_thresh: classes in a smaller share f of the pictures are repeated.
+            dataset_dicts: images with `annotations`.
+            repeat_thresh: classes in a smaller share f of the images are repeated.
             sqrt: False leaves the square root out.
 
         Returns:
             float32 (len(dataset_dicts),).
         """
         classes = [{a["category_id"] for a in d["annotations"]} for d in dataset_dicts]
-        pictures_with = Counter(itertools.chain.from_iterable(classes))
+        images_with = Counter(itertools.chain.from_iterable(classes))
         factor_of = {}
-        for category, count in pictures_with.items():
+        for category, count in images_with.items():
             ratio = repeat_thresh / (count / len(dataset_dicts))
             factor_of[category] = max(1.0, math.sqrt(ratio) if sqrt else ratio)
         factors = [max((factor_of[c] for c in present), default=1.0) for present in classes]

@@ -1,4 +1,4 @@
-"""Batches whose elements belong to one group, such as pictures of one orientation."""
+"""Batches whose elements belong to one group, such as images of one orientation."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def _check_image(image: Any) -> None:
 
 
 class AugInput:
-    """What belongs to one picture and must be transformed together.
+    """What belongs to one image and must be transformed together.
 
     Args:
         image: (H, W) or (H, W, C); uint8 in 0..255 or floating point.

@@ -81,10 +81,10 @@ class RandomRotation(Augmentation):
     Args:
         angle: degrees, counter-clockwise: one number; or ("range") smallest and largest; or
             ("choice") the angles to choose from.
-        expand: enlarge the output so that the whole rotated picture fits.
+        expand: enlarge the output so that the whole rotated image fits.
         center: ("range") two corners ((x, y), (x, y)) to draw the fixed point between; or
-            ("choice") the points to choose from; in fractions of the picture's size. None is the
-            picture's centre.
+            ("choice") the points to choose from; in fractions of the image's size. None is the
+            image's centre.
         sample_style: "range" or "choice".
         interp: OpenCV interpolation flag.
     """
@@ -129,7 +129,7 @@ class _RandomIntensity(Augmentation):
     """Blend with another image at a drawn weight: below 1 towards it, above 1 away from it.
 
     Args:
-        intensity_min, intensity_max: range of the weight of the picture itself.
+        intensity_min, intensity_max: range of the weight of the image itself.
     """
 
     def __init__(self, intensity_min: float, intensity_max: float):
@@ -144,7 +144,7 @@ class _RandomIntensity(Augmentation):
 
 
 class RandomContrast(_RandomIntensity):
-    """Contrast: below 1 less, above 1 more, about the picture's mean."""
+    """Contrast: below 1 less, above 1 more, about the image's mean."""
 
     def _other(self, image: np.ndarray) -> np.ndarray | float:
         return image.mean()
@@ -158,11 +158,11 @@ class RandomBrightness(_RandomIntensity):
 
 
 class RandomSaturation(_RandomIntensity):
-    """Saturation of an RGB picture: below 1 greyer, above 1 more colourful."""
+    """Saturation of an RGB image: below 1 greyer, above 1 more colourful."""
 
     def _other(self, image: np.ndarray) -> np.ndarray | float:
         if image.shape[-1] != 3:
-            raise ValueError(f"RandomSaturation needs an RGB picture, got shape {image.shape}")
+            raise ValueError(f"RandomSaturation needs an RGB image, got shape {image.shape}")
         return image.dot([0.299, 0.587, 0.114])[:, :, None]  # luma of BT.601
 
 
@@ -182,7 +182,7 @@ class RandomLighting(Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         if image.shape[-1] != 3:
-            raise ValueError(f"RandomLighting needs an RGB picture, got shape {image.shape}")
+            raise ValueError(f"RandomLighting needs an RGB image, got shape {image.shape}")
         weights = np.random.normal(scale=self.scale, size=3)
         offset = self.eigen_vecs.dot(weights * self.eigen_vals)
         return BlendTransform(src_image=offset, src_weight=1.0, dst_weight=1.0)

@@ -1,4 +1,4 @@
-"""Augmentations that keep a part of the picture. Sizes are (height, width); boxes XYXY pixels."""
+"""Augmentations that keep a part of the image. Sizes are (height, width); boxes XYXY pixels."""
 
 # ruff: noqa: NPY002 (Detectron2 draws from numpy's global generator; so must we)
 
@@ -25,7 +25,7 @@ class RandomCrop(Augmentation):
     """Crop at a random place.
 
     Args:
-        crop_type: what `crop_size` means: "relative", fractions of the picture's size;
+        crop_type: what `crop_size` means: "relative", fractions of the image's size;
             "relative_range", the smallest such fractions, drawn per side up to 1; "absolute",
             pixels; "absolute_range", (smallest, largest) length in pixels of either side.
         crop_size: two numbers; first of the height, except for "absolute_range".
@@ -43,13 +43,13 @@ class RandomCrop(Augmentation):
         h, w = image.shape[:2]
         crop_h, crop_w = self.get_crop_size((h, w))
         if crop_h > h or crop_w > w:
-            raise ValueError(f"{self}: crop of {crop_h}x{crop_w} from a picture of {h}x{w}")
+            raise ValueError(f"{self}: crop of {crop_h}x{crop_w} from an image of {h}x{w}")
         y0 = np.random.randint(h - crop_h + 1)
         x0 = np.random.randint(w - crop_w + 1)
         return CropTransform(x0, y0, crop_w, crop_h)
 
     def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Draw the crop's (height, width) for a picture of `image_size`."""
+        """Draw the crop's (height, width) for an image of `image_size`."""
         h, w = image_size
         if self.crop_type == "absolute":
             return min(self.crop_size[0], h), min(self.crop_size[1], w)
@@ -69,8 +69,8 @@ class RandomExtent(Augmentation):
     """Take a region of random size and place, which may reach outside, at its own resolution.
 
     Args:
-        scale_range: (smallest, largest) size of the region in picture sizes.
-        shift_range: (x, y): the region's centre moves by up to half of these, in picture sizes.
+        scale_range: (smallest, largest) size of the region in image sizes.
+        shift_range: (x, y): the region's centre moves by up to half of these, in image sizes.
     """
 
     def __init__(self, scale_range: tuple[float, float], shift_range: tuple[float, float]):
@@ -127,7 +127,7 @@ class MinIoURandomCrop(Augmentation):
 
     Args:
         min_ious: thresholds to draw from; no crop and a crop without condition are drawn as well.
-        min_crop_size: smallest side of the crop, as a fraction of the picture's.
+        min_crop_size: smallest side of the crop, as a fraction of the image's.
         mode_trials: thresholds drawn before giving up.
         crop_trials: crops drawn for each.
     """

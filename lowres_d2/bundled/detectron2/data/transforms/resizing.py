@@ -1,4 +1,4 @@
-"""Augmentations that change the size of the whole picture. Sizes are (height, width)."""
+"""Augmentations that change the size of the whole image. Sizes are (height, width)."""
 
 # ruff: noqa: NPY002 (Detectron2 draws from numpy's global generator; so must we)
 
@@ -36,7 +36,7 @@ class ResizeShortestEdge(Augmentation):
 
     Args:
         short_edge_length: one length; or ("range") the smallest and largest length; or ("choice")
-            the lengths to choose from. A drawn 0 leaves the picture alone.
+            the lengths to choose from. A drawn 0 leaves the image alone.
         max_size: greatest length of the longer side.
         sample_style: "range" or "choice".
         interp: PIL filter.
@@ -93,7 +93,7 @@ class ResizeShortestEdge(Augmentation):
 
 
 class ResizeScale(Augmentation):
-    """Fit the picture into a target size times a drawn scale, keeping its proportions.
+    """Fit the image into a target size times a drawn scale, keeping its proportions.
 
     Args:
         min_scale, max_scale: range of the scale (large-scale jitter: 0.1 to 2).

@@ -64,13 +64,9 @@ class ExtentTransform(Transform):
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         height, width = self.output_size
 
-        def cut(picture: Image.Image) -> Image.Image:
-            fill = (
-                self.fill
-                if len(picture.getbands()) == 1
-                else (self.fill,) * len(picture.getbands())
-            )
-            return picture.transform(
+        def cut(image: Image.Image) -> Image.Image:
+            fill = self.fill if len(image.getbands()) == 1 else (self.fill,) * len(image.getbands())
+            return image.transform(
                 (width, height),
                 Image.EXTENT,
                 data=self.src_rect,

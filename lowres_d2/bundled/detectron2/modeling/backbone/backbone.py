@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Backbone(nn.Module, ABC):
-    """A network from pictures (N, C, H, W) to named feature maps.
+    """A network from images (N, C, H, W) to named feature maps.
 
     Subclasses implement `forward` and set `_out_features`, `_out_feature_channels` and
     `_out_feature_strides`, or override `output_shape`.
@@ -18,7 +18,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Map a batch of pictures to feature maps by name."""
+        """Map a batch of images to feature maps by name."""
 
     @property
     def size_divisibility(self) -> int:

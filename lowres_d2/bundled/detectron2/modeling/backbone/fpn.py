@@ -50,7 +50,7 @@ class FPN(Backbone):
             top_block: makes coarser levels. Has `num_levels`, `in_feature` (a map of the bottom-up
                 or of the pyramid), and maps that to a list of maps.
             fuse_type: how the top-down and the lateral map join, `sum` or `avg`.
-            square_pad: pad pictures to a square of this size; 0 does not.
+            square_pad: pad images to a square of this size; 0 does not.
         """
         super().__init__()
         if not in_features:
@@ -101,11 +101,11 @@ class FPN(Backbone):
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        """The square that pictures are padded to, 0 for none."""
+        """The square that images are padded to, 0 for none."""
         return {"square_size": self._square_pad}
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Map pictures (N, C, H, W) to the levels p{k}, finest first."""
+        """Map images (N, C, H, W) to the levels p{k}, finest first."""
         features = self.bottom_up(x)
         results: list[torch.Tensor] = []
         merged = None

@@ -2,7 +2,7 @@
 
 Source: He et al., "Deep Residual Learning" (2015); deformable blocks after Dai et al. (2017) and
 Zhu et al. (2018). Parameter names are those of Detectron2's model zoo.
-Shapes: pictures (N, 3, H, W); `res{k}` has stride 2**k. All convolutions pad by half their kernel,
+Shapes: images (N, 3, H, W); `res{k}` has stride 2**k. All convolutions pad by half their kernel,
 so cell j of a map stands at stride * j + 0.5 in pixels, origin at the top-left corner.
 """
 
@@ -235,7 +235,7 @@ class BasicStem(CNNBlockBase):
     def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: Any = "BN"):
         """
         Args:
-            in_channels: channels of the pictures.
+            in_channels: channels of the images.
             out_channels: channels of the output.
             norm: name or factory of the normalization, see `get_norm`.
         """
@@ -310,9 +310,9 @@ class ResNet(Backbone):
         return [getattr(self, name) for name in self.stage_names]
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Map pictures (N, C, H, W) to the maps named in `out_features`."""
+        """Map images (N, C, H, W) to the maps named in `out_features`."""
         if x.dim() != 4:
-            raise ValueError(f"ResNet takes pictures (N, C, H, W), got shape {tuple(x.shape)}")
+            raise ValueError(f"ResNet takes images (N, C, H, W), got shape {tuple(x.shape)}")
         outputs = {}
         x = self.stem(x)
         if "stem" in self._out_features:

@@ -1,7 +1,7 @@
-"""What one-stage detectors share: pictures in, a prediction at every cell, detections out.
+"""What one-stage detectors share: images in, a prediction at every cell, detections out.
 
-Shapes: N pictures; a level has H x W cells of A anchors; K classes; R = H * W * A, summed over
-levels where a tensor holds all of them. Boxes are XYXY in pixels of the picture as the model gets
+Shapes: N images; a level has H x W cells of A anchors; K classes; R = H * W * A, summed over
+levels where a tensor holds all of them. Boxes are XYXY in pixels of the image as the model gets
 it; only the returned detections are in the size that the input asks for.
 """
 
@@ -47,7 +47,7 @@ class DenseDetector(nn.Module):
             backbone: gives the levels of features.
             head: maps a list of levels to lists of predictions, one list for each kind.
             head_in_features: the levels that the head gets; by default all, by stride.
-            pixel_mean: subtracted from each channel of a picture.
+            pixel_mean: subtracted from each channel of an image.
             pixel_std: divides each channel.
         """
         super().__init__()
@@ -73,7 +73,7 @@ class DenseDetector(nn.Module):
         """Compute losses in training, detections otherwise.
 
         Args:
-            batched_inputs: one dict a picture, with
+            batched_inputs: one dict an image, with
 
                 * `image`: (C, H, W), in the model's channel order, 0 to 255;
                 * `instances` (training): `Instances` with `gt_boxes` and `gt_classes`;
@@ -116,11 +116,11 @@ class DenseDetector(nn.Module):
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: Sequence[list[Tensor]]
     ) -> list[Instances]:
-        """Detections of each picture, in its pixels; for subclasses to implement."""
+        """Detections of each image, in its pixels; for subclasses to implement."""
         raise NotImplementedError(f"{type(self).__name__} has no forward_inference")
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """Move the pictures to the model's device, normalize them, and pad them into a batch."""
+        """Move the images to the model's device, normalize them, and pad them into a batch."""
         images = [
             (self._move_to_current_device(x["image"]) - self.pixel_mean) / self.pixel_std
             for x in batched_inputs
@@ -142,7 +142,7 @@ class DenseDetector(nn.Module):
         ]
 
     def _anchors(self, features: list[Tensor]) -> list[Boxes]:
-        """The anchors of each level; the last ones are kept for pictures of the same size.
+        """The anchors of each level; the last ones are kept for images of the same size.
 
         Args:
             features: the levels, of which only sizes and device matter.
@@ -199,7 +199,7 @@ class DenseDetector(nn.Module):
         topk_candidates: int,
         image_size: tuple[int, int],
     ) -> Instances:
-        """The best candidates of each level of one picture, one level after the other.
+        """The best candidates of each level of one image, one level after the other.
 
         Args:
             anchors: R of them for each level.
@@ -207,7 +207,7 @@ class DenseDetector(nn.Module):
             pred_deltas: (R, 4) for each level.
             score_thresh: candidates score above this.
             topk_candidates: at most so many a level, best first.
-            image_size: size of the picture.
+            image_size: size of the image.
         """
         num_classes = pred_scores[0].shape[1]
         scores, classes, deltas, places = [], [], [], []
@@ -221,7 +221,7 @@ class DenseDetector(nn.Module):
             classes.append(candidates % num_classes)
             deltas.append(pred_deltas[level][anchor])
             places.append(anchors[level].tensor[anchor])
-        # Boxes of all levels at once: small pictures take less time for arithmetic than for calls.
+        # Boxes of all levels at once: small images take less time for arithmetic than for calls.
         boxes = self.box2box_transform.apply_deltas(cat(deltas), cat(places))
         return Instances(
             image_size, pred_boxes=Boxes(boxes), scores=cat(scores), pred_classes=cat(classes)
@@ -234,13 +234,13 @@ class DenseDetector(nn.Module):
         box_delta: list[Tensor],
         image_size: tuple[int, int],
     ) -> Instances:
-        """Decode one picture's predictions, and thin them by NMS within each class.
+        """Decode one image's predictions, and thin them by NMS within each class.
 
         Args:
             anchors: the anchors of each level.
             box_cls: scores (anchors of the level, K) for each level.
             box_delta: (anchors of the level, 4) for each level.
-            image_size: size of the picture.
+            image_size: size of the image.
         """
         found = self._decode_multi_level_predictions(
             anchors,
@@ -258,7 +258,7 @@ class DenseDetector(nn.Module):
     def visualize_training(
         self, batched_inputs: list[dict[str, Any]], results: list[Instances]
     ) -> None:
-        """Put the first picture's ground truth, above its best 20 detections, into the storage.
+        """Put the first image's ground truth, above its best 20 detections, into the storage.
 
         Args:
             batched_inputs: as `forward` gets them, with ground truth.
@@ -269,15 +269,13 @@ class DenseDetector(nn.Module):
 
         assert len(batched_inputs) == len(results), "one result for each input"
         best = 20
-        picture = convert_image_to_rgb(
-            batched_inputs[0]["image"].permute(1, 2, 0), self.input_format
-        )
-        found = detector_postprocess(results[0], *picture.shape[:2]).pred_boxes.tensor[:best]
+        image = convert_image_to_rgb(batched_inputs[0]["image"].permute(1, 2, 0), self.input_format)
+        found = detector_postprocess(results[0], *image.shape[:2]).pred_boxes.tensor[:best]
         drawn = [
-            Visualizer(picture).overlay_instances(boxes=boxes).get_image()
+            Visualizer(image).overlay_instances(boxes=boxes).get_image()
             for boxes in (batched_inputs[0]["instances"].gt_boxes, found.detach().cpu().numpy())
         ]
-        image = torch.from_numpy(drawn[0]), torch.from_numpy(drawn[1])
+        panels = torch.from_numpy(drawn[0]), torch.from_numpy(drawn[1])
         get_event_storage().put_image(
-            f"ground truth above, best {best} detections below", torch.cat(image).permute(2, 0, 1)
+            f"ground truth above, best {best} detections below", torch.cat(panels).permute(2, 0, 1)
         )

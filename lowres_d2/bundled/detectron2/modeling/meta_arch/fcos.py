@@ -1,9 +1,9 @@
 """FCOS: Tian et al., "FCOS: Fully Convolutional One-Stage Object Detection" (2019), with the centre
 sampling and GIoU loss of its later version.
 
-Shapes: N pictures, M objects, R locations of all levels, K classes. A location is a cell's centre,
+Shapes: N images, M objects, R locations of all levels, K classes. A location is a cell's centre,
 kept as a square "anchor" as wide as its stride. Labels are 0 to K - 1 for classes, K for
-background. Boxes are XYXY in pixels of the batched picture.
+background. Boxes are XYXY in pixels of the batched image.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ class FCOS(DenseDetector):
 
         Args:
             anchors: the locations of each level.
-            gt_instances: ground truth of each picture.
+            gt_instances: ground truth of each image.
 
         Returns:
-            Labels (R,) and boxes (R, 4) for each picture.
+            Labels (R,) and boxes (R, 4) for each image.
         """
         gt_labels, matched_boxes = [], []
         for truth in gt_instances:
@@ -181,9 +181,9 @@ class FCOS(DenseDetector):
         Args:
             anchors: the locations of each level.
             pred_logits: (N, locations of the level, K) for each level.
-            gt_labels: (R,) for each picture.
+            gt_labels: (R,) for each image.
             pred_anchor_deltas: (N, locations of the level, 4) for each level.
-            gt_boxes: (R, 4) for each picture; those of negatives do not matter.
+            gt_boxes: (R, 4) for each image; those of negatives do not matter.
             pred_centerness: logits (N, locations of the level, 1) for each level.
         """
         labels = torch.stack(gt_labels)  # (N, R)
@@ -222,7 +222,7 @@ class FCOS(DenseDetector):
 
         Args:
             anchors: the locations of each level.
-            gt_boxes: (R, 4) for each picture.
+            gt_boxes: (R, 4) for each image.
         """
         locations = Boxes.cat(anchors).tensor
         left, top, right, bottom = self.box2box_transform.get_deltas(
@@ -236,7 +236,7 @@ class FCOS(DenseDetector):
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: Sequence[list[Tensor]]
     ) -> list[Instances]:
-        """Detections of each picture, in its pixels as batched."""
+        """Detections of each image, in its pixels as batched."""
         logits, deltas, centerness = self._transpose_dense_predictions(
             predictions, [self.num_classes, 4, 1]
         )

@@ -1,6 +1,6 @@
 """Two-stage detectors: proposals, then per-region heads. Also proposals alone.
 
-Shapes: N pictures of C channels (those of ``pixel_mean``). Inside, boxes are XYXY in pixels of the
+Shapes: N images of C channels (those of ``pixel_mean``). Inside, boxes are XYXY in pixels of the
 network's input; what `forward` returns in evaluation is scaled to each input's ``height`` and
 ``width``.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
 
-# Proposals drawn by `visualize_training`: more hide the picture.
+# Proposals drawn by `visualize_training`: more hide the image.
 MAX_DRAWN_PROPOSALS = 20
 
 
@@ -52,7 +52,7 @@ class _ProposalDetector(nn.Module):
         return move_device_like(x, self.pixel_mean)
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
-        """Normalize the pictures of the inputs and pad them into one batch."""
+        """Normalize the images of the inputs and pad them into one batch."""
         images = [self._move_to_current_device(entry["image"]) for entry in batched_inputs]
         return ImageList.from_tensors(
             [(image - self.pixel_mean) / self.pixel_std for image in images],
@@ -178,16 +178,16 @@ class GeneralizedRCNN(_ProposalDetector):
         return _rescaled("instances", instances, batched_inputs, image_sizes)
 
     def visualize_training(self, batched_inputs: list[dict], proposals: list[Instances]) -> None:
-        """Log the first picture twice: with its ground truth, and with its best proposals."""
+        """Log the first image twice: with its ground truth, and with its best proposals."""
         from detectron2.data.detection_utils import convert_image_to_rgb
         from detectron2.utils.visualizer import Visualizer
 
         entry, proposed = batched_inputs[0], proposals[0]
-        picture = convert_image_to_rgb(entry["image"].permute(1, 2, 0), self.input_format)
+        image = convert_image_to_rgb(entry["image"].permute(1, 2, 0), self.input_format)
         best = proposed.proposal_boxes.tensor[:MAX_DRAWN_PROPOSALS].detach().cpu().numpy()
         panels = []
         for boxes in (entry["instances"].gt_boxes, best):
-            drawing = Visualizer(picture, None).overlay_instances(boxes=boxes)
+            drawing = Visualizer(image, None).overlay_instances(boxes=boxes)
             panels.append(drawing.get_image())
         side_by_side = np.concatenate(panels, axis=1).transpose(2, 0, 1)
         name = "Left: GT bounding boxes;  Right: Predicted proposals"

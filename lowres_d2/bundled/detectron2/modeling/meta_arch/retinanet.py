@@ -1,7 +1,7 @@
 """RetinaNet: Lin et al., "Focal Loss for Dense Object Detection" (2017).
 
-Shapes: N pictures, R anchors of all levels, A anchors a cell, K classes. Labels are 0 to K - 1 for
-classes, K for background and -1 for ignored. Boxes are XYXY in pixels of the batched picture.
+Shapes: N images, R anchors of all levels, A anchors a cell, K classes. Labels are 0 to K - 1 for
+classes, K for background and -1 for ignored. Boxes are XYXY in pixels of the batched image.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RetinaNet(DenseDetector):
             pixel_mean: subtracted from each channel.
             pixel_std: divides each channel.
             vis_period: kept for `visualize_training`'s callers.
-            input_format: channel order of the pictures.
+            input_format: channel order of the images.
         """
         super().__init__(
             backbone, head, head_in_features, pixel_mean=pixel_mean, pixel_std=pixel_std
@@ -122,9 +122,9 @@ class RetinaNet(DenseDetector):
         Args:
             anchors: those of each level.
             pred_logits: (N, anchors of the level, K) for each level.
-            gt_labels: (R,) for each picture.
+            gt_labels: (R,) for each image.
             pred_anchor_deltas: (N, anchors of the level, 4) for each level.
-            gt_boxes: (R, 4) for each picture; those of negatives do not matter.
+            gt_boxes: (R, 4) for each image; those of negatives do not matter.
         """
         labels = torch.stack(gt_labels)  # (N, R)
         valid = labels >= 0
@@ -158,10 +158,10 @@ class RetinaNet(DenseDetector):
 
         Args:
             anchors: those of each level.
-            gt_instances: ground truth of each picture.
+            gt_instances: ground truth of each image.
 
         Returns:
-            Labels (R,) and boxes (R, 4) for each picture.
+            Labels (R,) and boxes (R, 4) for each image.
         """
         all_anchors = Boxes.cat(anchors)
         gt_labels, matched_boxes = [], []
@@ -182,7 +182,7 @@ class RetinaNet(DenseDetector):
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: Sequence[list[Tensor]]
     ) -> list[Instances]:
-        """Detections of each picture, in its pixels as batched."""
+        """Detections of each image, in its pixels as batched."""
         logits, deltas = self._transpose_dense_predictions(predictions, [self.num_classes, 4])
         anchors = self._anchors(features)
         return [

@@ -1,7 +1,7 @@
 """From scored boxes to proposals: ranking, suppression, and adding the ground truth.
 
-Shapes: N pictures, A_l anchors of level l, R kept boxes. Boxes are XYXY in pixels of the batched
-(network input) picture. ``Instances`` of proposals have the fields ``proposal_boxes`` (Boxes) and
+Shapes: N images, A_l anchors of level l, R kept boxes. Boxes are XYXY in pixels of the batched
+(network input) image. ``Instances`` of proposals have the fields ``proposal_boxes`` (Boxes) and
 ``objectness_logits`` (R,).
 """
 
@@ -24,7 +24,7 @@ def top_anchors(logits: Tensor, pre_nms_topk: int) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: (N, A_l) objectness of one level.
-        pre_nms_topk: most entries that a level keeps in each picture.
+        pre_nms_topk: most entries that a level keeps in each image.
 
     Returns:
         Logits and indices, each (N, min(A_l, pre_nms_topk)).
@@ -50,14 +50,14 @@ def suppress_proposals(
     Args:
         boxes: per level (N, K_l, 4), already cut to the best of the level.
         logits: per level (N, K_l).
-        image_sizes: (height, width) of each picture.
+        image_sizes: (height, width) of each image.
         nms_thresh: IoU above which the weaker of two boxes of a level goes.
-        post_nms_topk: most proposals a picture keeps over all levels.
+        post_nms_topk: most proposals an image keeps over all levels.
         min_box_size: shortest side that a clipped box must exceed, in pixels.
         training: whether a box that is not finite is an error or is dropped.
 
     Returns:
-        Per picture an ``Instances`` of at most ``post_nms_topk`` proposals in falling order.
+        Per image an ``Instances`` of at most ``post_nms_topk`` proposals in falling order.
     """
     levels = torch.cat(
         [
@@ -104,15 +104,15 @@ def find_top_rpn_proposals(
     Args:
         proposals: per level (N, A_l, 4) decoded boxes.
         pred_objectness_logits: per level (N, A_l).
-        image_sizes: (height, width) of each picture.
+        image_sizes: (height, width) of each image.
         nms_thresh: IoU threshold of the suppression.
         pre_nms_topk: most boxes that a level sends into the suppression.
-        post_nms_topk: most proposals that a picture keeps.
+        post_nms_topk: most proposals that an image keeps.
         min_box_size: shortest side that a clipped box must exceed, in pixels.
         training: whether boxes that are not finite are an error (else they are dropped).
 
     Returns:
-        Per picture an ``Instances`` with ``proposal_boxes`` and ``objectness_logits``.
+        Per image an ``Instances`` with ``proposal_boxes`` and ``objectness_logits``.
     """
     best_boxes, best_logits = [], []
     for boxes, logits in zip(proposals, pred_objectness_logits, strict=True):
@@ -127,17 +127,17 @@ def find_top_rpn_proposals(
 def add_ground_truth_to_proposals(
     gt: list[Instances] | list[Boxes], proposals: list[Instances]
 ) -> list[Instances]:
-    """Append each picture's ground-truth boxes to its proposals, as if scored almost surely.
+    """Append each image's ground-truth boxes to its proposals, as if scored almost surely.
 
     Args:
-        gt: per picture the targets (``gt_boxes`` and whatever else proposals carry), or boxes.
-        proposals: per picture the proposals.
+        gt: per image the targets (``gt_boxes`` and whatever else proposals carry), or boxes.
+        proposals: per image the proposals.
 
     Returns:
-        Per picture the longer proposals, with the fields that the proposals had.
+        Per image the longer proposals, with the fields that the proposals had.
     """
     if len(gt) != len(proposals):
-        raise ValueError(f"ground truth of {len(gt)} pictures for proposals of {len(proposals)}")
+        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
     return [
         add_ground_truth_to_proposals_single_image(*pair)
         for pair in zip(gt, proposals, strict=True)
@@ -147,7 +147,7 @@ def add_ground_truth_to_proposals(
 def add_ground_truth_to_proposals_single_image(
     gt: Instances | Boxes, proposals: Instances
 ) -> Instances:
-    """Of one picture: see `add_ground_truth_to_proposals`."""
+    """Of one image: see `add_ground_truth_to_proposals`."""
     fields = {"gt_boxes": gt} if isinstance(gt, Boxes) else gt.get_fields()
     sure = Instances(proposals.image_size, **fields)
     boxes = sure.gt_boxes

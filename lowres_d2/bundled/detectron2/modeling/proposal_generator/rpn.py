@@ -1,8 +1,8 @@
 """Region proposal network: Ren et al., Faster R-CNN, arXiv:1506.01497, sections 3.1 and 3.2.
 
-Shapes: N pictures, L feature levels, A anchors a cell, B box parameters (4), H x W cells of a
+Shapes: N images, L feature levels, A anchors a cell, B box parameters (4), H x W cells of a
 level, A_l = H W A anchors of level l, S their sum over levels. Anchors and boxes are XYXY in pixels
-of the batched picture; labels are 1 (object), 0 (background) and -1 (ignored).
+of the batched image; labels are 1 (object), 0 (background) and -1 (ignored).
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ class RPN(nn.Module):
         anchor_generator: from feature maps to one ``Boxes`` a level.
         anchor_matcher: from the IoU matrix to matches and labels.
         box2box_transform: encodes boxes relative to anchors.
-        batch_size_per_image: anchors sampled in each picture for the losses.
+        batch_size_per_image: anchors sampled in each image for the losses.
         positive_fraction: largest share of objects among them.
         pre_nms_topk: boxes a level keeps before suppression, (in training, in evaluation).
-        post_nms_topk: boxes a picture keeps after suppression, (in training, in evaluation).
+        post_nms_topk: boxes an image keeps after suppression, (in training, in evaluation).
         nms_thresh: IoU threshold of the suppression.
         min_box_size: shortest side that a proposal must exceed, in pixels.
-        anchor_boundary_thresh: anchors reaching further outside the picture are ignored in
+        anchor_boundary_thresh: anchors reaching further outside the image are ignored in
             training; negative to use all.
         loss_weight: one factor for both losses, or one for each by name.
         box_reg_loss_type: ``smooth_l1``, ``giou``, ``diou`` or ``ciou``.
@@ -153,7 +153,7 @@ class RPN(nn.Module):
         """Propose boxes, and in training compare the anchors with the ground truth.
 
         Args:
-            images: the N padded pictures; only their sizes are used.
+            images: the N padded images; only their sizes are used.
             features: feature maps by name, those of ``in_features`` at least.
             gt_instances: N targets with ``gt_boxes``; needed in training.
 
@@ -183,10 +183,10 @@ class RPN(nn.Module):
     def label_and_sample_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Label the anchors of each picture and keep a random, balanced part of the labels.
+        """Label the anchors of each image and keep a random, balanced part of the labels.
 
         Args:
-            anchors: L levels of anchors, the same for all pictures.
+            anchors: L levels of anchors, the same for all images.
             gt_instances: N targets with ``gt_boxes``.
 
         Returns:
@@ -278,7 +278,7 @@ class RPN(nn.Module):
             anchors: L levels of anchors.
             pred_objectness_logits: L tensors (N, A_l).
             pred_anchor_deltas: L tensors (N, A_l, B).
-            image_sizes: (height, width) of each picture.
+            image_sizes: (height, width) of each image.
 
         Returns:
             N proposals (``proposal_boxes``, ``objectness_logits``) in falling order.

@@ -1,8 +1,8 @@
 """Classification and box regression of regions: Girshick, Fast R-CNN, arXiv:1504.08083, section 2.
 
-Shapes: N pictures with R_i proposals each, R their sum; K classes, of which index K is background;
+Shapes: N images with R_i proposals each, R their sum; K classes, of which index K is background;
 B box parameters (4). ``deltas`` are encoded boxes, (R, K B), or (R, B) when all classes share one.
-Boxes are XYXY in pixels of the batched picture.
+Boxes are XYXY in pixels of the batched image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fast_rcnn_inference(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[list[Instances], list[Tensor]]:
-    """Turn scored regions into detections, picture by picture.
+    """Turn scored regions into detections, image by image.
 
     Args:
         boxes: N tensors (R_i, K B), or (R_i, B) when all classes share a box.
@@ -35,15 +35,15 @@ def fast_rcnn_inference(
         image_shapes: N times (height, width).
         score_thresh: a detection scores above it.
         nms_thresh: IoU above which the weaker of two detections of one class goes.
-        topk_per_image: most detections a picture keeps; negative for all.
+        topk_per_image: most detections an image keeps; negative for all.
 
     Returns:
         N ``Instances`` (``pred_boxes``, ``scores``, ``pred_classes``) in falling order, and for
-        each detection of each picture the index of its region among those that are finite.
+        each detection of each image the index of its region among those that are finite.
     """
     found = [
-        fast_rcnn_inference_single_image(*picture, score_thresh, nms_thresh, topk_per_image)
-        for picture in zip(boxes, scores, image_shapes, strict=True)
+        fast_rcnn_inference_single_image(*image, score_thresh, nms_thresh, topk_per_image)
+        for image in zip(boxes, scores, image_shapes, strict=True)
     ]
     return [instances for instances, _ in found], [index for _, index in found]
 
@@ -56,7 +56,7 @@ def fast_rcnn_inference_single_image(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[Instances, Tensor]:
-    """Of one picture: see `fast_rcnn_inference`."""
+    """Of one image: see `fast_rcnn_inference`."""
     finite = boxes.isfinite().all(dim=1) & scores.isfinite().all(dim=1)
     boxes, scores = boxes[finite], scores[finite, :-1]
     passed = scores > score_thresh  # (R_i, K)
@@ -104,7 +104,7 @@ class FastRCNNOutputLayers(nn.Module):
         num_classes: K, without background.
         test_score_thresh: a detection scores above it.
         test_nms_thresh: IoU threshold of the suppression.
-        test_topk_per_image: most detections of a picture.
+        test_topk_per_image: most detections of an image.
         cls_agnostic_bbox_reg: one box for all classes.
         smooth_l1_beta: where smooth L1 turns from quadratic to linear; 0 is L1.
         box_reg_loss_type: ``smooth_l1``, ``giou``, ``diou`` or ``ciou``.
@@ -169,9 +169,9 @@ class FastRCNNOutputLayers(nn.Module):
         """Compare predictions with the labels that were given to the proposals.
 
         Args:
-            predictions: what `forward` returned for the proposals of all pictures.
-            proposals: N labelled proposals with ``proposal_boxes``, ``gt_classes`` and, where a
-                picture has objects, ``gt_boxes``.
+            predictions: what `forward` returned for the proposals of all images.
+            proposals: N labelled proposals with ``proposal_boxes``, ``gt_classes`` and, where an
+                image has objects, ``gt_boxes``.
 
         Returns:
             ``loss_cls`` and ``loss_box_reg``, weighted.
@@ -181,7 +181,7 @@ class FastRCNNOutputLayers(nn.Module):
             gt_classes = cat([p.gt_classes for p in proposals])
             boxes = cat([p.proposal_boxes.tensor for p in proposals])
             assert not boxes.requires_grad, "proposals must be constants"
-            # Without objects a picture has no gt_boxes, and none of its boxes is compared.
+            # Without objects an image has no gt_boxes, and none of its boxes is compared.
             gt_boxes = cat(
                 [(p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes).tensor for p in proposals]
             )
@@ -226,7 +226,7 @@ class FastRCNNOutputLayers(nn.Module):
             gt_classes: (R,).
         """
         objects = (gt_classes >= 0) & (gt_classes < self.num_classes)
-        # One level and one "picture" of regions, each with its own anchor: the proposal.
+        # One level and one "image" of regions, each with its own anchor: the proposal.
         loss = _dense_box_regression_loss(
             [proposal_boxes],
             self.box2box_transform,
@@ -254,7 +254,7 @@ class FastRCNNOutputLayers(nn.Module):
     def predict_boxes(
         self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
     ) -> list[Tensor]:
-        """Decoded boxes of each picture, N tensors (R_i, K B) or (R_i, B)."""
+        """Decoded boxes of each image, N tensors (R_i, K B) or (R_i, B)."""
         if not proposals:
             return []
         boxes = cat([p.proposal_boxes.tensor for p in proposals])
@@ -284,7 +284,7 @@ class FastRCNNOutputLayers(nn.Module):
     def predict_probs(
         self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
     ) -> list[Tensor]:
-        """Class probabilities of each picture, N tensors (R_i, K + 1)."""
+        """Class probabilities of each image, N tensors (R_i, K + 1)."""
         scores = predictions[0]
         probs = scores.sigmoid() if self.use_sigmoid_ce else scores.softmax(dim=-1)
         return list(probs.split([len(p) for p in proposals]))

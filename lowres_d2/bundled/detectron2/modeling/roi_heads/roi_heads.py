@@ -1,7 +1,7 @@
 """Per-region computation: label and sample proposals, pool their features, predict.
 
-Shapes: N pictures, R_i proposals of picture i, R their sum; C x H x W a pooled region. Boxes are
-XYXY in pixels of the batched picture; class K (``num_classes``) is background.
+Shapes: N images, R_i proposals of image i, R their sum; C x H x W a pooled region. Boxes are
+XYXY in pixels of the batched image; class K (``num_classes``) is background.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ROIHeads(nn.Module):
 
     Args:
         num_classes: K, without background.
-        batch_size_per_image: proposals sampled in each picture for training.
+        batch_size_per_image: proposals sampled in each image for training.
         positive_fraction: largest share of objects among them.
         proposal_matcher: from the IoU matrix to matches and labels.
         proposal_append_gt: whether ground-truth boxes join the proposals in training.
@@ -68,7 +68,7 @@ class ROIHeads(nn.Module):
     def _sample_proposals(
         self, matched_idxs: Tensor, matched_labels: Tensor, gt_classes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Choose the proposals of a picture that the losses see.
+        """Choose the proposals of an image that the losses see.
 
         Args:
             matched_idxs: (R_i,) index of each proposal's object.
@@ -102,7 +102,7 @@ class ROIHeads(nn.Module):
             targets: N targets with ``gt_boxes``, ``gt_classes`` and perhaps other ``gt_*``.
 
         Returns:
-            N sampled proposals with ``gt_classes`` and, where the picture has objects, every
+            N sampled proposals with ``gt_classes`` and, where the image has objects, every
             ``gt_*`` field of the matched object (meaningless for background).
         """
         if self.proposal_append_gt:
@@ -136,7 +136,7 @@ class ROIHeads(nn.Module):
         """Predict on proposals.
 
         Args:
-            images: the N padded pictures.
+            images: the N padded images.
             features: feature maps by name.
             proposals: N proposals with ``proposal_boxes``.
             targets: N targets with ``gt_boxes`` and ``gt_classes``; needed in training.
@@ -164,12 +164,12 @@ class ROIHeads(nn.Module):
         return instances
 
 
-def _log_samples(prefix: str, total: int, background: int, pictures: int) -> None:
-    """Log how many objects and how much background a picture brings into the losses."""
+def _log_samples(prefix: str, total: int, background: int, images: int) -> None:
+    """Log how many objects and how much background an image brings into the losses."""
     if has_event_storage():
         storage = get_event_storage()
-        storage.put_scalar(f"{prefix}/num_fg_samples", (total - background) / pictures)
-        storage.put_scalar(f"{prefix}/num_bg_samples", background / pictures)
+        storage.put_scalar(f"{prefix}/num_fg_samples", (total - background) / images)
+        storage.put_scalar(f"{prefix}/num_bg_samples", background / images)
 
 
 @ROI_HEADS_REGISTRY.register()

@@ -1,7 +1,7 @@
-"""One picture file: what its header says, and whether its pixels can be read.
+"""One image file: what its header says, and whether its pixels can be read.
 
 Sizes are (width, height): ``stored`` as in the file, ``shown`` as turned by EXIF's orientation,
-which is how Detectron2 reads pictures.
+which is how Detectron2 reads images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.data.datasets.coco import is_file
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 
 import numpy as np
 from PIL import Image
@@ -24,7 +24,7 @@ LEVELS = ("header", "draft", "full")
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImageFile:
     """What is known of a file.
 
     Attributes:
@@ -34,7 +34,7 @@ class PictureFile:
         orientation: EXIF's, 1 to 8.
         format: as "JPEG".
         mode: Pillow's, as "RGB" or "I;16".
-        frames: pictures in the file.
+        frames: images in the file.
         ends: whether the file has the end that its format asks for; True for other formats.
         blank: all pixels are equal; only known where all were decoded.
         content: hash of the pixels as read; only known where all were decoded.
@@ -57,8 +57,8 @@ class PictureFile:
         return self.stored[::-1] if self.orientation >= 5 else self.stored
 
 
-def look_at(path: Path, level: str) -> PictureFile:
-    """Read a picture as far as asked.
+def look_at(path: Path, level: str) -> ImageFile:
+    """Read an image as far as asked.
 
     Args:
         path: of the file.
@@ -67,7 +67,7 @@ def look_at(path: Path, level: str) -> PictureFile:
     there = is_file(path)
     size = path.stat().st_size if there else 0
     if not size:
-        return PictureFile(0, "is empty" if there else "is not there")
+        return ImageFile(0, "is empty" if there else "is not there")
     try:
         with Image.open(path) as image:
             facts = {
@@ -82,16 +82,16 @@ def look_at(path: Path, level: str) -> PictureFile:
                 image.load()
             orientation = _orientation(image)
         if level == "full":
-            pixels = read_picture(str(path), "RGB")
-            # Hardly any picture gets past its first row.
+            pixels = load_image(str(path), "RGB")
+            # Hardly any image gets past its first row.
             first = pixels[:1, :1]
             facts["blank"] = bool((pixels[:1] == first).all() and (pixels == first).all())
             digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
             digest.update(np.ascontiguousarray(pixels))
             facts["content"] = digest.digest()
     except Exception as error:  # files fail in any way, and Pillow's plug-ins with them
-        return PictureFile(size, (str(error).splitlines() or [type(error).__name__])[0])
-    return PictureFile(size, orientation=orientation, **facts)
+        return ImageFile(size, (str(error).splitlines() or [type(error).__name__])[0])
+    return ImageFile(size, orientation=orientation, **facts)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,4 +1,4 @@
-"""The picture sheets of a benchmark's report, by name."""
+"""The image sheets of a benchmark's report, by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.analysis import (
-    choose_pictures,
+    choose_images,
     detected_column,
     write_failure_cases,
     write_thumbnails,
@@ -19,7 +19,7 @@ from lowres_d2.programs.recipe_runs import RecipeRun
 
 from detectron2.config import instantiate
 
-_PICTURES = 3  # rows of a sheet whose pictures are not chosen by what was found on them
+_IMAGES = 3  # rows of a sheet whose images are not chosen by what was found on them
 
 
 def write_sheets(
@@ -49,7 +49,7 @@ def _thumbnails(
     benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
 ) -> None:
     views = {title: _reported(runs[title]).view for title in benchmark.students}
-    write_thumbnails(path, choose_pictures(dataset, _PICTURES), views)
+    write_thumbnails(path, choose_images(dataset, _IMAGES), views)
 
 
 def _features(

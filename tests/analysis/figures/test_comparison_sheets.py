@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from lowres_d2.analysis.figures.cells import zoom_windows
+from lowres_d2.analysis.figures.comparison_sheets import Column, choose_images, comparison_sheet
 from lowres_d2.analysis.figures.detections import Objects, true_objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
-from lowres_d2.analysis.figures.pictures import Column, choose_pictures, comparison_sheet
 from lowres_d2.analysis.figures.sheets import (
     LARGEST_PANEL,
     MOST_BYTES,
@@ -52,13 +52,13 @@ def test_enlarged_pixels_are_whole_squares():
     assert np.array_equal(shown, np.kron(pixels, np.ones((3, 3, 1), np.uint8)))
 
 
-def test_a_low_resolution_picture_lies_in_the_frame_of_the_original():
+def test_a_low_resolution_image_lies_in_the_frame_of_the_original():
     low = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)  # of 4 x 6 or 3 x 5 pixels
     shown = np.asarray(look(low, 2.0, (1, 0, 5, 3), (3, 4)))
     assert np.array_equal(shown[..., 0], low[[[0], [0], [1]], [[0, 1, 1, 2]], 0])
 
 
-def test_a_window_may_leave_the_picture_and_a_large_one_is_reduced():
+def test_a_window_may_leave_the_image_and_a_large_one_is_reduced():
     pixels = np.full((40, 80, 3), 7, np.uint8)
     assert np.asarray(look(pixels, 1.0, (-4, -4, 4, 4), (16, 16))).min() == 7
     assert look(pixels, 1.0, (0, 0, 80, 40), (10, 20)).size == (20, 10)
@@ -75,7 +75,7 @@ def test_a_box_hides_no_pixel_of_its_object(dashed):
 
 
 @pytest.mark.parametrize("box", [(0, 0, 3, 3), (47, 0, 50, 3), (0, 47, 3, 50), (47, 47, 50, 50)])
-def test_labels_stay_in_the_picture(box):
+def test_labels_stay_in_the_image(box):
     panel = Panel(Image.new("RGB", (150, 150)), (0, 0, 50, 50))
     panel.label(box, GREEN, "word")
     x0, y0, x1, y1 = panel._taken[0]
@@ -113,11 +113,11 @@ def test_values_that_leave_the_range_are_counted_and_clipped_only_for_display():
     assert seen.pixels.tolist() == [[[0, 255, 0], [255, 255, 128]]]
 
 
-def test_chosen_pictures_are_those_with_smaller_objects_in_order(tmp_path):
+def test_chosen_images_are_those_with_smaller_objects_in_order(tmp_path):
     entries = [entry(tmp_path, str(k), [(5, 5, 4 + k, 4 + k)]) for k in range(6)]
     entries.insert(2, entry(tmp_path, "none", []))
-    assert [e["image_id"] for e in choose_pictures(entries, 2)] == ["0", "1"]
-    assert len(choose_pictures(entries, 99)) == 3
+    assert [e["image_id"] for e in choose_images(entries, 2)] == ["0", "1"]
+    assert len(choose_images(entries, 99)) == 3
 
 
 def test_zooms_show_the_smallest_objects_first_and_stay_inside(tmp_path):
@@ -145,7 +145,7 @@ def test_a_sheet_has_a_column_for_each_run_and_draws_what_was_missed(tmp_path):
     assert white[2] > white[0] + 50
 
 
-def test_an_empty_picture_has_a_cell_too(tmp_path):
+def test_an_empty_image_has_a_cell_too(tmp_path):
     sheet = comparison_sheet(
         [entry(tmp_path, boxes=[])],
         [Column("truth"), Column("run", {"a": Objects.from_rows([])})],

@@ -1,4 +1,4 @@
-"""A picture file as pixels: turned as its EXIF orientation says, or an error.
+"""An image file as pixels: turned as its EXIF orientation says, or an error.
 
 Shapes: (H, W, C) uint8, 0..255.
 """
@@ -13,7 +13,7 @@ from detectron2.utils.file_io import PathManager
 from PIL import Image, ImageOps
 
 
-def read_picture(path: str, form: str) -> np.ndarray:
+def load_image(path: str, form: str) -> np.ndarray:
     """Detectron2's ``read_image``, with an error for whatever cannot be decoded.
 
     Upstream's asks for the orientation first and drops all errors there; a PNG is decoded for it,
@@ -25,13 +25,13 @@ def read_picture(path: str, form: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is no picture, or broken. Pillow has other errors for some files: SyntaxError,
+        OSError: it is no image, or broken. Pillow has other errors for some files: SyntaxError,
             ValueError, and DecompressionBombError for one that is too large.
     """
     with PathManager.open(path, "rb") as file:
-        picture = Image.open(file)
-        picture.load()
+        image = Image.open(file)
+        image.load()
         # Broken EXIF data fail in any way, and say nothing against the pixels.
         with contextlib.suppress(Exception):
-            ImageOps.exif_transpose(picture, in_place=True)
-        return convert_PIL_to_numpy(picture, form)
+            ImageOps.exif_transpose(image, in_place=True)
+        return convert_PIL_to_numpy(image, form)

@@ -1,10 +1,10 @@
-"""Detections on a few test pictures, drawn into TensorBoard at every evaluation."""
+"""Detections on a few test images, drawn into TensorBoard at every evaluation."""
 
 from __future__ import annotations
 
 from itertools import islice
 
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 
 import numpy as np
 import torch
@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 from torch import nn
 
 
-class DetectionPictures(HookBase):
-    """Puts ground truth beside detections of the first test pictures into the event storage.
+class DetectionImages(HookBase):
+    """Puts ground truth beside detections of the first test images into the event storage.
 
     Args:
         cfg: the recipe with its data sets built; its test loader is read.
         model: what is evaluated.
         period: iterations between two drawings, as of evaluation; 0 draws none.
-        count: number of pictures.
+        count: number of images.
         threshold: least score that is drawn.
     """
 
@@ -51,17 +51,17 @@ class DetectionPictures(HookBase):
         for batch in islice(loader, self._count):
             for entry, output in zip(batch, self._model(batch), strict=True):
                 if "instances" in output and entry["file_name"] in truth:
-                    picture = self._pair(truth[entry["file_name"]], output, dataset.classes)
+                    image = self._pair(truth[entry["file_name"]], output, dataset.classes)
                     name = f"detections/{entry['image_id']}"
-                    get_event_storage().put_image(name, picture.transpose(2, 0, 1))
+                    get_event_storage().put_image(name, image.transpose(2, 0, 1))
         self._model.train()
 
     def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
         """Ground truth left, detections right: RGB uint8, (H, 2 W, 3)."""
-        picture = read_picture(entry["file_name"], "RGB")
+        image = load_image(entry["file_name"], "RGB")
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]
-        left, right = Visualizer(picture), Visualizer(picture)
+        left, right = Visualizer(image), Visualizer(image)
         left.overlay_instances(
             boxes=[_corners(a["bbox"], a["bbox_mode"]) for a in entry["annotations"]],
             labels=[classes[a["category_id"]] for a in entry["annotations"]],

@@ -1,7 +1,7 @@
-"""Faults of picture files: real ones, written here."""
+"""Faults of image files: real ones, written here."""
 
 from lowres_d2.data.validation import Findings, read_split
-from lowres_d2.data.validation.pictures import check_pictures
+from lowres_d2.data.validation.images import check_images
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ ORIENTATION = 0x0112
 def looked_at(coco, level="draft", **settings):
     findings = Findings()
     split = read_split(coco.json_file, findings, **settings)
-    check_pictures(split, findings, level)
+    check_images(split, findings, level)
     return {f.check.name: (f.severity, f.suspects) for f in findings}
 
 
 def store(coco, k, pixels, name=None, **options):
-    """Put a picture in place of picture k."""
+    """Put an image in place of image k."""
     path = coco.folder / "images" / (name or f"{k}.jpg")
     Image.fromarray(pixels).save(path, **options)
     coco.content["images"][k]["file_name"] = path.name
@@ -30,51 +30,51 @@ def noise(height=40, width=60, channels=3):
 
 
 @pytest.mark.parametrize("level", ["header", "draft", "full"])
-def test_sound_pictures_have_no_findings(coco, level):
+def test_sound_images_have_no_findings(coco, level):
     store(coco, 0, noise())
     assert looked_at(coco, level) == {}
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("level", ["draft", "full"])
-def test_cut_off_picture_is_broken_when_decoded_and_suspect_before(coco, suffix, level):
+def test_cut_off_image_is_broken_when_decoded_and_suspect_before(coco, suffix, level):
     path = store(coco, 2, noise(), f"cut{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    severity, suspects = looked_at(coco, level)["picture-broken"]
-    assert (severity, suspects[0].image_id, suspects[0].picture) == ("error", 12, f"cut{suffix}")
-    assert set(looked_at(coco, "header")) == {"picture-cut"}
-    assert looked_at(coco, level, skips_pictures=True)["picture-broken"][0] == "warning"
+    severity, suspects = looked_at(coco, level)["image-broken"]
+    assert (severity, suspects[0].image_id, suspects[0].image) == ("error", 12, f"cut{suffix}")
+    assert set(looked_at(coco, "header")) == {"image-cut"}
+    assert looked_at(coco, level, skips_images=True)["image-broken"][0] == "warning"
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0 no more"])
-def test_files_that_are_no_pictures_are_broken_at_every_level(coco, content):
-    coco.picture(1).write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0 no more"])
+def test_files_that_are_no_images_are_broken_at_every_level(coco, content):
+    coco.image(1).write_bytes(content)
     for level in ("header", "full"):
-        assert set(looked_at(coco, level)) == {"picture-broken"}
+        assert set(looked_at(coco, level)) == {"image-broken"}
 
 
-def test_missing_pictures_are_named_with_what_is_there_instead(coco):
-    coco.picture(0).rename(coco.folder / "images" / "0.PNG")
-    coco.picture(1).rename(coco.folder / "images" / "1.jpeg")
-    coco.picture(2).unlink()
-    severity, suspects = looked_at(coco)["picture-missing"]
+def test_missing_images_are_named_with_what_is_there_instead(coco):
+    coco.image(0).rename(coco.folder / "images" / "0.PNG")
+    coco.image(1).rename(coco.folder / "images" / "1.jpeg")
+    coco.image(2).unlink()
+    severity, suspects = looked_at(coco)["image-missing"]
     assert severity == "error"
     assert [s.detail for s in suspects] == ["there is 0.PNG", "there is 1.jpeg", ""]
 
 
-def test_no_picture_at_all_is_one_finding_that_names_the_folder(coco):
+def test_no_image_at_all_is_one_finding_that_names_the_folder(coco):
     for k in range(6):
-        coco.picture(k).unlink()
+        coco.image(k).unlink()
     (coco.folder / "images").rmdir()
-    _, suspects = looked_at(coco, images=coco.folder / "images")["picture-missing"]
+    _, suspects = looked_at(coco, images=coco.folder / "images")["image-missing"]
     assert len(suspects) == 6
     assert "not there" in suspects[0].detail
 
 
 def test_another_size_than_annotated_is_an_error(coco):
     store(coco, 0, noise(60, 40))
-    severity, suspects = looked_at(coco, "header")["picture-size"]
+    severity, suspects = looked_at(coco, "header")["image-size"]
     assert severity == "error"
     assert suspects[0].detail == "is 40x60, annotated as 60x40"
 
@@ -82,11 +82,11 @@ def test_another_size_than_annotated_is_an_error(coco):
 @pytest.mark.parametrize(
     ("orientation", "shape", "check"),
     [
-        (6, (40, 60), "picture-turned"),  # annotated as it is stored, but read as turned
-        (6, (60, 40), "picture-exif-fine"),  # annotated as it is read
-        (3, (40, 60), "picture-exif"),  # upside down: the size does not tell
-        (2, (40, 60), "picture-exif"),  # mirrored
-        (6, (60, 60), "picture-size"),
+        (6, (40, 60), "image-turned"),  # annotated as it is stored, but read as turned
+        (6, (60, 40), "image-exif-fine"),  # annotated as it is read
+        (3, (40, 60), "image-exif"),  # upside down: the size does not tell
+        (2, (40, 60), "image-exif"),  # mirrored
+        (6, (60, 60), "image-size"),
         (1, (40, 60), None),
         (99, (40, 60), None),  # no orientation that there is
     ],
@@ -99,8 +99,8 @@ def test_exif_orientation_is_held_against_the_annotated_size(coco, orientation, 
     assert list(names) == ([check] if check else [])
 
 
-def test_turned_pictures_are_judged_as_the_mapper_reads_them(coco):
-    from lowres_d2.data import BrokenPictureError, DetectionMapper
+def test_turned_images_are_judged_as_the_mapper_reads_them(coco):
+    from lowres_d2.data import BrokenImageError, DetectionMapper
     from lowres_d2.data.datasets import CocoDataset
 
     exif = Image.Exif()
@@ -109,18 +109,18 @@ def test_turned_pictures_are_judged_as_the_mapper_reads_them(coco):
     store(coco, 1, noise(60, 40), exif=exif.tobytes())
     dataset = CocoDataset(coco.json_file)
     mapper = DetectionMapper(is_train=True)
-    with pytest.raises(BrokenPictureError):
+    with pytest.raises(BrokenImageError):
         mapper(dataset[0])
     assert mapper(dataset[1])["image"].shape == (3, 40, 60)
-    assert set(looked_at(coco)) == {"picture-turned", "picture-exif-fine"}
+    assert set(looked_at(coco)) == {"image-turned", "image-exif-fine"}
 
 
-def test_square_pictures_that_exif_turns_are_a_warning(coco):
+def test_square_images_that_exif_turns_are_a_warning(coco):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     coco.content["images"][0].update(height=40, width=40)
     store(coco, 0, noise(40, 40), exif=exif.tobytes())
-    assert set(looked_at(coco, "header")) == {"picture-exif"}
+    assert set(looked_at(coco, "header")) == {"image-exif"}
 
 
 def test_depth_frames_and_wrong_suffixes_are_told_of(coco):
@@ -133,21 +133,21 @@ def test_depth_frames_and_wrong_suffixes_are_told_of(coco):
     store(coco, 2, noise(), "really.png", format="JPEG")
     found = looked_at(coco, "header")
     assert {name: severity for name, (severity, _) in found.items()} == {
-        "picture-depth": "warning",
-        "picture-frames": "warning",
-        "picture-suffix": "info",
+        "image-depth": "warning",
+        "image-frames": "warning",
+        "image-suffix": "info",
     }
 
 
-def test_blank_pictures_are_only_seen_when_all_pixels_are_read(coco):
+def test_blank_images_are_only_seen_when_all_pixels_are_read(coco):
     store(coco, 0, np.full((40, 60, 3), 7, np.uint8), "blank.png")
     assert looked_at(coco, "draft") == {}
-    assert looked_at(coco, "full")["picture-blank"][0] == "warning"
+    assert looked_at(coco, "full")["image-blank"][0] == "warning"
 
 
 def test_threads_report_in_the_order_of_the_file(coco):
     for k in range(6):
-        coco.picture(k).write_bytes(b"no")
+        coco.image(k).write_bytes(b"no")
     findings = Findings()
-    check_pictures(read_split(coco.json_file, findings), findings, workers=4)
+    check_images(read_split(coco.json_file, findings), findings, workers=4)
     assert [s.image_id for s in next(iter(findings)).suspects] == list(range(10, 16))

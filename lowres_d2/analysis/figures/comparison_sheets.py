@@ -1,4 +1,4 @@
-"""Picture sheets: ground truth beside what each run saw and found, tiny objects zoomed.
+"""Image sheets: ground truth beside what each run saw and found, tiny objects zoomed.
 
 Each column shows the pixels that its detector received, so a run on 64x64 pixels shows 64x64 big
 squares. A dashed white box is an object that the run missed.
@@ -35,7 +35,7 @@ import numpy as np
 from PIL import Image
 
 MISSED: Color = (255, 255, 255)
-NAMED_FROM = 384  # in smaller panels names would hide the picture: colours tell
+NAMED_FROM = 384  # in smaller panels names would hide the image: colours tell
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Column:
     Attributes:
         title: its heading.
         found: detections to draw, by image id; None draws the ground truth.
-        view: what the network saw of a picture.
+        view: what the network saw of an image.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Column:
     view: View = stored_view
 
     def found_in(self, entry: Mapping) -> Objects:
-        """The detections of one picture."""
+        """The detections of one image."""
         return (self.found or {}).get(entry["image_id"], Objects.from_rows([]))
 
 
@@ -66,7 +66,7 @@ def detected_column(
         title: of the column.
         predictions_file: ``coco_instances_results.json``.
         dataset: what was evaluated on; its ground truth decides the score.
-        view: what the network saw of a picture.
+        view: what the network saw of an image.
 
     Returns:
         The column, and that score.
@@ -78,8 +78,8 @@ def detected_column(
     return Column(title, shown, view), limit
 
 
-def choose_pictures(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
-    """Pictures with tiny objects, spread evenly over the data set, whatever was found on them.
+def choose_images(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
+    """Images with tiny objects, spread evenly over the data set, whatever was found on them.
 
     Args:
         dataset: Detectron2 dataset dicts.
@@ -97,7 +97,7 @@ def choose_pictures(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
 def comparison_sheet(
     entries: Sequence[Mapping], columns: Sequence[Column], classes: Sequence[str]
 ) -> Image.Image:
-    """One row a picture, one column a run; each picture with its tiniest objects zoomed below it.
+    """One row an image, one column a run; each image with its tiniest objects zoomed below it.
 
     Args:
         entries: Detectron2 dataset dicts.

@@ -1,4 +1,4 @@
-"""Picture files against what the annotations say of them."""
+"""Image files against what the annotations say of them."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from functools import partial
 from pathlib import Path
 
 from lowres_d2.data.validation.findings import Check, Findings
-from lowres_d2.data.validation.picture_file import PictureFile, look_at
+from lowres_d2.data.validation.image_file import ImageFile, look_at
 from lowres_d2.data.validation.split import Split
 
 from PIL import Image
 
 MISSING = Check(
-    "picture-missing",
+    "image-missing",
     "error",
-    "pictures that are not there",
+    "images that are not there",
     "complete the folder, or set its name",
 )
 BROKEN = Check(
-    "picture-broken",
+    "image-broken",
     "error",
-    "pictures that cannot be read",
+    "images that cannot be read",
     'replace them; the mapper\'s on_broken="skip" leaves them out',
 )
 CUT = Check(
-    "picture-cut",
+    "image-cut",
     "warning",
-    "pictures that probably end too early (seen without decoding)",
+    "images that probably end too early (seen without decoding)",
     "run again without --no-decode to be sure",
 )
 OTHER_SIZE = Check(
-    "picture-size",
+    "image-size",
     "error",
-    "pictures of another size than annotated",
-    "correct the size, or scale the boxes: they are for other pictures",
+    "images of another size than annotated",
+    "correct the size, or scale the boxes: they are for other images",
 )
 TURNED = Check(
-    "picture-turned",
+    "image-turned",
     "error",
-    "pictures that EXIF turns, annotated as they are stored",
-    "turn the pixels and remove the EXIF tag, or annotate the turned picture: pictures are read "
+    "images that EXIF turns, annotated as they are stored",
+    "turn the pixels and remove the EXIF tag, or annotate the turned image: images are read "
     "as turned",
 )
 EXIF = Check(
-    "picture-exif",
+    "image-exif",
     "warning",
-    "pictures with an EXIF orientation, whose size does not tell which one is annotated",
+    "images with an EXIF orientation, whose size does not tell which one is annotated",
     "look at their boxes; to be safe, turn the pixels and remove the tag",
 )
 EXIF_FINE = Check(
-    "picture-exif-fine",
+    "image-exif-fine",
     "info",
-    "pictures that EXIF turns, annotated as turned",
+    "images that EXIF turns, annotated as turned",
     "sound here; programs that ignore EXIF see them otherwise",
 )
 DEPTH = Check(
-    "picture-depth",
+    "image-depth",
     "warning",
-    "pictures with more than 8 bits a channel",
+    "images with more than 8 bits a channel",
     "values over 255 are cut off when they are read: convert them first",
 )
 FRAMES = Check(
-    "picture-frames",
+    "image-frames",
     "warning",
-    "files with several pictures in them",
+    "files with several images in them",
     "only the first one is used: store each as a file",
 )
-BLANK = Check("picture-blank", "warning", "pictures of a single colour", "look at them")
+BLANK = Check("image-blank", "warning", "images of a single colour", "look at them")
 SUFFIX = Check(
-    "picture-suffix",
+    "image-suffix",
     "info",
-    "pictures whose name says another format",
+    "images whose name says another format",
     "sound here; some programs go by the name",
 )
 
@@ -82,19 +82,19 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
-def check_pictures(
+def check_images(
     split: Split,
     findings: Findings,
     level: str = "draft",
     workers: int = 1,
     progress: Progress | None = None,
-) -> dict[int, PictureFile]:
-    """Look at every picture.
+) -> dict[int, ImageFile]:
+    """Look at every image.
 
     Args:
-        split: the data; nothing is done where it has no folder of pictures.
+        split: the data; nothing is done where it has no folder of images.
         findings: takes what is wrong.
-        level: how far pictures are read, see :func:`look_at`.
+        level: how far images are read, see :func:`look_at`.
         workers: threads; Pillow decodes without holding the others up.
         progress: wraps an iterable, given its length and what is done.
 
@@ -111,7 +111,7 @@ def check_pictures(
         warnings.simplefilter("ignore")  # of Pillow, about files without naming them
         facts: Iterable = pool.map(partial(look_at, level=level), paths)
         if progress is not None:
-            facts = progress(facts, len(paths), f"pictures of {split.name}")
+            facts = progress(facts, len(paths), f"images of {split.name}")
         for image, path, fact in zip(images, paths, facts, strict=True):
             _check_file(split, findings, image, fact, folders)
             if fact.problem is None:
@@ -124,12 +124,12 @@ def check_pictures(
 
 
 def _check_file(
-    split: Split, findings: Findings, image: dict, fact: PictureFile, folders: _Folders
+    split: Split, findings: Findings, image: dict, fact: ImageFile, folders: _Folders
 ) -> None:
     def add(check: Check, detail: str = "", severity: str | None = None) -> None:
         findings.add(check, split.name, split.suspect_image(image, detail), severity)
 
-    left_out = "warning" if split.skips_pictures else None
+    left_out = "warning" if split.skips_images else None
     if fact.problem == "is not there":
         add(MISSING, folders.hint(split.path(image)))
     elif fact.problem is not None:
@@ -141,12 +141,12 @@ def _check_file(
         if fact.mode in _DEEP_MODES:
             add(DEPTH, f"mode {fact.mode}")
         if fact.frames > 1:
-            add(FRAMES, f"{fact.frames} pictures")
+            add(FRAMES, f"{fact.frames} images")
         if fact.blank:
             add(BLANK)
 
 
-def _check_size(image: dict, fact: PictureFile, add: Callable, left_out: str | None) -> None:
+def _check_size(image: dict, fact: ImageFile, add: Callable, left_out: str | None) -> None:
     stated = (image["width"], image["height"])
     turned = f"EXIF orientation {fact.orientation}"
     if fact.shown != stated:
@@ -162,7 +162,7 @@ def _check_size(image: dict, fact: PictureFile, add: Callable, left_out: str | N
 
 
 class _Folders:
-    """Hints at what a missing picture may be called; each folder is listed once."""
+    """Hints at what a missing image may be called; each folder is listed once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, dict[str, str]] = {}

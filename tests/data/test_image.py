@@ -1,8 +1,8 @@
-"""Pictures are read as Detectron2 reads them, but for those that cannot be decoded."""
+"""Images are read as Detectron2 reads them, but for those that cannot be decoded."""
 
 import io
 
-from lowres_d2.data.picture import read_picture
+from lowres_d2.data.image import load_image
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def encoded(form, **options):
 
 
 def saved(folder, content):
-    path = folder / "picture"
+    path = folder / "image"
     path.write_bytes(content)
     return str(path)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_as_detectron2_reads_them(tmp_path, form, orientation):
+def test_images_are_as_detectron2_reads_them(tmp_path, form, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     path = saved(tmp_path, encoded(form, exif=exif))
     for channels in ("RGB", "BGR", "L"):
-        np.testing.assert_array_equal(read_picture(path, channels), read_image(path, channels))
-    assert read_picture(path, "RGB").shape == ((40, 24, 3) if orientation > 4 else (24, 40, 3))
+        np.testing.assert_array_equal(load_image(path, channels), read_image(path, channels))
+    assert load_image(path, "RGB").shape == ((40, 24, 3) if orientation > 4 else (24, 40, 3))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
@@ -43,7 +43,7 @@ def test_pictures_are_as_detectron2_reads_them(tmp_path, form, orientation):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_says_nothing_against_the_pixels(tmp_path, form, exif):
     with_exif = saved(tmp_path, encoded(form, exif=exif))
-    pixels = read_picture(with_exif, "RGB")
+    pixels = load_image(with_exif, "RGB")
     np.testing.assert_array_equal(pixels, read_image(with_exif, "RGB"))
     np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(encoded(form)))))
 
@@ -53,9 +53,9 @@ def test_a_png_whose_pixels_cannot_be_decoded_is_an_error_and_not_black(tmp_path
     half = len(content) // 2
     path = saved(tmp_path, content[:half] + bytes(30) + content[half + 30 :])
     with pytest.raises((OSError, SyntaxError)):
-        read_picture(path, "RGB")
+        load_image(path, "RGB")
 
 
-def test_a_missing_picture_is_named(tmp_path):
+def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
-        read_picture(str(tmp_path / "gone"), "RGB")
+        load_image(str(tmp_path / "gone"), "RGB")
