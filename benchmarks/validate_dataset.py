@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.data.validation import Findings, read_split, validate
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 
 import cv2
 import numpy as np
@@ -55,12 +55,15 @@ def write_data(folder: Path, number: int, size: tuple[int, int], objects: int) -
 
 def rate(path: Path, level: str) -> float:
     """Images per second of processor time."""
-    bands = SizeBands.from_config("coco")
+    size_ranges = SizeRanges.from_config("coco")
     start = time.process_time()
     findings = Findings()
     split = read_split(path, findings)
     report = validate(
-        [split], findings, dict(zip(bands.names, bands.ranges, strict=True)), level=level
+        [split],
+        findings,
+        dict(zip(size_ranges.names, size_ranges.limits, strict=True)),
+        level=level,
     )
     seconds = time.process_time() - start
     if not report.ok:

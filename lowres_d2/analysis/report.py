@@ -124,14 +124,14 @@ def _check_comparable(summaries: Mapping[str, dict]) -> None:
                     f"runs {first!r} and {name!r} cannot be compared: {key} {reference[key]} and "
                     f"{summary[key]}; evaluate both with the same settings"
                 )
-        bands = [
-            [(row["name"], row["low"], row["high"], row["GT"]) for row in s["bands"]]
+        size_ranges = [
+            [(row["name"], row["low"], row["high"], row["GT"]) for row in s["size_ranges"]]
             for s in (reference, summary)
         ]
-        if bands[0] != bands[1]:
+        if size_ranges[0] != size_ranges[1]:
             raise ValueError(
-                f"runs {first!r} and {name!r} cannot be compared: their size bands or objects "
-                "differ; evaluate both on the same data with the same bands"
+                f"runs {first!r} and {name!r} cannot be compared: their size ranges or objects "
+                "differ; evaluate both on the same data with the same size ranges"
             )
 
 
@@ -154,7 +154,7 @@ def _markdown(
         _overall_table(runs, summaries),
         "![AP against images a second and multiply-adds](trade_off.png)" if has_costs else "",
         "## By object size",
-        _band_table(summaries),
+        _size_range_table(summaries),
         "![AP and recall by size](by_size.png)",
         "Grey bars: number of objects.",
         "## By class",
@@ -190,16 +190,16 @@ def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
     return _table(list(known), [list(row) for row in zip(*known.values(), strict=True)])
 
 
-def _band_table(summaries: Mapping[str, dict]) -> str:
-    bands = next(iter(summaries.values()))["bands"]
+def _size_range_table(summaries: Mapping[str, dict]) -> str:
+    size_ranges = next(iter(summaries.values()))["size_ranges"]
     rows = []
     for key in ("AP", "AP50", "AR"):
-        if key in bands[0]:
+        if key in size_ranges[0]:
             rows += [
-                [f"{key}, {name}", *(_figure(row[key]) for row in summary["bands"])]
+                [f"{key}, {name}", *(_figure(row[key]) for row in summary["size_ranges"])]
                 for name, summary in summaries.items()
             ]
-    return _table(["", *(f"{row['label']}, {row['GT']} GT" for row in bands)], rows)
+    return _table(["", *(f"{row['label']}, {row['GT']} GT" for row in size_ranges)], rows)
 
 
 def _class_table(summaries: Mapping[str, dict]) -> str:

@@ -19,7 +19,7 @@ class SeedResult:
     Attributes:
         name: of the detector, the same for all seeds.
         seed: which.
-        accuracies: ``AP``, ``AP50``, ``AP-<band>``; None where there is no object.
+        accuracies: ``AP``, ``AP50``, ``AP-<size range>``; None where there is no object.
         core_seconds: processor time of its training and evaluation; None: not known.
     """
 
@@ -41,24 +41,27 @@ def gap_closed(full: float, baseline: float, method: float) -> float:
 
 
 def summary_table(
-    results: Sequence[SeedResult], bands: Sequence[str], baseline: str, full: str | None
+    results: Sequence[SeedResult], size_ranges: Sequence[str], baseline: str, full: str | None
 ) -> str:
     """Markdown: a row a detector, mean and standard deviation over its seeds.
 
     Args:
         results: of all detectors with the same seeds.
-        bands: names of the size bands, in order.
+        size_ranges: names of the size ranges, in order.
         baseline: name of the detector that others are compared with.
         full: name of the full-resolution detector that the baseline is below of; None: what there
-            is to tell is what each band gains over the baseline.
+            is to tell is what each size range gains over the baseline.
     """
     names = list(dict.fromkeys(result.name for result in results))
     by_name = {name: [r for r in results if r.name == name] for name in names}
-    bands = [f"AP-{band}" for band in bands]
-    columns = ["AP", "AP50", *bands]
+    size_ranges = [f"AP-{size_range}" for size_range in size_ranges]
+    columns = ["AP", "AP50", *size_ranges]
     mean = {name: {c: _mean(by_name[name], c) for c in columns} for name in names}
     if full is None:
-        against = ["gain", *(f"gain {band.removeprefix('AP-')}" for band in bands)]
+        against = [
+            "gain",
+            *(f"gain {size_range.removeprefix('AP-')}" for size_range in size_ranges),
+        ]
     else:
         against = ["AP drop", "less than baseline", "gap closed"]
     rows = []
@@ -66,8 +69,8 @@ def summary_table(
         row = [name, *(_spread([r.accuracies[c] for r in by_name[name]]) for c in columns)]
         if full is None:
             row += _gains(
-                [mean[name][c] for c in ("AP", *bands)],
-                [mean[baseline][c] for c in ("AP", *bands)],
+                [mean[name][c] for c in ("AP", *size_ranges)],
+                [mean[baseline][c] for c in ("AP", *size_ranges)],
                 name == baseline,
             )
         else:

@@ -242,7 +242,7 @@ class _Run:
         share_buffers(self._evaluated_model())
         self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
         logger.info("evaluated in %.1f s", time.perf_counter() - started)
-        # The event storage takes numbers; an empty size band has none.
+        # The event storage takes numbers; an empty size range has none.
         return {
             task: {name: value for name, value in found.items() if value is not None}
             for task, found in self.results.items()

@@ -1,14 +1,14 @@
 """Metrics of detection by object size."""
 
-from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 from lowres_d2.evaluation.sized_f1 import SizedF1Evaluator
 from lowres_d2.evaluation.tables import summary_tables
 
 __all__ = [
     "BoxScores",
-    "SizeBands",
+    "SizeRanges",
     "SizedCOCOEvaluator",
     "SizedF1Evaluator",
     "score_boxes",

@@ -18,7 +18,7 @@ class Boxes:
     Attributes:
         boxes: (N, 4).
         group: (N,) number of the image and class.
-        size: (N,) by which bands are told apart, in pixels.
+        size: (N,) by which size ranges are told apart, in pixels.
     """
 
     boxes: np.ndarray
@@ -41,7 +41,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted in one band; ``correct`` are pairs."""
+    """What is counted in one size range; ``correct`` are pairs."""
 
     objects: int
     detections: int
@@ -90,13 +90,13 @@ def match(pairs: Pairs, alive: np.ndarray) -> np.ndarray:
     return matched
 
 
-def count_band(
+def count_size_range(
     objects_inside: np.ndarray,
     detections_inside: np.ndarray,
     matched: np.ndarray,
     alive: np.ndarray,
 ) -> Counts:
-    """Count in one band.
+    """Count in one size range.
 
     An object outside is left out with its detection; a matched detection follows its object,
     whatever its own size; only a detection without object counts by its own.

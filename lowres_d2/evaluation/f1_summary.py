@@ -2,7 +2,7 @@
 
 A row has ``GT``, ``detections`` and ``correct``; ``recall``, ``accuracy`` and ``F1`` in percent,
 which are None where there are no objects, the accuracy also where there are no detections; those of
-bands also ``best_F1`` and ``best_score``.
+size ranges also ``best_F1`` and ``best_score``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def f1_score(counts: Counts) -> float:
 
 
 def counts_row(counts: Counts) -> dict:
-    """Numbers of one band or class, with recall, accuracy and F1; None where there are none."""
+    """Counts of one size range or class, with recall, accuracy and F1; None: there are none."""
     correct, found = counts.correct, counts.detections
     row = {"GT": counts.objects, "detections": found, "correct": correct}
     if not counts.objects:
@@ -53,32 +53,32 @@ def flat_f1(summary: Mapping) -> dict[str, float | None]:
         "best_score": "best-F1-score",
     }
     metrics = {}
-    for row in summary["bands"]:
+    for row in summary["size_ranges"]:
         suffix = "" if row["name"] == "all" else f"-{row['name']}"
         metrics |= {f"{name}{suffix}": row[key] for key, name in names.items()}
     return metrics | {f"F1-{row['name']}": row["F1"] for row in summary["classes"]}
 
 
 def f1_tables(summary: Mapping) -> str:
-    """Tables of bands and of classes.
+    """Tables of size ranges and of classes.
 
     Args:
         summary: what :class:`SizedF1Evaluator` leaves in ``sized_f1.json``.
     """
-    bands = [
+    size_ranges = [
         [
             *_cells(row),
             metric(row["best_F1"]),
             NOT_THERE if row["best_score"] is None else f"{row['best_score']:.2f}",
         ]
-        for row in summary["bands"]
+        for row in summary["size_ranges"]
     ]
     size = summary["size_by"].replace("_", " ")
     head = ["GT", "detections", "correct", "recall", "accuracy", "F1"]
     tables = (
         tabulate(rows, header, tablefmt="github", disable_numparse=True)
         for rows, header in (
-            (bands, ["size", *head, "best F1", "at score"]),
+            (size_ranges, ["size", *head, "best F1", "at score"]),
             ([_cells(row) for row in summary["classes"]], ["class", *head]),
         )
     )

@@ -1,8 +1,8 @@
 """COCO evaluation told apart by object size.
 
 Differs from COCO's own in three ways, each of which silently spoils figures on tiny objects there:
-the bands of size are configuration, the cap on detections comes from the data, and a band without
-objects has no value (None) where COCO says -1. Boxes are in pixels of the original image.
+the size ranges are configuration, the cap on detections comes from the data, and a size range
+without objects has no value (None) where COCO says -1. Boxes are in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
-from lowres_d2.evaluation.summary import SHORT_LISTS, curve_bands, flat_metrics, summarize
+from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.evaluation.summary import SHORT_LISTS, curve_ranges, flat_metrics, summarize
 from lowres_d2.evaluation.tables import summary_tables
 
 import numpy as np
@@ -41,19 +41,19 @@ class GroundTruth(Protocol):
 
 
 class SizedCOCOEvaluator(DatasetEvaluator):
-    """Box AP and recall, overall, by band of object size, by class.
+    """Box AP and recall, overall, by size range of object size, by class.
 
     ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
     ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
-    for each band; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground truth is
-    None. Other ranks than the first return an empty dict. ``densest`` is the number of objects on
-    the image that has most.
+    for each size range; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground
+    truth is None. Other ranks than the first return an empty dict. ``densest`` is the number of
+    objects on the image that has most.
     """
 
     def __init__(
         self,
         dataset: GroundTruth,
-        bands: SizeBands | str | Mapping | Sequence = "coco",
+        size_ranges: SizeRanges | str | Mapping | Sequence = "coco",
         max_dets: int | None = None,
         iou_thresholds: Sequence[float] | None = None,
         area: str = "box",
@@ -63,7 +63,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         Args:
             dataset: gives ``coco_dict()``, ``category_ids`` (contiguous class to id in the file)
                 and ``classes``.
-            bands: bands of size, see :meth:`SizeBands.from_config`.
+            size_ranges: size ranges, see :meth:`SizeRanges.from_config`.
             max_dets: cap on detections per image and class. None takes 1.5 times the objects of
                 the densest image, at least 100.
             iou_thresholds: None takes COCO's ten from 0.5 to 0.95.
@@ -72,7 +72,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             output_dir: where the first rank leaves ``coco_instances_results.json`` (detections) and
                 ``sized_coco.json`` (all figures); None or "" writes nothing.
         """
-        self.bands = SizeBands.from_config(bands)
+        self.size_ranges = SizeRanges.from_config(size_ranges)
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
         self._category_ids = list(dataset.category_ids)
         self._classes = list(dataset.classes)
@@ -114,8 +114,8 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             return {}
         found = {image_id: boxes for rank in ranks for image_id, boxes in rank.items()}
         detections = self._to_coco(found)
-        sizes = curve_bands([a["area"] for a in self._objects])
-        areas = [(0.0, math.inf), *self.bands.areas(), *sizes.areas()]
+        sizes = curve_ranges([a["area"] for a in self._objects])
+        areas = [(0.0, math.inf), *self.size_ranges.areas(), *sizes.areas()]
         caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
         scores = score_boxes(self._truth, detections, areas, sorted(caps), self.iou_thresholds)
         classes = dict(zip(self._category_ids, self._classes, strict=True))
@@ -123,14 +123,14 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             "images": len(self._truth["images"]),
             "max_dets": self.max_dets,
             "area": self._area,
-            **summarize(scores, self._objects, self.bands, sizes, classes),
+            **summarize(scores, self._objects, self.size_ranges, sizes, classes),
         }
         self._write(detections)
         metrics = flat_metrics(self._summary) | {"max-dets": self.max_dets}
         return {"bbox": metrics | self._more_metrics(found)}
 
     def tables(self) -> str:
-        """The figures of the last :meth:`evaluate` as text: bands, classes, recall by size."""
+        """Tables of the last :meth:`evaluate` as text: size ranges, classes, recall by size."""
         if self._summary is None:
             raise RuntimeError("SizedCOCOEvaluator.tables(): call evaluate() first (on rank 0)")
         return summary_tables(self._summary)
@@ -140,11 +140,11 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         return {}
 
     def _check_names(self) -> None:
-        both = sorted(set(self._classes) & set(self.bands.names))
+        both = sorted(set(self._classes) & set(self.size_ranges.names))
         if both:
             raise ValueError(
-                f"size band {both[0]!r} has the name of a class, their metrics would be mixed up: "
-                "give the bands other names (bands={name: [low, high], ...})"
+                f"size range {both[0]!r} has the name of a class, their metrics would be mixed up: "
+                "give the size ranges other names (size_ranges={name: [low, high], ...})"
             )
 
     def _choose_max_dets(self, wished: int | None) -> int:

@@ -8,15 +8,16 @@ Classification in the Wild" (CVPR 2016). Over all images of the test set:
    detections with a score under the threshold.
 2. Objects and detections of one class with IoU over 0.5 (not equal to it) are matched one to one,
    the highest IoU first (COCO's evaluation: the highest score first).
-3. The size of a box is its longer side; a band has its lower end in it, and not its upper one. An
-   object outside of the band is left out, and so is the detection that is matched to it. A matched
-   detection follows its object, whatever its own size; one without object counts by its own size.
+3. The size of a box is its longer side; a size range includes its lower end and not its upper one.
+   An object outside of the size range is left out, and so is the detection that is matched to it. A
+   matched detection follows its object, whatever its own size; one without object counts by its own
+   size.
 4. Recall is matched / objects, accuracy (elsewhere: precision) matched / detections. All sizes
    together are those up to 400 px: what is larger is in no figure.
 
 Decided here. F1 is 2 matched / (objects + detections), the harmonic mean; the code has no F1. A
-band without objects has no value, and no detections have no accuracy, where the code says 1.
-Objects marked as crowds, which TT100K has none of, are left out like those outside of a band. The
+size range without objects has no value, and no detections have no accuracy, where the code says 1.
+Crowds, which TT100K has none of, are left out like objects outside of a size range. The
 threshold: the code's default, 40, counts rectangles that its own detector merges, and says nothing
 of probabilities; the Fast R-CNN detections published with it end at 0.50, hence 0.5. Papers that
 followed choose their own, so the best F1 over thresholds is given beside it, as a diagnostic: it
@@ -31,14 +32,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.evaluation.bands import SizeBands
-from lowres_d2.evaluation.f1_engine import Boxes, candidate_pairs, count_band, match
+from lowres_d2.evaluation.f1_engine import Boxes, candidate_pairs, count_size_range, match
 from lowres_d2.evaluation.f1_summary import best_f1, counts_row, f1_score, f1_tables, flat_f1
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import GroundTruth, SizedCOCOEvaluator
 
 import numpy as np
 
-TT100K_BANDS = {"small": (0, 32), "medium": (32, 96), "large": (96, 400)}
+TT100K_SIZE_RANGES = {"small": (0, 32), "medium": (32, 96), "large": (96, 400)}
 IOU = 0.5
 THRESHOLDS = np.arange(100) / 100  # where the best F1 is looked for
 
@@ -46,19 +47,19 @@ _SIZES = ("longer_side", "sqrt_area")
 
 
 class SizedF1Evaluator(SizedCOCOEvaluator):
-    """Recall, accuracy and F1 by band as TT100K's benchmark has them, beside COCO's AP by band.
+    """Recall, accuracy and F1 by size range as in TT100K's benchmark, with COCO's AP.
 
     ``evaluate()`` adds to the metrics of :class:`SizedCOCOEvaluator`, in percent: ``F1``,
-    ``recall``, ``accuracy`` over all sizes; ``F1-x``, ``recall-x``, ``accuracy-x`` for each band x;
-    ``F1-c`` for each class. Also the numbers behind them, ``objects`` and ``detections``, and the
+    ``recall``, ``accuracy`` over all sizes; ``F1-x``, ``recall-x``, ``accuracy-x`` for a size range
+    x; ``F1-c`` for each class. Also their counts, ``objects`` and ``detections``, and the
     best F1 with the score it needs, ``best-F1`` and ``best-F1-score``, all of these with ``-x``
-    too. What has no objects is None. AP keeps COCO's sizes: sqrt(area), both ends in a band.
+    too. What has no objects is None. AP keeps COCO's sizes: sqrt(area), both ends in a size range.
     """
 
     def __init__(
         self,
         dataset: GroundTruth,
-        bands: SizeBands | str | Mapping | Sequence = TT100K_BANDS,
+        size_ranges: SizeRanges | str | Mapping | Sequence = TT100K_SIZE_RANGES,
         score_threshold: float = 0.5,
         size_by: str = "longer_side",
         max_dets: int | None = None,
@@ -68,7 +69,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         """
         Args:
             dataset: as of :class:`SizedCOCOEvaluator`.
-            bands: bands of size; all sizes together end where they end.
+            size_ranges: size ranges; all sizes together end where they end.
             score_threshold: detections under it do not count, for recall, accuracy and F1.
             size_by: ``longer_side`` of the box, as the benchmark's code, or ``sqrt_area``.
             max_dets: cap on detections, for AP only.
@@ -80,7 +81,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
             raise ValueError(f"size_by={size_by!r}: expected one of {', '.join(_SIZES)}")
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"score_threshold={score_threshold}: expected a score, 0 to 1")
-        super().__init__(dataset, bands, max_dets, area=area, output_dir=output_dir)
+        super().__init__(dataset, size_ranges, max_dets, area=area, output_dir=output_dir)
         self.score_threshold = score_threshold
         self._size_by = size_by
         self._f1: dict | None = None
@@ -103,32 +104,40 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         pairs = candidate_pairs(objects, detections, IOU)
         labels = [boxes.group % len(self._classes) for boxes in (objects, detections)]
 
-        ranges = [(self.bands.ranges[0][0], self.bands.ranges[-1][1]), *self.bands.ranges]
+        ranges = [
+            (self.size_ranges.limits[0][0], self.size_ranges.limits[-1][1]),
+            *self.size_ranges.limits,
+        ]
         inside = [
             (_within(objects.size, low, high) & ~crowds, _within(detections.size, low, high))
             for low, high in ranges
         ]
         alive = _reach(scores, self.score_threshold)
         matched = match(pairs, alive)
-        rows = [counts_row(count_band(*masks, matched, alive)) for masks in inside]
+        rows = [counts_row(count_size_range(*masks, matched, alive)) for masks in inside]
         sweep = []
         for threshold in THRESHOLDS:
             reach = _reach(scores, threshold)
             at_threshold = match(pairs, reach)
-            sweep.append([f1_score(count_band(*masks, at_threshold, reach)) for masks in inside])
+            sweep.append(
+                [f1_score(count_size_range(*masks, at_threshold, reach)) for masks in inside]
+            )
         for row, values in zip(rows, zip(*sweep, strict=True), strict=True):
             best = best_f1(values, THRESHOLDS) if row["GT"] else (None, None)
             row["best_F1"], row["best_score"] = best
-        names = [("all", "all"), *((name, self.bands.label(name)) for name in self.bands.names)]
+        names = [
+            ("all", "all"),
+            *((name, self.size_ranges.label(name)) for name in self.size_ranges.names),
+        ]
         classes = []
         for k, name in enumerate(self._classes):
             masks = (mask & (label == k) for mask, label in zip(inside[0], labels, strict=True))
-            classes.append({"name": name} | counts_row(count_band(*masks, matched, alive)))
+            classes.append({"name": name} | counts_row(count_size_range(*masks, matched, alive)))
         return {
             "iou": IOU,
             "score_threshold": self.score_threshold,
             "size_by": self._size_by,
-            "bands": [
+            "size_ranges": [
                 {"name": name, "label": label} | row
                 for (name, label), row in zip(names, rows, strict=True)
             ],

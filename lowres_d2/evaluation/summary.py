@@ -1,7 +1,7 @@
-"""From arrays of scores to named figures: overall, by band, by class, along size.
+"""From arrays of scores to named figures: overall, by size range, by class, along size.
 
 A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP50``, ``AP75``, ``AR`` and
-``recall50``, in percent, None where there is no ground truth; rows of bands also have ``label``,
+``recall50``, in percent, None where there is no ground truth; size ranges have ``label`` too,
 ``low`` and ``high`` in pixels of the original image (high is None where there is no upper end).
 """
 
@@ -11,52 +11,52 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import BoxScores
+from lowres_d2.evaluation.size_ranges import SizeRanges
 
-# Finer than any band, for the curve over size; steps of about 1.4, so that a doubling is two.
+# Finer than any size range, for the curve over size; steps of about 1.4, so that a doubling is two.
 CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
 SHORT_LISTS = (1, 10)  # recall is also given with so few detections an image, as COCO does
 
 
-def curve_bands(areas: Sequence[float]) -> SizeBands:
-    """The fine bands that hold at least one object, given the objects' areas in square pixels."""
-    fine = SizeBands.from_config(list(CURVE_EDGES))
-    rows = zip(fine.names, fine.ranges, fine.counts(areas), strict=True)
-    return SizeBands.from_config({name: pair for name, pair, count in rows if count})
+def curve_ranges(areas: Sequence[float]) -> SizeRanges:
+    """The fine size ranges with at least one object, given the objects' areas in square pixels."""
+    fine = SizeRanges.from_config(list(CURVE_EDGES))
+    rows = zip(fine.names, fine.limits, fine.counts(areas), strict=True)
+    return SizeRanges.from_config({name: pair for name, pair, count in rows if count})
 
 
 def summarize(
     scores: BoxScores,
     objects: Sequence[Mapping],
-    bands: SizeBands,
-    sizes: SizeBands,
+    size_ranges: SizeRanges,
+    sizes: SizeRanges,
     classes: Mapping[int, str],
 ) -> dict:
     """Everything that an evaluation says, ready for a json file.
 
     Args:
-        scores: with the ranges of area in the order: all, `bands`, `sizes`.
+        scores: with the ranges of area in the order: all, `size_ranges`, `sizes`.
         objects: the ground truth to be found: ``area`` and ``category_id`` of each.
-        bands: the bands that the recipe names.
-        sizes: the fine bands of the curve.
+        size_ranges: the size ranges that the recipe names.
+        sizes: the fine size ranges of the curve.
         classes: id in the file to name, in the order of the classes.
 
     Returns:
-        ``all`` (a row), ``bands``, ``classes`` and ``sizes`` (rows each) and ``short`` (recall with
-        few detections).
+        ``all`` (a row), ``size_ranges``, ``classes`` and ``sizes`` (rows each), ``short`` (recall
+        with few detections).
     """
     areas = [annotation["area"] for annotation in objects]
     per_class = Counter(annotation["category_id"] for annotation in objects)
     axis = {category: k for k, category in enumerate(sorted(classes))}
     return {
         "all": _row(scores, "all", len(objects), 0),
-        "bands": _band_rows(scores, bands, areas, first=1),
+        "size_ranges": _size_range_rows(scores, size_ranges, areas, first=1),
         "classes": [
             _row(scores, name, per_class[category], 0, axis[category])
             for category, name in classes.items()
         ],
-        "sizes": _band_rows(scores, sizes, areas, first=1 + len(bands.names)),
+        "sizes": _size_range_rows(scores, sizes, areas, first=1 + len(size_ranges.names)),
         "short": {
             f"AR{cap}": _percent(scores.recall_at(0, max_dets=min(cap, scores.max_dets[-1])))
             for cap in SHORT_LISTS
@@ -68,21 +68,21 @@ def flat_metrics(summary: Mapping) -> dict[str, float | None]:
     """The metrics of a summary under one name each, as Detectron2's loops expect them."""
     metrics = {key: value for key, value in summary["all"].items() if key.startswith("A")}
     metrics |= summary["short"]
-    for row in summary["bands"]:
+    for row in summary["size_ranges"]:
         shown = [key for key in ("AP", "AP50", "AR", "GT") if key in row]
         metrics |= {f"{key}-{row['name']}": row[key] for key in shown}
     metrics |= {f"AP-{row['name']}": row["AP"] for row in summary["classes"]}
     return metrics | {"GT-all": summary["all"]["GT"]}
 
 
-def _band_rows(
-    scores: BoxScores, bands: SizeBands, areas: Sequence[float], first: int
+def _size_range_rows(
+    scores: BoxScores, size_ranges: SizeRanges, areas: Sequence[float], first: int
 ) -> list[dict]:
     return [
         _row(scores, name, count, first + k)
-        | {"label": bands.label(name), "low": low, "high": None if high == math.inf else high}
+        | {"label": size_ranges.label(name), "low": low, "high": None if high == math.inf else high}
         for k, (name, (low, high), count) in enumerate(
-            zip(bands.names, bands.ranges, bands.counts(areas), strict=True)
+            zip(size_ranges.names, size_ranges.limits, size_ranges.counts(areas), strict=True)
         )
     ]
 

@@ -14,12 +14,12 @@ def metric(value: float | None) -> str:
 
 
 def summary_tables(summary: dict) -> str:
-    """Tables of an evaluation: by band, by class, by size.
+    """Tables of an evaluation: by size range, by class, by size.
 
     Args:
         summary: what :class:`SizedCOCOEvaluator` leaves in ``sized_coco.json``.
     """
-    rows = [summary["all"], *summary["bands"]]
+    rows = [summary["all"], *summary["size_ranges"]]
     parts = [
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, figures in percent",

@@ -59,8 +59,8 @@ def _run(args: argparse.Namespace) -> None:
         for split in ("train", "test")
     }
     rows = [[split, len(part), *_sizes(part)] for split, part in parts.items()]
-    bands = ["<32 px", "32-96 px", "96-400 px", ">=400 px"]
-    print(tabulate(rows, ["split", "images", "signs", *bands], tablefmt="github"))
+    size_ranges = ["<32 px", "32-96 px", "96-400 px", ">=400 px"]
+    print(tabulate(rows, ["split", "images", "signs", *size_ranges], tablefmt="github"))
     counts = count_signs(read_tt100k(annotations).images)
     frequent = {name for name, number in counts.items() if number > 100}
     print(f"\n{len(counts)} classes, {len(frequent)} with more than 100 signs in train and test")
@@ -80,7 +80,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _sizes(part: Tt100kDataset) -> list[int]:
-    """Number of signs, and of those in each band, by the longer side."""
+    """Number of signs, and of those in each size range, by the longer side."""
     sides = [max(a["bbox"][2:]) for a in part.coco_dict()["annotations"]]
     edges = (0, *EDGES, math.inf)
     counts = Counter(sum(side >= edge for edge in edges) - 1 for side in sides)

@@ -26,7 +26,7 @@ from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_tabl
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.engine.compare import MEASURED_IMAGES, machine
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
 from lowres_d2.programs.reproduce_figures import write_sheets
@@ -130,15 +130,15 @@ def _write(
         if benchmark.closes_gap
         else f" Gain: against {benchmark.baseline}."
     )
-    bands = SizeBands.from_config(cfg.dataloader.evaluator.bands).names
+    size_ranges = SizeRanges.from_config(cfg.dataloader.evaluator.size_ranges).names
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
             f"Generated plates, {len(dataset)} test images; {len(students)} seed(s), mean ± "
-            f"standard deviation. Bands are sizes in pixels of the original image.{gap}",
+            f"standard deviation. Size ranges are sizes in pixels of the original image.{gap}",
             summary_table(
                 results,
-                bands,
+                size_ranges,
                 benchmark.baseline,
                 benchmark.longer_title if benchmark.closes_gap else None,
             ),

@@ -13,7 +13,7 @@ from lowres_d2.data.plates.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.train import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="decode every pixel as in training, and compare pixels in place of files",
     )
-    parser.add_argument("--bands", help="size bands: coco, aitod, tinyperson, plates")
+    parser.add_argument("--size-ranges", help="size ranges: coco, aitod, tinyperson, plates")
     parser.add_argument("--workers", type=int, default=num_cores(), help="threads that read")
     parser.add_argument("--examples", type=int, default=3, help="places shown of each finding")
     parser.add_argument("--json-report", metavar="FILE", help="write everything as json")
@@ -90,7 +90,7 @@ def _files_report(args: argparse.Namespace) -> Report:
             args.annotations, _names(args.annotations), folders, strict=True
         )
     ]
-    return _report(args, [split for split in splits if split], findings, args.bands or "coco")
+    return _report(args, [split for split in splits if split], findings, args.size_ranges or "coco")
 
 
 def _recipe_report(args: argparse.Namespace) -> Report:
@@ -98,10 +98,10 @@ def _recipe_report(args: argparse.Namespace) -> Report:
     findings = Findings()
     splits = recipe_splits(cfg, findings)
     facts, model = model_facts(cfg, findings)
-    bands = args.bands or cfg.dataloader.evaluator.get("bands", "coco")
-    report = _report(args, splits, findings, bands, facts)
+    size_ranges = args.size_ranges or cfg.dataloader.evaluator.get("size_ranges", "coco")
+    report = _report(args, splits, findings, size_ranges, facts)
     if model is not None and splits:
-        report.notes.append(check_cover(cfg, model, splits[0], bands, findings))
+        report.notes.append(check_cover(cfg, model, splits[0], size_ranges, findings))
     return report
 
 
@@ -109,17 +109,17 @@ def _report(
     args: argparse.Namespace,
     splits: list[Split],
     findings: Findings,
-    bands: object,
+    size_ranges: object,
     facts: ModelFacts | None = None,
 ) -> Report:
-    spec = SizeBands.from_config(bands)
+    spec = SizeRanges.from_config(size_ranges)
     if args.no_images:
         for split in splits:
             split.root = None
     return validate(
         splits,
         findings,
-        {spec.label(name): pair for name, pair in zip(spec.names, spec.ranges, strict=True)},
+        {spec.label(name): pair for name, pair in zip(spec.names, spec.limits, strict=True)},
         facts,
         level="header" if args.no_decode else "full" if args.deep else "draft",
         workers=max(1, args.workers),

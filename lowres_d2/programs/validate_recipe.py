@@ -14,7 +14,7 @@ from lowres_d2.data.validation.read import join_splits, split_of_dataset
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.startup.objects import MATCHED, as_the_model_gets_them
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.weights import read_checkpoint
 from lowres_d2.recipes.load import build
@@ -37,7 +37,7 @@ NO_MODEL = Check(
 POOR_COVER = Check(
     "match-poor",
     "warning",
-    "size bands of which under half can be matched to an anchor, point or query",
+    "size ranges of which under half can be matched to an anchor, point or query",
     "what has no match is not learnt, or only as a rescue",
 )
 
@@ -138,7 +138,7 @@ def _trained_classes(cfg: DictConfig, findings: Findings) -> list[str]:
 
 
 def check_cover(
-    cfg: DictConfig, model: nn.Module, split: Split, bands: object, findings: Findings
+    cfg: DictConfig, model: nn.Module, split: Split, size_ranges: object, findings: Findings
 ) -> str:
     """Which share of a split's objects the model can match, at the resolution it trains at.
 
@@ -146,27 +146,27 @@ def check_cover(
         cfg: the recipe, whose training mapper resizes.
         model: built.
         split: the training data.
-        bands: size bands, in pixels of the original images.
-        findings: takes bands of which too few can be matched.
+        size_ranges: size ranges, in pixels of the original images.
+        findings: takes size ranges of which too few can be matched.
 
     Returns:
         A line for the report.
     """
-    spec = SizeBands.from_config(bands)
+    spec = SizeRanges.from_config(size_ranges)
     augmentations = instantiate(cfg.dataloader.train.mapper.get("augmentations", []))
     found = match_shares(model, as_the_model_gets_them(_sample(split), augmentations), spec)
     if not found.known:
         return f"which objects {type(model).__name__} can match is not known"
-    for band in found.poor():
+    for row in found.poor():
         findings.add(
             POOR_COVER,
             split.name,
-            f"{spec.label(band.name)}: {band.share:.0%} of {band.objects}, seen at a median of "
-            f"{band.seen_size:.1f} px; would help: {found.remedy}",
+            f"{spec.label(row.name)}: {row.share:.0%} of {row.objects}, seen at a median of "
+            f"{row.seen_size:.1f} px; would help: {found.remedy}",
         )
     shares = [
-        f"{spec.label(band.name)} {band.share:.0%}" if band.objects else f"{band.name} no objects"
-        for band in found.bands
+        f"{spec.label(row.name)} {row.share:.0%}" if row.objects else f"{row.name} no objects"
+        for row in found.size_ranges
     ]
     return f"matched by the model ({found.images} images of {split.name}): {', '.join(shares)}"
 

@@ -47,7 +47,7 @@ def make_run(dataset, folder, name, found, **settings):
     """A run that finds the objects of the given labels in every image."""
     evaluator = SizedCOCOEvaluator(
         dataset,
-        **({"bands": {"s": [0, 8], "m": [8, 32], "l": [32, None]}} | settings),
+        **({"size_ranges": {"s": [0, 8], "m": [8, 32], "l": [32, None]}} | settings),
         output_dir=folder / name,
     )
     corners = torch.tensor([[5.0, 5, 11, 11], [30, 30, 50, 50]])[found]
@@ -90,7 +90,10 @@ def test_report_has_the_figures_of_each_run_and_its_images(squares, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"max_dets": 300}, "max_dets 100 and 300"), ({"bands": "coco"}, "size bands or objects")],
+    [
+        ({"max_dets": 300}, "max_dets 100 and 300"),
+        ({"size_ranges": "coco"}, "size ranges or objects"),
+    ],
 )
 def test_runs_that_were_scored_differently_are_not_put_side_by_side(
     squares, tmp_path, settings, message

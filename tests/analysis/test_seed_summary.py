@@ -5,7 +5,7 @@ from lowres_d2.analysis.seed_summary import SeedResult, cost_table, gap_closed, 
 
 import pytest
 
-BANDS = ["0-12", "12-inf"]
+SIZE_RANGES = ["0-12", "12-inf"]
 
 
 def results():
@@ -32,7 +32,7 @@ def test_gap_closed_is_the_share_of_the_distance():
 def test_table_has_means_deviations_drop_rates_and_the_gap():
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in summary_table(results(), BANDS, "bicubic", "full").splitlines()
+        for line in summary_table(results(), SIZE_RANGES, "bicubic", "full").splitlines()
     }
     head = ["AP", "AP50", "AP-0-12", "AP-12-inf"]
     assert rows[""][:4] == head
@@ -54,13 +54,13 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
 def test_time_that_nobody_knows_is_left_out_of_the_mean():
     known, *others = results()
     found = [known, *(replace(one, core_seconds=None) for one in others)]
-    table = summary_table(found, BANDS, "bicubic", "full")
+    table = summary_table(found, SIZE_RANGES, "bicubic", "full")
     cells = [line.split("|")[-2].strip() for line in table.splitlines()[2:]]
     assert cells == ["1.0", "", ""]
 
 
 def test_without_a_reference_out_of_reach_the_table_tells_gains():
-    lines = summary_table(results(), BANDS, "bicubic", None).splitlines()
+    lines = summary_table(results(), SIZE_RANGES, "bicubic", None).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
     assert rows[0][5:] == ["gain", "gain 0-12", "gain 12-inf", "core min"]
     assert {row[0]: row[5:8] for row in rows[1:]} == {

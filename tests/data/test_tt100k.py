@@ -166,7 +166,7 @@ def test_recipe_builds_with_the_benchmarks_classes(write, content, tmp_path, mon
         train = instantiate(cfg.dataloader.train.dataset)
         evaluator = instantiate(cfg.dataloader.evaluator)
         assert train.classes == TT100K_CLASSES
-        assert evaluator.bands.ranges == ((0, 32), (32, 96), (96, 400))
+        assert evaluator.size_ranges.limits == ((0, 32), (32, 96), (96, 400))
     resized = [len(cfg.dataloader[part].mapper.augmentations) for part in ("train", "test")]
     assert resized == [0, 0]
 
@@ -243,8 +243,10 @@ def test_xml_and_json_give_the_same_data_set(tmp_path):
         evaluator.process([record], [{"instances": found}])
     result = evaluator.evaluate()["bbox"]
     assert (result["F1"], result["recall"], result["accuracy"]) == (100, 100, 100)
-    by_band = [result[f"objects-{band}"] for band in ("small", "medium", "large")]
-    assert sum(by_band) == result["objects"] == 519 and by_band == longer_sides(REAL / "voc_xml")
+    by_size_range = [result[f"objects-{size_range}"] for size_range in ("small", "medium", "large")]
+    assert sum(by_size_range) == result["objects"] == 519 and by_size_range == longer_sides(
+        REAL / "voc_xml"
+    )
 
 
 def longer_sides(folder):

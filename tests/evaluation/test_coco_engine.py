@@ -8,8 +8,8 @@ import json
 import math
 from pathlib import Path
 
-from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import score_boxes
+from lowres_d2.evaluation.size_ranges import SizeRanges
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "annotations"
-AREAS = [(0, math.inf), *SizeBands.from_config("coco").areas()]
+AREAS = [(0, math.inf), *SizeRanges.from_config("coco").areas()]
 
 
 def twelve_figures(truth: dict, detections: list[dict]) -> np.ndarray:
@@ -46,7 +46,7 @@ def pycocotools_figures(truth: dict, detections: list[dict]) -> np.ndarray:
 
 @st.composite
 def cases(draw) -> tuple[dict, list[dict]]:
-    """Ground truth and detections with ties, borders of bands, crowds and near misses."""
+    """Ground truth and detections with ties, borders of size ranges, crowds and near misses."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     ids = rng.choice(1000, draw(st.integers(1, 4)), replace=False).tolist()
     categories = draw(st.sampled_from([[1], [0, 7], [3, 1, 2]]))

@@ -60,7 +60,7 @@ def run(evaluator, truth, image_ids, **kwargs):
     return evaluator.evaluate()["bbox"]
 
 
-def test_perfect_detections_score_100_and_an_empty_band_has_no_value():
+def test_perfect_detections_score_100_and_an_empty_size_range_has_no_value():
     evaluator = SizedCOCOEvaluator(FEW)
     result = run(evaluator, FEW, [5, 9])
     keys = ("AP", "AP50", "AP75", "AR", "AP-small", "AP-medium", "AP-cat", "AP-dog")
@@ -71,7 +71,7 @@ def test_perfect_detections_score_100_and_an_empty_band_has_no_value():
     assert "n/a (0 GT)" in evaluator.tables() and "| -1" not in evaluator.tables()
 
 
-def test_a_missed_object_lowers_only_its_band_and_class():
+def test_a_missed_object_lowers_only_its_size_range_and_class():
     result = run(SizedCOCOEvaluator(FEW), FEW, [5, 9], keep=lambda row: row[4] < 50)
     assert result["AP-small"] == pytest.approx(100)
     assert result["AP-medium"] == 0 and result["AP-cat"] == pytest.approx(100)
@@ -134,14 +134,14 @@ def test_no_detections_score_zero_and_images_not_shown_are_told(caplog):
     assert "1 of 2 images were not shown to the model" in caplog.text
 
 
-def test_own_thresholds_and_bands_decide_the_keys(tmp_path):
+def test_own_thresholds_and_size_ranges_decide_the_keys(tmp_path):
     evaluator = SizedCOCOEvaluator(
-        FEW, bands=[0, 15, None], iou_thresholds=[0.5, 0.25], output_dir=tmp_path / "new"
+        FEW, size_ranges=[0, 15, None], iou_thresholds=[0.5, 0.25], output_dir=tmp_path / "new"
     )
     result = run(evaluator, FEW, [5, 9])
     assert result["AP50-0-15"] == pytest.approx(100) and "AP75" not in result
     summary = json.loads((tmp_path / "new" / "sized_coco.json").read_text())
-    assert [row["GT"] for row in summary["bands"]] == [1, 2]
+    assert [row["GT"] for row in summary["size_ranges"]] == [1, 2]
     assert sum(row["GT"] for row in summary["sizes"]) == 3
     detections = json.loads((tmp_path / "new" / "coco_instances_results.json").read_text())
     assert detections[0].keys() == {"image_id", "category_id", "bbox", "score"}
@@ -172,7 +172,7 @@ def test_wrong_input_is_named():
     with pytest.raises(ValueError, match="found class 2, the data set has 2 classes"):
         evaluator.evaluate()
     with pytest.raises(ValueError, match="'cat' has the name of a class"):
-        SizedCOCOEvaluator(FEW, bands={"cat": [0, 9]})
+        SizedCOCOEvaluator(FEW, size_ranges={"cat": [0, 9]})
     with pytest.raises(ValueError, match="no objects to find"):
         SizedCOCOEvaluator(Truth([]))
     with pytest.raises(ValueError, match="expected 'box' or 'annotation'"):

@@ -15,7 +15,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
-BANDS = {"": (0, 400), "-small": (0, 32), "-medium": (32, 96), "-large": (96, 400)}
+SIZE_RANGES = {"": (0, 400), "-small": (0, 32), "-medium": (32, 96), "-large": (96, 400)}
 
 
 class Truth:
@@ -61,8 +61,8 @@ def score(truth, found, images=(1, 2), **settings):
     return evaluator.evaluate()["bbox"]
 
 
-# Sizes by the longer side: 20 small, 32 medium (a band has its lower end), 40 medium, 120 large,
-# 400 none (the upper end is out).
+# Sizes by the longer side: 20 small, 32 medium (a size range has its lower end), 40 medium, 120
+# large, 400 none (the upper end is out).
 OBJECTS = [
     (1, 0, 0, 0, 20, 20),
     (1, 1, 100, 0, 132, 20),
@@ -88,7 +88,7 @@ def test_case_computed_by_hand():
     result = evaluator.evaluate()["bbox"]
     numbers = {
         suffix: tuple(result[f"{name}{suffix}"] for name in ("objects", "detections"))
-        for suffix in BANDS
+        for suffix in SIZE_RANGES
     }
     # Small: the first with its match; its duplicate (0.6) is a false alarm of 20 px. Medium: the
     # second is missed, the third is found, the wrong class is a false alarm. Large: missed, and the
@@ -130,11 +130,11 @@ def test_sizes_by_area_when_asked_for():
     result = score(Truth(OBJECTS), FOUND, size_by="sqrt_area")
     # 32 x 20 and the false alarm on it are small then; 400 x 200 is 283 px, and is found; the false
     # alarms of 401 x 10 and 120 x 50 are 63 and 77 px.
-    counts = [(result[f"objects{s}"], result[f"detections{s}"]) for s in BANDS]
+    counts = [(result[f"objects{s}"], result[f"detections{s}"]) for s in SIZE_RANGES]
     assert counts == [(5, 7), (2, 3), (1, 3), (2, 1)]
 
 
-def test_band_without_objects_has_no_value_and_no_detections_no_accuracy():
+def test_size_range_without_objects_has_no_value_and_no_detections_no_accuracy():
     few = Truth(OBJECTS[:1])
     evaluator = SizedF1Evaluator(few)
     show(evaluator, [])
@@ -165,7 +165,7 @@ def overlap(a, b):
 
 
 def reference(objects, found, threshold, low, high, by_area=False):
-    """Objects, detections and matches in a band, one pair after another, in exact numbers."""
+    """Objects, detections and matches in a size range, one pair after another, in exact numbers."""
 
     def inside(box):
         sides = box[2] - box[0], box[3] - box[1]
@@ -192,7 +192,7 @@ def reference(objects, found, threshold, low, high, by_area=False):
 
 
 def random_rows(seed):
-    """Objects of all sizes, borders of bands among them, and one to three detections of each."""
+    """Objects of all sizes, also at ends of size ranges, and one to three detections of each."""
     random = np.random.default_rng(seed)
     objects, found = [], []
     for image in (1, 2, 3):
@@ -221,7 +221,7 @@ def test_equals_the_reference(seed, size_by):
     truth = Truth(objects, images)
     result = score(truth, found, images, score_threshold=0.4, size_by=size_by)
     matches = 0
-    for suffix, (low, high) in BANDS.items():
+    for suffix, (low, high) in SIZE_RANGES.items():
         wanted, seen, correct = reference(objects, found, np.float32(0.4), low, high, by_area)
         assert (result[f"objects{suffix}"], result[f"detections{suffix}"]) == (wanted, seen)
         assert result[f"recall{suffix}"] == pytest.approx(100 * correct / wanted)
@@ -258,8 +258,8 @@ def test_order_of_images_and_number_of_ranks_change_nothing(monkeypatch):
 def test_figures_are_written(tmp_path):
     result = score(Truth(OBJECTS), FOUND, output_dir=tmp_path)
     written = json.loads((tmp_path / "sized_f1.json").read_text())
-    assert [row["name"] for row in written["bands"]] == ["all", "small", "medium", "large"]
-    assert written["bands"][1]["F1"] == result["F1-small"]
+    assert [row["name"] for row in written["size_ranges"]] == ["all", "small", "medium", "large"]
+    assert written["size_ranges"][1]["F1"] == result["F1-small"]
     assert (written["iou"], written["score_threshold"]) == (0.5, 0.5)
     assert (tmp_path / "sized_coco.json").is_file()
 

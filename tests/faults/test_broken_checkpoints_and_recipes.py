@@ -206,7 +206,11 @@ RECIPES = {
     "workers-under-0": (PLAIN, "dataloader.train.num_workers = -1", ["num_workers"]),
     "rate-that-is-no-number": (PLAIN, "optimizer.lr = 'fast'", ["optimizer"]),
     "rate-under-0": (PLAIN, "optimizer.lr = -1.0", ["learning rate"]),
-    "unknown-bands": (PLAIN, "dataloader.evaluator.bands = 'coca'", ["'coca'", "nearest"]),
+    "unknown-size-ranges": (
+        PLAIN,
+        "dataloader.evaluator.size_ranges = 'coca'",
+        ["'coca'", "nearest"],
+    ),
     "cap-under-the-densest": (PLAIN, "dataloader.evaluator.max_dets = 0", ["max_dets=0"]),
     "unknown-device": (PLAIN, "train.device = 'gpu'", ["train.device=gpu", "cpu"]),
     "best-by-neither": (

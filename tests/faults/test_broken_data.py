@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 from toys.data import CLASSES, SIDE, ToyData
 
-BANDS = {"all": (0, math.inf)}
+SIZE_RANGES = {"all": (0, math.inf)}
 ORIENTATION = 0x0112  # EXIF tag
 
 
@@ -280,7 +280,7 @@ def report_on(*json_files, level="full", **settings):
         read_split(path, findings, name, **settings)
         for path, name in zip(json_files, names, strict=False)
     ]
-    return validate([s for s in splits if s], findings, BANDS, level=level)
+    return validate([s for s in splits if s], findings, SIZE_RANGES, level=level)
 
 
 def found(report, severity):

@@ -8,8 +8,8 @@ import io
 import math
 from fractions import Fraction
 
-from lowres_d2.evaluation.bands import SizeBands
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.resample import Bicubic, DownUp, LearnedDownsampler
 from lowres_d2.structures import (
     FeatureMap,
@@ -199,8 +199,8 @@ def test_a_box_filter_keeps_the_mean_colour(variant, size, seed):
 
 
 EVERYTHING = [(0.0, math.inf)]
-AITOD = SizeBands.from_config("aitod")
-BANDS = [*EVERYTHING, *AITOD.areas()]
+AITOD = SizeRanges.from_config("aitod")
+SIZE_RANGES = [*EVERYTHING, *AITOD.areas()]
 CAP = 50
 
 
@@ -254,28 +254,28 @@ def cases(draw, sides=(3, 6, 12, 24, 48)):
 @given(cases(), st.randoms())
 def test_the_order_in_which_things_are_listed_changes_no_figure(case, random):
     boxes, rows = case
-    expected = figures(boxes, rows, BANDS)
+    expected = figures(boxes, rows, SIZE_RANGES)
     shuffled = [list(boxes), list(rows)]
     for part in shuffled:
         random.shuffle(part)
-    np.testing.assert_array_equal(figures(*shuffled, BANDS), expected)
+    np.testing.assert_array_equal(figures(*shuffled, SIZE_RANGES), expected)
 
 
 @some
 @given(cases())
 def test_only_the_order_of_scores_counts(case):
     boxes, rows = case
-    expected = figures(boxes, rows, BANDS)
+    expected = figures(boxes, rows, SIZE_RANGES)
     squared = [(score**2 / 2, *rest) for score, *rest in rows]
-    np.testing.assert_array_equal(figures(boxes, squared, BANDS), expected)
+    np.testing.assert_array_equal(figures(boxes, squared, SIZE_RANGES), expected)
 
 
 @some
 @given(cases())
-def test_perfect_detections_are_worth_100_percent_in_every_band(case):
+def test_perfect_detections_are_worth_100_percent_in_every_size_range(case):
     boxes, _ = case
     rows = [(1 - k / 100, *box) for k, box in enumerate(boxes)]
-    found = figures(boxes, rows, BANDS)
+    found = figures(boxes, rows, SIZE_RANGES)
     assert found[0] == pytest.approx(1)
     np.testing.assert_allclose(found[~np.isnan(found)], 1)
 
@@ -310,10 +310,10 @@ def test_one_more_object_found_last_never_lowers_the_precision(case):
 
 @some
 @given(cases(sides=(9, 10, 12, 14)))
-def test_where_all_is_of_one_band_its_figure_is_that_of_all(case):
+def test_where_all_is_of_one_size_range_its_figure_is_that_of_all(case):
     boxes, rows = case
     rows = [row for row in rows if 64 <= row[5] * row[6] <= 256]
-    overall, _, tiny, *_ = figures(boxes, rows, BANDS)
+    overall, _, tiny, *_ = figures(boxes, rows, SIZE_RANGES)
     assert tiny == overall
 
 
@@ -327,19 +327,19 @@ def test_images_of_twice_the_size_have_the_same_figures(case):
 
 @some
 @given(cases())
-def test_every_band_and_threshold_is_that_of_pycocotools(case):
+def test_every_size_range_and_threshold_is_that_of_pycocotools(case):
     boxes, rows = case
     if not rows:
         return
     truth, detections = truth_of(boxes), detections_of(rows)
-    ours = score_boxes(truth, detections, BANDS, [1, CAP])
+    ours = score_boxes(truth, detections, SIZE_RANGES, [1, CAP])
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = truth
         coco.createIndex()
         run = COCOeval(coco, coco.loadRes(detections), "bbox")
-        run.params.areaRng = [[low, min(high, 1e10)] for low, high in BANDS]
-        run.params.areaRngLbl = [str(k) for k in range(len(BANDS))]
+        run.params.areaRng = [[low, min(high, 1e10)] for low, high in SIZE_RANGES]
+        run.params.areaRngLbl = [str(k) for k in range(len(SIZE_RANGES))]
         run.params.maxDets = [1, CAP]
         run.params.iouThrs = np.array(COCO_IOU_THRESHOLDS)
         run.evaluate()
@@ -350,9 +350,9 @@ def test_every_band_and_threshold_is_that_of_pycocotools(case):
 
 @some
 @given(st.lists(st.floats(0, 1e4), max_size=30), st.sampled_from(["coco", "aitod", "plates"]))
-def test_bands_lose_no_object_and_count_twice_only_at_their_edges(sides, name):
-    bands = SizeBands.from_config(name)
+def test_size_ranges_lose_no_object_and_count_twice_only_at_their_edges(sides, name):
+    size_ranges = SizeRanges.from_config(name)
     areas = [side**2 for side in sides]
-    edges = {low**2 for low, _ in bands.ranges}
-    counted = sum(bands.counts(areas))
+    edges = {low**2 for low, _ in size_ranges.limits}
+    counted = sum(size_ranges.counts(areas))
     assert len(areas) <= counted <= len(areas) + sum(area in edges for area in areas)

@@ -39,8 +39,8 @@ def test_eight_images_are_learned_by_heart(tmp_path):
         curve.step()
     assert 0 < small < STEPS  # the other steps were the discriminator's
     seen = [DetectionMapper(False, smaller, "RGB")(record) for record in images]
-    bands = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's image
-    evaluator = SizedCOCOEvaluator(images, bands=bands)
+    size_ranges = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's image
+    evaluator = SizedCOCOEvaluator(images, size_ranges=size_ranges)
     with torch.no_grad():
         evaluator.process(seen, model.eval()(seen))
     found = evaluator.evaluate()["bbox"]

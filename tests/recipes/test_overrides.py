@@ -15,7 +15,7 @@ class Part:
         width: int,
         scale: int | float | str = 1,
         top: int | None = None,
-        bands: str | Mapping | Sequence = "coco",
+        size_ranges: str | Mapping | Sequence = "coco",
     ):
         self.width = width
 
@@ -28,7 +28,9 @@ def make():
     content = {
         "train": {"max_iter": 10, "lr": 0.1, "name": "a", "amp": False, "limit": None},
         "sizes": [1, 2],
-        "part": L(Part)(width=3, scale=2, top=5, bands="coco", number=L(number_of)(items=[1])),
+        "part": L(Part)(
+            width=3, scale=2, top=5, size_ranges="coco", number=L(number_of)(items=[1])
+        ),
         "parts": [{"depth": 1}, L(Part)(width=4)],
         "weights": {"detector/loss_*": 1.0},
         "other": "${part}",
@@ -61,8 +63,8 @@ def make():
         ("part.scale=3/2", "part.scale", "3/2"),
         ("part.top=null", "part.top", None),
         ("part.number=4", "part.number", 4),
-        ("part.bands={a:[0,8],b:[8,null]}", "part.bands.b", [8, None]),
-        ("part.bands=[0,8,null]", "part.bands", [0, 8, None]),
+        ("part.size_ranges={a:[0,8],b:[8,null]}", "part.size_ranges.b", [8, None]),
+        ("part.size_ranges=[0,8,null]", "part.size_ranges", [0, 8, None]),
         ("train={max_iter:3,lr:1}", "train.max_iter", 3),
         ("train={max_iter:3,lr:1}", "train.lr", 1.0),
         ("part={_target_:builtins.dict,b:2}", "part.b", 2),

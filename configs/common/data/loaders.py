@@ -54,8 +54,8 @@ dataloader.test = L(build_test_loader)(
 dataloader.evaluator = L(SizedCOCOEvaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # Bands of object size: coco, aitod, tinyperson, plates, or {name: [from, to]} in pixels.
-    bands="coco",
+    # Size ranges: coco, aitod, tinyperson, plates, or {name: [from, to]} in pixels.
+    size_ranges="coco",
     # Detections an image that count; null: from the data, at least 100.
     max_dets=None,
     # What sizes an object: its box, or the file's 'area' (annotation), that of a mask in COCO.

@@ -44,4 +44,4 @@ dataloader.test.dataset = L(PlatesDataset)(
 )
 dataloader.test.batch_size = 8
 
-dataloader.evaluator.bands = "plates"
+dataloader.evaluator.size_ranges = "plates"

@@ -3,4 +3,4 @@
 from .plates import dataloader
 
 dataloader.train.dataset.variant = "tiny"
-dataloader.evaluator.bands = [0, 8, 12, None]
+dataloader.evaluator.size_ranges = [0, 8, 12, None]

@@ -43,8 +43,8 @@ dataloader.test.mapper.augmentations = [
 dataloader.evaluator = L(SizedF1Evaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # The benchmark's bands, in pixels of the 2048 px image; what is larger is in no figure.
-    bands=dict(small=[0, 32], medium=[32, 96], large=[96, 400]),
+    # The benchmark's size ranges, in pixels of the 2048 px image; what is larger is in no figure.
+    size_ranges=dict(small=[0, 32], medium=[32, 96], large=[96, 400]),
     # Detections under this score do not count for recall, accuracy and F1.
     score_threshold=0.5,
     # What sizes an object there: longer_side of its box, as the benchmark's code, or sqrt_area.

@@ -20,7 +20,7 @@ from lowres_d2.analysis.matching.match_rules import (
     num_queries,
     strides_of,
 )
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import DeformableDETR, NearestPointFCOS
 from lowres_d2.structures import Size, low_res_size
@@ -38,7 +38,7 @@ class GroundTruth(NamedTuple):
     Attributes:
         size: (height, width) of the image, before the resampler.
         boxes: (M, 4).
-        sizes: (M,) sqrt(area) in the original image, which the bands go by; None: of ``boxes``.
+        sizes: (M,) sqrt(area) in the original image, for the size ranges; None: of ``boxes``.
     """
 
     size: Size
@@ -47,11 +47,11 @@ class GroundTruth(NamedTuple):
 
 
 @dataclass
-class BandShare:
-    """Objects of one size band.
+class SizeRangeShare:
+    """Objects of one size range.
 
     Attributes:
-        name: of the band.
+        name: of the size range.
         objects: how many were looked at.
         matched: those that something is matched to.
         rescued: those of them whose best anchor would be background, were it not for the
@@ -81,40 +81,42 @@ class MatchReport:
     """What :func:`match_shares` found.
 
     Attributes:
-        bands: one a size band.
+        size_ranges: one a size range.
         images: how many were looked at.
         known: whether the detector's rule is known; else ``matched`` means nothing.
         remedy: what would give more objects a match.
     """
 
-    bands: list[BandShare]
+    size_ranges: list[SizeRangeShare]
     images: int
     known: bool
     remedy: str
 
-    def poor(self, floor: float = 0.5) -> list[BandShare]:
-        """Bands of which a smaller share is matched."""
-        return [band for band in self.bands if self.known and band.share < floor]
+    def poor(self, floor: float = 0.5) -> list[SizeRangeShare]:
+        """Size ranges of which a smaller share is matched."""
+        return [
+            size_range for size_range in self.size_ranges if self.known and size_range.share < floor
+        ]
 
 
 def match_shares(
     model: nn.Module,
     images: Iterable[GroundTruth],
-    bands: SizeBands | str | Sequence = "coco",
+    size_ranges: SizeRanges | str | Sequence = "coco",
 ) -> MatchReport:
     """Which share of the objects, by size, a detector can match.
 
     Args:
         model: a built detector, or a composition, whose resampler and least box size then count.
         images: ground truth; taken until enough pairs of object and anchor were looked at.
-        bands: of size in the original image, as :meth:`SizeBands.from_config` takes them.
+        size_ranges: of size in the original image, as :meth:`SizeRanges.from_config` takes them.
     """
     composed = isinstance(model, LowResDetector)
     detector = model.detector if composed else model
     factor = model.resampler.factor if composed else Fraction(1)
     least = model.min_box_size if composed else 0.0
-    size_bands = SizeBands.from_config(bands)
-    found = [BandShare(name) for name in size_bands.names]
+    spec = SizeRanges.from_config(size_ranges)
+    found = [SizeRangeShare(name) for name in spec.names]
     known, pairs, seen = True, 0, 0
     for truth in images:
         if pairs > PAIRS:
@@ -128,30 +130,30 @@ def match_shares(
             answer = Matched(torch.ones(len(boxes), dtype=torch.bool))
         big_enough = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) >= least
         pairs += answer.pairs
-        _count(found, size_bands, truth, boxes, answer, big_enough)
+        _count(found, spec, truth, boxes, answer, big_enough)
     return MatchReport(found, seen, known, _remedy(model, detector, factor) if known else "")
 
 
 def _count(
-    found: list[BandShare],
-    bands: SizeBands,
+    found: list[SizeRangeShare],
+    size_ranges: SizeRanges,
     truth: GroundTruth,
     boxes: Tensor,
     answer: Matched,
     big_enough: Tensor,
 ) -> None:
-    """Add an image's objects to their bands; like COCO's, these have both ends in them."""
+    """Add an image's objects to their size ranges; like COCO's, these have both ends in them."""
     chosen = torch.arange(len(boxes)) if answer.chosen is None else answer.chosen
     seen = _sizes(boxes)[chosen]
     sizes = (_sizes(truth.boxes) if truth.sizes is None else truth.sizes)[chosen]
     matched = answer.matched & big_enough[chosen]
     rescued = torch.zeros_like(matched) if answer.rescued is None else answer.rescued & matched
-    for band, (low, high) in zip(found, bands.ranges, strict=True):
+    for size_range, (low, high) in zip(found, size_ranges.limits, strict=True):
         inside = (sizes >= low) & (sizes <= high)
-        band.objects += int(inside.sum())
-        band.matched += int((matched & inside).sum())
-        band.rescued += int((rescued & inside).sum())
-        band.seen_sizes += seen[inside].tolist()
+        size_range.objects += int(inside.sum())
+        size_range.matched += int((matched & inside).sum())
+        size_range.rescued += int((rescued & inside).sum())
+        size_range.seen_sizes += seen[inside].tolist()
 
 
 def _sizes(boxes: Tensor) -> Tensor:

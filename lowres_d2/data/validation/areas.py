@@ -13,7 +13,7 @@ TOO_LARGE = Check(
     "area-too-large",
     "warning",
     "'area' larger than the box",
-    'keep area="box" in the evaluator: by these areas objects stand in the wrong size band',
+    'keep area="box" in the evaluator: by these areas objects stand in the wrong size range',
 )
 TOO_SMALL = Check(
     "area-too-small",

@@ -75,7 +75,7 @@ class Report:
 def validate(
     splits: Sequence[Split],
     findings: Findings,
-    bands: Mapping[str, tuple[float, float]],
+    size_ranges: Mapping[str, tuple[float, float]],
     model: ModelFacts | None = None,
     level: str = "draft",
     workers: int = 1,
@@ -86,7 +86,7 @@ def validate(
     Args:
         splits: what is trained on, and what is evaluated on.
         findings: of reading them; takes what is found here.
-        bands: size bands by name, from and to in pixels.
+        size_ranges: size ranges by name, from and to in pixels.
         model: what they are held against.
         level: how far images are read: "header", "draft" or "full".
         workers: threads that read images.
@@ -98,7 +98,7 @@ def validate(
         check_ids(split, findings)
         if check_boxes(split, findings):
             check_areas(split, findings)
-        summaries.append(summarize(split, bands))
+        summaries.append(summarize(split, size_ranges))
         evaluated = split is splits[-1]
         max_dets = model.max_dets if evaluated else None
         check_sizes(split, summaries[-1], findings, max_dets, model.caps if evaluated else None)

@@ -54,7 +54,7 @@ class Summary:
         empty: images without an object.
         objects: crowds left out.
         crowds: regions that are not learnt.
-        bands: objects by size band; bands may overlap.
+        size_ranges: objects by size range; size ranges may overlap.
         quantiles: size of the smallest, median and largest object.
         densest: name of image and number of objects, most first.
     """
@@ -63,17 +63,17 @@ class Summary:
     empty: int
     objects: int
     crowds: int
-    bands: dict[str, int]
+    size_ranges: dict[str, int]
     quantiles: tuple[float, float, float] | None
     densest: list[tuple[str, int]]
 
 
-def summarize(split: Split, bands: Mapping[str, tuple[float, float]]) -> Summary:
+def summarize(split: Split, size_ranges: Mapping[str, tuple[float, float]]) -> Summary:
     """Count.
 
     Args:
         split: the data.
-        bands: by name from and to, in pixels, both ends in.
+        size_ranges: by name from and to, in pixels, both ends in.
     """
     sizes = sorted(math.sqrt(e["bbox"][2] * e["bbox"][3]) for e in split.objects)
     per_image = Counter(entry["image_id"] for entry in split.objects)
@@ -86,8 +86,9 @@ def summarize(split: Split, bands: Mapping[str, tuple[float, float]]) -> Summary
         empty=len(split.image_of) - len(per_image),
         objects=len(sizes),
         crowds=len(split.boxed) - len(split.objects),
-        bands={
-            name: sum(low <= size <= high for size in sizes) for name, (low, high) in bands.items()
+        size_ranges={
+            name: sum(low <= size <= high for size in sizes)
+            for name, (low, high) in size_ranges.items()
         },
         quantiles=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
         densest=densest,

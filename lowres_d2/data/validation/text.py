@@ -58,7 +58,7 @@ def _numbers(summary: Summary) -> dict[str, object]:
         "images without objects": summary.empty,
         "objects": summary.objects,
         "crowds": summary.crowds,
-        **summary.bands,
+        **summary.size_ranges,
         "size: least, median, most": "{:.1f}, {:.1f}, {:.1f}".format(*sizes) if sizes else "-",
     }
 

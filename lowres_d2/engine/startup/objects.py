@@ -13,14 +13,14 @@ from typing import Any
 
 from lowres_d2.analysis.matching.match_report import GroundTruth
 from lowres_d2.data.stream import seeded
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 
 import numpy as np
 import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 
-# Images that are looked at: for the bands, and, of these, for what can be matched.
+# Images that are looked at: for the size ranges, and, of these, for what can be matched.
 COUNTED = 10_000
 MATCHED = 100
 _SIZE_KEPT = (
@@ -41,7 +41,7 @@ class ObjectCounts:
         counted: of them looked at.
         objects: on those, without crowds.
         densest: most of them on one image.
-        by_band: objects of each band.
+        by_band: objects of each size range.
         sample: some of the images that have objects, and say their size.
     """
 
@@ -49,18 +49,18 @@ class ObjectCounts:
     counted: int
     objects: int
     densest: int
-    by_band: list[int]
+    by_size_range: list[int]
     sample: list[dict]
 
 
 def count_objects(
-    dataset: Sequence[dict], bands: SizeBands, by_box: bool = True
+    dataset: Sequence[dict], size_ranges: SizeRanges, by_box: bool = True
 ) -> ObjectCounts | None:
     """Count a data set's objects.
 
     Args:
         dataset: Detectron2's dataset dicts.
-        bands: of size.
+        size_ranges: of size.
         by_box: measure objects by their boxes; else by ``area`` of the annotation.
 
     Returns:
@@ -79,10 +79,12 @@ def count_objects(
         if found and "height" in record:
             with_objects.append(record)
     values = np.array(sizes)
-    by_band = [int(((values >= low) & (values <= high)).sum()) for low, high in bands.ranges]
+    by_size_range = [
+        int(((values >= low) & (values <= high)).sum()) for low, high in size_ranges.limits
+    ]
     # In random order: whoever stops early has seen images from everywhere.
     sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
-    return ObjectCounts(len(dataset), number, len(sizes), densest, by_band, sample)
+    return ObjectCounts(len(dataset), number, len(sizes), densest, by_size_range, sample)
 
 
 def objects_of(record: dict) -> list[dict]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lowres_d2 import detectron2_provider
-from lowres_d2.analysis.matching.match_report import BandShare, match_shares
+from lowres_d2.analysis.matching.match_report import SizeRangeShare, match_shares
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import Stage
 from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.weights import describe_weights
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
 
@@ -31,7 +31,7 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-FLOOR = 0.5  # share of a band's objects that should be matched
+FLOOR = 0.5  # share of a size range's objects that should be matched
 # What detectors call the number of detections that they give for an image.
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "post_nms_topk")
 _SHOWN_CLASSES = 5
@@ -165,48 +165,48 @@ def _few(names: Sequence[str]) -> str:
 def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     """How many objects of each size, how large the detector sees them, which it can match."""
     dataset = run.cfg.dataloader[run.split].dataset
-    bands = getattr(run.evaluator, "bands", None) or SizeBands.from_config("coco")
+    size_ranges = getattr(run.evaluator, "size_ranges", None) or SizeRanges.from_config("coco")
     by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
-    counts = count_objects(dataset, bands, by_box)
+    counts = count_objects(dataset, size_ranges, by_box)
     if counts is None or not counts.objects:
         yield "objects", f"{run.split}: {len(dataset)} images, no boxes"
         return
     mapper = build(run.cfg, f"dataloader.{run.split}.mapper")
     images = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
-    match = match_shares(run.model, images, bands)
+    match = match_shares(run.model, images, size_ranges)
     sampled = "" if counts.counted == counts.images else f"on {counts.counted:,} of them "
     yield (
         "objects",
         f"{run.split}: {counts.images:,} images, {sampled}{counts.objects:,} objects, at most "
         f"{counts.densest} on one; what can be matched was tried on {match.images} images",
     )
-    names = [bands.label(name) for name in bands.names]
+    names = [size_ranges.label(name) for name in size_ranges.names]
     width = max(map(len, names))
     yield "", f"{'by size':{width}}   objects   detector sees   can be matched"
-    for name, number, band in zip(names, counts.by_band, match.bands, strict=True):
-        seen, matched = _seen(band), _matched(band) if match.known else "not known"
+    for name, number, found in zip(names, counts.by_size_range, match.size_ranges, strict=True):
+        seen, matched = _seen(found), _matched(found) if match.known else "not known"
         share = f"{100 * number / counts.objects:.1f} %"
         yield "", f"{name:{width}}   {share:>7}   {seen:>13}   {matched}"
-    poor = {band.name for band in match.poor(FLOOR)}
-    for band in match.bands:
-        if band.name in poor:
+    poor = {found.name for found in match.poor(FLOOR)}
+    for found in match.size_ranges:
+        if found.name in poor:
             run.warnings.append(
-                f"of objects of {bands.label(band.name)} {100 * band.share:.0f} % can be matched "
-                f"(the detector sees {band.seen_size:.1f} px): the others are not learnt from. "
-                f"What helps: {match.remedy}"
+                f"of objects of {size_ranges.label(found.name)} {100 * found.share:.0f} % can be "
+                f"matched (the detector sees {found.seen_size:.1f} px): the others are not "
+                f"learned from. What helps: {match.remedy}"
             )
 
 
-def _seen(band: BandShare) -> str:
-    return f"{band.seen_size:.1f} px" if band.objects else "-"
+def _seen(found: SizeRangeShare) -> str:
+    return f"{found.seen_size:.1f} px" if found.objects else "-"
 
 
-def _matched(band: BandShare) -> str:
-    if not band.objects:
+def _matched(found: SizeRangeShare) -> str:
+    if not found.objects:
         return "none looked at"
-    text = f"{100 * band.matched / band.objects:.0f} % of {band.objects}"
-    if band.rescued:
-        text += f" ({100 * band.rescued / band.objects:.0f} % only by allow_low_quality_matches)"
+    text = f"{100 * found.matched / found.objects:.0f} % of {found.objects}"
+    if found.rescued:
+        text += f" ({100 * found.rescued / found.objects:.0f} % only by allow_low_quality_matches)"
     return text
 
 

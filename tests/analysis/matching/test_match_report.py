@@ -74,11 +74,15 @@ def test_anchor_matches_are_those_of_an_independent_computation(
     matched, best = matched_by_hand(boxes, anchors_of(size, strides), high, low_quality)
     rescued = matched & (best < low) if low_quality else np.zeros(40, bool)
     report = match_shares(detector, [truth(boxes, size)], ALL)
-    band = report.bands[0]
+    size_range = report.size_ranges[0]
     assert 0 < matched.sum() < 40
-    assert (band.objects, band.matched, band.rescued) == (40, matched.sum(), rescued.sum())
-    assert band.share == (matched.sum() - rescued.sum()) / 40
-    assert band.seen_size == pytest.approx(
+    assert (size_range.objects, size_range.matched, size_range.rescued) == (
+        40,
+        matched.sum(),
+        rescued.sum(),
+    )
+    assert size_range.share == (matched.sum() - rescued.sum()) / 40
+    assert size_range.seen_size == pytest.approx(
         np.median(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))), rel=1e-5
     )
 
@@ -88,17 +92,20 @@ def test_eight_pixel_objects_at_a_quarter_of_the_resolution():
     # at 8 + k / 4 those with k = 1 to 7 contain one, at 10.
     images = [truth([[32.0 + k, 32.0 + k, 40.0 + k, 40.0 + k]], (128, 128)) for k in range(16)]
     plain = match_shares(LowResDetector(fcos(), Bicubic(factor=4)), images, [0, 8, 16])
-    assert [(b.objects, b.matched) for b in plain.bands] == [(16, 7), (16, 7)]  # 8 px is in both
-    assert plain.bands[0].seen_size == 2
-    assert plain.poor() == plain.bands
+    assert [(b.objects, b.matched) for b in plain.size_ranges] == [
+        (16, 7),
+        (16, 7),
+    ]  # 8 px is in both
+    assert plain.size_ranges[0].seen_size == 2
+    assert plain.poor() == plain.size_ranges
     assert "NearestPointFCOS" in plain.remedy and "factor (4 now)" in plain.remedy
     nearest = match_shares(
         LowResDetector(fcos(NearestPointFCOS), Bicubic(factor=4)), images, [0, 8]
     )
-    assert nearest.bands[0].share == 1
+    assert nearest.size_ranges[0].share == 1
     assert nearest.poor() == [] and "NearestPointFCOS" not in nearest.remedy
     full = match_shares(fcos(), images, [0, 8])
-    assert full.bands[0].share == 1
+    assert full.size_ranges[0].share == 1
 
 
 def test_objects_saved_only_as_the_best_of_bad_anchors_are_told_apart():
@@ -109,36 +116,36 @@ def test_objects_saved_only_as_the_best_of_bad_anchors_are_told_apart():
     # IoU with an anchor around them 64 / 1024.
     boxes = [[4.0 + 32 * k, 4.0, 12.0 + 32 * k, 12.0] for k in range(3)]
     report = match_shares(detector, [truth(boxes, (128, 128))], ALL)
-    band = report.bands[0]
-    assert band.matched == band.rescued == 3 and band.share == 0
-    assert report.poor() == [band]
+    size_range = report.size_ranges[0]
+    assert size_range.matched == size_range.rescued == 3 and size_range.share == 0
+    assert report.poor() == [size_range]
     assert "model.anchor_generator.sizes (from 32 px now)" in report.remedy
 
 
 def test_deformable_detr_has_a_query_for_so_many_objects():
     detector = deformable_detr(SMALL)
     report = match_shares(detector, [truth(objects(30, (64, 64), 4, 20), (64, 64))], ALL)
-    assert (report.bands[0].objects, report.bands[0].matched) == (30, SMALL["queries"])
+    assert (report.size_ranges[0].objects, report.size_ranges[0].matched) == (30, SMALL["queries"])
     assert f"num_queries ({SMALL['queries']} now)" in report.remedy
 
 
 def test_rule_that_is_not_known_is_not_guessed():
     report = match_shares(nn.Linear(1, 1), [truth([[0, 0, 9, 9]], (32, 32))], ALL)
-    assert not report.known and report.poor() == [] and report.bands[0].objects == 1
+    assert not report.known and report.poor() == [] and report.size_ranges[0].objects == 1
 
 
 def test_objects_that_the_composition_drops_are_not_matched():
     images = [truth([[8, 8, 24, 24], [32, 32, 64, 64]], (64, 64))]
     model = LowResDetector(fcos(NearestPointFCOS), Bicubic(factor=2), min_box_size=10)
-    assert match_shares(model, images, ALL).bands[0].matched == 1
+    assert match_shares(model, images, ALL).size_ranges[0].matched == 1
 
 
-def test_image_without_objects_and_band_without_objects():
+def test_image_without_objects_and_size_range_without_objects():
     report = match_shares(
         retinanet(),
         [truth(np.zeros((0, 4)), (64, 64)), truth([[0, 0, 8, 8]], (64, 64))],
         [0, 9, 20],
     )
     assert report.images == 2
-    assert [band.objects for band in report.bands] == [1, 0]
-    assert np.isnan(report.bands[1].share) and np.isnan(report.bands[1].seen_size)
+    assert [size_range.objects for size_range in report.size_ranges] == [1, 0]
+    assert np.isnan(report.size_ranges[1].share) and np.isnan(report.size_ranges[1].seen_size)

@@ -67,7 +67,7 @@ def test_layout_does_not_depend_on_backgrounds(tmp_path):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_plates_lie_inside_apart_and_within_the_size_band(variant):
+def test_plates_lie_inside_apart_and_within_the_size_range(variant):
     settings = VARIANTS[variant]
     low, high = settings.size_range
     for index in range(200):

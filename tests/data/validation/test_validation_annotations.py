@@ -6,13 +6,13 @@ from lowres_d2.data.validation import Findings, read_split, validate
 
 import pytest
 
-BANDS = {"small": (0, 8), "large": (8, math.inf)}
+SIZE_RANGES = {"small": (0, 8), "large": (8, math.inf)}
 
 
 def checked(path, level="header", **settings):
     findings = Findings()
     split = read_split(path, findings, **settings)
-    return validate([split] if split else [], findings, BANDS, level=level)
+    return validate([split] if split else [], findings, SIZE_RANGES, level=level)
 
 
 def found(report, severity=None):
@@ -42,7 +42,7 @@ def test_sound_file_has_no_findings_and_is_counted(sound):
     summary = report.summaries[0]
     assert (summary.images, summary.empty, summary.objects, summary.crowds) == (6, 0, 7, 0)
     # Boxes of 10 x 8 ... 10 x 13 and 20 x 20: all sqrt(area) over 8.
-    assert summary.bands == {"small": 0, "large": 7}
+    assert summary.size_ranges == {"small": 0, "large": 7}
     assert summary.quantiles == pytest.approx((math.sqrt(80), math.sqrt(110), 20.0))
     assert summary.densest[0] == ("0.png", 2)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-BANDS = {"all": (0, math.inf)}
+SIZE_RANGES = {"all": (0, math.inf)}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def both(pair, **settings):
     splits = [
         read_split(part.json_file, findings, name) for part, name in zip(pair, names, strict=True)
     ]
-    return validate(splits, findings, BANDS, **settings)
+    return validate(splits, findings, SIZE_RANGES, **settings)
 
 
 def found(report, severity="error"):
@@ -145,7 +145,7 @@ def test_built_data_sets_of_any_kind_can_be_validated(coco):
     from lowres_d2.data.datasets import CocoDataset
 
     split = split_of_dataset(CocoDataset(coco.json_file), "val")
-    report = validate([split], Findings(), BANDS)
+    report = validate([split], Findings(), SIZE_RANGES)
     assert report.ok
     assert report.summaries[0].objects == 6
 
@@ -179,7 +179,7 @@ def test_voc_is_read_from_a_list_or_a_folder(tmp_path, by_list):
     path = write_voc(tmp_path / "VOC2007", OBJECTS)
     findings = Findings()
     split = read_split(path if by_list else tmp_path / "VOC2007", findings)
-    report = validate([split], findings, BANDS)
+    report = validate([split], findings, SIZE_RANGES)
     assert report.ok
     assert split.class_list == ["cat", "dog"]
     assert split.objects[0]["bbox"] == [0, 0, 20, 20]  # VOC counts from 1 and includes the last
@@ -191,11 +191,11 @@ def test_voc_files_that_cannot_be_read_or_name_another_class_are_errors(tmp_path
     (tmp_path / "VOC2007" / "Annotations" / "1.xml").write_text("<annotation>")
     findings = Findings()
     split = read_split(path, findings, classes=["cat", "dog", "cow"])
-    report = validate([split], findings, BANDS)
+    report = validate([split], findings, SIZE_RANGES)
     assert set(found(report)) == {"file-unreadable", "box-invalid"}
     findings = Findings()
     split = read_split(path, findings, classes=["cat", "dog"])
-    report = validate([split], findings, BANDS)
+    report = validate([split], findings, SIZE_RANGES)
     assert "category_id 'cow'" in str(found(report)["category-unknown"].suspects[0])
 
 
@@ -204,7 +204,7 @@ def test_years_of_voc_are_one_split(tmp_path):
     findings = Findings()
     names = ["cat", "dog"]
     split = join_splits([read_split(path, findings, "train", classes=names) for path in paths])
-    report = validate([split], findings, BANDS)
+    report = validate([split], findings, SIZE_RANGES)
     assert len(split.image_of) == 4
     assert len(split.boxed) == 6
     assert report.ok

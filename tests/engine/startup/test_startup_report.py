@@ -12,7 +12,7 @@ from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objec
 from lowres_d2.engine.startup.report import StartUp, log_start_up, start_up_report
 from lowres_d2.engine.startup.schedule import describe_rate, rate_warning
 from lowres_d2.engine.startup.weights import check_complete, check_used, describe_weights
-from lowres_d2.evaluation.bands import SizeBands
+from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import build, load_recipe, shipped_recipes
@@ -55,7 +55,7 @@ def test_every_quick_recipe_reports(name, plates):
     assert ", 1 process;" in rows["runs on"]
     assert "data 8, model 8" in rows["classes"]
     assert "4 images" in rows["objects"] and "maxDets 100" in rows["evaluation"]
-    assert text.count("% of ") == len(run.evaluator.bands.names)
+    assert text.count("% of ") == len(run.evaluator.size_ranges.names)
     assert len(text.splitlines()) < 25
 
 
@@ -69,7 +69,7 @@ def test_teacher_and_stages_stand_in_the_report(coco_json):
     )
 
 
-def test_poor_bands_small_caps_and_other_classes_are_warned_of(coco_json, caplog):
+def test_poor_size_ranges_small_caps_and_other_classes_are_warned_of(coco_json, caplog):
     data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
     cfg = load_recipe("configs/own_data/bicubic4_fcos_small_own.py", [*data, "train.device=cpu"])
     cfg.model.resampler.factor = 8
@@ -197,13 +197,13 @@ def test_large_data_sets_are_sampled_evenly(monkeypatch):
         }
         for k in range(100)
     ]
-    counts = count_objects(records, SizeBands.from_config([0, 32, None]))
+    counts = count_objects(records, SizeRanges.from_config([0, 32, None]))
     assert (counts.images, counts.counted, counts.densest) == (100, 10, 2)
     # Images 0, 10, ... have 0 and 2 objects in turn.
-    assert (counts.objects, counts.by_band, len(counts.sample)) == (10, [5, 5], 5)
-    by_area = count_objects(records, SizeBands.from_config([0, 32, None]), by_box=False)
-    assert by_area.by_band == [10, 0]
-    assert count_objects([{"label": 1}], SizeBands.from_config("coco")) is None
+    assert (counts.objects, counts.by_size_range, len(counts.sample)) == (10, [5, 5], 5)
+    by_area = count_objects(records, SizeRanges.from_config([0, 32, None]), by_box=False)
+    assert by_area.by_size_range == [10, 0]
+    assert count_objects([{"label": 1}], SizeRanges.from_config("coco")) is None
 
 
 def test_checkpoint_of_which_a_part_fits(toy_arguments, tmp_path, capsys):

@@ -20,7 +20,7 @@ detector.roi_heads.pooler.sampling_ratio = 1
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 
 # Small is what super-resolution is for: under 24 px.
-dataloader.evaluator.bands = dict(small=[0, 24], medium=[24, 48], large=[48, None])
+dataloader.evaluator.size_ranges = dict(small=[0, 24], medium=[24, 48], large=[48, None])
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01

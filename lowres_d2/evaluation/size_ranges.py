@@ -1,7 +1,7 @@
-"""Size bands: by how many pixels an object has, the metrics are told apart.
+"""Size ranges: metrics are reported for each, by how many pixels an object has.
 
-Size is sqrt(area) in pixels of the original image. A band is [low, high] with both ends in it, as
-in COCO: an object of exactly 32 px counts as small and as medium there.
+Size is sqrt(area) in pixels of the original image. A size range is [low, high] with both ends
+included, as in COCO: an object of exactly 32 px counts as small and as medium there.
 """
 
 from __future__ import annotations
@@ -39,54 +39,54 @@ PRESETS: dict[str, dict[str, tuple[float, float]]] = {
 
 
 @dataclass(frozen=True)
-class SizeBands:
+class SizeRanges:
     """Named ranges of object size, in order.
 
     Attributes:
-        names: one name a band, unique.
-        ranges: (low, high) in pixels of the original image, high may be infinite.
+        names: one name a size range, unique.
+        limits: (low, high) in pixels of the original image, high may be infinite.
     """
 
     names: tuple[str, ...]
-    ranges: tuple[tuple[float, float], ...]
+    limits: tuple[tuple[float, float], ...]
 
     @classmethod
-    def from_config(cls, spec: SizeBands | str | Mapping | Sequence) -> SizeBands:
-        """Bands from what a recipe says.
+    def from_config(cls, spec: SizeRanges | str | Mapping | Sequence) -> SizeRanges:
+        """Size ranges from what a recipe says.
 
         Args:
             spec: a preset's name (``coco``, ``aitod``, ``tinyperson``, ``plates``); a mapping from
                 name to [low, high], with null for no upper end; or a list of edges such as
-                [0, 8, 16, 32, null], which names its bands itself.
+                [0, 8, 16, 32, null], which names its size ranges itself.
         """
-        if isinstance(spec, SizeBands):
+        if isinstance(spec, SizeRanges):
             return spec
         if isinstance(spec, str):
             if spec not in PRESETS:
                 near = get_close_matches(spec, PRESETS, 1)
                 hint = f", nearest is {near[0]!r}" if near else ""
-                raise ValueError(f"size bands {spec!r}: expected one of {list(PRESETS)}{hint}")
+                raise ValueError(f"size ranges {spec!r}: expected one of {list(PRESETS)}{hint}")
             spec = PRESETS[spec]
         elif isinstance(spec, Sequence):
             spec = _from_edges([_number(edge) for edge in spec])
         if not isinstance(spec, Mapping) or not spec:
             raise ValueError(
-                f"size bands {spec!r}: expected a preset, a mapping or a list of edges"
+                f"size ranges {spec!r}: expected a preset, a mapping or a list of edges"
             )
         return cls(tuple(map(str, spec)), tuple(_range(name, spec[name]) for name in spec))
 
     def counts(self, areas: Iterable[float]) -> list[int]:
-        """Number of objects in each band, given their areas in square pixels."""
+        """Number of objects in each size range, given their areas in square pixels."""
         areas = list(areas)
         return [sum(low <= area <= high for area in areas) for low, high in self.areas()]
 
     def areas(self) -> list[tuple[float, float]]:
         """The ranges as areas in square pixels, the form that COCO's evaluation takes."""
-        return [(low**2, high**2) for low, high in self.ranges]
+        return [(low**2, high**2) for low, high in self.limits]
 
     def label(self, name: str) -> str:
-        """A band's name with its range, unless the name is the range: ``small (<32 px)``."""
-        low, high = self.ranges[self.names.index(name)]
+        """A size range's name with its range, unless the name is the range: ``small (<32 px)``."""
+        low, high = self.limits[self.names.index(name)]
         text = f"{low:g}-{high:g} px" if low else f"<{high:g} px"
         if high == math.inf:
             text = f">={low:g} px"
@@ -103,10 +103,10 @@ def _range_name(low: float, high: float) -> str:
 
 def _range(name: str, pair: object) -> tuple[float, float]:
     if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-        raise ValueError(f"size band {name!r}: expected [low, high] in pixels, got {pair!r}")
+        raise ValueError(f"size range {name!r}: expected [low, high] in pixels, got {pair!r}")
     low, high = _number(pair[0]), _number(pair[1])
     if not 0 <= low < high:
-        raise ValueError(f"size band {name!r}: expected 0 <= low < high, got [{low:g}, {high:g}]")
+        raise ValueError(f"size range {name!r}: expected 0 <= low < high, got [{low:g}, {high:g}]")
     return low, high
 
 
@@ -114,4 +114,6 @@ def _number(value: Any) -> float:
     try:
         return math.inf if value is None else float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"size band edge {value!r}: expected a number of pixels or null") from None
+        raise ValueError(
+            f"size range edge {value!r}: expected a number of pixels or null"
+        ) from None
