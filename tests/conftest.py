@@ -1,45 +1,6 @@
-"""Fixtures that tests of several folders use."""
+"""The suite's plugins: shape checks first, then the fixtures that tests of several folders use."""
 
-import pytest
-from toys.ranks import Ranks
-from toys.runs import RECIPE, write_coco
-from toys.trained import Trained
+import shape_checks
 
-
-@pytest.fixture(scope="session")
-def coco_json(tmp_path_factory):
-    return write_coco(tmp_path_factory.mktemp("squares"))
-
-
-@pytest.fixture(scope="session")
-def ranks(tmp_path_factory):
-    """Runs a program in two real processes, or more, started as by srun."""
-    ranks = Ranks(tmp_path_factory.mktemp("ranks"))
-    yield ranks
-    ranks.close()
-
-
-@pytest.fixture
-def toy_arguments(coco_json, tmp_path):
-    """Command line of a run of 6 steps on 6 images, into ``tmp_path/run``."""
-    return [
-        "--config-file",
-        RECIPE,
-        f"data.train_json={coco_json}",
-        f"data.val_json={coco_json}",
-        f"train.output_dir={tmp_path / 'run'}",
-        "train.device=cpu",
-        "train.max_iter=6",
-        "train.eval_period=0",
-        "train.checkpointer.period=3",
-        "train.checkpointer.max_to_keep=5",
-        "train.log_period=2",
-        "dataloader.train.total_batch_size=2",
-        "dataloader.train.num_workers=0",
-        "dataloader.test.num_workers=0",
-    ]
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    return Trained(tmp_path_factory.mktemp("trained"))
+shape_checks.install()  # before anything imports the modules whose calls are checked
+pytest_plugins = ["toys.fixtures"]

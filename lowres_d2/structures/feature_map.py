@@ -20,6 +20,7 @@ from functools import lru_cache
 from lowres_d2.structures.frames import Size
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -34,7 +35,7 @@ class FeatureMap:
         valid_sizes: (height, width) of each full-resolution image without padding.
     """
 
-    tensor: Tensor
+    tensor: Float[Tensor, "N C h w"]
     stride: Fraction
     offset: Fraction
     valid_sizes: tuple[Size, ...]
@@ -42,7 +43,7 @@ class FeatureMap:
     @classmethod
     def of_network(
         cls,
-        tensor: Tensor,
+        tensor: Float[Tensor, "N C h w"],
         stride: float,
         offset: float,
         valid_sizes: tuple[Size, ...],
@@ -74,7 +75,7 @@ class FeatureMap:
             counts.append(inside)
         return counts[0], counts[1]
 
-    def inside(self, index: int) -> Tensor:
+    def inside(self, index: int) -> Float[Tensor, "C rows columns"]:
         """(C, rows, columns) of the cells that stand inside image ``index``."""
         rows, columns = self.cells_inside(index)
         return self.tensor[index, :, :rows, :columns]
