@@ -3,7 +3,7 @@
     python benchmarks/thumbdet.py [--detectors fcos_small] [--rounds 9] [--device cuda] [--compile]
 
 Each detector of ``configs/common/models`` runs in evaluation mode, one image at a time, behind a
-learned or bicubic down-sampler. Down-sampling and post-processing count, decoding files does not.
+learned or bicubic downsampler. Downsampling and post-processing count, decoding files does not.
 The models take turns in one process, so that a busy machine favours none; a ratio is the median
 over rounds. On the CPU one thread works and its processor time counts. The table also says how many
 times fewer multiply-adds are left, and where the time goes, part by part (never compiled).
@@ -55,7 +55,7 @@ def make_image(height: int, width: int) -> dict[str, Any]:
 
 
 def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResDetector]:
-    """The detector at full resolution, and behind each down-sampler."""
+    """The detector at full resolution, and behind each downsampler."""
     recipe = LazyConfig.load(str(ROOT / "configs" / "common" / "models" / f"{name}.py"))
     resamplers = {"full": Identity()}
     for factor in factors:

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class NoDeadChannels:
-    """Every colour channel of a learned down-sampler still shows something.
+    """Every colour channel of a learned downsampler still shows something.
 
     After its last ReLU a channel that is zero everywhere gets no gradient: it is lost for good.
     """
@@ -29,7 +29,7 @@ class NoDeadChannels:
         parts = {n: m for n, m in resampler.named_modules() if hasattr(m, "dead_channels")}
         if not parts:
             raise ValueError(
-                "NoDeadChannels: the model has no learned down-sampler: leave out the stage's check"
+                "NoDeadChannels: the model has no learned downsampler: leave out the stage's check"
             )
         images = [x["image"].to(model.device).float() / 255 for x in batch]
         for name, part in parts.items():

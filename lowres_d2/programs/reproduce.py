@@ -142,7 +142,7 @@ def _write(
                 benchmark.baseline,
                 benchmark.longer_title if benchmark.closes_gap else None,
             ),
-            f"One image at a time on {machine_used}: down-sampling, network and post-processing.",
+            f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
             "![AP against images a second](trade_off.png)",
             *sheets,

@@ -1,7 +1,7 @@
 """One model on ever smaller images: what its AP, MACs and speed become (ThumbDet, Table 1).
 
 The detector is the recipe's, with its full-resolution weights; before it stands bicubic
-down-sampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
+downsampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
 images itself.
 """
 

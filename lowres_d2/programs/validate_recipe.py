@@ -38,7 +38,7 @@ POOR_COVER = Check(
     "match-poor",
     "warning",
     "size ranges of which under half can be matched to an anchor, point or query",
-    "what has no match is not learnt, or only as a rescue",
+    "what has no match is not learned, or only as a rescue",
 )
 
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "num_queries")

@@ -161,7 +161,7 @@ def test_dead_channels_are_named(dead):
 
 @pytest.mark.parametrize("model", [nn.Linear(1, 1), LowResDetector(nn.Linear(1, 1), Identity())])
 def test_nothing_to_check_for_dead_channels_is_an_error(model):
-    with pytest.raises(ValueError, match="no learned down-sampler"):
+    with pytest.raises(ValueError, match="no learned downsampler"):
         NoDeadChannels()(model, [])
 
 

@@ -1,7 +1,7 @@
 """Seconds that models take, measured so that a busy or slowing machine favours none of them.
 
 Models take turns image by image and change places every round; each is warmed up on every
-image, since kernels are chosen for its size. Counted is the whole model: down-sampling, network
+image, since kernels are chosen for its size. Counted is the whole model: downsampling, network
 and post-processing; decoding files is not.
 """
 

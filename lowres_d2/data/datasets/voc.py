@@ -82,7 +82,7 @@ def _number(path: Path, node: ElementTree.Element, key: str) -> float:
 class VocDataset(BoxDataset):
     """Detectron2 dataset dicts from folders ``VOC<year>``.
 
-    Objects marked 'difficult' are crowds here: not learnt, and ignored in evaluation.
+    Objects marked 'difficult' are crowds here: not learned, and ignored in evaluation.
 
     Args:
         root: the folder with ``VOC2007`` and its like in it.

@@ -29,7 +29,7 @@ def plate_sheet(path: str | Path, seed: int = 0) -> None:
     rows = [
         _legend(seed),
         _row("standard: 6 to 96 px, with ground truth", images),
-        _row("the same images, down-sampled 4x", few_pixels),
+        _row("the same images, downsampled 4x", few_pixels),
         _row("tiny: 4 to 16 px, with ground truth", tiny),
     ]
     sheet = Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))

@@ -30,7 +30,7 @@ CORNERS = Check(
     "box-corners",
     "error",
     "boxes look like x0, y0, x1, y1",
-    "write x, y, width, height: these boxes would be learnt far too large",
+    "write x, y, width, height: these boxes would be learned far too large",
 )
 FRACTIONS = Check(
     "box-fractions",
@@ -78,7 +78,7 @@ CROWDS = Check(
     "crowds",
     "info",
     "crowds (iscrowd 1, VOC's 'difficult')",
-    "not learnt, and ignored in evaluation",
+    "not learned, and ignored in evaluation",
 )
 
 SAME_IOU = 0.95  # above this two boxes are one

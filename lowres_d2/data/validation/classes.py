@@ -22,7 +22,7 @@ UNUSED = Check(
     "class-empty",
     "warning",
     "classes without an object",
-    "nothing can be learnt or scored of these; leave them out by classes=[...]",
+    "nothing can be learned or scored of these; leave them out by classes=[...]",
 )
 MODEL = Check(
     "classes-model",
@@ -74,9 +74,9 @@ def check_classes(
     train, *others = splits
     for other in others:
         _compare(findings, DIFFERENT, train.class_list, other.class_list, (train.name, other.name))
-        learnt, wanted = class_counts(train), class_counts(other)
+        learned, wanted = class_counts(train), class_counts(other)
         for name, count in wanted.items():
-            if count and learnt.get(name) == 0:
+            if count and learned.get(name) == 0:
                 findings.add(NOT_TRAINED, other.name, f"{name}: {count} objects")
     if trained:
         names = ("init_checkpoint", train.name)

@@ -40,7 +40,7 @@ BAD_CROWD = Check("iscrowd-invalid", "error", "iscrowd that is neither 0 nor 1",
 FLAGGED = Check(
     "flag-unread",
     "warning",
-    "annotations with a flag that is not read: they are learnt and counted as objects",
+    "annotations with a flag that is not read: they are learned and counted as objects",
     "set iscrowd to 1 for regions to ignore, or remove them",
 )
 IGNORED_CLASS = Check(

@@ -53,7 +53,7 @@ class Summary:
         images: listed ones.
         empty: images without an object.
         objects: crowds left out.
-        crowds: regions that are not learnt.
+        crowds: regions that are not learned.
         size_ranges: objects by size range; size ranges may overlap.
         quantiles: size of the smallest, median and largest object.
         densest: name of image and number of objects, most first.

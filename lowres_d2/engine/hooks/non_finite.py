@@ -223,7 +223,7 @@ def _images(batch: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
-    """In the frame of the loader's images, before any down-sampling."""
+    """In the frame of the loader's images, before any downsampling."""
     found = []
     for k, sample in enumerate(batch):
         boxes = getattr(sample.get("instances"), "gt_boxes", ())

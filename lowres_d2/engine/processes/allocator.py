@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what PyTorch frees, to be used again.
 
     By default every tensor above 128 KiB or so is a fresh mapping, whose pages are then faulted in
-    one by one: more than half of the time of a down-sampler at 512x512, a tenth of a training step
+    one by one: more than half of the time of a downsampler at 512x512, a tenth of a training step
     of the small FCOS at 256x256 (measured). A process may hold up to 1 GiB more for it.
 
     Returns:

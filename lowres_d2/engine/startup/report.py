@@ -141,14 +141,14 @@ def _classes(run: StartUp) -> str:
     }
     text = ", ".join(f"{who} {number[0]}" for who, number in numbers.items() if number)
     text += f": {_few(data)}" if data else ""
-    learnt = run.weights.classes if run.weights else []
-    if learnt and data and learnt != data:
-        text += f"; weights {len(learnt)}: {_few(learnt)}"
-        if len(learnt) == len(data):
+    learned = run.weights.classes if run.weights else []
+    if learned and data and learned != data:
+        text += f"; weights {len(learned)}: {_few(learned)}"
+        if len(learned) == len(data):
             run.warnings.append(
-                f"{run.weights.path} was trained on {len(learnt)} other classes, or in another "
-                f"order ({_few(learnt)}; the data has {_few(data)}): its class predictor is kept "
-                "and starts with what it learnt of those"
+                f"{run.weights.path} was trained on {len(learned)} other classes, or in another "
+                f"order ({_few(learned)}; the data has {_few(data)}): its class predictor is kept "
+                "and starts with what it learned of those"
             )
     return text
 

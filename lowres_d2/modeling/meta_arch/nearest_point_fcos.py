@@ -136,7 +136,7 @@ def _share_out(
     """Give each orphan its nearest location that is not another object's only one.
 
     Where all of its candidates (at most 64) are others' only ones it stays without: of a denser
-    cluster only so many objects are learnt from.
+    cluster only so many objects are learned from.
 
     Args:
         orphans: objects without a location.

@@ -1,4 +1,4 @@
-"""The learned down-sampler of ThumbDet: a few strided convolutions, trained with the detector.
+"""The learned downsampler of ThumbDet: a few strided convolutions, trained with the detector.
 
 Source: "ThumbDet: One thumbnail image is enough for object detection", Pattern Recognition 138
 (2023) 109424, Sec. 3.3; the variants with one and with five layers are of its Table 4.

@@ -42,7 +42,7 @@ load_proposals_into_dataset = uncovered("load_proposals_into_dataset")
 
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
-    """Leave out images without an object that can be learnt (none, or crowds only)."""
+    """Leave out images without an object that can be learned (none, or crowds only)."""
     kept = [
         image
         for image in dataset_dicts

@@ -1,6 +1,6 @@
 """FeatureSR on ThumbDet's thumbnails, 4x, Faster R-CNN C4, ResNet-50, COCO, 12 epochs.
 
-Beyond both papers. The down-sampler is that of the base detector and does not train any more; what
+Beyond both papers. The downsampler is that of the base detector and does not train any more; what
 super-resolution learns from is the thumbnail and half of it.
 """
 

@@ -1,4 +1,4 @@
-"""To the letter: a random start of the down-sampler, features compared by interpolation."""
+"""To the letter: a random start of the downsampler, features compared by interpolation."""
 
 from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
     dataloader,

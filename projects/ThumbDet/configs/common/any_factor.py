@@ -1,4 +1,4 @@
-"""One checkpoint, any factor: a down-sampler for each."""
+"""One checkpoint, any factor: a downsampler for each."""
 
 from copy import deepcopy
 

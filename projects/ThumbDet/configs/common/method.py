@@ -1,4 +1,4 @@
-"""The parts of the paper: down-sampler (Sec. 3.3), objectives (Sec. 3.4), weights, teacher."""
+"""The parts of the paper: downsampler (Sec. 3.3), objectives (Sec. 3.4), weights, teacher."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""The two stages for SGD, whose steps grow with gradients, and those of the down-sampler are large.
+"""The two stages for SGD, whose steps grow with gradients, and those of the downsampler are large.
 
 At the detector's rate it would move by 2 to 50 % a step, res3 by 0.1 to 2 %. Moments pull less.
 """
