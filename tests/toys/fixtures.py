@@ -1,6 +1,7 @@
 """Fixtures that tests of several folders use."""
 
 import pytest
+
 from toys.ranks import Ranks
 from toys.runs import RECIPE, write_coco
 from toys.trained import Trained
