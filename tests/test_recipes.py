@@ -15,6 +15,7 @@ import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
+
 from toys.narrow import (
     PROJECTS,
     RECIPES,

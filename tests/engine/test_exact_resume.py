@@ -17,6 +17,7 @@ import pytest
 import torch
 from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
+
 from toys.narrow import CLASSES, PROJECTS, load_toy, narrow, networks
 from toys.runs import write_coco
 

@@ -7,6 +7,7 @@ from lowres_d2.recipes.load import load_recipe
 import pytest
 import torch
 from detectron2.config import instantiate
+
 from toys.one_line_errors import error_of
 
 UNCHECKED = "train.teacher_check.images=0"

@@ -10,6 +10,7 @@ from lowres_d2.recipes.load import find_recipe
 
 import pytest
 import torch
+
 from toys.one_line_errors import error_of, saved_files
 from toys.trained import PLAIN, SCORE, STAGED
 

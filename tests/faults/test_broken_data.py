@@ -21,6 +21,7 @@ from lowres_d2.data.validation.text import report_text
 import numpy as np
 import pytest
 from PIL import Image
+
 from toys.data import CLASSES, SIDE, ToyData
 
 SIZE_RANGES = {"all": (0, math.inf)}

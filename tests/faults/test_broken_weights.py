@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from safetensors.torch import save_file
+
 from toys.one_line_errors import error_of, saved_files
 from toys.trained import SCORE, STAGED
 

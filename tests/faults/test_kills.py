@@ -16,6 +16,7 @@ from lowres_d2.engine.checkpoint import read_checkpoint
 import numpy as np
 import pytest
 import torch
+
 from toys.data import ToyData
 from toys.trained import PLAIN, STAGED
 from toys.warm_runs import Kill, run, start_server

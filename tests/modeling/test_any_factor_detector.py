@@ -13,6 +13,7 @@ from lowres_d2.modeling.resample import AnyFactor, Bicubic, Identity, LearnedDow
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+
 from toys.deformable_detr import SMALL, deformable_detr
 from toys.detectors import DETECTORS, random_image, training_input
 

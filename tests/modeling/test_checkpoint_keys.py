@@ -9,6 +9,7 @@ from lowres_d2.modeling.resample import Bicubic
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+
 from toys.detectors import retinanet
 
 

@@ -9,6 +9,7 @@ from lowres_d2.programs.convert_deformable_detr import convert, main
 
 import pytest
 import torch
+
 from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
 
 # From ours to theirs, as their files list them; the last pattern that fits counts.

@@ -20,6 +20,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.structures import ImageList
 from torch.utils.flop_counter import FlopCounterMode
+
 from toys.detectors import random_image, training_input
 
 CONFIGS = Path(__file__).parents[2] / "configs/common"

@@ -14,6 +14,7 @@ from lowres_d2.weight_files import read_weight_file
 import pytest
 import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
 from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
 from toys.detectors import random_image
 

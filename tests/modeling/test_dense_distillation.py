@@ -20,6 +20,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform, Box2BoxTransfor
 from detectron2.structures import Boxes, pairwise_iou
 from detectron2.utils.events import EventStorage
 from torch import nn
+
 from toys.detectors import STRIDES, fcos, retinanet, training_input
 
 SIZES = ((40, 64), (64, 49))

@@ -11,6 +11,7 @@ from detectron2.utils.events import EventStorage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
+
 from toys.detectors import fcos, training_input
 
 VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1)), (3, 2, None)]

@@ -13,6 +13,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
+
 from toys.detectors import DETECTORS, random_image, random_instances, training_input
 
 FACTORS = ["2", "3", "4", "3/2"]

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from fvcore.nn import giou_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from toys.detectors import STRIDES, fcos, random_image
 
 SIDE = 96

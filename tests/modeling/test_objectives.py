@@ -17,6 +17,7 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.utils.events import EventStorage
 from torch import nn
+
 from toys.detectors import retinanet, training_input
 
 RES3 = "backbone.bottom_up.res3"

@@ -13,6 +13,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
+
 from toys.detectors import (
     NUM_CLASSES,
     cascade_rcnn,

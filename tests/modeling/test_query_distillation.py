@@ -20,6 +20,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
 from torch import nn
 from torchvision.ops import box_convert, generalized_box_iou
+
 from toys.detectors import training_input
 
 MODELS = Path(__file__).parents[2] / "configs/common/models"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
+
 from toys.super_resolution import awaken, super_resolution
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
+
 from toys.detectors import CHANNELS, DETECTORS
 from toys.super_resolution import (
     KINDS,

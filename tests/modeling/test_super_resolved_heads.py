@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+
 from toys.detectors import DETECTORS
 from toys.super_resolution import (
     KINDS,

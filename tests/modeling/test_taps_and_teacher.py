@@ -14,6 +14,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from safetensors.torch import save_file
 from torch import nn
+
 from toys.detectors import fcos, random_image, retinanet, training_input
 
 RES3 = "backbone.bottom_up.res3"

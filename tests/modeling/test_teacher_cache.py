@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.utils.events import EventStorage
+
 from toys.detectors import DETECTORS, faster_rcnn_fpn, fcos, random_image, retinanet, training_input
 
 RES3, RES4 = "backbone.bottom_up.res3", "backbone.bottom_up.res4"

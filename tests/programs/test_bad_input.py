@@ -5,6 +5,7 @@ from lowres_d2.programs.train import main
 
 import pytest
 import torch
+
 from toys.one_line_errors import error_of
 
 

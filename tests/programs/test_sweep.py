@@ -5,6 +5,7 @@ from lowres_d2.programs.sweep import main
 from lowres_d2.programs.train import main as train
 
 import pytest
+
 from toys.runs import ANY_FACTOR
 
 

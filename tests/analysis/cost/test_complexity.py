@@ -12,6 +12,7 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from torch import nn
 from torchvision.ops import DeformConv2d
+
 from toys.detectors import DETECTORS, random_image
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from PIL import Image
+
 from toys.detectors import random_image
 from toys.super_resolution import awaken, super_resolved
 

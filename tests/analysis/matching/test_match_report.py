@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from torch import nn
+
 from toys.deformable_detr import SMALL, deformable_detr
 from toys.detectors import STRIDES, faster_rcnn_fpn, fcos, retinanet
 

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from detectron2.evaluation import inference_on_dataset
 from detectron2.structures import Boxes, BoxMode, Instances
+
 from toys.runs import ANY_FACTOR, write_coco
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import nn
+
 from toys.one_line_errors import error_of
 
 RECIPE = "tests/toys/recipes/staged_distilled.py"
