@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-CHECKED := lowres_d2 configs projects tests tools benchmarks demo datasets train_net.py
+CHECKED := lowres_d2 configs projects tests benchmarks demo datasets train_net.py
 
 .PHONY: help quickstart test lint format clean
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 quickstart: $(READY) ## generate data, train at full and at 1/4 resolution, report in output/quickstart
-	$(BIN)/python tools/quickstart.py --output output/quickstart
+	$(BIN)/lowres-d2 quickstart --output output/quickstart
 
 test: $(READY) ## the whole test suite
 	$(BIN)/python -m pytest -q --durations=10

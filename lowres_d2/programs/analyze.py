@@ -14,7 +14,7 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -34,8 +34,8 @@ NOT_COUNTED = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/analyze_model.py``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True, help="recipe")
     sizes = parser.add_mutually_exclusive_group()
@@ -49,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", help="for --latency: random ones detect next to nothing")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -1,4 +1,4 @@
-"""Write a checkpoint of the authors' repository or of Hugging Face for our Deformable DETR."""
+"""Convert the authors' or Hugging Face's Deformable DETR weights for ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.weight_files import read_weight_file
 
@@ -17,8 +17,8 @@ import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/convert_deformable_detr.py RECIPE WEIGHTS OUTPUT [--coco] [key=value ...]``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", help="whose model has the variant and size of the weights")
     parser.add_argument("weights", type=Path, help="their .pth, .bin or .safetensors file")
@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="keep 80 of 91 classes: those that COCO has, in the order of their ids",
     )
     parser.add_argument("overrides", nargs="*", help="key=value, changes a key of the recipe")
-    args = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_intermixed_args(arguments)
     run_reporting_mistakes(
         lambda: convert(args.recipe, args.weights, args.output, args.coco, args.overrides)
     )

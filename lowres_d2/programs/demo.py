@@ -1,4 +1,4 @@
-"""The demo: images, folders, globs and videos in, the same with boxes drawn and a json out.
+"""Detect on images, folders and videos: boxes drawn, and in a json file.
 
 Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Boxes in
 ``detections.json`` are XYWH in pixels of the original image.
@@ -24,7 +24,7 @@ from lowres_d2.data.image import load_image
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.programs.demo_files import find_inputs, find_targets, is_video
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
 import cv2
@@ -37,8 +37,8 @@ from torch import nn
 LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be read
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the demo; exits with 1 where an input was broken or the user made a mistake."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True, help="recipe that the weights belong to")
     parser.add_argument("--weights", required=True, help=".pth, .pkl or .safetensors")
@@ -52,7 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--confidence-threshold", type=float, default=0.5, help="least score, default 0.5"
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
-    run_reporting_mistakes(lambda: _run(parser.parse_args(arguments)))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the demo; exits with 1 where an input was broken or the user made a mistake."""
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
 
 
 @dataclass

@@ -14,18 +14,23 @@ from lowres_d2.modeling.checkpoint_keys import (
     bare_detector_state_dict,
     evaluated_state_dict,
 )
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 import torch
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/extract_detector.py WEIGHTS OUTPUT``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path, help="checkpoint of a run")
     parser.add_argument("output", type=Path, help=".pth file to write")
     parser.add_argument("--factor", help="of an any-factor detector: whose norms to take")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
     run_reporting_mistakes(lambda: extract_detector(args.weights, args.output, args.factor))
 
 

@@ -1,4 +1,4 @@
-"""Command line of ``tools/make_plates.py``: generate ahead of time, or save the image sheet."""
+"""Generate the plates data set before its first use, or draw a sheet."""
 
 from __future__ import annotations
 
@@ -11,25 +11,16 @@ from pathlib import Path
 from lowres_d2.data.plates.classification import PlatesClassification
 from lowres_d2.data.plates.dataset import SPLITS, VARIANTS, PlatesDataset
 from lowres_d2.data.plates.sheet import plate_sheet
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 _CLASSIFICATION = "classification"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the set or the sheet that the arguments ask for, and print where it is.
-
-    Args:
-        arguments: of the command line; None: this process's.
-
-    Raises:
-        SystemExit: a mistake of the user, after one line about it; 1, or 2 for wrong usage.
-    """
+    """Make the set or the sheet that the arguments ask for, and print where it is."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = _parse(arguments)
-    try:
-        print(_make(args))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run_reporting_mistakes(lambda: print(_make(args)))
 
 
 def default_root() -> Path:
@@ -37,9 +28,10 @@ def default_root() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "plates"
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(
-        description="Generate a set of plates ahead of its first use, or an image sheet of them.",
+        description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--root", default=default_root(), help="folder of generated sets")
@@ -53,7 +45,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="other sizes, in pixels"
     )
     parser.add_argument("--photos", metavar="FOLDER", help="photographs for the backgrounds")
-    parser.add_argument("--sheet", metavar="FILE", help="save only the image sheet, here")
+    parser.add_argument("--sheet", metavar="FILE", help="draw only a sheet, into this PNG")
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(arguments)
     if args.variant == _CLASSIFICATION and (args.size_range or args.photos):
         parser.error(f"--variant {_CLASSIFICATION} takes no --size-range and no --photos")

@@ -1,4 +1,4 @@
-"""Command line of ``datasets/prepare_tt100k.py``: check TT100K's folder, count it, convert it."""
+"""Check, count and convert Tsinghua-Tencent 100K."""
 
 from __future__ import annotations
 
@@ -13,30 +13,15 @@ from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset, count_signs, read_tt100k
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 from tabulate import tabulate
 
 EDGES = (32, 96, 400)  # the benchmark's sizes end before these
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check and count the data set, and write what the arguments ask for.
-
-    Args:
-        arguments: of the command line; None: this process's.
-
-    Raises:
-        SystemExit: a mistake of the user, after one line about it; 1, or 2 for wrong usage.
-    """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = _parse(arguments)
-    try:
-        _run(args)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(
         description="Check that Tsinghua-Tencent 100K is where the recipes look, and count it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -47,7 +32,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json beside it"
     )
-    return parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check and count the data set, and write what the arguments ask for."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What ``tools/reproduce.py`` can reproduce: recipes of a benchmark and how they depend."""
+"""The quick benchmarks of ``lowres-d2 reproduce``: their recipes and how they depend."""
 
 from __future__ import annotations
 

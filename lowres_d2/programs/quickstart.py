@@ -1,4 +1,4 @@
-"""``make quickstart``: one detector at full and at quarter resolution, and a report about them."""
+"""Train a detector at full and at quarter resolution, and report on both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.analysis.report import write_report
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
-from lowres_d2.programs.train import run_reporting_mistakes
 
 from detectron2.config import instantiate
 
@@ -20,12 +20,17 @@ ITERATIONS = 1300
 STUDENTS = {f"{title} 4x": recipe for title, recipe in BENCHMARKS["thumbdet"].students.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the quickstart; what a former run finished is not done again."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/quickstart"))
     parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
     run_reporting_mistakes(lambda: quickstart(args.output, args.opts))
 
 

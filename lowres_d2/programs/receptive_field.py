@@ -1,4 +1,4 @@
-"""What the features of a recipe's detector see of an image, and what their atrous twin would."""
+"""Receptive fields of a recipe's feature maps, and of their atrous twin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lowres_d2.analysis.matching.receptive_field import discrepancy, receptive_f
 from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
 
 from tabulate import tabulate
@@ -24,8 +24,8 @@ EXPLANATION = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/receptive_field.py``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True, help="recipe")
     parser.add_argument(
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--ratio", type=int, default=2, help="by which images are smaller, twins see farther; 2"
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

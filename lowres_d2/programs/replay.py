@@ -1,4 +1,4 @@
-"""Run a model again on the batch that a run has left behind because a number went wrong.
+"""Run the batch again at which a run met NaN or infinity, and say where.
 
 See ``lowres_d2.engine.hooks.non_finite`` for what the file holds.
 """
@@ -18,7 +18,7 @@ from lowres_d2.engine.hooks.non_finite import all_finite
 from lowres_d2.engine.hooks.repeatable import seed_step
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.weights import fill_model
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
 
 import torch
@@ -59,15 +59,20 @@ class Replay:
         return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/replay_batch.py FILE --config-file RECIPE [key=value ...]``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="non_finite_<iteration>.pth of a run")
     parser.add_argument(
         "--config-file", required=True, help="the run's recipe, or its output folder's config.yaml"
     )
     parser.add_argument("opts", nargs="*", help="the run's overrides, key=value")
-    args = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_intermixed_args(arguments)
     run_reporting_mistakes(lambda: _print(args))
 
 

@@ -1,4 +1,4 @@
-"""A paper's quick benchmark, from nothing to its report: ``tools/reproduce.py``.
+"""Run a paper's quick benchmark: train what it compares, write the report.
 
 A first detector (ThumbDet's teacher, FeatureSR's base) is trained with the first seed; with every
 seed the students, which start from it. Trained on for as long as a student it is the detector of
@@ -27,18 +27,18 @@ from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.engine.compare import MEASURED_IMAGES, machine
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
 from lowres_d2.programs.reproduce_figures import write_sheets
-from lowres_d2.programs.train import run_reporting_mistakes
 
 import torch
 from detectron2.config import instantiate
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/reproduce.py``; what a former call finished is not done again."""
-    parser = argparse.ArgumentParser(description="Run a paper's quick benchmark.")
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("benchmark", choices=sorted(BENCHMARKS))
     parser.add_argument("--output", type=Path, required=True, help="folder of runs and report")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 1 on")
@@ -48,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="train the variants and controls that stand beside the method, too",
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program; what a former call finished is not done again."""
+    parser = make_parser()
     args = parser.parse_intermixed_args(arguments)  # overrides may stand behind options
     if args.seeds < 1:
         parser.error("--seeds: at least 1")

@@ -1,4 +1,4 @@
-"""One model on ever smaller images: what its AP, MACs and speed become (ThumbDet, Table 1).
+"""Evaluate one model at lower and lower resolutions: AP, MACs and speed.
 
 The detector is the recipe's, with its full-resolution weights; before it stands bicubic
 downsampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
@@ -29,7 +29,7 @@ from lowres_d2.engine.processes.environment import logging_to
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.structures import as_factor
 
@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 FACTORS = ("1", "2", "4", "8", "16", "32")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/sweep_resolution.py``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True, help="recipe of the detector and the data")
     parser.add_argument(
@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "those of an any-factor detector's own",
     )
     parser.add_argument("opts", nargs="*", help="key=value; train.init_checkpoint=FILE is needed")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
     # An argument of several values takes the overrides that follow it, too.
     overrides = [*args.opts, *(word for word in args.factors if "=" in word)]
     factors = [word for word in args.factors if "=" not in word]

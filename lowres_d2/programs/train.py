@@ -1,18 +1,15 @@
-"""The command line of ``train_net.py``: Detectron2's flags, strict overrides, one-line errors."""
+"""Train a recipe, or evaluate it (--eval-only), with Detectron2's flags."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-import sys
-import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.engine.evaluate import evaluate_only
-from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.engine.processes.environment import (
     TIMEOUT,
     join_group,
@@ -20,37 +17,30 @@ from lowres_d2.engine.processes.environment import (
     logging_to,
     meet,
 )
-from lowres_d2.engine.processes.first_failure import PATIENCE, FirstFailure, is_lost_contact, lost
+from lowres_d2.engine.processes.first_failure import FirstFailure
 from lowres_d2.engine.processes.membership import Membership, find_membership, restarts
 from lowres_d2.engine.train import train
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.diff import describe_recipe
-from lowres_d2.recipes.load import find_recipe, load_recipe
+from lowres_d2.recipes.find import find_recipe
+from lowres_d2.recipes.load import load_recipe
 
 import torch
 import torch.distributed as dist
 from detectron2.engine import default_argument_parser, launch
 from detectron2.utils import comm
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from torch.multiprocessing import ProcessExitedException
 
-MISTAKES = (
-    ValueError,
-    KeyError,
-    OSError,
-    ImportError,
-    NotImplementedError,
-    FloatingPointError,
-    MemoryError,
-    OmegaConfBaseException,
-)
+INTERRUPTED = "interrupted; --resume continues from the last checkpoint"
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Detectron2's flags and those added here; unknown ones end the program."""
+def make_parser() -> argparse.ArgumentParser:
+    """Detectron2's flags and those added here."""
     parser = default_argument_parser(
         epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
     )
+    parser.description = __doc__
     parser.add_argument(
         "--print-config",
         action="store_true",
@@ -67,8 +57,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=0,
         metavar="N",
         help="with --eval-only: on N images (200, say) from all over the test set, and the "
-        "figures have that in their names",
+        "metrics have that in their names",
     )
+    return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; an unknown or misplaced flag ends the program."""
+    parser = make_parser()
     args = parser.parse_args(arguments)
     misplaced = [word for word in args.opts if word.startswith("--")]
     if misplaced:
@@ -83,52 +79,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``train_net.py``; exits with 1 and one line where the user can mend the cause."""
-    run_reporting_mistakes(lambda: _run(parse(arguments)))
-
-
-def run_reporting_mistakes(
-    program: Callable[[], None], failure: FirstFailure | None = None
-) -> None:
-    """Run a program; a user's mistake becomes one line on stderr and exit code 1.
-
-    The traceback goes to the log file of the run, if one is open, and to stderr where
-    ``LOWRES_D2_TRACEBACK`` is set. Errors of other kinds are defects and keep their traceback.
-
-    Args:
-        program: takes and returns nothing.
-        failure: of several processes of a run the first that fails says why, the others end.
-    """
-    keep_freed_memory()
-    failure = failure or FirstFailure()
-    try:
-        program()
-    except KeyboardInterrupt:
-        if failure.claim():
-            print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Exception as error:
-        lost_contact = is_lost_contact(error)
-        if lost_contact:  # the process that is gone may still say why
-            time.sleep(PATIENCE)
-        if not failure.claim():
-            raise SystemExit(1) from None
-        mistake = lost_contact or isinstance(error, MISTAKES)
-        if os.environ.get("LOWRES_D2_TRACEBACK") or not mistake:
-            raise
-        text = lost(one_line(error)) if lost_contact else one_line(error)
-        print(f"error: {text}", file=sys.stderr, flush=True)
-        failure.linger()
-        raise SystemExit(1) from None
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line; one raised in a loader's worker loses its traceback."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
-    if "DataLoader worker process" in lines[0]:
-        return lines[-1].split(": ", 1)[-1]
-    return lines[0]
+    """Run the program; exits with 1 and one line where the user can mend the cause."""
+    run_reporting_mistakes(lambda: _run(parse(arguments)), interrupted=INTERRUPTED)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -141,7 +93,7 @@ def _run(args: argparse.Namespace) -> None:
     store = meet(member)
     failure = FirstFailure(store, member.hosts_store)
     failure.watch()
-    run_reporting_mistakes(lambda: _run_as_member(args, member, store), failure)
+    run_reporting_mistakes(lambda: _run_as_member(args, member, store), failure, INTERRUPTED)
     failure.leave()
 
 
@@ -183,7 +135,9 @@ def _launch(args: argparse.Namespace) -> None:
         return
     # Of this machine's processes and this one, which outlives them.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    run_reporting_mistakes(lambda: _spawn(args, processes, store.port), FirstFailure(store))
+    run_reporting_mistakes(
+        lambda: _spawn(args, processes, store.port), FirstFailure(store), INTERRUPTED
+    )
 
 
 def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
@@ -202,7 +156,7 @@ def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
             raise SystemExit(error.exit_code) from None
         raise ChildProcessError(
             f"process {error.error_index} of {processes} was ended by {error.signal_name} (by "
-            "hand, or by the system for lack of memory); --resume goes on from the last checkpoint"
+            "hand, or by the system for lack of memory); --resume continues from its checkpoint"
         ) from None
 
 
@@ -212,7 +166,7 @@ def _work_in_a_process(args: argparse.Namespace, port: int) -> None:
     failure = FirstFailure(dist.TCPStore("127.0.0.1", port, wait_for_workers=False))
     failure.watch()
     try:
-        run_reporting_mistakes(lambda: _work(args), failure)
+        run_reporting_mistakes(lambda: _work(args), failure, INTERRUPTED)
     except Exception:  # a defect: the parent would show two tracebacks
         traceback.print_exc()
         raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""Look for faults in a data set, before it is trained on: of a recipe, or of annotation files."""
+"""Find faults in a data set before training: a recipe's, or by its files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowres_d2.data.validation import Findings, Report, Split, read_split, valid
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.evaluation.size_ranges import SizeRanges
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
 
@@ -24,11 +24,12 @@ Without flags every image is decoded, JPEG at an eighth of its size, which finds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/validate_dataset.py``."""
+    """Run the program; exits with 1 where an error was found."""
     run_reporting_mistakes(lambda: _run(_parse(arguments)))
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG)
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--config-file", help="recipe: its data, held against its model")
@@ -57,6 +58,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json-report", metavar="FILE", help="write everything as json")
     parser.add_argument("--sheet", metavar="FILE", help="draw the suspects into this PNG")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(arguments)
     if args.opts and not args.config_file:
         parser.error(f"{args.opts[0]} changes a recipe: give --config-file")

@@ -1,4 +1,4 @@
-"""Images of runs side by side: thumbnails, detections with failure cases, what accuracy costs.
+"""Draw runs side by side: thumbnails, detections, AP against speed.
 
 A run is the folder of a finished training, or ``RECIPE@WEIGHTS``; thumbnails alone can also be had
 of a bare ``RECIPE``, whose resampler is then as it starts. ``NAME=`` before it names it.
@@ -29,7 +29,7 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import MEASURED_IMAGES, first_images, machine
 from lowres_d2.engine.evaluate import evaluate
-from lowres_d2.programs.train import run_reporting_mistakes
+from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
 from omegaconf import DictConfig, OmegaConf
@@ -40,8 +40,8 @@ WEIGHTS = "model_final.pth"
 EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``tools/visualize.py``."""
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,8 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     roles.add_argument("--baseline", help="default: the first other low-resolution run")
     roles.add_argument("--full", help="default: the first full-resolution run, if there is one")
     parser.add_argument("opts", nargs="*", help="key=value overrides of all recipes")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
     # Overrides stand after the flags, apart from `part`.
-    args = parser.parse_intermixed_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -1,13 +1,8 @@
-"""Find and load a recipe: a LazyConfig file with model, dataloader, optimizer and train.
-
-A recipe is named by a path, or by its path below ``configs/`` or ``projects/`` of this project, so
-that an installed package finds the recipes it ships.
-"""
+"""Load a recipe: a LazyConfig file with model, dataloader, optimizer and train."""
 
 from __future__ import annotations
 
 import builtins
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,39 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.recipes.checks import check_calls, check_references, check_train
+from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.overrides import apply_overrides
 
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-PACKAGE = Path(__file__).resolve().parents[1]
 REQUIRED = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
-
-
-def find_recipe(name: str | Path) -> Path:
-    """Path of a recipe given as a path, or relative to this project or its ``configs``.
-
-    Raises:
-        FileNotFoundError: no such file; the message names the nearest recipe there is.
-    """
-    roots = [Path(), PACKAGE, PACKAGE.parent, PACKAGE / "configs", PACKAGE.parent / "configs"]
-    for root in roots:
-        if (root / name).is_file():
-            return root / name
-    known = sorted({str(path) for path in shipped_recipes()})
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
-    hint = f"; nearest recipe: {near[0]}" if near else ""
-    raise FileNotFoundError(f"no recipe {name}{hint}")
-
-
-def shipped_recipes() -> Iterator[Path]:
-    """Recipes of this project, as paths relative to its root; the pieces in ``common`` are none."""
-    for root in (PACKAGE, PACKAGE.parent):
-        for folder in ("configs", "projects"):
-            for path in sorted((root / folder).rglob("*.py")):
-                if "common" not in path.parts:
-                    yield path.relative_to(root)
 
 
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:

@@ -29,11 +29,12 @@ def test_classification_and_sheet(tmp_path, monkeypatch, capsys):
         (["--size-range", "9", "5"], "error: size_range 9.0 to 5.0"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_with_one(tmp_path, arguments, message):
+def test_mistakes_are_one_line_and_exit_with_one(tmp_path, arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--root", str(tmp_path), *arguments])
-    text = str(caught.value.code)  # Python prints it to stderr, and exits with 1
-    assert text.startswith(message) and "\n" not in text
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(message)
     assert not list(tmp_path.iterdir())
 
 

@@ -4,7 +4,8 @@ import textwrap
 from pathlib import Path
 
 from lowres_d2.recipes.diff import describe_recipe
-from lowres_d2.recipes.load import build, find_recipe, load_recipe, shipped_recipes
+from lowres_d2.recipes.find import find_recipe, shipped_recipes
+from lowres_d2.recipes.load import build, load_recipe
 
 import pytest
 from detectron2.config import LazyConfig

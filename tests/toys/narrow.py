@@ -1,6 +1,7 @@
 """Shipped recipes with narrow networks, and toy inputs for them."""
 
-from lowres_d2.recipes.load import load_recipe, shipped_recipes
+from lowres_d2.recipes.find import shipped_recipes
+from lowres_d2.recipes.load import load_recipe
 
 import torch
 from detectron2.config import LazyCall as L

@@ -1,9 +1,10 @@
-"""The environment on one page, for bug reports: ``python -m lowres_d2.env``."""
+"""Report versions, machine and Detectron2's provider, for bug reports."""
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 from lowres_d2 import __version__, detectron2_provider
@@ -12,6 +13,17 @@ from detectron2.utils.collect_env import collect_env_info
 from tabulate import tabulate
 
 DISTRIBUTION = "lowres-d2"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The program has no arguments."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the report."""
+    make_parser().parse_args(arguments)
+    print(environment_report())
 
 
 def environment_report() -> str:
@@ -39,7 +51,3 @@ def _requirements() -> Iterator[tuple[str, str, str]]:
             yield name, version_range, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, version_range, "MISSING"
-
-
-if __name__ == "__main__":
-    print(environment_report())

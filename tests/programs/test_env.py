@@ -6,7 +6,7 @@ import torch
 
 
 def test_report_of_the_environment_is_one_page():
-    command = [sys.executable, "-m", "lowres_d2.env"]
+    command = [sys.executable, "-m", "lowres_d2", "env"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("lowres_d2 ") and lines[0].endswith("Detectron2")

@@ -1,0 +1,100 @@
+"""The one command: ``lowres-d2 PROGRAM ...``, and the same as ``python -m lowres_d2 PROGRAM ...``.
+
+A program is imported when it runs: listing programs takes no torch, and so no seconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND = "lowres-d2"
+# In the order in which they are listed: a module of this folder each, whose name is the program's
+# with underscores.
+PROGRAMS = (
+    "train",
+    "demo",
+    "quickstart",
+    "reproduce",
+    "recipes",
+    "validate",
+    "make-plates",
+    "prepare-tt100k",
+    "analyze",
+    "receptive-field",
+    "sweep",
+    "visualize",
+    "replay",
+    "extract",
+    "convert-deformable-detr",
+    "env",
+    "completion",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program that the first argument names, or list all programs.
+
+    Args:
+        arguments: of the command line; None: this process's.
+
+    Raises:
+        SystemExit: with 2 where there is no such program; else as the program ends.
+    """
+    name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
+    try:
+        if name in ("-h", "--help"):
+            print(overview())
+        elif name == "--version":
+            print(_version())
+        elif name in PROGRAMS:
+            sys.argv = [f"{COMMAND} {name}", *rest]  # what its usage lines call the program
+            importlib.import_module(module_of(name)).main(rest)
+        else:
+            near = difflib.get_close_matches(name, PROGRAMS, n=1, cutoff=0.5)
+            hint = f", nearest: {near[0]}" if near else ""
+            print(f"error: no program {name!r}{hint}; {COMMAND} lists all", file=sys.stderr)
+            raise SystemExit(2)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `lowres-d2 recipes | head`: whoever reads has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def module_of(name: str) -> str:
+    """Name of the module that is the program."""
+    return f"{__package__}.{name.replace('-', '_')}"
+
+
+def overview() -> str:
+    """All programs with a line each, the first one of their modules' docstrings."""
+    files = {name: Path(__file__).with_name(f"{name.replace('-', '_')}.py") for name in PROGRAMS}
+    width = max(map(len, PROGRAMS)) + 2
+    rows = [f"  {name:{width}}{summary_of(path)}" for name, path in files.items()]
+    return "\n".join(
+        [
+            f"usage: {COMMAND} PROGRAM ...",
+            "",
+            "Detection on low-resolution images, with Detectron2's recipes and flags.",
+            "",
+            *rows,
+            "",
+            f"{COMMAND} PROGRAM --help explains one. {COMMAND} --version, and env, say what runs.",
+        ]
+    )
+
+
+def summary_of(path: Path) -> str:
+    """First line of a Python file's docstring, read without importing it."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def _version() -> str:
+    from lowres_d2 import __version__, detectron2_provider
+
+    return f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2"

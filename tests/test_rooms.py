@@ -1,0 +1,50 @@
+"""Imports go one way: the table in CONTRIBUTING.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path("lowres_d2")
+# A room may import those on the lines below its own, and not those beside it.
+ORDER = (
+    {"programs"},
+    {"engine"},
+    {"analysis"},
+    {"evaluation"},
+    {"modeling", "data", "recipes"},
+    {"layers"},
+    {"structures"},
+)
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+ROOM_FOR = 17  # files; a folder of more than about fifteen wants rooms of its own
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module] if node.module != "lowres_d2" else []
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            root, _, rest = name.partition(".")
+            if root == "lowres_d2" and rest.split(".")[0] in LEVEL:
+                yield rest.split(".")[0]
+
+
+@pytest.mark.parametrize("room", LEVEL)
+def test_a_room_imports_only_what_lies_below_it(room):
+    for path in (PACKAGE / room).rglob("*.py"):
+        for other in imported_rooms(path):
+            assert other == room or LEVEL[other] > LEVEL[room], f"{path} imports {other}"
+
+
+def test_every_folder_has_its_place_in_the_order():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == {*LEVEL}
+
+
+def test_no_folder_is_crowded():
+    for room in (room for room in LEVEL if room != "programs"):  # a file a program
+        for folder in {path.parent for path in (PACKAGE / room).rglob("*.py")}:
+            assert len([*folder.glob("*.py")]) <= ROOM_FOR, folder
