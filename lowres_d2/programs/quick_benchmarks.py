@@ -84,7 +84,7 @@ def _feature_sr() -> Benchmark:
         first_title="base",
         weights_key="train.init_checkpoint",
         longer=recipe("longer"),
-        longer_title="base, trained on",
+        longer_title="base, trained further",
         students={
             "no supervision": recipe("no_supervision"),
             "naive supervision": recipe("naive"),

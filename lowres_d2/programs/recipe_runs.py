@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,11 @@ class RecipeRun:
         return self.folder / WEIGHTS
 
     def config(self) -> DictConfig:
-        """The recipe with its overrides, trained in its folder."""
+        """The recipe with its overrides, trained in its folder; a copy at every call."""
+        return self._config.copy()
+
+    @cached_property
+    def _config(self) -> DictConfig:
         return load_recipe(self.recipe, [*self.overrides, f"train.output_dir={self.folder}"])
 
     def finish(self) -> FinishedRun:
