@@ -1,13 +1,13 @@
-"""How long the bundled Detectron2 core takes in comparison with upstream: a ratio for each job.
+"""Time of the bundled Detectron2 core relative to upstream: a ratio for each job.
 
     python benchmarks/core.py --upstream-python PATH
 
 A job is a training iteration (forward, backward, SGD step) or an inference of a detector of
-``configs/common/models`` with random weights, on images of seeded noise. Each provider runs in a
-process of its own; only one works at a time, in alternating rounds, and a round's ratio compares
-two neighbours in time, so that a busy machine does not favour either (``--cpu-time`` counts
-processor time, where other programs take turns with these). The claim: no job's median ratio is
-above 1 by more than its noise (half the distance of the quartiles).
+``configs/common/models`` with random weights, on images of seeded noise. Each provider runs in its
+own process; only one works at a time, in alternating rounds, and each ratio is that of one round,
+so that a busy machine favours neither (``--cpu-time`` measures processor time, for machines shared
+with other programs). The claim: no job's median ratio is above 1 by more than its noise (half the
+interquartile range).
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def work(clock: str, model_name: str, job: str, *numbers: int) -> None:
     """Child process: for each line of standard input, print the seconds of one round.
 
     Args:
-        clock: name of a function of ``time``.
+        clock: name of a function of the module ``time``.
         model_name: a recipe of ``configs/common/models``.
         job: one of ``JOBS``.
-        *numbers: height, width, images a step, steps a round.
+        *numbers: height, width, images per batch, repeats per round.
     """
     now, (*shape, repeats) = getattr(time, clock), numbers
     out = sys.stdout
@@ -168,10 +168,12 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)
     parser.add_argument("--size", nargs=2, type=int, default=(320, 480), metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=2, help="images a step")
+    parser.add_argument("--batch", type=int, default=2, help="images per batch")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--repeats", type=int, default=1, help="steps a round")
-    parser.add_argument("--cpu-time", action="store_true", help="processor time, not the clock's")
+    parser.add_argument("--repeats", type=int, default=1, help="times that a round does the job")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="measure processor time, not wall time"
+    )
     options = parser.parse_args()
     if not has_upstream(options.upstream_python):
         print(

@@ -1,13 +1,14 @@
-"""How long Deformable DETR takes here in comparison with Hugging Face's transformers.
+"""Time and memory of our Deformable DETR relative to that of Hugging Face's transformers.
 
     python benchmarks/deformable_detr.py
 
-Both have ResNet-50, 91 classes and the same random weights, and work in turns on the same noise, in
-one process, on one thread, whose processor time is counted; a round's ratio compares two neighbours
-in time. Ours has its weights channels-last, as ``train.channels_last`` makes them. A training step
-is forward, with all layers' predictions, and backward of the sum of the last; the losses are not
-compared here. Both keep batch norms and the backbone's first stages frozen. Memory is by how much
-each grows a process of its own. The claim: ours takes at most 0.7 of their time in a forward.
+Both have ResNet-50, 91 classes and the same random weights, and take turns on the same noise, in
+one process, on one thread, whose processor time is measured; each ratio is that of one round. Our
+weights are channels-last, as ``train.channels_last`` makes them. A training iteration is a forward
+pass with the predictions of all layers, and the backward pass of the sum of the last layer's
+predictions, without losses or optimizer. In both, batch norms and the backbone's first stages are
+frozen. Memory is the growth of a separate process. The claim: our forward pass takes at most 0.7 of
+their time.
 
 Needs ``pip install transformers``.
 """
@@ -32,11 +33,11 @@ from torch import Tensor, nn
 RECIPE = Path(__file__).resolve().parents[1] / "configs/common/models/deformable_detr.py"
 CLASSES = 91
 LIMIT = 0.7
-JOBS = ("forward", "training step")
+JOBS = ("forward", "training iteration")
 
 
 def build_theirs() -> nn.Module:
-    """The model of transformers, random."""
+    """The model of transformers, with random weights."""
     import transformers
 
     backbone = transformers.ResNetConfig(out_features=["stage2", "stage3", "stage4"])
@@ -57,7 +58,7 @@ def build_theirs() -> nn.Module:
 
 
 def build_ours() -> nn.Module:
-    """Our model, random."""
+    """Our model, with random weights."""
     recipe = LazyConfig.load(str(RECIPE))
     recipe.model.num_classes = CLASSES
     return instantiate(recipe.model).to(memory_format=torch.channels_last)
@@ -70,7 +71,7 @@ def predict_theirs(model: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def predict_ours(model: nn.Module, image: Tensor) -> list[Tensor]:
-    """As theirs."""
+    """As :func:`predict_theirs`."""
     out = model.predict(ImageList(image, [tuple(image.shape[-2:])] * len(image)))
     return [out["pred_logits"], out["pred_boxes"]]
 
@@ -89,11 +90,11 @@ def make_job(side: str, job: str, model: nn.Module, image: Tensor) -> Callable[[
 
         return forward
 
-    def step() -> None:
+    def iterate() -> None:
         model.zero_grad()
         sum(tensor.sum() for tensor in predict(model.train(), image)).backward()
 
-    return step
+    return iterate
 
 
 def peak() -> float:
@@ -103,7 +104,7 @@ def peak() -> float:
 
 
 def growth(side: str, job: str, size: tuple[int, int], results: multiprocessing.Queue) -> None:
-    """Child process: put the MiB by which a job makes the process grow."""
+    """Child process: measure by how many MiB a job makes the process grow."""
     torch.set_num_threads(1)
     work = make_job(side, job, SIDES[side][0](), torch.randn(1, 3, *size))
     before = peak()
@@ -124,7 +125,7 @@ def memory(side: str, job: str, size: tuple[int, int]) -> float:
 
 
 def compare(jobs: dict[str, Callable[[], object]], rounds: int) -> tuple[float, ...]:
-    """Median seconds of ours and theirs, median ratio, and half the distance of its quartiles."""
+    """Median seconds of ours and theirs, median ratio, and half its interquartile range."""
     seconds: dict[str, list[float]] = {side: [] for side in jobs}
     for work in jobs.values():
         work()
@@ -146,7 +147,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)
     parser.add_argument(
-        "--no-memory", action="store_true", help="without memory, which needs Linux"
+        "--no-memory", action="store_true", help="do not measure memory, which needs Linux"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -156,13 +157,13 @@ def main() -> int:
     image = torch.randn(1, 3, *options.size)
     pairs = zip(*(make_job(s, "forward", models[s], image)() for s in models), strict=True)
     print(f"outputs differ by at most {max((a - b).abs().max().item() for a, b in pairs):.1e}")
-    print(f"{'job':14} {'ours':>9} {'theirs':>9} {'ratio':>7} {'noise':>7}   memory, MiB")
+    print(f"{'job':18} {'ours':>9} {'theirs':>9} {'ratio':>7} {'noise':>7}   memory, MiB")
     missed = 0
     for job in options.jobs:
         work = {side: make_job(side, job, models[side], image) for side in models}
         ours_s, theirs_s, ratio, noise = compare(work, options.rounds)
         missed += job == "forward" and ratio > LIMIT
-        line = f"{job:14} {ours_s:8.3f}s {theirs_s:8.3f}s {ratio:7.3f} ±{noise:6.3f}"
+        line = f"{job:18} {ours_s:8.3f}s {theirs_s:8.3f}s {ratio:7.3f} ±{noise:6.3f}"
         if not options.no_memory:
             sizes = [memory(side, job, tuple(options.size)) for side in models]
             line += "   {:.0f} : {:.0f}".format(*sizes)

@@ -1,12 +1,12 @@
-"""What distillation adds to a training step: ratios, against claims.
+"""Cost that distillation adds to a training iteration: ratios, against claims.
 
     python benchmarks/distillation_cost.py [--config-file RECIPE] [--rounds 9] [--device cuda]
 
-A distilled step (forward, backward, optimizer) is held against a step of the student without
-objectives and the forward of its teacher, measured apart (claim: at most 1.1 of their sum); and a
-step whose teacher is read from a cache against the student's step (claim: at most 1.3). They take
-turns in one process; a ratio is the median over rounds. On the CPU one thread works and its
-processor time counts, so that waiting for the disk does not. Weights and images are random.
+A distilled iteration (forward, backward, optimizer) is compared with the sum of an iteration of the
+student without objectives and a forward pass of its teacher (claim: at most 1.1); and an iteration
+whose teacher outputs come from a cache with the student's iteration (claim: at most 1.3). They take
+turns in one process; a ratio is the median over rounds. On the CPU, one thread runs and its
+processor time is measured, without waiting for the disk. Weights and images are random.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ def make_model(cfg: DictConfig, device: str, **changes: Any) -> Any:
     return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
 
 
-def make_step(model: Any, batch: list[dict[str, Any]]) -> Callable[[], None]:
-    """A function that trains one step."""
+def make_iteration(model: Any, batch: list[dict[str, Any]]) -> Callable[[], None]:
+    """A function that trains one iteration."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
 
-    def step() -> None:
+    def iterate() -> None:
         with EventStorage():
             loss = sum(model(batch).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
-    return step
+    return iterate
 
 
 def seconds(job: Callable[[], None], on_cpu: bool) -> float:
-    """Time of one call: processor time on the CPU, the clock's on a GPU."""
+    """Seconds of one call: processor time on the CPU, wall time on a GPU."""
     if on_cpu:
         start = time.thread_time()
         job()
@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("--config-file", default=RECIPE)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=8, help="images a step")
+    parser.add_argument("--batch", type=int, default=8, help="images per iteration")
     parser.add_argument("--size", type=int, default=256, help="height and width of the images")
     options = parser.parse_args()
     on_cpu = options.device == "cpu"
@@ -108,10 +108,10 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         cached.teacher.cache = TeacherCache(stack.enter_context(tempfile.TemporaryDirectory()))
         jobs = {
-            "student": make_step(student, batch),
+            "student": make_iteration(student, batch),
             "teacher": lambda: distilled.teacher(images, taps),
-            "distilled": make_step(distilled, batch),
-            "cached": make_step(cached, batch),
+            "distilled": make_iteration(distilled, batch),
+            "cached": make_iteration(cached, batch),
         }
         for job in jobs.values():  # warms up, and fills the cache
             job()

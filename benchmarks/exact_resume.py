@@ -1,12 +1,12 @@
-"""What exact resume costs in a training iteration: a ratio, against a claim of at most 1.02.
+"""Cost of exact resume per training iteration: a ratio, against a claim of at most 1.02.
 
     python benchmarks/exact_resume.py [--config-file RECIPE] [--iterations 60]
 
-A run that resumes to the same bits draws every image's augmentations and every step's random
-numbers from the seed and the iteration, and takes no TorchScript optimizations that come with time.
-Such a trainer (loader, mapper, forward, backward, optimizer) is held against one without any of
-that, in one process. They take the same images in turns; a ratio compares two neighbours in time,
-and the claim is for the median. One thread works and its processor time counts.
+A run that resumes bit for bit draws every image's augmentations and every iteration's random
+numbers from the seed and the iteration, and does without TorchScript optimizations that set in
+after some calls. Such a trainer (loader, mapper, forward, backward, optimizer) is compared with one
+without any of this, in one process. They take turns on the same images; each ratio is that of one
+round, and the claim is for the median. One thread runs and its processor time is measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WARM_UP = 5
 
 
 class UnseededStream(ImageStream):
-    """The same images; augmentations draw whatever comes."""
+    """The same images, with augmentations that are not seeded."""
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         return self.mapper(self.dataset[image_at(position, self.seed, len(self.dataset))])
@@ -48,8 +48,8 @@ class Job:
     """A trainer that runs one iteration at a time.
 
     Args:
-        cfg: recipe, its training set built.
-        exact: whether its run could be resumed exactly.
+        cfg: recipe, with its training set already built.
+        exact: whether a run of it could be resumed exactly.
     """
 
     def __init__(self, cfg: DictConfig, exact: bool) -> None:
@@ -94,7 +94,7 @@ def generated_recipe(name: str) -> Iterator[DictConfig]:
 def main() -> int:
     """Print times and the ratio; exit code 1 where the claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", default=RECIPE, help="of the generated plates")
+    parser.add_argument("--config-file", default=RECIPE, help="a recipe on the generated plates")
     parser.add_argument("--iterations", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -106,7 +106,7 @@ def main() -> int:
             rounds.append({name: jobs[name].seconds() for name in names})
     del rounds[:WARM_UP]
     for name in jobs:
-        print(f"{name:6} {1000 * statistics.median(r[name] for r in rounds):8.1f} ms an iteration")
+        print(f"{name:6} {1000 * statistics.median(r[name] for r in rounds):8.1f} ms per iteration")
     ratio = statistics.median(r["exact"] / r["plain"] for r in rounds)
     print(f"exact / plain {ratio:.4f}, claim {CLAIM}")
     return int(ratio > CLAIM)

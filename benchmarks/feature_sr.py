@@ -1,14 +1,14 @@
-"""What super-resolution costs: time of evaluation, memory of training, against the base detector.
+"""Cost of super-resolution: time of evaluation, memory of training, against the base detector.
 
     python benchmarks/feature_sr.py [--size 600 800] [--rounds 5] [--device cuda] [--no-memory]
 
-Time: one image, the same 300 proposals for all, half of them small; post-processing counts. On
-the CPU one thread works and its processor time counts. The models take turns in one process. Claim:
-narrow blocks take at most 1.25 times as long as the detector without super-resolution.
+Time: one image, the same 300 proposals for all models, half of them small; post-processing is
+included. On the CPU, one thread runs and its processor time is measured. The models take turns in
+one process. Claim: narrow blocks take at most 1.25 times as long as the base detector.
 
-Memory: bytes of all tensors that are alive at once, in training steps of the recipe's first stage,
-weights and the optimizer's included, beside those of the base detector's; on the CPU, where
-they are counted one by one. Claim: narrow blocks at most 1.5 times as many. Weights are random.
+Memory: bytes of all tensors that are alive at once in training iterations of the recipe's first
+stage, weights and optimizer included; on the CPU, where allocations can be counted one by one.
+Claim: narrow blocks need at most 1.5 times as many as the base detector. Weights are random.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ CLAIM_TIME, CLAIM_MEMORY = 1.25, 1.5
 
 
 class FixedProposals(nn.Module):
-    """Runs a proposal generator, which counts, and gives the same boxes whatever it says.
+    """Runs a proposal generator, for its time, and returns fixed boxes in place of its proposals.
 
     Args:
-        generator: the detector's own.
+        generator: the detector's own proposal generator.
         boxes: (R, 4) in the network's input.
     """
 
@@ -113,7 +113,7 @@ def measure_time(size: tuple[int, int], rounds: int, device: str) -> bool:
 
 
 def training_memory(title: str, size: tuple[int, int]) -> float:
-    """MB of tensors alive at once: of a model, its optimizer and what training steps hold."""
+    """MB of tensors alive at once: model, optimizer and what training iterations hold."""
     cfg = load_recipe(RECIPES[title])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         model = make_model(title, size, "cpu").train()
@@ -124,7 +124,7 @@ def training_memory(title: str, size: tuple[int, int]) -> float:
         cfg.optimizer.params.model = model
         cfg.optimizer.lr = 0.0  # random weights would diverge
         optimizer = instantiate(cfg.optimizer)
-        for iteration in (1, 2):  # the generator's turn, the discriminator's
+        for iteration in (1, 2):  # the generator's, the discriminator's
             with EventStorage(iteration):
                 losses = model([make_input(*size)])
                 sum(losses.values()).backward()
@@ -150,8 +150,8 @@ def main() -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(600, 800))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--no-memory", action="store_true", help="time alone")
-    parser.add_argument("--no-time", action="store_true", help="memory alone")
+    parser.add_argument("--no-memory", action="store_true", help="measure time only")
+    parser.add_argument("--no-time", action="store_true", help="measure memory only")
     options = parser.parse_args()
     size = tuple(options.size)
     if options.device == "cpu":

@@ -3,10 +3,10 @@
     python benchmarks/matching_memory.py
 
 Each detector's own ``label_anchors`` matches random boxes of 4 to 64 pixels in an image of
-800 x 1344, in a process of its own; what counts is how far that process's peak memory rises above
-what it had before. Detectors: RetinaNet and the region proposal network of Faster R-CNN with three
-anchors a cell at strides 4 to 64 (268,569 anchors), FCOS and NearestPointFCOS at strides 4 to 64.
-Then the time at an ordinary number of objects, as a ratio to the unchunked way.
+800 x 1344, in a process of its own; measured is by how much that process's peak memory rises.
+Detectors: RetinaNet and the region proposal network of Faster R-CNN with three anchors per cell at
+strides 4 to 64 (268,569 anchors), FCOS and NearestPointFCOS at strides 4 to 64. Then the time for
+usual numbers of objects, as a ratio to matching without chunks.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def make_matching(name: str) -> Callable[[int], object]:
 def extra_memory(name: str, number: int = OBJECTS) -> float:
     """Megabytes (1e6 bytes) by which matching raises this process's peak."""
     matching = make_matching(name)
-    matching(3)  # what the first use of anything allocates is not matching's
+    matching(3)  # warms up: allocations of the first use do not count
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     matching(number)
@@ -100,7 +100,7 @@ def extra_memory(name: str, number: int = OBJECTS) -> float:
 
 
 def time_ratio(name: str, number: int, rounds: int = 7) -> float:
-    """Processor time of matching over that of the unchunked way, median of interleaved rounds."""
+    """Processor time of matching over that without chunks, median of interleaved rounds."""
     from lowres_d2 import row_chunks
 
     import torch

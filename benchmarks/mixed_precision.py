@@ -1,11 +1,11 @@
-"""What mixed precision saves of a training step on a CPU: a ratio for each recipe.
+"""Time of a training iteration in mixed precision on a CPU: a ratio for each recipe.
 
     python benchmarks/mixed_precision.py [--config-file RECIPE ...] [--rounds 9]
 
 Forward, backward and optimizer of one batch of generated images, in float32 and under autocast to
 bfloat16, take turns in one process; a ratio is the median over rounds of processor time, on one
-thread. Where the processor does not multiply bfloat16 itself, ``train.amp`` stays off, and so does
-this. Weights are random.
+thread. Without bfloat16 arithmetic in the processor, ``train.amp`` stays off and this benchmark
+stops. Weights are random.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ RECIPES = (
 )
 
 
-def make_step(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
-    """A function that trains one step and gives its seconds; whether the machine can mix."""
+def make_iteration(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
+    """A function that times one training iteration; whether the machine has mixed precision."""
     data = "dataloader.train.dataset"
     overrides = [f"{data}.root={folder}", f"{data}.num_images=8", "train.amp.enabled=true"]
     cfg = load_recipe(recipe, [*overrides, "dataloader.train.num_workers=0", "train.device=cpu"])
@@ -43,7 +43,7 @@ def make_step(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     batch = next(iter(build(cfg, "dataloader.train")))
 
-    def step(mixed: bool) -> float:
+    def seconds(mixed: bool) -> float:
         start = time.thread_time()
         with EventStorage(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             losses = model(batch)
@@ -52,7 +52,7 @@ def make_step(recipe: str, folder: str) -> tuple[Callable[[bool], float], bool]:
         optimizer.step()
         return time.thread_time() - start
 
-    return step, training_precision(cfg, model) is not None
+    return seconds, training_precision(cfg, model) is not None
 
 
 def main() -> None:
@@ -66,15 +66,15 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for recipe in options.config_file:
-            step, can_mix = make_step(recipe, folder)
+            seconds, can_mix = make_iteration(recipe, folder)
             if not can_mix:
-                raise SystemExit("this processor does not multiply bfloat16: train.amp stays off")
-            step(False), step(True)  # warms up
-            rounds = [(step(False), step(True)) for _ in range(options.rounds)]
+                raise SystemExit("this processor has no bfloat16 arithmetic: train.amp stays off")
+            seconds(False), seconds(True)  # warms up
+            rounds = [(seconds(False), seconds(True)) for _ in range(options.rounds)]
             plain, mixed = (1000 * statistics.median(r) for r in zip(*rounds, strict=True))
             ratio = statistics.median(b / a for a, b in rounds)
             rows.append((recipe, f"{plain:.0f} ms", f"{mixed:.0f} ms", f"{ratio:.2f}"))
-    print(tabulate(rows, headers=["training step of", "float32", "bfloat16", "ratio"]))
+    print(tabulate(rows, headers=["training iteration of", "float32", "bfloat16", "ratio"]))
 
 
 if __name__ == "__main__":

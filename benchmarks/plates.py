@@ -1,4 +1,4 @@
-"""Images a second that one core generates, against the claim of 100, and reads back."""
+"""Images per second that one core generates, against a claim of 100, and reads back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rate(make, number: int) -> tuple[float, float]:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    print(f"{'':24}{'per CPU s':>11}{'per s':>9}{'claim x':>9}")
+    print(f"{'':24}{'per CPU s':>11}{'per s':>9}{'of claim':>10}")
     with tempfile.TemporaryDirectory() as root:
         mapper = DetectionMapper(is_train=True, image_format="RGB")
         makers = {
@@ -35,7 +35,7 @@ def main() -> None:
         for name, make in makers.items():
             per_cpu_second, per_second = rate(make, 400)
             ratio = per_cpu_second / CLAIM
-            print(f"{name:24}{per_cpu_second:11.0f}{per_second:9.0f}{ratio:9.2f}")
+            print(f"{name:24}{per_cpu_second:11.0f}{per_second:9.0f}{ratio:10.2f}")
 
 
 if __name__ == "__main__":

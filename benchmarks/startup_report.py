@@ -2,9 +2,9 @@
 
     python benchmarks/startup_report.py --images 100000
 
-A COCO file of so many images with 1 to 14 objects each is written and read; then each recipe's
-report is made, on one core without a GPU, which is the slowest case: anchors of 800-pixel images
-are matched there. Reading the file is what the run does anyway.
+A COCO file of ``--images`` images with 1 to 14 objects each is written and read; then each recipe's
+report is made, on one core without a GPU. That is the slowest case, because anchors of 800-pixel
+images are matched there. A run reads the file in any case, so reading does not count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lowres_d2.recipes.load import build, load_recipe
 import torch
 
 CLAIM = 2.0  # seconds
-TEST_IMAGES = 5000  # as COCO's val2017
+TEST_IMAGES = 5000  # as in COCO's val2017
 RECIPES = (
     "full_retinanet_r50_800",
     "full_fcos_r50_800",

@@ -3,15 +3,15 @@
     python benchmarks/thumbdet.py [--detectors fcos_small] [--rounds 9] [--device cuda] [--compile]
 
 Each detector of ``configs/common/models`` runs in evaluation mode, one image at a time, behind a
-learned or bicubic downsampler. Downsampling and post-processing count, decoding files does not.
-The models take turns in one process, so that a busy machine favours none; a ratio is the median
-over rounds. On the CPU one thread works and its processor time counts. The table also says how many
-times fewer multiply-adds are left, and where the time goes, part by part (never compiled).
+learned or bicubic downsampler. Downsampling and post-processing are measured, decoding is not. The
+models take turns in one process, so that a busy machine favours none; a ratio is the median over
+rounds. On the CPU, one thread runs and its processor time is measured. The table also shows how
+many times fewer MACs each model has, and its time part by part (never compiled).
 
-Weights are random, on an image of smooth noise. Dense detectors get a score threshold that
-leaves as many boxes for non-maximum suppression as a trained one has, `CANDIDATES`: untrained ones
-score none or all. They are means over 24 test images of the quick benchmark's full-resolution
-detector (1199) and of its 4x student (437).
+Weights are random, on an image of smooth noise. Dense detectors get a score threshold that leaves
+as many boxes for non-maximum suppression as a trained detector has, `CANDIDATES`, because untrained
+ones would have none or all boxes above it. `CANDIDATES` are rounded means over 24 test images of
+the quick benchmark's full-resolution detector (1199) and of its 4x student (437).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tabulate import tabulate
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
-# By factor; for 2x, which was not looked at, as many as at full resolution.
+# By factor; 2x, which was not measured, has as many as full resolution.
 CANDIDATES = {1: 1200, 2: 1200, 4: 440}
-# Detector -> size of the image, and by how much each factor must be faster.
+# Detector -> size of the image, and the speed-up that is claimed for each factor.
 CLAIMS = {
     "fcos": ((800, 1120), {2: 3.3, 4: 10.0}),
     "deformable_detr": ((800, 1120), {2: 3.3, 4: 10.0}),
@@ -55,7 +55,7 @@ def make_image(height: int, width: int) -> dict[str, Any]:
 
 
 def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResDetector]:
-    """The detector at full resolution, and behind each downsampler."""
+    """The detector at full resolution, and with each downsampler in front."""
     recipe = LazyConfig.load(str(ROOT / "configs" / "common" / "models" / f"{name}.py"))
     resamplers = {"full": Identity()}
     for factor in factors:
@@ -63,7 +63,7 @@ def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResD
         resamplers[f"{factor}x bicubic"] = Bicubic(factor)
     models = {}
     for title, resampler in resamplers.items():
-        torch.manual_seed(0)  # equal weights; each its own, for its score threshold
+        torch.manual_seed(0)  # equal weights, but separate models: each has its own score threshold
         model = LowResDetector(instantiate(recipe.model), resampler).eval().to(device)
         models[title] = model.to(memory_format=torch.channels_last)
     return models
@@ -71,7 +71,7 @@ def make_models(name: str, factors: list[int], device: str) -> dict[str, LowResD
 
 @torch.no_grad()
 def leave_candidates(model: LowResDetector, image: dict[str, Any]) -> None:
-    """Set the threshold of a dense detector so that `CANDIDATES` boxes are above."""
+    """Set the score threshold of a dense detector so that `CANDIDATES` boxes are above it."""
     scores: list[torch.Tensor] = []
 
     def keep_scores(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -92,7 +92,7 @@ def leave_candidates(model: LowResDetector, image: dict[str, Any]) -> None:
 
 
 def compile_network(model: LowResDetector) -> None:
-    """Compile what is of one shape from image to image: all but pre- and post-processing."""
+    """Compile the parts whose shapes do not change: all but pre- and post-processing."""
     for part in ("backbone", "neck", "head", "encoder", "decoder"):
         if hasattr(model.detector, part):
             getattr(model.detector, part).compile()
@@ -101,11 +101,11 @@ def compile_network(model: LowResDetector) -> None:
 def measure(
     name: str, models: dict[str, LowResDetector], rounds: int, on_cpu: bool, compiled: bool
 ) -> bool:
-    """Time one detector and print its table; returns whether it keeps its claims."""
+    """Time one detector and print its table; returns whether its claims hold."""
     size, claims = CLAIMS[name]
     images = [make_image(*size)]
     clock = time.thread_time if on_cpu else time.perf_counter
-    # Before anything is compiled: both look into the modules.
+    # Before anything is compiled: both hook into the modules.
     shares = {title: time_parts(m, images, rounds, clock) for title, m in models.items()}
     macs = {title: measure_complexity(m, images).total_macs for title, m in models.items()}
     if compiled:
@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network by torch.compile"
+        "--compile", action="store_true", help="compile the network with torch.compile"
     )
     options = parser.parse_args()
     on_cpu = options.device == "cpu"

@@ -1,10 +1,10 @@
-"""Annotated images a second that one core validates, against the claims: 200, decoding 40.
+"""Annotated images per second that one core validates; claims: 200, and 40 with decoding.
 
     python benchmarks/validate_dataset.py [--images 200]
 
-Images are JPEG of smooth noise (2.6 bits a pixel, more than most photographs have), with random
-boxes: of COCO's size and density, and larger ones with as many objects as aerial images have.
-Processor time of one thread counts, all checks in it.
+Images are JPEGs of smooth noise (2.6 bits per pixel, more than most photographs) with random boxes:
+some of COCO's size and density, and larger ones with as many objects as aerial images have.
+Processor time of one thread is measured, with all checks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tabulate import tabulate
 
 # Name -> (height, width) and objects of an image.
 KINDS = {"640x480, 8 objects": ((480, 640), 8), "1360x768, 150 objects": ((768, 1360), 150)}
-# How far images are read -> images a second that are claimed.
+# How far images are read -> claimed images per second.
 CLAIMS = {"header": 200.0, "draft": 40.0, "full": 40.0}
 
 
@@ -82,12 +82,12 @@ def main() -> int:
     for name, (size, objects) in KINDS.items():
         with tempfile.TemporaryDirectory() as folder:
             path = write_data(Path(folder), number, size, objects)
-            rate(path, "header")  # what is loaded at first use is loaded now
+            rate(path, "header")  # warms up: some modules are loaded at first use
             for level, claim in CLAIMS.items():
                 found = rate(path, level)
                 kept = kept and found >= claim
                 rows.append([name, level, f"{found:.0f}", f"{claim:g}", f"{found / claim:.2f}"])
-    head = ["images", "read", "images per CPU s", "claim", "claim x"]
+    head = ["images", "read", "images per CPU s", "claim", "of claim"]
     print(tabulate(rows, head, disable_numparse=True, stralign="right"))
     return int(not kept)
 

@@ -1,7 +1,7 @@
-"""Which Detectron2 runs: the installed upstream one, or the bundled core.
+"""Choose the Detectron2 to run: the installed upstream one, or the bundled core.
 
-``LOWRES_D2_PROVIDER`` (``auto``, ``upstream`` or ``bundled``) decides by hand and is inherited by
-child processes. An installed upstream always wins in ``auto``; nothing is ever overwritten.
+The environment variable ``LOWRES_D2_PROVIDER`` (``auto``, ``upstream`` or ``bundled``) chooses, for
+child processes too. ``auto`` prefers an installed upstream; no installed file is ever changed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 VARIABLE = "LOWRES_D2_PROVIDER"
 BUNDLED_ROOT = Path(__file__).parent / "bundled"
 
-# What this project uses and old or cut-down upstreams lack: file below detectron2/ -> names in it.
-# The 0.6 release and today's main share a version number, so only the files can tell.
+# Names that this project uses and old or reduced upstreams lack, by file below detectron2/. The 0.6
+# release and today's main branch have the same version number, so only the files can tell.
 NEEDED_OF_UPSTREAM = {
     "config/lazy.py": ("LazyCall", "LazyConfig"),
     "layers/losses.py": ("ciou_loss", "diou_loss"),
@@ -36,9 +36,9 @@ def choose_provider() -> str:
         ``"upstream"`` or ``"bundled"``.
 
     Raises:
-        ValueError: the environment variable holds another word.
-        ImportError: upstream was asked for and is not there, lacks what this project uses, or
-            another ``detectron2`` was imported before this package.
+        ValueError: the environment variable has another value.
+        ImportError: upstream was asked for and is not installed or lacks what this project uses,
+            or another ``detectron2`` was imported before this package.
     """
     global _provider
     if _provider is not None:
@@ -54,8 +54,8 @@ def choose_provider() -> str:
         )
     if wish == "bundled" or upstream is None:
         _refuse_a_loaded_upstream()
-        # First when asked for by hand, last otherwise: an upstream that a later path entry brings
-        # in would still win in `auto`.
+        # First if `bundled` was asked for; last in `auto`, so that an upstream which a later path
+        # entry brings in still wins.
         position = 0 if wish == "bundled" else len(sys.path)
         sys.path.insert(position, str(BUNDLED_ROOT))
         _provider = "bundled"
@@ -73,8 +73,8 @@ def detectron2_provider() -> str:
 def _find_upstream() -> Path | None:
     """Folder of an installed upstream ``detectron2``, or None.
 
-    A folder of that name without ``__init__.py`` (a checkout in the working directory) gives a
-    namespace spec without origin and does not count; neither does our own core.
+    A folder of that name without ``__init__.py`` (a checkout in the working directory) is a
+    namespace package without origin and does not count; nor does the bundled core.
     """
     for finder in sys.meta_path:
         spec = finder.find_spec("detectron2", None) if hasattr(finder, "find_spec") else None

@@ -1,4 +1,4 @@
-"""Files that are never half-written: made beside the target, then renamed over it."""
+"""Files that are never half-written: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
-    """Give a path to write to, which becomes the target when the block ends without an error.
+    """Give a temporary path to write to, which becomes the target if the block succeeds.
 
-    Folders are made as needed. The temporary name keeps the target's ending, since writers of
-    images and videos choose their format by it. After an error the target is as it was before;
-    what a killed process has left beside it is removed when it is made anew.
+    Folders are created as needed. The temporary name keeps the target's suffix, since writers of
+    images and videos choose their format by it. After an error the target is unchanged. Temporary
+    files of killed processes are removed when the same target is written again.
 
     Args:
-        target: the file to make or replace.
-        durable: wait until it is on the disk before it takes the target's place, so that a power
-            failure too leaves the one or the other whole.
+        target: the file to create or replace.
+        durable: flush the file to disk before it replaces the target, so that even a power failure
+            leaves the old or the new file intact.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    # Windows flushes only what is open for writing.
+    # Windows flushes only files that are open for writing.
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -59,7 +59,7 @@ def _remove_parts_of_the_dead(target: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is not a question
+    if os.name != "posix":  # on Windows signal 0 is Ctrl+C
         return True
     try:
         os.kill(process, 0)

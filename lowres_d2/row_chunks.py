@@ -1,7 +1,7 @@
-"""Column-wise maxima of a matrix too large to hold, such as IoUs of 2,000 objects with 270,000
-anchors: computed a few rows at a time, with the very result of the whole.
+"""Column-wise maxima of a matrix that does not fit into memory, a few rows at a time.
 
-Shapes: M rows (objects), N columns (anchors, locations or proposals).
+An example is the IoU of 2,000 objects (rows) with 270,000 anchors (columns). The result is exactly
+that of the whole matrix.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Entries of a chunk: 16 MiB of float32. Computing an IoU holds about seven such matrices at once.
+# Entries of a chunk: 16 MiB of float32. Computing an IoU needs about seven such matrices at once.
 CHUNK_ENTRIES = 2**22
 
 
 def best_rows(
     entries: Callable[[slice], Tensor], num_rows: int, num_columns: int
 ) -> tuple[Tensor, Tensor]:
-    """What ``max(dim=0)`` gives of the whole matrix: among equals the first row wins.
+    """The result of ``max(dim=0)`` on the whole matrix: among equal entries the first row wins.
 
     Args:
-        entries: gives the rows of a slice, (rows, N); called once for each row, in order.
-        num_rows: M, at least 1.
-        num_columns: N.
+        entries: returns the rows of a slice, (rows, columns); called for each chunk, in order.
+        num_rows: rows of the matrix, at least 1.
+        num_columns: columns of the matrix.
 
     Returns:
-        Greatest entry of each column (N,) and the row it stands in (N,), int64.
+        Largest entry of each column (columns,) and its row (columns,), int64.
     """
     step = max(1, CHUNK_ENTRIES // max(1, num_columns))
     best, index = entries(slice(0, step)).max(dim=0)

@@ -1,7 +1,7 @@
-"""Reading of weight files without running what they contain, whichever Detectron2 is in use.
+"""Read weight files without executing anything in them, whichever Detectron2 is in use.
 
-A pickle is a program: it can call any function it names. Those of model zoos need only a few names
-(numpy arrays and plain containers); a file that names anything else is refused, and not run.
+A pickle is a program: it can call any function that it names. Pickles of model zoos need only a few
+(numpy arrays and plain containers); a file that names any other is refused before it runs.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ import torch
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 
-# What numpy's arrays and numbers are made by when read; the module has moved between versions.
+# Functions that unpickle numpy's arrays and numbers; their module differs between numpy versions.
 _reconstruct = np.zeros(1).__reduce__()[0]
 _frombuffer = np.zeros(1).__reduce_ex__(5)[0]
 _scalar = np.float64(0).__reduce__()[0]
 
 
 def _bytes_of_python2(text: str, encoding: str) -> bytes:
-    """What ``_codecs.encode`` is used for in these files, and no more."""
+    """Stands in for ``_codecs.encode``, restricted to its use in these files."""
     return text.encode("latin1" if encoding in ("latin1", "latin-1") else "ascii")
 
 
-# (module, name) as pickles of numpy 1 and 2, Python 2 and 3 have them.
+# (module, name) as in pickles of numpy 1 and 2 and of Python 2 and 3.
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _bytes_of_python2,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -56,8 +56,8 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     },
 }
 
-# What torch's own safe reader is told besides: numbers and settings that training programs save
-# beside the weights. None of them does anything when it is made.
+# Also allowed in torch's own safe reader: numbers and settings that training programs save with the
+# weights. Constructing them has no side effects.
 SAFE_FOR_TORCH: list[Any] = [
     argparse.Namespace,
     np.ndarray,
@@ -77,24 +77,25 @@ class _WeightsUnpickler(pickle.Unpickler):
         try:
             return ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it names {module}.{name}") from None
+            raise pickle.UnpicklingError(_refused(f"{module}.{name}")) from None
 
 
 def read_weight_file(path: str | Path) -> dict[str, Any]:
     """Contents of a weight file, with the weights under ``model``.
 
     Args:
-        path: a local file. ``.pkl`` is a model zoo's (Detectron2's or Caffe2 Detectron's),
-            ``.pyth`` pycls', ``.safetensors`` its own; any other ending is ``torch.save``'s.
+        path: a local file, whose suffix gives its format: ``.pkl`` for model zoos (Detectron2's or
+            Caffe2 Detectron's), ``.pyth`` for pycls, ``.safetensors``; any other: ``torch.save``.
 
     Returns:
-        ``model`` (tensors or arrays by name) and what else the file holds, on the CPU.
-        ``matching_heuristics`` is set where the names lack prefixes that a detector's have;
-        ``__author__`` is ``"Caffe2"`` where they are Caffe2 Detectron's.
+        ``model`` (tensors or arrays by name) and everything else in the file, on the CPU.
+        ``matching_heuristics`` is set if the names lack prefixes of a detector's names;
+        ``__author__`` is ``"Caffe2"`` for names of Caffe2 Detectron.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is broken, has no weights, or names what it must not; nothing of it has run.
+        ValueError: the file is broken, has no weights, or names a function that is not allowed;
+            nothing in it has been executed.
     """
     file = Path(path)
     if file.is_dir():
@@ -104,16 +105,16 @@ def read_weight_file(path: str | Path) -> dict[str, Any]:
     reader, layout = FORMATS.get(file.suffix, (_read_torch, _from_torch))
     try:
         contents = reader(file)
-    except Exception as error:  # a broken file can make its reader raise anything
+    except Exception as error:  # a reader can raise anything on a broken file
         raise ValueError(
-            f"{path}: refused, not a file of weights ({_reason(error)}): {REMEDY}"
+            f"{path}: refused, not a valid file of weights ({_reason(error)}): {REMEDY}"
         ) from error
     if not isinstance(contents, Mapping):
-        raise ValueError(f"{path} holds no weights but a {type(contents).__name__}: {REMEDY}")
+        raise ValueError(f"{path} has no weights (it is a {type(contents).__name__}): {REMEDY}")
     checkpoint = layout(contents)
     if not _are_weights(checkpoint["model"]):
         keys = ", ".join(map(str, list(contents)[:5])) or "nothing"
-        raise ValueError(f"{path} has no weights (it has {keys}): {REMEDY}")
+        raise ValueError(f"{path} has no weights (it contains {keys}): {REMEDY}")
     return checkpoint
 
 
@@ -126,7 +127,7 @@ def _are_weights(found: Any) -> bool:
 
 
 def split_query(path: str) -> tuple[str, bool]:
-    """A path or address without its query, and whether that asks for matching by names' ends.
+    """A path or address without its query, and whether that asks to match names by their suffix.
 
     Raises:
         ValueError: the query is not ``?matching_heuristics=True``.
@@ -150,13 +151,14 @@ def _read_pickle(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     if zipfile.is_zipfile(path):
-        # torch writes check sums of all tensors but does not look at them.
+        # torch writes checksums of all tensors but does not verify them.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged:
-            raise ValueError(f"the check sum of its part {damaged} is wrong")
+            raise ValueError(f"the checksum of its entry {damaged} is wrong")
     with torch.serialization.safe_globals(SAFE_FOR_TORCH), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the pickle protocol; it reads or fails
+        # Warnings of the pickle protocol; the file is read or an error is raised.
+        warnings.simplefilter("ignore", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -170,21 +172,25 @@ def _reason(error: Exception) -> str:
     """One line: the name that was refused, or the first sentence (torch's message is a page)."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:
-        return f"it names {named[1]}"
+        return _refused(named[1])
     if isinstance(error, EOFError):
-        return "it ends too early"
+        return "it is empty or truncated"
     return re.split(r"\. |\n", f"{type(error).__name__}: {error}")[0][:200]
 
 
+def _refused(name: str) -> str:
+    return f"its pickle refers to {name}, which could run code"
+
+
 def _from_torch(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """Ours and Detectron2's have ``model``; others have ``state_dict`` or are the bare dict."""
+    """This project's and Detectron2's have ``model``, others ``state_dict`` or no such key."""
     if "model" in contents:
         return dict(contents)
     return {"model": contents.get("state_dict", contents)}
 
 
 def _from_zoo(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """Detectron2's has ``model``; Caffe2 Detectron's is the bare blobs, or ``blobs``."""
+    """Detectron2's have ``model``; Caffe2 Detectron's have ``blobs`` or are the blobs."""
     if "model" in contents:
         return dict(contents)
     blobs = contents.get("blobs", contents)

@@ -42,25 +42,25 @@ def make_upstream(folder, files):
     return folder
 
 
-TELL = "import lowres_d2; print(lowres_d2.detectron2_provider())"
+SHOW = "import lowres_d2; print(lowres_d2.detectron2_provider())"
 
 
 def test_without_upstream_the_bundled_core_runs(tmp_path):
     (tmp_path / "detectron2").mkdir()  # a checkout's folder in the working directory is no package
-    assert run(TELL, tmp_path).stdout == "bundled\n"
+    assert run(SHOW, tmp_path).stdout == "bundled\n"
 
 
 def test_an_installed_upstream_wins_and_can_be_overruled(tmp_path):
     path = [make_upstream(tmp_path, WHOLE_UPSTREAM)]
-    assert run(TELL, tmp_path, path=path).stdout == "upstream\n"
+    assert run(SHOW, tmp_path, path=path).stdout == "upstream\n"
     whose = "import lowres_d2, detectron2; print(detectron2.whose)"
     assert run(whose, tmp_path, path=path).stdout == "upstream\n"
-    assert run(TELL, tmp_path, provider="bundled", path=path).stdout == "bundled\n"
+    assert run(SHOW, tmp_path, provider="bundled", path=path).stdout == "bundled\n"
 
 
 def test_child_processes_inherit_the_choice(tmp_path):
     code = (
-        f"import lowres_d2, subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {TELL!r}])"
+        f"import lowres_d2, subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {SHOW!r}])"
     )
     path = [make_upstream(tmp_path, WHOLE_UPSTREAM)]
     assert run(code, tmp_path, provider="bundled", path=path).stdout == "bundled\n"
@@ -78,9 +78,9 @@ def test_child_processes_inherit_the_choice(tmp_path):
         ),
     ],
 )
-def test_what_cannot_run_is_named_at_import(tmp_path, provider, files, words):
+def test_a_provider_that_cannot_run_is_named_at_import(tmp_path, provider, files, words):
     path = [make_upstream(tmp_path, files)] if files else []
-    done = run(TELL, tmp_path, provider=provider, path=path)
+    done = run(SHOW, tmp_path, provider=provider, path=path)
     assert done.returncode == 1
     assert words in done.stderr.splitlines()[-1]
 

@@ -1,6 +1,6 @@
-"""Every shipped recipe builds, trains a step on toy images, and survives dump and reload.
+"""Every shipped recipe builds, trains an iteration on toy images, and survives dump and reload.
 
-Those of projects do so with narrow networks, and through every stage.
+Recipes of projects do so with narrow networks, and go through every stage.
 """
 
 import re
@@ -26,12 +26,12 @@ from toys.narrow import (
     toy_images,
 )
 
-# Data sets, and the pixels along a side where all their images are squares of one size.
+# Data sets, and the side of their images in pixels if all are squares of one size.
 SIDES = {"coco": None, "plates": 256, "tt100k": 2048, "voc": None}
 
 
 def step(model, optimizer, iteration=0):
-    """One step of the optimizer; the losses, and the names of the parameters that moved."""
+    """One training iteration; the losses, and the names of the parameters that changed."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     with EventStorage(iteration):
         losses = model(toy_images())
@@ -42,20 +42,20 @@ def step(model, optimizer, iteration=0):
     return losses, {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
 
 
-def steps_of_players(model, optimizer):
-    """Those after the first one in which every player of every ratio has its turn.
+def iterations_of_players(model, optimizer):
+    """The iterations after the first one, until every player of every ratio was trained.
 
-    The last one's losses, and the names of all parameters that moved.
+    The last one's losses, and the names of all parameters that changed.
     """
-    rules, moved = model.detector.roi_heads.super_resolution, set()
+    rules, changed = model.detector.roi_heads.super_resolution, set()
     turns = [(ratio, player) for ratio in rules.ratios for player in ("discriminator", "generator")]
     for k, (ratio, player) in list(enumerate(turns))[1:]:
         losses, now = step(model, optimizer, k // 2 * rules.discriminator_period + k % 2)
-        moved |= now
+        changed |= now
         if rules.is_taught:
-            assert losses[f"loss_{player}"] > 0  # there is a region that teaches
+            assert losses[f"loss_{player}"] > 0  # a region is supervised
             assert any(f"{player}s.{ratio}." in name for name in now)
-    return losses, moved
+    return losses, changed
 
 
 def make_optimizer(cfg, model):
@@ -77,11 +77,11 @@ def check_save_and_reload(cfg, model, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - set(PROJECTS)))
-def test_recipe_takes_a_step_and_its_weights_survive_save_and_reload(name, tmp_path):
+def test_recipe_trains_an_iteration_and_its_weights_survive_save_and_reload(name, tmp_path):
     cfg = load_toy(name)
     model = instantiate(cfg.model)
-    _, moved = step(model, make_optimizer(cfg, model))
-    assert moved
+    _, changed = step(model, make_optimizer(cfg, model))
+    assert changed
     check_save_and_reload(cfg, model, tmp_path)
 
 
@@ -95,7 +95,7 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
         assert cfg.model.teacher.checkpoint.endswith(".pth")
         cfg.model.teacher.checkpoint = None
     cfg.optimizer.lr = 1e-4
-    cfg.optimizer.weight_decay = 0.0  # it moves what no loss reaches
+    cfg.optimizer.weight_decay = 0.0  # it changes parameters that no loss reaches
     model = instantiate(cfg.model).train()
     optimizer = make_optimizer(cfg, model)
     if cfg.train.student_from_teacher:
@@ -104,18 +104,18 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
     schedule = StageSchedule(model, stages, RunState(model, ""))
     for stage in stages:
         schedule.apply(stage)
-        losses, moved = step(model, optimizer)
-        assert moved
+        losses, changed = step(model, optimizer)
+        assert changed
         if super_resolution(cfg.model.detector):
-            losses, others = steps_of_players(model, optimizer)
-            moved |= others
-        assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in moved)
-        assert all(any(fnmatchcase(n, pattern) for n in moved) for pattern in stage.trainable)
+            losses, others = iterations_of_players(model, optimizer)
+            changed |= others
+        assert all(any(fnmatchcase(n, pattern) for pattern in stage.trainable) for n in changed)
+        assert all(any(fnmatchcase(n, pattern) for n in changed) for pattern in stage.trainable)
         if stage.check:
             stage.check(model, toy_images())
     if not stages:
-        losses, moved = step(model, optimizer)
-    assert any(name.startswith("detector.") for name in moved)
+        losses, changed = step(model, optimizer)
+    assert any(name.startswith("detector.") for name in changed)
     if not stages or "*" in stages[-1].losses:
         groups = {key.split("_")[1] for key in losses}
         assert groups >= set(model.objectives)

@@ -1,4 +1,4 @@
-"""Cascade R-CNN, ResNet-50, on images made four times smaller, COCO, 12 epochs."""
+"""Cascade R-CNN, ResNet-50, on images downsampled 4x (bicubic), COCO, 12 epochs."""
 
 from lowres_d2.modeling.resample import Bicubic
 

@@ -1,4 +1,4 @@
-"""Faster R-CNN FPN, ResNet-50, on images made four times smaller, COCO, 12 epochs."""
+"""Faster R-CNN FPN, ResNet-50, on images downsampled 4x (bicubic), COCO, 12 epochs."""
 
 from lowres_d2.modeling.resample import Bicubic
 

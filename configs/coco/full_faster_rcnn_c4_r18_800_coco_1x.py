@@ -24,7 +24,7 @@ detector.roi_heads.res5 = L(ResNet.make_stage)(
     out_channels=512,
     norm="SyncBN",
 )
-# Nothing to start from: all of it trains, with statistics of its own.
+# No pretrained weights: nothing is frozen, and batch norm has its own statistics.
 detector.backbone.freeze_at = 0
 detector.backbone.stem.norm = "SyncBN"
 detector.backbone.stages.norm = "SyncBN"

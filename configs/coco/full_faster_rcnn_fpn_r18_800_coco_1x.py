@@ -4,7 +4,7 @@ from ..common.models.resnet import stages_r18
 from .full_faster_rcnn_fpn_r50_800_coco_1x import dataloader, lr_multiplier, model, optimizer, train
 
 model.detector.backbone.bottom_up.stages = stages_r18
-# Nothing to start from: all of it trains, with statistics of its own.
+# No pretrained weights: nothing is frozen, and batch norm has its own statistics.
 model.detector.backbone.bottom_up.freeze_at = 0
 model.detector.backbone.bottom_up.stem.norm = "SyncBN"
 model.detector.backbone.bottom_up.stages.norm = "SyncBN"

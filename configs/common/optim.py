@@ -12,14 +12,14 @@ _parameters = L(get_default_optimizer_params)(
     weight_decay_norm=0.0,
 )
 
-# Goyal et al. 2017, for 16 images a step: twice as many images, twice the rate.
+# For 16 images per iteration; twice as many images, twice the rate (Goyal et al. 2017).
 SGD = L(StochasticGradientDescent)(
     params=_parameters,
     # Largest learning rate of the run; lr_multiplier scales it.
     lr=0.02,
-    # Share of the last step that is taken again.
+    # Momentum: share of the previous update that is applied again.
     momentum=0.9,
-    # Pull of each weight towards 0, times the learning rate.
+    # Decay of each weight towards 0, times the learning rate.
     weight_decay=0.0001,
 )
 

@@ -1,4 +1,4 @@
-"""The small FCOS on your images made four times smaller."""
+"""The small FCOS on your images, downsampled 4x (bicubic)."""
 
 from lowres_d2.modeling.resample import Bicubic
 

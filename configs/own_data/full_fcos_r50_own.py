@@ -12,7 +12,7 @@ model.detector.num_classes = L(count_classes)(
     json_file="${data.train_json}", classes="${data.classes}"
 )
 
-# The weights are for BGR pixels.
+# The weights expect BGR pixels.
 dataloader.train.mapper.image_format = "BGR"
 optimizer.lr = 0.005
 train.max_iter = 5000

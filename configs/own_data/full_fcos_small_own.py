@@ -11,7 +11,7 @@ model.detector.num_classes = L(count_classes)(
     json_file="${data.train_json}", classes="${data.classes}"
 )
 
-# Minutes on a CPU; more pixels find smaller objects.
+# A few minutes on a CPU; larger images allow it to find smaller objects.
 for _mapper in (dataloader.train.mapper, dataloader.test.mapper):
     _mapper.augmentations[0].short_edge_length = 240
     _mapper.augmentations[0].max_size = 400

@@ -1,4 +1,4 @@
-"""The small FCOS on generated plates made four times smaller, 64x64."""
+"""The small FCOS on generated plates, downsampled 4x (bicubic) to 64x64."""
 
 from lowres_d2.modeling.resample import Bicubic
 

@@ -1,4 +1,4 @@
-"""Faster R-CNN FPN, ResNet-50, on VOC images made four times smaller."""
+"""Faster R-CNN FPN, ResNet-50, on VOC images downsampled 4x (bicubic)."""
 
 from lowres_d2.modeling.resample import Bicubic
 

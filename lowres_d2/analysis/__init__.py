@@ -1,4 +1,4 @@
-"""What a run did, for people: report, curves, images."""
+"""Cost and matching of models; reports, plots and sheets of what runs achieved."""
 
 from lowres_d2.analysis.cost.trade_off import (
     Point,

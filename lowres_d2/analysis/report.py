@@ -1,4 +1,4 @@
-"""A report of runs side by side: ``report.md`` with its images in the same folder."""
+"""A report that compares runs: ``report.md``, with its figures in the same folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lowres_d2.data.datasets import BoxDataset
 from tabulate import tabulate
 
 NOT_THERE = "n/a (0 GT)"
-MOST_CLASSES = 30  # more rows than that nobody reads
+MOST_CLASSES = 30  # rows of the table by class; nobody reads more
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,16 @@ class Run:
     """One trained and evaluated detector.
 
     Attributes:
-        name: as it stands in tables and figures.
+        name: its label in tables and figures.
         results: what :class:`SizedCOCOEvaluator` returned.
         metrics_file: ``metrics.json`` of the training.
         predictions_file: ``coco_instances_results.json``; ``sized_coco.json`` lies beside it.
-        iterations: trained for, in total.
-        seconds: of training and evaluation; None: not known.
-        view: what its network sees of an image, see :func:`model_view`; all of it by default.
-        images_per_second: measured together with the other runs', see :func:`measure_points`.
-        macs: multiply-adds of an image.
+        iterations: total number of training iterations.
+        seconds: time of training and evaluation; None where unknown.
+        view: what its network receives of an image, see :func:`model_view`; by default the stored
+            image.
+        images_per_second: measured in turns with the other runs, see :func:`measure_points`.
+        macs: MACs per image.
     """
 
     name: str
@@ -68,21 +69,21 @@ def write_report(
     notes: str = "",
     images: int = 4,
 ) -> Path:
-    """Write ``report.md`` with its figures, ``trade_off.png`` among them where speeds are known.
+    """Write ``report.md`` and its figures; ``trade_off.png`` only where speeds or MACs are known.
 
     Args:
-        output_dir: folder for all of them.
-        runs: compared on the same data set; the drop of AP is told from the first one.
-        dataset: what they were evaluated on.
+        output_dir: folder for the report and its figures.
+        runs: runs evaluated on the same data set; the AP drop is relative to the first one.
+        dataset: data set that they were evaluated on.
         title: heading of the report.
-        notes: markdown to stand under the heading.
-        images: number of image pairs.
+        notes: Markdown below the heading.
+        images: number of images that are shown with their detections.
 
     Returns:
         Path of ``report.md``.
 
     Raises:
-        ValueError: the runs were not evaluated in the same way.
+        ValueError: the runs were evaluated with different settings or on different data.
     """
     folder = Path(output_dir)
     summaries = {run.name: run.summary for run in runs}
@@ -115,7 +116,7 @@ def write_report(
 
 
 def _check_comparable(summaries: Mapping[str, dict]) -> None:
-    """Raise where figures of two runs do not mean the same."""
+    """Raise ValueError where metrics of two runs are not comparable."""
     (first, reference), *others = summaries.items()
     for name, summary in others:
         for key in ("images", "max_dets", "area"):
@@ -148,11 +149,11 @@ def _markdown(
     parts = [
         f"# {title}",
         notes.strip(),
-        f"{any_summary['images']} test images, {any_summary['all']['GT']} objects. Figures in "
+        f"{any_summary['images']} test images, {any_summary['all']['GT']} objects. Metrics in "
         f"percent. Size is the square root of the box's area in pixels of the original image; "
-        f"at most {any_summary['max_dets']} detections an image and class are scored.",
+        f"at most {any_summary['max_dets']} detections per image and class are scored.",
         _overall_table(runs, summaries),
-        "![AP against images a second and multiply-adds](trade_off.png)" if has_costs else "",
+        "![AP against images per second and MACs](trade_off.png)" if has_costs else "",
         "## By object size",
         _size_range_table(summaries),
         "![AP and recall by size](by_size.png)",
@@ -162,9 +163,9 @@ def _markdown(
         "## Training",
         "![training loss and AP](training.png)",
         "## Images",
-        "Ground truth, then the pixels that each detector receives with what it finds in them; "
-        "below each image its tiniest objects, zoomed. Dashed: missed. Drawn from the score at "
-        f"which F1 is best on this test set: {drawn}.",
+        "Ground truth, then the pixels that each detector receives, with its detections; below "
+        "each image its tiniest objects, zoomed. Dashed: missed objects. Detections are drawn at "
+        f"or above the score threshold of best F1 on this test set: {drawn}.",
         "![ground truth and detections](images.png)",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -178,7 +179,7 @@ def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
         "time": [_duration(run.seconds) for run in runs],
     }
     for key in ("AP", "AP50", "AP75", "AR"):
-        columns[key] = [_figure(row[key]) for row in found if key in row]
+        columns[key] = [_metric(row[key]) for row in found if key in row]
     first, *others = (row["AP"] for row in found)
     if first:
         drops = [f"{accuracy_drop_rate(first, ap):.1f}" for ap in others]
@@ -196,7 +197,7 @@ def _size_range_table(summaries: Mapping[str, dict]) -> str:
     for key in ("AP", "AP50", "AR"):
         if key in size_ranges[0]:
             rows += [
-                [f"{key}, {name}", *(_figure(row[key]) for row in summary["size_ranges"])]
+                [f"{key}, {name}", *(_metric(row[key]) for row in summary["size_ranges"])]
                 for name, summary in summaries.items()
             ]
     return _table(["", *(f"{row['label']}, {row['GT']} GT" for row in size_ranges)], rows)
@@ -205,7 +206,7 @@ def _size_range_table(summaries: Mapping[str, dict]) -> str:
 def _class_table(summaries: Mapping[str, dict]) -> str:
     classes = next(iter(summaries.values()))["classes"]
     rows = [
-        [row["name"], row["GT"], *(_figure(s["classes"][k]["AP"]) for s in summaries.values())]
+        [row["name"], row["GT"], *(_metric(s["classes"][k]["AP"]) for s in summaries.values())]
         for k, row in enumerate(classes)
     ]
     shown = _table(["class", "GT", *(f"AP, {name}" for name in summaries)], rows[:MOST_CLASSES])
@@ -217,7 +218,7 @@ def _table(head: list[str], rows: list[list]) -> str:
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
-def _figure(value: float | None) -> str:
+def _metric(value: float | None) -> str:
     return NOT_THERE if value is None else f"{value:.1f}"
 
 

@@ -17,10 +17,10 @@ class SeedResult:
     """One detector trained with one seed.
 
     Attributes:
-        name: of the detector, the same for all seeds.
-        seed: which.
+        name: name of the detector, the same for all seeds.
+        seed: seed of the training.
         accuracies: ``AP``, ``AP50``, ``AP-<size range>``; None where there is no object.
-        core_seconds: processor time of its training and evaluation; None: not known.
+        core_seconds: processor time of its training and evaluation; None where unknown.
     """
 
     name: str
@@ -30,10 +30,10 @@ class SeedResult:
 
 
 def gap_closed(full: float, baseline: float, method: float) -> float:
-    """Share of the distance from the baseline to full resolution that a method covers.
+    """Share of the gap between the baseline and full resolution that a method closes, in percent.
 
     Raises:
-        ValueError: there is no distance.
+        ValueError: full resolution is not better than the baseline.
     """
     if not full > baseline:
         raise ValueError(f"full resolution {full} is not above the baseline {baseline}: no gap")
@@ -43,14 +43,14 @@ def gap_closed(full: float, baseline: float, method: float) -> float:
 def summary_table(
     results: Sequence[SeedResult], size_ranges: Sequence[str], baseline: str, full: str | None
 ) -> str:
-    """Markdown: a row a detector, mean and standard deviation over its seeds.
+    """Markdown table: one row per detector, with mean and standard deviation over its seeds.
 
     Args:
-        results: of all detectors with the same seeds.
+        results: results of all detectors, with the same seeds.
         size_ranges: names of the size ranges, in order.
         baseline: name of the detector that others are compared with.
-        full: name of the full-resolution detector that the baseline is below of; None: what there
-            is to tell is what each size range gains over the baseline.
+        full: name of the full-resolution detector, for the AP drop and the gap closed; None: the
+            table shows the gain over the baseline instead, in AP and in each size range.
     """
     names = list(dict.fromkeys(result.name for result in results))
     by_name = {name: [r for r in results if r.name == name] for name in names}
@@ -63,7 +63,7 @@ def summary_table(
             *(f"gain {size_range.removeprefix('AP-')}" for size_range in size_ranges),
         ]
     else:
-        against = ["AP drop", "less than baseline", "gap closed"]
+        against = ["AP drop", "drop reduction", "gap closed"]
     rows = []
     for name in names:
         row = [name, *(_spread([r.accuracies[c] for r in by_name[name]]) for c in columns)]
@@ -84,10 +84,10 @@ def summary_table(
 
 
 def cost_table(points: Sequence[Point]) -> str:
-    """Markdown: what each detector costs, and how much less than the first one.
+    """Markdown table: the cost of each detector, and how many times lower than the first one's.
 
     Args:
-        points: with images a second and multiply-adds.
+        points: detectors with images per second and MACs.
     """
     first = points[0]
     rows = [
@@ -107,7 +107,7 @@ def cost_table(points: Sequence[Point]) -> str:
 def _against(
     full: float, baseline: float, method: float, name: str, references: tuple[str, str]
 ) -> list[str]:
-    """Drop rate, what it is less than the baseline's, gap closed; empty where they say nothing."""
+    """Drop rate, its reduction against the baseline's, gap closed; empty where undefined."""
     if name == references[0] or not full > 0:
         return ["", "", ""]
     drop = f"{accuracy_drop_rate(full, method):.1f} %"
@@ -120,7 +120,7 @@ def _against(
 def _gains(
     method: Sequence[float | None], baseline: Sequence[float | None], is_baseline: bool
 ) -> list[str]:
-    """What each accuracy gains; empty for the baseline itself and where there is no object."""
+    """Gain of each accuracy; empty for the baseline itself and where there is no object."""
     return [
         "" if is_baseline or ours is None or theirs is None else f"{ours - theirs:+.1f}"
         for ours, theirs in zip(method, baseline, strict=True)

@@ -1,4 +1,4 @@
-"""Data: sets of images with boxes, the mapper, and loaders whose batches can be repeated."""
+"""Data sets of images with boxes, the dataset mapper, and reproducible data loaders."""
 
 from lowres_d2.data.augmentation import RandomSaturation
 from lowres_d2.data.loader import BatchLoader, build_test_loader, build_train_loader

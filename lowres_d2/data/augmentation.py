@@ -1,4 +1,4 @@
-"""An augmentation that Detectron2 has, in a form that does not hold up small detectors.
+"""A faster form of one of Detectron2's augmentations, which would slow down small detectors.
 
 Images are (H, W, 3), RGB.
 """
@@ -15,15 +15,16 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # BT.601
 
 
 class RandomSaturation(T.Augmentation):
-    """Saturation: below 1 greyer, above 1 more colourful.
+    """Random saturation: a weight below 1 makes an image greyer, above 1 more colourful.
 
-    Draws as Detectron2's of this name, and gives its pixels to a level. Blending with the grey
-    image is linear in the colour, so it is one matrix for all pixels; Detectron2's images of
-    float64 on the way take several times as long as reading the file does.
+    Draws the same random numbers as Detectron2's ``RandomSaturation``, and gives the same pixels to
+    within one level. Blending with the grey image is linear in the colours, so one 3x3 matrix does
+    it for all pixels; Detectron2 computes in float64, which takes several times as long as reading
+    the file.
 
     Args:
-        intensity_min: smallest weight of the image itself.
-        intensity_max: largest.
+        intensity_min: smallest weight of the image itself; its grey version has the rest.
+        intensity_max: largest weight.
     """
 
     def __init__(self, intensity_min: float, intensity_max: float) -> None:
@@ -31,7 +32,7 @@ class RandomSaturation(T.Augmentation):
         self.intensity_min, self.intensity_max = intensity_min, intensity_max
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        """The transform of an image, with a weight drawn for it."""
+        """Draw a weight, and return the transform for an image."""
         if image.shape[-1] != 3:
             raise ValueError(f"RandomSaturation needs an RGB image, got shape {image.shape}")
         weight = np.random.uniform(self.intensity_min, self.intensity_max)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""An image file as pixels: turned as its EXIF orientation says, or an error.
+"""Reads image files: rotated as EXIF says, with an error for files that cannot be decoded.
 
 Shapes: (H, W, C) uint8, 0..255.
 """
@@ -14,24 +14,24 @@ from PIL import Image, ImageOps
 
 
 def load_image(path: str, form: str) -> np.ndarray:
-    """Detectron2's ``read_image``, with an error for whatever cannot be decoded.
+    """Like Detectron2's ``read_image``, but raises an error for an image that cannot be decoded.
 
-    Upstream's asks for the orientation first and drops all errors there; a PNG is decoded for it,
-    so that a broken one comes out black.
+    Upstream reads the EXIF orientation first and suppresses all errors there. For a PNG that step
+    decodes the pixels, so that a broken PNG comes out black.
 
     Args:
-        path: of the file, or anything the PathManager knows.
-        form: order of the channels, "BGR" or "RGB", or another mode of Pillow's, as "L".
+        path: image file, or anything that the PathManager resolves.
+        form: channel order, "BGR" or "RGB", or another Pillow mode such as "L".
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is no image, or broken. Pillow has other errors for some files: SyntaxError,
-            ValueError, and DecompressionBombError for one that is too large.
+        OSError: it is not an image, or it is broken. Pillow raises other errors for some files:
+            SyntaxError, ValueError, and DecompressionBombError for one that is too large.
     """
     with PathManager.open(path, "rb") as file:
         image = Image.open(file)
         image.load()
-        # Broken EXIF data fail in any way, and say nothing against the pixels.
+        # Broken EXIF data can raise anything, and the pixels may be fine all the same.
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
         return convert_PIL_to_numpy(image, form)

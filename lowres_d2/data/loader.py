@@ -1,6 +1,7 @@
-"""Loaders: an endless repeatable one for training, an ordered one for evaluation.
+"""Data loaders: an endless, reproducible one for training and an ordered one for evaluation.
 
-Both yield lists of samples, as Detectron2's models take them, and count what was dropped.
+Both yield lists of samples, as Detectron2's models take them, and count dropped boxes and skipped
+images.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ _COUNTED = ("num_dropped_boxes", "num_skipped_images")
 
 
 class BatchLoader:
-    """Iterates a DataLoader whose items are lists of samples.
+    """Iterates over a DataLoader whose items are lists of samples.
 
-    Raises errors of the data as they are, in one line.
+    Errors in the data are raised in this process, so that their messages stay one line.
 
     Attributes:
-        counts: how many boxes (``num_dropped_boxes``) and images (``num_skipped_images``) the
-            mapper has left out of the batches given so far, in whatever process it ran. The engine
-            logs both.
+        counts: numbers of boxes (``num_dropped_boxes``) and images (``num_skipped_images``) that
+            the mapper left out of the batches yielded so far, in whatever process it ran. The
+            engine logs both.
 
     Args:
-        loader: its samples may be exceptions (to be raised) or None (to be left out).
+        loader: a DataLoader; a sample may be an exception (raised here) or None (skipped).
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -72,26 +73,26 @@ def build_train_loader(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> BatchLoader:
-    """Batches of this rank for iteration ``start_iteration`` and on, forever.
+    """An endless loader of this rank's batches, from iteration ``start_iteration`` on.
 
-    Batch k and its pixels are a function of (seed, k), whatever the number of workers or ranks.
-    Making an iterator draws nothing from the global random generators.
+    Batch k and its pixels depend only on (seed, k), not on the number of workers or ranks. Creating
+    an iterator draws nothing from the global random generators.
 
     Args:
         dataset: dataset dicts.
         mapper: dataset dict -> sample.
-        total_batch_size: over all ranks.
+        total_batch_size: images per iteration, over all ranks.
         seed: 0 or more.
-        num_workers: processes that prepare batches; 0: this one does.
-        start_iteration: where a resumed run goes on.
-        filter_empty: leave out images without a (non-crowd) annotation; as background they teach
-            something, so by default they stay.
-        rank: of this process; None: the running one's.
-        world_size: number of ranks; None: of the running group.
+        num_workers: processes that prepare batches; 0: this process does.
+        start_iteration: first iteration to load; where a resumed run continues.
+        filter_empty: leave out images without a (non-crowd) annotation. A detector learns
+            background from them, so by default they stay.
+        rank: rank of this process; None: taken from the process group.
+        world_size: number of ranks; None: likewise.
     """
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"dataloader.train.seed={seed!r}: expected a whole number, 0 or more")
-    if not any(map(_teaches, dataset)):
+    if not any(map(_has_ground_truth, dataset)):
         raise ValueError(
             f"{getattr(dataset, 'source', type(dataset).__name__)}: no image has an object to "
             "learn from; check the annotation file, and classes"
@@ -124,15 +125,15 @@ def build_test_loader(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> BatchLoader:
-    """This rank's run of the data set, in order; every image is on exactly one rank.
+    """A loader of this rank's contiguous part of the data set; each image is on exactly one rank.
 
     Args:
         dataset: dataset dicts.
         mapper: dataset dict -> sample.
-        batch_size: of each rank.
-        num_workers: processes that prepare batches; 0: this one does.
-        rank: of this process; None: the running one's.
-        world_size: number of ranks; None: of the running group.
+        batch_size: images per batch on each rank.
+        num_workers: processes that prepare batches; 0: this process does.
+        rank: rank of this process; None: taken from the process group.
+        world_size: number of ranks; None: likewise.
     """
     rank = comm.get_rank() if rank is None else rank
     world_size = comm.get_world_size() if world_size is None else world_size
@@ -150,17 +151,17 @@ def build_test_loader(
     )
 
 
-def _teaches(record: dict) -> bool:
-    """Whether it has something to learn from: an object, no crowd, or anything but boxes."""
+def _has_ground_truth(record: dict) -> bool:
+    """Whether an image has a non-crowd object, or labels other than boxes (no ``annotations``)."""
     return any(not a.get("iscrowd", 0) for a in record.get("annotations", [{}]))
 
 
 class _WithObjects(Dataset):
-    """The images of a data set that have something to learn from."""
+    """The images of a data set that have ground truth to train on."""
 
     def __init__(self, dataset: Sequence[dict]) -> None:
         self.dataset = dataset
-        self.indices = [k for k, record in enumerate(dataset) if _teaches(record)]
+        self.indices = [k for k, record in enumerate(dataset) if _has_ground_truth(record)]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -170,7 +171,7 @@ class _WithObjects(Dataset):
 
 
 class _Mapped(Dataset):
-    """Items in order; errors of the user's data are returned, for the loader to raise."""
+    """Mapped images in order; errors in the user's data are returned, for BatchLoader to raise."""
 
     def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict | None]) -> None:
         self.dataset, self.mapper = dataset, mapper

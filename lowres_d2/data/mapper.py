@@ -1,4 +1,4 @@
-"""From a dataset dict to a detector's input: read, augment, drop what has no area left.
+"""Dataset mapper: reads an image, augments it, and drops boxes that have no area left.
 
 Boxes are XYXY in pixels of the augmented image; images uint8 (C, H, W).
 """
@@ -22,23 +22,23 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class BrokenImageError(ValueError):
-    """An image that cannot be read, or is not what the annotations say."""
+    """An image that cannot be read, or whose size is not the annotated one."""
 
 
 class DetectionMapper:
-    """Detectron2's dataset mapper for boxes and labels, which says what it drops.
+    """Detectron2's dataset mapper for boxes and labels, which also counts the boxes that it drops.
 
-    Gives a dict of ``image`` (uint8 tensor (C, H, W)) and the dataset dict's own entries (height
-    and width of the stored image, file_name, image_id, a classifier's label). In training also
-    ``instances`` (Instances of the augmented image with gt_boxes and gt_classes, crowds left out)
-    and ``num_dropped_boxes``.
+    Returns a dict of ``image`` (uint8 tensor (C, H, W)) and the other entries of the dataset dict
+    (height and width of the stored image, file_name, image_id, a classifier's label). In training
+    it also has ``instances`` (Instances of the augmented image with gt_boxes and gt_classes,
+    without crowds) and ``num_dropped_boxes``.
 
     Args:
         is_train: whether annotations are used.
         augmentations: Detectron2 augmentations, in order.
-        image_format: order of the channels, "BGR" or "RGB", or "L".
-        on_broken: what to do about an image that cannot be read: "error" stops; "skip" gives None,
-            and the loaders count it and take another.
+        image_format: channel order, "BGR" or "RGB", or "L".
+        on_broken: what to do with an image that cannot be read: "error" raises; "skip" returns
+            None: the loaders count it, and the training loader takes the next image instead.
         min_box_side: after augmentation, boxes with a side of at most this many pixels are dropped.
     """
 
@@ -79,7 +79,7 @@ class DetectionMapper:
         return sample
 
     def _read(self, record: dict) -> np.ndarray:
-        """The image as (H, W, C), checked against the size that the data set states."""
+        """Read the image as (H, W, C), and check its size against the annotated one."""
         name = record["file_name"]
         try:
             image = load_image(name, self.image_format)
@@ -99,13 +99,13 @@ class DetectionMapper:
                 f"{name}: is {width}x{height}, but its annotations are for "
                 f"{stated[1]}x{stated[0]}; correct the image or the annotation file"
             )
-        # What Pillow shares is read-only, but augmentations may write, and torch warns of it.
+        # Pillow may share a read-only buffer, but augmentations may write, and torch warns of it.
         return image if image.flags.writeable else image.copy()
 
     def _instances(
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
     ) -> tuple[Instances, int]:
-        """Ground truth of the augmented image, and the number of boxes that it lost."""
+        """Ground truth of the augmented image, and the number of boxes dropped."""
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)

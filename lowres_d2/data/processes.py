@@ -1,4 +1,4 @@
-"""What has to be so before worker processes start."""
+"""Preparations before worker processes start."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import cv2
 
 
 def stop_opencv_threads(worker: int | None = None) -> None:
-    """Let OpenCV compute with one thread in this process from now on.
+    """Make OpenCV use a single thread in this process from now on.
 
-    A forked process inherits the locks of OpenCV's thread pool in whatever state they are, but not
-    its threads, and may wait for them forever in its first call. So this comes before workers
-    start; called again in a forked worker it touches no lock, in a spawned one it is needed.
+    A forked process inherits the locks of OpenCV's thread pool in their current state, but not its
+    threads, so that its first OpenCV call may wait forever. Call this before workers start. A
+    forked worker may call it again, which touches no lock; a spawned one has to.
 
     Args:
-        worker: number of the worker that calls it, as DataLoader's ``worker_init_fn`` gives it.
+        worker: number of the calling worker, as DataLoader passes it to ``worker_init_fn``.
     """
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(0)

@@ -1,9 +1,9 @@
-"""The endless training stream: which image stands where, and with which random numbers.
+"""The endless training stream: which image is at which position, with which random numbers.
 
-Position p of the stream belongs to epoch p // n of a data set of n images; an epoch is a
-permutation drawn from (seed, epoch), and what the mapper draws comes from (seed, p). Batch k is
-positions [k B, (k + 1) B), of which each rank takes an equal run. So a batch depends on (seed, k)
-only, never on how many processes make it or on where the run was started.
+Position p of the stream belongs to epoch p // n of a data set of n images. An epoch is a
+permutation drawn from (seed, epoch), and the mapper's random numbers come from (seed, p). Batch k
+is positions [k B, (k + 1) B), of which each rank takes an equal contiguous part. So a batch depends
+only on (seed, k), not on the number of processes or on where the run was started or resumed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.utils.data import Dataset, Sampler
 
 
 class BatchPositions(Sampler[list[int]]):
-    """Stream positions of this rank's batches, forever.
+    """Endless sampler of the stream positions of this rank's batches.
 
     Args:
-        total_batch_size: B, over all ranks.
-        rank: this process's.
-        world_size: number of ranks; divides B.
+        total_batch_size: B, images per iteration over all ranks.
+        rank: rank of this process.
+        world_size: number of ranks; must divide B.
         start_iteration: k of the first batch.
     """
 
@@ -58,14 +58,14 @@ def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
 
 
 def image_at(position: int, seed: int, length: int) -> int:
-    """Index of the image at a stream position, of a data set of ``length``."""
+    """Index of the image at a stream position, for a data set of ``length`` images."""
     epoch, place = divmod(position, length)
     return int(_epoch_order(seed, epoch, length)[place])
 
 
 @contextlib.contextmanager
 def seeded(seed: int, position: int) -> Iterator[None]:
-    """Python's, numpy's and torch's (CPU) random numbers from (seed, position); then as before."""
+    """Seed Python's, numpy's and torch's (CPU) generators by (seed, position), then restore."""
     words = np.random.SeedSequence([seed, position]).generate_state(4)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_state = torch.default_generator.get_state()
@@ -81,15 +81,16 @@ def seeded(seed: int, position: int) -> Iterator[None]:
 
 
 class ImageStream(Dataset):
-    """Item p is the mapped image of stream position p.
+    """Item p is the mapped image at stream position p.
 
-    Where the mapper skips an image (None), the next one of the data set stands in. Errors of
-    the user's data are returned, not raised: a worker process would bury them in its traceback.
+    If the mapper skips an image (returns None), the next one of the data set takes its place.
+    Errors in the user's data are returned, not raised: a DataLoader worker would bury the message
+    in its traceback.
 
     Args:
         dataset: dataset dicts.
-        mapper: dataset dict -> sample, or None to skip it.
-        seed: of the stream.
+        mapper: dataset dict -> sample, or None to skip the image.
+        seed: seed of the stream.
     """
 
     def __init__(

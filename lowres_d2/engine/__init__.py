@@ -1,1 +1,1 @@
-"""Running recipes: command line, train loop, stages, checkpoints, demo and quickstart."""
+"""Run a recipe: training loop, evaluation, stages and checkpoints."""

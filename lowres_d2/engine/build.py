@@ -1,4 +1,4 @@
-"""A recipe's model and data sets, built and held against each other."""
+"""Build a recipe's model and data sets, and check that their classes agree."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import nn
 
 
 def build_model(cfg: DictConfig) -> nn.Module:
-    """The recipe's model on its device; initial weights are a function of ``train.seed``.
+    """The recipe's model on its device; its initial weights depend on ``train.seed`` only.
 
     Raises:
-        ValueError: the device is not there, or a part refuses its arguments.
+        ValueError: the device is not available, or a part of the model rejects its arguments.
     """
     device = pick_device(cfg.train.device)
     seed_everything(cfg.train.seed, 0)
@@ -27,41 +27,41 @@ def build_model(cfg: DictConfig) -> nn.Module:
 
 
 def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:
-    """Put the recipe's data sets in place of their descriptions: loaders and evaluator share them.
+    """Replace the recipe's data set calls by data sets, which loaders and evaluator then share.
 
     Raises:
-        ValueError: their files are broken.
-        FileNotFoundError: their files are not there.
+        ValueError: a file of a data set is broken.
+        FileNotFoundError: a file of a data set is missing.
     """
-    # All are built before any is put in place: one may refer to another's description.
+    # Build all before replacing any: one call may refer to another's arguments.
     built = {split: build(cfg, f"dataloader.{split}.dataset") for split in splits}
     for split, dataset in built.items():
         cfg.dataloader[split].dataset = dataset
 
 
 def check_classes(model: nn.Module, classes: list[str], key: str = "model") -> None:
-    """Raise where a model predicts another number of classes than its data has.
+    """Raise if a model predicts another number of classes than its data has.
 
     Args:
         model: the network.
-        classes: of the data.
-        key: where the recipe describes the model.
+        classes: class names of the data.
+        key: the model's key in the recipe, for the message.
 
     Raises:
-        ValueError: names the module, both numbers, and the classes.
+        ValueError: names the module, both numbers and the classes.
     """
     for name, module in model.named_modules():
         number = getattr(module, "num_classes", None)
         if isinstance(number, int) and number != len(classes):
             place = ".".join(part for part in (key, name, "num_classes") if part)
             raise ValueError(
-                f"{place} is {number}, the data has {len(classes)} classes "
+                f"{place} is {number}, but the data has {len(classes)} classes "
                 f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}): make them equal"
             )
 
 
 def check_trained_classes(report: LoadReport, classes: Sequence[str]) -> None:
-    """Raise where weights were trained on other classes than the data has, or in another order.
+    """Raise if weights were trained on other classes than the data has, or in another order.
 
     Raises:
         ValueError: names the file and both lists.

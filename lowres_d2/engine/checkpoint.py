@@ -1,9 +1,10 @@
 """Checkpoints of a run.
 
-One holds ``model``, ``trainer`` (iteration, optimizer, schedule, scaler), ``run`` (stage, loss
-normalisers, data fingerprint), ``ema`` where it is used, and ``classes``. A file is written beside
-its final name and then renamed, so that a kill leaves the earlier one intact; where the last one
-is broken all the same, a run resumes from the one before.
+A checkpoint holds ``model``, ``trainer`` (iteration, optimizer, schedule, gradient scaler), ``run``
+(stage, loss normalizers, fingerprint of the data), ``ema`` if weights are averaged, and
+``classes``. It is written under a temporary name and then renamed, so that a kill leaves the
+previous one intact. If the last checkpoint is damaged all the same, a run resumes from the newest
+one that is intact.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = [
 
 
 class RunCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer with atomic writes, and routing of bare detectors' weights."""
+    """Detectron2's checkpointer with atomic writes; a composition also loads a bare detector's."""
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
@@ -42,29 +43,33 @@ class RunCheckpointer(DetectionCheckpointer):
         super().__init__(model, save_dir, **checkpointables)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write ``<save_dir>/<name>.pth`` and point ``last_checkpoint`` to it, both by rename.
+        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``, each atomically.
 
         Raises:
-            OSError: the disk is full or the folder cannot be written; what was there stays as it
-                was.
+            OSError: the disk is full or the folder is not writable; earlier checkpoints are
+                unchanged.
         """
         if not self.save_dir or not self.save_to_disk:
             return
         if self._saved and not Path(self.save_dir).is_dir():
-            logger.warning("%s has vanished with all it held; it is made anew", self.save_dir)
+            logger.warning(
+                "%s was deleted during the run, with its earlier checkpoints; creating it again",
+                self.save_dir,
+            )
             self._saved = ""
         data = {"model": self.model.state_dict(), "classes": list(self.classes)}
         data |= {key: part.state_dict() for key, part in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
         try:
-            # Through Python's file: its errors say what the disk's were.
+            # Through a Python file, whose errors carry the system's reason; torch's own do not.
             with atomic_path(path, durable=True) as beside, beside.open("wb") as file:
                 torch.save(data | kwargs, file)
             self.tag_last_checkpoint(path.name)
         except (OSError, RuntimeError) as error:
             raise OSError(
-                f"{path} could not be written ({_reason(error)}): {self._what_is_left()}; make "
-                "room or give the folder back, then --resume"
+                f"checkpoint {path} could not be written ({_reason(error)}); "
+                f"{self._describe_previous()}: free disk space or make the folder writable, then "
+                "continue with --resume"
             ) from error
         self._saved = path.name
 
@@ -74,30 +79,29 @@ class RunCheckpointer(DetectionCheckpointer):
             beside.write_text(last_filename_basename, encoding="utf-8")
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Load a file; see :attr:`report` for what matched.
+        """Load a file; :attr:`report` then says which tensors matched.
 
         Args:
-            path: as of :func:`read_checkpoint`; empty for nothing.
-            checkpointables: which parts besides the model to restore, where the file has them;
-                None for all.
+            path: file or address, see :func:`read_checkpoint`; empty loads nothing.
+            checkpointables: parts besides the model to restore, if the file has them; None: all.
 
         Returns:
-            What is left of the file's contents.
+            The contents of the file that were not loaded.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file is broken, or was made by a run that this one cannot continue.
+            ValueError: the file is broken, or belongs to a run that this one cannot continue.
         """
         return self._restore(path, read_checkpoint(path), checkpointables) if path else {}
 
     def resume(self) -> bool:
-        """Load the checkpoint that ``last_checkpoint`` names, or the newest one that is whole.
+        """Load the checkpoint that ``last_checkpoint`` names, or else the newest intact one.
 
         Returns:
-            Whether there is any.
+            Whether there was a checkpoint.
 
         Raises:
-            ValueError: there are some, but none is whole, or it is not of this run.
+            ValueError: none of the checkpoints is intact, or it does not belong to this run.
         """
         last = self._last_saved()
         problem = ""
@@ -107,94 +111,98 @@ class RunCheckpointer(DetectionCheckpointer):
             except (ValueError, OSError) as error:
                 problem = _reason(error)
             else:
-                self._restore(str(last), contents, whole=True)
+                self._restore(str(last), contents, require_all=True)
                 self._saved = last.name
                 return True
-        found = self._newest_whole(but=last)
+        found = self._newest_intact(but=last)
         if found is None:
             if problem:
-                raise ValueError(f"{problem}; no other checkpoint in {self.save_dir} is whole")
+                raise ValueError(
+                    f"{problem}; no other checkpoint in {self.save_dir} is intact: start without "
+                    "--resume"
+                )
             return False
         path, contents = found
         logger.warning(
-            "%s; going on from the newest whole checkpoint, %s, of iteration %d",
-            problem or f"{self.save_dir} has no last_checkpoint",
+            "%s; resuming from the newest intact checkpoint, %s (iteration %d)",
+            problem or f"{self.save_dir} has no readable last_checkpoint",
             path,
             contents["trainer"]["iteration"],
         )
-        self._restore(str(path), contents, whole=True)
+        self._restore(str(path), contents, require_all=True)
         if self.save_to_disk:
             self.tag_last_checkpoint(path.name)
         self._saved = path.name
         return True
 
     def _last_saved(self) -> Path | None:
-        """What ``last_checkpoint`` names; None where it is not there or no text."""
+        """The file that ``last_checkpoint`` names; None if that is missing or not text."""
         try:
             return Path(self.get_checkpoint_file()) if self.has_checkpoint() else None
         except UnicodeDecodeError:
             return None
 
-    def _newest_whole(self, but: Path | None) -> tuple[Path, dict[str, Any]] | None:
+    def _newest_intact(self, but: Path | None) -> tuple[Path, dict[str, Any]] | None:
         newest = None
         for path in sorted(Path(self.save_dir).glob("*.pth")):
-            if path == but or path.name.startswith("."):  # half-written ones have a dot
+            if path == but or path.name.startswith("."):  # half-written ones start with a dot
                 continue
             try:
                 contents = read_checkpoint(path)
                 iteration = contents["trainer"]["iteration"]
-            except (ValueError, OSError, KeyError, TypeError):  # broken, or no checkpoint of a run
+            except (ValueError, OSError, KeyError, TypeError):  # broken, or weights alone
                 continue
             if newest is None or iteration > newest[1]["trainer"]["iteration"]:
                 newest = path, contents
         return newest
 
-    def _what_is_left(self) -> str:
+    def _describe_previous(self) -> str:
         if not self._saved:
-            return "nothing was saved before"
-        return f"{Path(self.save_dir, self._saved)}, saved before, is whole"
+            return "there is no earlier checkpoint"
+        return f"the previous checkpoint {Path(self.save_dir, self._saved)} is intact"
 
     def _restore(
         self,
         path: str,
         rest: dict[str, Any],
         checkpointables: list[str] | None = None,
-        whole: bool = False,
+        require_all: bool = False,
     ) -> dict[str, Any]:
         self.report = fill_model(self.model, rest, path)
         del rest["model"]
         for key in self.checkpointables if checkpointables is None else checkpointables:
-            if key not in rest and not whole:
+            if key not in rest and not require_all:
                 continue
             try:
                 self.checkpointables[key].load_state_dict(rest.pop(key))
-            except Exception as error:  # each part has its own way to say that it does not fit
+            except Exception as error:  # each part raises its own kind where the state does not fit
                 reason = str(error).split("\n")[0]
                 fault = f"it has no {reason}" if isinstance(error, KeyError) else reason
                 raise ValueError(
-                    f"{path} is no checkpoint of this run ({key}: {fault}): resume with the "
-                    "recipe and data it was made with, or start without --resume"
+                    f"{path} is not a checkpoint of this run ({key}: {fault}): resume with the "
+                    "recipe and data it was trained with, or start without --resume"
                 ) from error
         return rest
 
 
 def _reason(error: BaseException) -> str:
-    """An error's first line; the operating system's word for it, where it has one."""
+    """First line of an error; for an OSError the operating system's own words."""
     return getattr(error, "strerror", None) or str(error).split("\n")[0]
 
 
 class TrainerState:
-    """A trainer as checkpoints hold it: with the number of the last step that it made.
+    """A trainer's state for checkpoints, with the index of the last iteration that it finished.
 
     Args:
-        trainer: after its last step it counts one further, and is evaluated and saved again.
+        trainer: Detectron2's. After training its ``iter`` is one past the last iteration, and then
+            it is evaluated and saved once more.
     """
 
     def __init__(self, trainer: TrainerBase) -> None:
         self.trainer = trainer
 
     def state_dict(self) -> dict[str, Any]:
-        """The trainer's own, with ``iteration`` as if it stood at the step it has made."""
+        """The trainer's own, with the last finished iteration as ``iteration``."""
         state = self.trainer.state_dict()
         at_the_end = 0 < self.trainer.max_iter == self.trainer.iter
         return state | {"iteration": self.trainer.iter - 1} if at_the_end else state
@@ -203,34 +211,36 @@ class TrainerState:
         """Restore it.
 
         Raises:
-            ValueError: there is no telling the iteration, or it has another optimizer's state.
+            ValueError: the iteration is invalid, or the state belongs to another optimizer.
         """
         iteration = state["iteration"]
         if not isinstance(iteration, int) or iteration < 0:
-            raise ValueError(f"its iteration is {iteration!r}")
+            raise ValueError(f"its iteration is {iteration!r}, expected an integer of at least 0")
         optimizer = self.trainer.optimizer
-        # torch would put the file's settings in place of ours, and matches parameters by number.
+        # torch takes over the file's settings, whatever they lack, and matches parameters by
+        # position without comparing shapes.
         groups = zip(optimizer.param_groups, state["optimizer"]["param_groups"], strict=False)
         for missing in [sorted(set(ours) - set(theirs)) for ours, theirs in groups]:
             if missing:
                 raise ValueError(
-                    f"its optimizer has no {', '.join(missing)}, it is no "
-                    f"{type(optimizer).__name__}'s"
+                    f"its optimizer state has no {', '.join(missing)}: it was not saved by "
+                    f"{type(optimizer).__name__}"
                 )
         self.trainer.load_state_dict(state)
         for parameter, numbers in optimizer.state.items():
             for name, value in numbers.items():
                 if not _fits(value, parameter):
                     raise ValueError(
-                        f"its optimizer's {name} of a parameter of {tuple(parameter.shape)} is "
+                        f"its optimizer's {name} for a parameter of shape "
+                        f"{tuple(parameter.shape)} is "
                         f"{tuple(value.shape) if isinstance(value, torch.Tensor) else value!r}"
                     )
 
 
 def _fits(value: Any, parameter: torch.Tensor) -> bool:
-    """Whether an optimizer can hold this about a parameter: a number, or one for each of its own.
+    """Whether an optimizer can hold this for a parameter: a number, or one for each element.
 
-    Some keep one for each row or column.
+    Some optimizers keep one number for each row or column (Adafactor).
     """
     if not isinstance(value, torch.Tensor):
         return value is None or isinstance(value, int | float)
@@ -239,12 +249,12 @@ def _fits(value: Any, parameter: torch.Tensor) -> bool:
 
 
 class RunState:
-    """What a run must know again after a restart and no other part stores.
+    """State of a run that no other part of a checkpoint holds.
 
     Args:
-        model: the ``loss_normalizer`` of its dense detectors is stored here; it is no buffer, and
-            they set it in their first step.
-        fingerprint: of the training data; another one at resume is an error.
+        model: the ``loss_normalizer`` of its dense detectors is stored here: it is not a buffer,
+            and they set it in their first iteration.
+        fingerprint: fingerprint of the training data; resuming with other data is an error.
     """
 
     def __init__(self, model: nn.Module, fingerprint: str) -> None:
@@ -253,7 +263,7 @@ class RunState:
         self.stage = ""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts."""
+        """Plain numbers and strings."""
         normalizers = {
             name: float(module.loss_normalizer)
             for name, module in self._modules.items()
@@ -273,8 +283,8 @@ class RunState:
         """
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
-                f"it was trained on other data, fingerprint {state['fingerprint']}, "
-                f"now {self.fingerprint}"
+                f"it was trained on other data (fingerprint {state['fingerprint']}, "
+                f"now {self.fingerprint})"
             )
         self.stage = state["stage"]
         for name, value in state["loss_normalizer"].items():

@@ -1,7 +1,7 @@
-"""A low-resolution model beside its full-resolution teacher, on the same images in one run.
+"""Compare a low-resolution model with its full-resolution teacher, on the same images in one run.
 
-The teacher runs as an ordinary detector: on the loader's images as they are, in float32, with its
-own post-processing.
+The teacher runs as an ordinary detector: on the loader's images unchanged, in float32, with its own
+post-processing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-# Enough for stable means; at full resolution one takes seconds on a CPU.
+# Enough for a stable mean time; at full resolution an image takes seconds on a CPU.
 MEASURED_IMAGES = 16
 FOLDER = "full_resolution"
 
 
 class FullResolutionModel(nn.Module):
-    """A teacher as the detector that it is.
+    """A teacher as an ordinary detector.
 
     Args:
         teacher: its network is shared, not copied.
@@ -46,34 +46,34 @@ class FullResolutionModel(nn.Module):
         self.flip_channels = teacher.flip_channels
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What the teacher gives for Detectron2 inputs in the student's channel order."""
+        """The teacher's detections for Detectron2 inputs in the student's channel order."""
         if self.flip_channels:
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
         return self.detector(batched_inputs)
 
 
 def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionModel | None:
-    """The model to compare with, its weights loaded; None where there is none or it is not wanted.
+    """The teacher to compare with, its weights loaded; None if no comparison is possible or wanted.
 
     Args:
         cfg: the recipe with its data sets built.
-        model: the recipe's.
+        model: the recipe's model.
 
     Raises:
-        FileNotFoundError: the teacher's weights are not there.
+        FileNotFoundError: the teacher's weights are missing.
         ValueError: they do not fit, or the teacher predicts other classes than the data has.
     """
     teacher = model.teacher if isinstance(model, LowResDetector) else None
     if teacher is None or not cfg.train.compare_teacher:
         return None
     if teacher.lacks_weights:
-        logger.info("not compared with full resolution: model.teacher.checkpoint is empty")
+        logger.info("no comparison with full resolution: model.teacher.checkpoint is empty")
         return None
     try:
         teacher.load()
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error}; train.compare_teacher=False evaluates without the teacher"
+            f"{error}; set train.compare_teacher=False to evaluate without the teacher"
         ) from None
     dataset = cfg.dataloader.test.dataset
     if hasattr(dataset, "classes"):
@@ -86,16 +86,16 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
 def compare(
     cfg: DictConfig, model: nn.Module, full: FullResolutionModel, results: Mapping[str, Any]
 ) -> Comparison | None:
-    """Evaluate the full-resolution model as the other one was, then count and time both.
+    """Evaluate the full-resolution model in the same way, then measure MACs and time of both.
 
     Args:
         cfg: the recipe with its data sets built.
         model: the low-resolution model.
-        full: of :func:`full_resolution_model`.
-        results: of the low-resolution model's evaluation.
+        full: the model from :func:`full_resolution_model`.
+        results: evaluation results of the low-resolution model.
 
     Returns:
-        None on all processes but the main one.
+        The comparison; None on all processes but the main one.
     """
     full_results = evaluate_apart(cfg, full, FOLDER)
     if not comm.is_main_process():
@@ -114,13 +114,13 @@ def compare(
 
 
 def first_images(loader: Iterable[list[dict[str, Any]]], number: int) -> list[dict[str, Any]]:
-    """The first inputs that a loader gives, whatever its batches."""
+    """The first inputs of a loader, whatever its batch size."""
     images: Iterator[dict[str, Any]] = chain.from_iterable(loader)
     return list(islice(images, number))
 
 
 def machine(model: nn.Module) -> str:
-    """What a model runs on, in words."""
+    """The device that a model runs on, for tables."""
     device = next(model.parameters()).device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -128,7 +128,7 @@ def machine(model: nn.Module) -> str:
 
 
 def evaluate_apart(cfg: DictConfig, network: nn.Module, folder: str) -> Mapping[str, Any]:
-    """Evaluate with an evaluator of its own, whose files go into a folder in the run's."""
+    """Evaluate with a separate evaluator, whose files go to a subfolder of the run's folder."""
     output_dir = cfg.train.output_dir
     cfg.train.output_dir = str(Path(output_dir, folder))
     try:
@@ -139,7 +139,7 @@ def evaluate_apart(cfg: DictConfig, network: nn.Module, folder: str) -> Mapping[
 
 
 def metric_of(results: Mapping[str, Any], name: str) -> float | None:
-    """One result by its name, such as ``bbox/AP``; None where there is none."""
+    """A metric by its name, such as ``bbox/AP``; None if the results lack it."""
     for key in name.split("/"):
         results = results.get(key) if isinstance(results, Mapping) else None
     return results

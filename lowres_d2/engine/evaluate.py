@@ -39,8 +39,8 @@ def evaluate(
 
     Args:
         cfg: the recipe.
-        model: with its weights, without a distributed wrapper.
-        evaluator: the recipe's, built.
+        model: model with its weights loaded, without a distributed wrapper.
+        evaluator: the recipe's evaluator, built.
         show: print the evaluator's tables.
 
     Returns:
@@ -60,11 +60,12 @@ def evaluate(
 def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     """The recipe's model in evaluation mode, all of its weights from ``train.init_checkpoint``.
 
-    The recipe's test set is built with it. The report says how the weights were loaded.
+    Also builds the recipe's test set. The report says how the weights were loaded.
 
     Raises:
-        FileNotFoundError: no such weights, or no such data.
-        ValueError: the weights do not cover the model, or belong to other classes than the data.
+        FileNotFoundError: the weights or the data are missing.
+        ValueError: the weights do not cover the model, or were trained on other classes than the
+            data has.
     """
     build_datasets(cfg, ["test"])
     model = build_model(cfg)
@@ -73,7 +74,7 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)
-    # In training mode it would want its teacher.
+    # In training mode its forward pass would run the teacher too.
     return model.eval(), report
 
 
@@ -84,18 +85,20 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
 
     Args:
         cfg: the recipe.
-        images: so many from all over the test set; 0 takes it whole. Their figures have the
-            number in their name (``bbox_on_200/AP``) and stand in a folder of that name.
+        images: evaluate on this many images, spread over the test set; 0 takes all. The names of
+            the metrics then contain the number (``bbox_on_200/AP``), and the results go to a
+            subfolder ``on_200``.
 
     Returns:
-        As of :func:`evaluate`, and ``comparison`` where there was one; all of it is written.
+        The results as :func:`evaluate` gives them, with ``comparison`` if there was one; also
+        written to ``evaluation.json``.
 
     Raises:
-        FileNotFoundError: the teacher's weights are not there.
-        ValueError: no weights are named, or they do not cover the model.
+        FileNotFoundError: the teacher's weights are missing.
+        ValueError: no weights are given, or they do not cover the model.
     """
     if not cfg.train.init_checkpoint:
-        raise ValueError("--eval-only needs weights: train.init_checkpoint=FILE")
+        raise ValueError("--eval-only needs weights: set train.init_checkpoint=FILE")
     model, report = model_with_weights(cfg)
     if images:
         sample = _take_sample(cfg, images)
@@ -120,9 +123,8 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
 
 
 def _take_sample(cfg: DictConfig, number: int) -> str:
-    """Put a sample in the test set's place; returns its name, that of its folder too."""
-    whole = cfg.dataloader.test.dataset
-    cfg.dataloader.test.dataset = sample = EvenSample(whole, number)
+    """Replace the test set by a sample of it; returns the name of the sample and of its folder."""
+    cfg.dataloader.test.dataset = sample = EvenSample(cfg.dataloader.test.dataset, number)
     name = f"on_{len(sample)}"
     cfg.train.output_dir = str(Path(cfg.train.output_dir, name))
     return name

@@ -1,8 +1,8 @@
-"""Training in stages: what trains, which losses count and how fast, by iteration.
+"""Training in stages: trainable parameters, active losses and learning rate, by iteration.
 
-The optimizer and the distributed wrapper are built once with everything that ever trains; a stage
-then freezes by ``requires_grad``. Gradients of frozen parameters are None, never zero: weight decay
-and momentum move a parameter whose gradient is zero.
+The optimizer and the distributed wrapper are built once, with every parameter that is trainable in
+any stage; a stage then freezes parameters with ``requires_grad``. Gradients of frozen parameters
+are None, never zero: weight decay and momentum change a parameter even where its gradient is zero.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ from torch import nn
 
 
 class Stage:
-    """One stage of a run, as a recipe lists them in ``train.stages``.
+    """One stage of a run; a recipe lists its stages in ``train.stages``.
 
-    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+    Not a dataclass: OmegaConf would turn a dataclass in a recipe's list into a configuration.
 
     Args:
-        name: for the log and the checkpoint.
-        iterations: how many steps it lasts; None, for one stage: what the others leave of the run.
-        trainable: shell patterns of parameter names that train, within what the recipe left
-            trainable from the start.
-        losses: patterns of the losses that count, as ``LossTerms`` has them (``detector``,
+        name: name in the log and in checkpoints.
+        iterations: length of the stage; None, allowed once, takes what the other stages leave.
+        trainable: shell patterns of the names of trainable parameters; what the recipe itself
+            freezes stays frozen.
+        losses: patterns of the active losses, as ``LossTerms`` takes them (``detector``,
             ``feature/*``, ``*/loss_cls``).
-        eval_modules: shell patterns of modules kept in eval mode (batch norm must not move).
-        schedule: learning-rate multiplier within the stage, over [0, 1); None: the recipe's
-            ``lr_multiplier``, run anew within the stage.
-        continues: go on along the learning-rate curve of the stage before, as if the two were one.
-        check: called after the last step with the model and that step's training inputs; raises
-            ValueError where the run must not go on, as ``NoDeadChannels`` does.
+        eval_modules: shell patterns of modules kept in eval mode, which freezes the statistics of
+            their batch norm.
+        schedule: learning-rate multiplier over the stage, as a function of progress in [0, 1);
+            None: the recipe's ``lr_multiplier``, which starts again with the stage.
+        continues: continue the learning-rate curve of the previous stage, as if both were one.
+        check: called after the last iteration with the model and the training inputs of that
+            iteration; raises ValueError to stop the run, as ``NoDeadChannels`` does.
 
     Raises:
-        ValueError: the stage continues a curve and has one of its own.
+        ValueError: the stage has both ``continues`` and a schedule.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class Stage:
     ) -> None:
         if continues and schedule is not None:
             raise ValueError(
-                f"train.stages[{name}]: it continues the curve of the stage before and has a "
-                "schedule of its own: leave one of them out"
+                f"train.stages[{name}] has continues=True and a schedule of its own: remove one "
+                "of them"
             )
         self.name = name
         self.iterations = iterations
@@ -71,18 +72,18 @@ class Stage:
         self.check = check
 
     def lasting(self, iterations: int) -> Stage:
-        """The same stage of another length."""
+        """A copy of the stage with another length."""
         stage = copy(self)
         stage.iterations = iterations
         return stage
 
 
 def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
-    """The stages, the open one as long as what the others leave of the run.
+    """The stages with their lengths: a stage without one takes what the others leave of the run.
 
     Raises:
-        ValueError: they are no stages, one does not last, together they do not last as long as the
-            run, or the first one continues.
+        ValueError: an entry is not a stage, a length is below 1, the lengths do not add up to
+            ``max_iter``, or the first stage continues a curve.
     """
     for stage in stages:
         if not isinstance(stage, Stage):
@@ -90,29 +91,30 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
         if stage.iterations is not None and stage.iterations < 1:
             raise ValueError(
                 f"train.stages[{stage.name}].iterations is {stage.iterations}: expected 1 or more, "
-                "or None for what the others leave"
+                "or None for the rest of the run"
             )
     if stages and stages[0].continues:
         raise ValueError(
-            f"train.stages[{stages[0].name}].continues: there is no stage before the first one"
+            f"train.stages[{stages[0].name}].continues is set, but there is no stage before the "
+            "first one: remove it"
         )
     known = sum(stage.iterations or 0 for stage in stages)
     number_open = sum(stage.iterations is None for stage in stages)
     left = max_iter - known
     if stages and (number_open > 1 or (left <= 0 if number_open else left)):
         raise ValueError(
-            f"train.stages last {known} iterations together, train.max_iter is {max_iter}: make "
-            "them equal, or leave the iterations of one stage open (None) for the rest"
+            f"the iterations of train.stages add up to {known}, train.max_iter is {max_iter}: make "
+            "them equal, or give one stage iterations=None, which takes the rest (1 or more)"
         )
     return [stage.lasting(left) if stage.iterations is None else stage for stage in stages]
 
 
 def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:
-    """The learning-rate curve of a whole run: each stage's own curve in its share of the run.
+    """The learning-rate multiplier over a whole run: each stage's curve over its share of it.
 
     Args:
-        stages: of known lengths.
-        default: curve of a stage without its own.
+        stages: stages in order, with their lengths.
+        default: multiplier of stages that have no schedule of their own.
     """
     if not stages:
         return default
@@ -132,15 +134,15 @@ def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamS
 
 
 class StageSchedule(HookBase):
-    """Applies each stage as its first iteration comes, also when a run resumes inside one.
+    """Applies each stage before its first iteration, also when a run resumes inside a stage.
 
     Args:
-        model: without its distributed wrapper.
-        stages: in order, of known lengths; together they last as long as the run.
-        state: where the stage's name is kept for the checkpoint.
+        model: the model without its distributed wrapper.
+        stages: stages in order, with their lengths, which add up to the run's.
+        state: receives the name of the current stage, for checkpoints.
 
     Raises:
-        ValueError: a pattern matches nothing, or losses cannot be switched.
+        ValueError: a pattern matches nothing, or the model cannot switch losses.
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], state: RunState) -> None:
@@ -156,7 +158,7 @@ class StageSchedule(HookBase):
                             f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing "
                             "in the model"
                         )
-            self._switch_losses(stage)  # now, so that what it refuses is said before the first step
+            self._switch_losses(stage)  # so that its errors come before the first iteration
         self._current: Stage | None = None
         self._batch: list[dict[str, Any]] = []
         if any(stage.check for stage in stages):
@@ -169,7 +171,7 @@ class StageSchedule(HookBase):
         stage = self._stages[sum(self.trainer.iter >= end for end in self._ends)]
         if stage is not self._current:
             self.apply(stage)
-        for module in self._kept_in_eval(stage):  # evaluation puts everything back in train mode
+        for module in self._kept_in_eval(stage):  # evaluation puts all modules back in train mode
             if module.training:
                 module.eval()
 
@@ -181,13 +183,13 @@ class StageSchedule(HookBase):
                 raise ValueError(f"at the end of stage {self._current.name!r}: {error}") from error
 
     def apply(self, stage: Stage) -> None:
-        """Freeze and thaw parameters, choose losses; the modes follow at each step."""
+        """Freeze and unfreeze parameters and choose losses; ``before_step`` sets the modes."""
         for name, parameter in self._trainable.items():
             parameter.requires_grad_(any(fnmatchcase(name, p) for p in stage.trainable))
             parameter.grad = None
         self._switch_losses(stage)
         self._model.train()
-        share_buffers(self._model)  # some of their layers may not move from here on
+        share_buffers(self._model)  # modules in eval mode read their statistics from here on
         self._current, self._state.stage = stage, stage.name
 
     def _switch_losses(self, stage: Stage) -> None:

@@ -1,8 +1,8 @@
-"""A student that starts as its teacher (config: ``train.student_from_teacher``).
+"""Start a student with its teacher's weights (config: ``train.student_from_teacher``).
 
-All of the student's tensors have to come from the teacher. Where the two networks are unlike on
-purpose, ``train.init_checkpoint`` with the teacher's file and ``--allow-partial`` takes what fits
-and lists the rest.
+Every tensor of the student has to come from the teacher. If the two networks differ on purpose,
+``train.init_checkpoint`` with the teacher's file and ``--allow-partial`` loads what fits and lists
+the rest.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ KEY = "train.student_from_teacher"
 
 
 def start_from_teacher(model: nn.Module) -> LoadReport:
-    """Copy the teacher's weights, under the same names, into the student's detector.
+    """Copy the teacher's weights, by name, into the student's detector.
 
     Args:
-        model: a composition with a teacher; resampler and objectives stay as they are.
+        model: a composition with a teacher; its resampler and objectives are not changed.
 
     Raises:
         ValueError: there is no teacher, or a tensor of the student cannot come from it.
     """
     teacher = model.teacher if isinstance(model, LowResDetector) else None
     if teacher is None:
-        raise ValueError(f"{KEY} is set, but the model has no teacher: set model.teacher, or false")
+        raise ValueError(
+            f"{KEY} is set, but the model has no teacher: set model.teacher, or {KEY}=false"
+        )
     teacher.load()
     student = model.detector
     _check_same_images(student, teacher.model, teacher.flip_channels)
@@ -39,23 +41,23 @@ def start_from_teacher(model: nn.Module) -> LoadReport:
     wrong = [*report.misshapen, *report.missing]
     if wrong:
         ours, theirs = student.state_dict()[wrong[0]], teacher.model.state_dict().get(wrong[0])
-        what = "no such tensor" if theirs is None else f"one of {tuple(theirs.shape)}"
+        what = "no such tensor" if theirs is None else f"shape {tuple(theirs.shape)}"
         raise ValueError(
-            f"{KEY}: {len(wrong)} of {report.total} tensors do not fit, first {wrong[0]} of "
-            f"{tuple(ours.shape)}, the teacher has {what}: make model.detector like "
-            "model.teacher.model, or give the teacher's file as train.init_checkpoint, which with "
-            "--allow-partial takes what fits"
+            f"{KEY}: {len(wrong)} of {report.total} tensors do not fit; the first is {wrong[0]} of "
+            f"shape {tuple(ours.shape)}, the teacher has {what}: make model.detector the same "
+            "network as model.teacher.model, or set train.init_checkpoint to the teacher's file, "
+            "which with --allow-partial loads what fits"
         )
     logger.info("%s", report)
     return report
 
 
 def _check_same_images(student: nn.Module, teacher: nn.Module, flipped: bool) -> None:
-    """Weights mean the same only to a network that reads the same channels on the same scale."""
+    """Weights are valid only in a network that reads channels in the same order and scale."""
     if flipped:
         raise ValueError(
-            f"{KEY}: the teacher reads its channels in the other order (flip_channels): load the "
-            "images in its order (dataloader.train.mapper.image_format) and set "
+            f"{KEY}: the teacher reads channels in the opposite order (flip_channels): load images "
+            "in its order (dataloader.train.mapper.image_format) and set "
             "model.teacher.flip_channels=false"
         )
     for name in ("pixel_mean", "pixel_std"):

@@ -1,4 +1,4 @@
-"""Train and evaluate a recipe: Detectron2's trainer and hooks, put together once for all."""
+"""Train and evaluate a recipe with Detectron2's trainer and hooks."""
 
 from __future__ import annotations
 
@@ -58,24 +58,23 @@ def train(
     Args:
         cfg: the recipe; see ``configs/common/train.py`` for every key.
         resume: continue from the last checkpoint in the output folder, if there is one.
-        allow_partial: start also where a good part of ``train.init_checkpoint`` has no place in the
-            model.
-        own: the recipe without changes from the command line, which its batch and learning rate
-            are held against.
+        allow_partial: start even if much of ``train.init_checkpoint`` has no place in the model.
+        own: the recipe without command-line overrides, to compare batch size and learning rate
+            with; None: there are no overrides.
 
     Returns:
-        The last evaluation's results.
+        The results of the last evaluation.
 
     Raises:
-        ValueError: data, model, weights and recipe do not fit each other.
+        ValueError: data, model, weights and recipe do not fit together.
     """
     if cfg.train.init_checkpoint and cfg.train.student_from_teacher:
         raise ValueError(
-            "train.init_checkpoint and train.student_from_teacher are both set: keep the one that "
-            "the student is to start from"
+            "train.init_checkpoint and train.student_from_teacher are both set: keep the one to "
+            "start from"
         )
     folder, main = Path(cfg.train.output_dir), comm.is_main_process()
-    # Neither what is written nor what is resumed is to mix a fresh run with an earlier one.
+    # A fresh run must not append to an earlier run's files, nor later resume its checkpoint.
     if main:
         LazyConfig.save(cfg, str(folder / "config.yaml"))
         if not resume:
@@ -93,14 +92,14 @@ def train(
 
 
 def _put_aside(path: Path) -> None:
-    """Keep an earlier run's file under another name: what is written now appends."""
+    """Rename an earlier run's file, to ``<name>-earlier<number>``."""
     if path.exists():
         number = 1 + len(list(path.parent.glob(f"{path.stem}-earlier*")))
         path.rename(path.with_stem(f"{path.stem}-earlier{number}"))
 
 
 class _Run:
-    """One training: everything built, tied together by hooks."""
+    """One training run: all of its parts, built and connected by hooks."""
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
@@ -118,14 +117,14 @@ class _Run:
                 self.teacher.cache.dataset_size = len(dataset)
         self.stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
         self.state = RunState(self.model, dataset_fingerprint(dataset))
-        # Built now, so that what it refuses is said before the training, not after it.
+        # Built now, so that its errors come before the training, not after it.
         self.evaluator = build(cfg, "dataloader.evaluator")
         cfg.optimizer.params.model = self.model
         self.optimizer = build(cfg, "optimizer")
         del cfg.optimizer.params["model"]
         average = cfg.train.ema
         self.average = WeightAverage(self.model, average.decay) if average.enabled else None
-        # Hooks of taps are installed by now; the wrapper comes last.
+        # The distributed wrapper comes last, when the taps have registered their forward hooks.
         self.wrapped = create_ddp_model(self.model, **self._ddp_arguments())
         share_loss_normalizers(self.model)
         self.mixed = training_precision(cfg, self.model)
@@ -150,8 +149,8 @@ class _Run:
             start = self.trainer.iter + 1
             if start > self.cfg.train.max_iter:
                 raise ValueError(
-                    f"{self.checkpointer.report.path} has done {start} iterations, "
-                    f"train.max_iter is {self.cfg.train.max_iter}: raise it, or give another "
+                    f"{self.checkpointer.report.path} has done {start} iterations, but "
+                    f"train.max_iter is {self.cfg.train.max_iter}: raise it, or set another "
                     "train.output_dir"
                 )
             self.loaded = self.checkpointer.report
@@ -184,8 +183,9 @@ class _Run:
     def _ddp_arguments(self) -> dict[str, Any]:
         arguments = OmegaConf.to_container(self.cfg.train.ddp)
         if self.stages or isinstance(self.model, AnyFactorDetector):
-            # Frozen before wrapping and thawed later, the ranks would silently diverge; and a step
-            # leaves the norms of all factors but its own out.
+            # All parameters that any stage trains are trainable when wrapped, since the ranks of
+            # those unfrozen later would silently diverge; so a stage leaves some unused. And an
+            # iteration of an any-factor detector leaves the norms of its other factors unused.
             arguments["find_unused_parameters"] = True
         device = next(self.model.parameters()).device
         arguments["device_ids"] = None if device.type == "cpu" else [device]
@@ -193,7 +193,7 @@ class _Run:
 
     def _build_trainer(self) -> SimpleTrainer:
         kind = AMPTrainer if self.mixed == torch.float16 else SimpleTrainer
-        # The loader is opened once it is known at which iteration.
+        # The loader is built later, when the first iteration to run is known.
         return kind(self.wrapped, [], self.optimizer)
 
     def _hooks(self) -> list[HookBase]:
@@ -242,7 +242,7 @@ class _Run:
         share_buffers(self._evaluated_model())
         self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
         logger.info("evaluated in %.1f s", time.perf_counter() - started)
-        # The event storage takes numbers; an empty size range has none.
+        # The event storage takes numbers only; the metrics of an empty size range are None.
         return {
             task: {name: value for name, value in found.items() if value is not None}
             for task, found in self.results.items()

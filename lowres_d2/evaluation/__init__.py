@@ -1,4 +1,4 @@
-"""Metrics of detection by object size."""
+"""Detection metrics by object size."""
 
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.size_ranges import SizeRanges

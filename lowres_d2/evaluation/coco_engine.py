@@ -1,9 +1,9 @@
-"""COCO's box metrics over any ranges of size, computed by faster-coco-eval in one pass.
+"""COCO's box metrics for any size ranges, computed by faster-coco-eval in one pass.
 
-The engine's own summary knows three ranges and 100 detections; here only its arrays are read.
-Axes: T IoU thresholds, R 101 recall levels, K categories, A ranges of area, M caps on detections.
-Boxes are XYWH in pixels of the original image. An entry of -1 in the arrays says that there is no
-ground truth for it; outside of this file that is None.
+The engine's own summary is fixed to three size ranges and 100 detections; here only its arrays are
+read. Their axes, in pycocotools' letters: T IoU thresholds, R 101 recall levels, K categories, A
+ranges of area, M caps on detections. Boxes are XYWH in pixels of the original image. An entry of -1
+in the arrays means that there is no ground truth for it; outside of this file that is None.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BoxScores:
-    """What one pass over the detections gives, as fractions between 0 and 1.
+    """Precision and recall of one evaluation, as fractions between 0 and 1.
 
     Attributes:
         precision: (T, R, K, A), at the largest cap on detections.
@@ -82,7 +82,7 @@ def score_boxes(
 
     Args:
         ground_truth: a COCO dict whose annotations have ``bbox``, ``area`` and ``iscrowd``; ids of
-            images may be anything that sorts.
+            images may be of any type that can be sorted.
         detections: COCO results: ``image_id``, ``category_id``, ``bbox``, ``score``.
         areas: the A ranges in square pixels, both ends included.
         max_dets: caps on detections per image and category.
@@ -94,8 +94,8 @@ def score_boxes(
     from faster_coco_eval.core.coco import COCO
     from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-    # The engine takes only integers for images and reads annotation 0 as 'not matched', so both
-    # get new numbers; order decides between equal scores and is kept.
+    # The engine takes only integers as image ids, and annotation id 0 for 'not matched', so both
+    # are renumbered. The order is kept: it breaks ties between equal scores.
     ids = sorted(image["id"] for image in ground_truth["images"])
     number = {image_id: k for k, image_id in enumerate(ids, start=1)}
     frame = {

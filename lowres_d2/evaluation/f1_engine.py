@@ -1,7 +1,7 @@
-"""Objects and detections matched as the benchmark of Tsinghua-Tencent 100K does it, and counted.
+"""Matches objects and detections as the Tsinghua-Tencent 100K benchmark does, and counts them.
 
-Axes: G objects, D detections, both of all images together; P pairs of one of each. ``group`` says
-which image and class one belongs to. Boxes are XYXY in pixels of the original image.
+Axes: G objects and D detections of all images together; P pairs of an object and a detection.
+``group`` numbers the image and class of each. Boxes are XYXY in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Boxes:
     Attributes:
         boxes: (N, 4).
         group: (N,) number of the image and class.
-        size: (N,) by which size ranges are told apart, in pixels.
+        size: (N,) in pixels; it decides the size range.
     """
 
     boxes: np.ndarray
@@ -28,7 +28,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of an object and a detection that may be matched, the best first.
+    """Pairs of an object and a detection that may be matched, best first.
 
     Attributes:
         objects: (P,) index into G.
@@ -41,7 +41,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted in one size range; ``correct`` are pairs."""
+    """Counts of one size range; ``correct`` is the number of matched pairs."""
 
     objects: int
     detections: int
@@ -49,9 +49,9 @@ class Counts:
 
 
 def candidate_pairs(objects: Boxes, detections: Boxes, iou: float) -> Pairs:
-    """All pairs in one image and class with more than this IoU, the highest IoU first.
+    """All pairs of one image and class with an IoU over ``iou``, highest IoU first.
 
-    Equal IoUs stand in the order of the objects, then of the detections.
+    Equal IoUs are in the order of the objects, then of the detections.
     """
     order = np.argsort(detections.group, kind="stable")
     groups = detections.group[order]
@@ -80,8 +80,9 @@ def match(pairs: Pairs, alive: np.ndarray) -> np.ndarray:
     matched = np.full(len(alive), -1)
     taking_part = alive[pairs.detections]
     rows, columns = pairs.objects[taking_part], pairs.detections[taking_part]
-    # A pair that stands first for both of its ends is one that trying in turn would take; so all of
-    # these are taken at once, and those that share an end with one leave. A few rounds do it.
+    # A pair that is the first one of both its object and its detection is one that sequential
+    # matching would take. All of these are taken at once, and pairs that share an object or a
+    # detection with them are removed. A few rounds are enough.
     while len(rows):
         take = _is_first(rows) & _is_first(columns)
         matched[columns[take]] = rows[take]
@@ -98,8 +99,8 @@ def count_size_range(
 ) -> Counts:
     """Count in one size range.
 
-    An object outside is left out with its detection; a matched detection follows its object,
-    whatever its own size; only a detection without object counts by its own.
+    An object outside the size range is ignored, and its detection with it. A matched detection is
+    counted with its object, whatever its own size; only an unmatched one counts by its own size.
 
     Args:
         objects_inside: (G,) bool.

@@ -1,8 +1,8 @@
-"""From counts of the benchmark to rows, named metrics and tables.
+"""Turns the benchmark's counts into rows, named metrics and tables.
 
-A row has ``GT``, ``detections`` and ``correct``; ``recall``, ``accuracy`` and ``F1`` in percent,
-which are None where there are no objects, the accuracy also where there are no detections; those of
-size ranges also ``best_F1`` and ``best_score``.
+A row has ``GT``, ``detections`` and ``correct``, and ``recall``, ``accuracy`` and ``F1`` in
+percent. These are None if there are no objects; accuracy also if there are no detections. Rows of
+size ranges also have ``best_F1`` and ``best_score``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def best_f1(f1: Sequence[float], thresholds: np.ndarray) -> tuple[float, float]:
 
 
 def f1_score(counts: Counts) -> float:
-    """F1 in percent; 0 where there is nothing at all."""
+    """F1 in percent; 0 if there are neither objects nor detections."""
     return 200 * counts.correct / max(counts.objects + counts.detections, 1)
 
 
 def counts_row(counts: Counts) -> dict:
-    """Counts of one size range or class, with recall, accuracy and F1; None: there are none."""
+    """Counts of one size range or class, with recall, accuracy and F1, as a row."""
     correct, found = counts.correct, counts.detections
     row = {"GT": counts.objects, "detections": found, "correct": correct}
     if not counts.objects:
@@ -42,7 +42,7 @@ def counts_row(counts: Counts) -> dict:
 
 
 def flat_f1(summary: Mapping) -> dict[str, float | None]:
-    """One name for each metric, as Detectron2's loops expect them."""
+    """The metrics as a flat dict, as Detectron2 expects them."""
     names = {
         "F1": "F1",
         "recall": "recall",
@@ -63,7 +63,7 @@ def f1_tables(summary: Mapping) -> str:
     """Tables of size ranges and of classes.
 
     Args:
-        summary: what :class:`SizedF1Evaluator` leaves in ``sized_f1.json``.
+        summary: content of ``sized_f1.json``, which :class:`SizedF1Evaluator` writes.
     """
     size_ranges = [
         [
@@ -84,7 +84,7 @@ def f1_tables(summary: Mapping) -> str:
     )
     title = (
         f"TT100K's benchmark: IoU over {summary['iou']}, score from "
-        f"{summary['score_threshold']:g}, size by {size}, figures in percent"
+        f"{summary['score_threshold']:g}, size by {size}, metrics in percent"
     )
     return "\n\n".join([title, *tables])
 

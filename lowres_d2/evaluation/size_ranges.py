@@ -1,4 +1,4 @@
-"""Size ranges: metrics are reported for each, by how many pixels an object has.
+"""Size ranges of objects, for each of which metrics are reported.
 
 Size is sqrt(area) in pixels of the original image. A size range is [low, high] with both ends
 included, as in COCO: an object of exactly 32 px counts as small and as medium there.
@@ -16,8 +16,8 @@ from typing import Any
 # Sources. coco: the evaluation page of cocodataset.org. aitod: Wang et al., "Tiny Object Detection
 # in Aerial Images" (ICPR 2020); its evaluator puts no lower end on very tiny, the data starts at
 # 2 px. tinyperson: Yu et al., "Scale Match for Tiny Person Detection" (WACV 2020); the paper says
-# 2 px for the lowest end, its evaluator (TinyBenchmark) 1 px, which is taken here so that figures
-# compare. plates: our generated data set, 6 to 96 px.
+# 2 px for the lowest end, its evaluator (TinyBenchmark) 1 px, which is taken here so that
+# metrics are comparable. plates: our generated data set, 6 to 96 px.
 PRESETS: dict[str, dict[str, tuple[float, float]]] = {
     "coco": {"small": (0, 32), "medium": (32, 96), "large": (96, math.inf)},
     "aitod": {
@@ -43,7 +43,7 @@ class SizeRanges:
     """Named ranges of object size, in order.
 
     Attributes:
-        names: one name a size range, unique.
+        names: a unique name for each size range.
         limits: (low, high) in pixels of the original image, high may be infinite.
     """
 
@@ -52,12 +52,12 @@ class SizeRanges:
 
     @classmethod
     def from_config(cls, spec: SizeRanges | str | Mapping | Sequence) -> SizeRanges:
-        """Size ranges from what a recipe says.
+        """Size ranges from a recipe's value.
 
         Args:
             spec: a preset's name (``coco``, ``aitod``, ``tinyperson``, ``plates``); a mapping from
                 name to [low, high], with null for no upper end; or a list of edges such as
-                [0, 8, 16, 32, null], which names its size ranges itself.
+                [0, 8, 16, 32, null], whose size ranges are named by their edges.
         """
         if isinstance(spec, SizeRanges):
             return spec
@@ -85,7 +85,7 @@ class SizeRanges:
         return [(low**2, high**2) for low, high in self.limits]
 
     def label(self, name: str) -> str:
-        """A size range's name with its range, unless the name is the range: ``small (<32 px)``."""
+        """The name with its limits, as ``small (<32 px)``; a name from edges is only its limits."""
         low, high = self.limits[self.names.index(name)]
         text = f"{low:g}-{high:g} px" if low else f"<{high:g} px"
         if high == math.inf:
@@ -98,7 +98,7 @@ def _from_edges(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
 
 
 def _range_name(low: float, high: float) -> str:
-    return f"{low:g}-{high:g}"  # nothing that a metric's name may not have in TensorBoard
+    return f"{low:g}-{high:g}"  # only characters that TensorBoard allows in the name of a metric
 
 
 def _range(name: str, pair: object) -> tuple[float, float]:

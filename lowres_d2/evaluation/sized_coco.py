@@ -1,8 +1,9 @@
-"""COCO evaluation told apart by object size.
+"""COCO evaluation by object size.
 
-Differs from COCO's own in three ways, each of which silently spoils figures on tiny objects there:
-the size ranges are configuration, the cap on detections comes from the data, and a size range
-without objects has no value (None) where COCO says -1. Boxes are in pixels of the original image.
+Differs from COCO's own in three points, each of which silently distorts metrics on tiny objects
+there: the size ranges are configurable, the cap on detections is chosen from the data, and a size
+range without objects has no value (None), where COCO gives -1. Boxes are in pixels of the original
+image.
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-LEAST_MAX_DETS = 100  # COCO's own, so that sparse data gives COCO's figures
+LEAST_MAX_DETS = 100  # COCO's own cap, so that sparse data gives COCO's metrics
 
 logger = logging.getLogger(__name__)
 
 
 class GroundTruth(Protocol):
-    """What the evaluator needs of a data set."""
+    """What the evaluator needs from a data set."""
 
     classes: Sequence[str]
     category_ids: Sequence[int]
 
     def coco_dict(self) -> dict:
-        """Ground truth in COCO's form, with the ids of the file."""
+        """Ground truth in COCO format, with the ids of the file."""
 
 
 class SizedCOCOEvaluator(DatasetEvaluator):
-    """Box AP and recall, overall, by size range of object size, by class.
+    """Box AP and recall: overall, by object size, and by class.
 
     ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
     ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
-    for each size range; ``AP-c`` for each class; ``GT-all`` and ``max-dets``. What has no ground
-    truth is None. Other ranks than the first return an empty dict. ``densest`` is the number of
-    objects on the image that has most.
+    for each size range x; ``AP-c`` for each class c; ``GT-all`` and ``max-dets``. Metrics without
+    ground truth are None. Ranks other than the first return an empty dict. ``densest`` is the
+    largest number of objects on an image.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             max_dets: cap on detections per image and class. None takes 1.5 times the objects of
                 the densest image, at least 100.
             iou_thresholds: None takes COCO's ten from 0.5 to 0.95.
-            area: ``box`` measures objects by their box; ``annotation`` trusts the ``area`` of the
-                file, as COCO does (there it is the area of the mask).
-            output_dir: where the first rank leaves ``coco_instances_results.json`` (detections) and
-                ``sized_coco.json`` (all figures); None or "" writes nothing.
+            area: ``box`` sizes objects by their box; ``annotation`` by the ``area`` of the file, as
+                COCO does (there it is the area of the mask).
+            output_dir: where the first rank writes ``coco_instances_results.json`` (detections) and
+                ``sized_coco.json`` (all metrics); None or "" writes nothing.
         """
         self.size_ranges = SizeRanges.from_config(size_ranges)
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
@@ -90,7 +91,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         self._found: dict = {}
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
-        """Take the detections of a batch.
+        """Add the detections of a batch.
 
         Args:
             inputs: each with the ``image_id`` of the ground truth.
@@ -107,7 +108,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             )
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
-        """Score what was seen; see the class for what comes back."""
+        """Compute the metrics of the detections so far; the class says which."""
         # An image that two ranks saw (some samplers pad) has one key, so it counts once.
         ranks = comm.gather(self._found, dst=0)
         if not comm.is_main_process():
@@ -136,7 +137,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         return summary_tables(self._summary)
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
-        """What a subclass adds, from the boxes, scores and classes found in each image."""
+        """Further metrics of a subclass, from the boxes, scores and classes found in each image."""
         return {}
 
     def _check_names(self) -> None:
@@ -227,7 +228,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
 
 
 def _prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
-    """The parts of a COCO dict that are scored, with `area` as the size is to be measured."""
+    """The scored parts of a COCO dict, with ``area`` as the option of that name says."""
     if area not in ("box", "annotation"):
         raise ValueError(f"area={area!r}: expected 'box' or 'annotation'")
     wanted = set(category_ids)

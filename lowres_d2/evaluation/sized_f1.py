@@ -1,28 +1,28 @@
-"""Recall, accuracy and F1 by object size at one score: the benchmark of Tsinghua-Tencent 100K.
+"""Recall, accuracy and F1 by object size at one score: the Tsinghua-Tencent 100K benchmark.
 
 Source: the evaluation code that comes with the data (``code/python/anno_func.py``, ``eval_annos``),
-and ``code/results`` for what it was run with; paper: Zhu et al., "Traffic-Sign Detection and
-Classification in the Wild" (CVPR 2016). Over all images of the test set:
+and ``code/results`` for the settings it was run with; paper: Zhu et al., "Traffic-Sign Detection
+and Classification in the Wild" (CVPR 2016). Over all images of the test set:
 
-1. Classes outside the list do not exist, neither objects nor detections of them; no more do
-   detections with a score under the threshold.
+1. Objects and detections of classes outside the list are ignored, and so are detections with a
+   score under the threshold.
 2. Objects and detections of one class with IoU over 0.5 (not equal to it) are matched one to one,
-   the highest IoU first (COCO's evaluation: the highest score first).
+   highest IoU first (COCO's evaluation: highest score first).
 3. The size of a box is its longer side; a size range includes its lower end and not its upper one.
-   An object outside of the size range is left out, and so is the detection that is matched to it. A
-   matched detection follows its object, whatever its own size; one without object counts by its own
-   size.
-4. Recall is matched / objects, accuracy (elsewhere: precision) matched / detections. All sizes
-   together are those up to 400 px: what is larger is in no figure.
+   An object outside of the size range is ignored, and so is the detection that is matched to it. A
+   matched detection is counted with its object, whatever its own size; an unmatched one counts by
+   its own size.
+4. Recall is matched / objects, accuracy (elsewhere: precision) is matched / detections. Metrics
+   over all sizes cover objects up to 400 px: larger ones are in no metric.
 
-Decided here. F1 is 2 matched / (objects + detections), the harmonic mean; the code has no F1. A
-size range without objects has no value, and no detections have no accuracy, where the code says 1.
-Crowds, which TT100K has none of, are left out like objects outside of a size range. The
-threshold: the code's default, 40, counts rectangles that its own detector merges, and says nothing
-of probabilities; the Fast R-CNN detections published with it end at 0.50, hence 0.5. Papers that
-followed choose their own, so the best F1 over thresholds is given beside it, as a diagnostic: it
-has seen the test set. Papers write sizes as areas too (32^2); ``size_by="sqrt_area"`` takes them
-so, with the ends as above.
+Our choices. F1 is 2 matched / (objects + detections), the harmonic mean; the code has no F1. A size
+range without objects has no value, and without detections there is no accuracy, where the code
+gives 1. Crowds, of which TT100K has none, are ignored like objects outside of a size range. The
+threshold: the code's default, 40, counts rectangles that its own detector merges, and is not a
+probability; the scores of the Fast R-CNN detections published with it end at 0.50, hence 0.5. Later
+papers choose their own thresholds, so the best F1 over thresholds is reported as well, as a
+diagnostic: it is chosen on the test set. Papers also give sizes as areas (32^2);
+``size_by="sqrt_area"`` uses these, with the ends as above.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ import numpy as np
 
 TT100K_SIZE_RANGES = {"small": (0, 32), "medium": (32, 96), "large": (96, 400)}
 IOU = 0.5
-THRESHOLDS = np.arange(100) / 100  # where the best F1 is looked for
+THRESHOLDS = np.arange(100) / 100  # from which the best F1 is chosen
 
 _SIZES = ("longer_side", "sqrt_area")
 
@@ -51,9 +51,10 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
 
     ``evaluate()`` adds to the metrics of :class:`SizedCOCOEvaluator`, in percent: ``F1``,
     ``recall``, ``accuracy`` over all sizes; ``F1-x``, ``recall-x``, ``accuracy-x`` for a size range
-    x; ``F1-c`` for each class. Also their counts, ``objects`` and ``detections``, and the
-    best F1 with the score it needs, ``best-F1`` and ``best-F1-score``, all of these with ``-x``
-    too. What has no objects is None. AP keeps COCO's sizes: sqrt(area), both ends in a size range.
+    x; ``F1-c`` for each class c. Also the counts ``objects`` and ``detections``, and the best F1
+    with its score threshold, ``best-F1`` and ``best-F1-score``, over all sizes and with ``-x``.
+    Metrics without objects are None. AP keeps COCO's sizes: sqrt(area), both ends of a size range
+    included.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
     ) -> None:
         """
         Args:
-            dataset: as of :class:`SizedCOCOEvaluator`.
-            size_ranges: size ranges; all sizes together end where they end.
-            score_threshold: detections under it do not count, for recall, accuracy and F1.
-            size_by: ``longer_side`` of the box, as the benchmark's code, or ``sqrt_area``.
+            dataset: ground truth, as for :class:`SizedCOCOEvaluator`.
+            size_ranges: size ranges; "all sizes" go from the first one's start to the last one's
+                end.
+            score_threshold: detections with a lower score do not count for recall, accuracy and F1.
+            size_by: ``longer_side`` of the box, as in the benchmark's code, or ``sqrt_area``.
             max_dets: cap on detections, for AP only.
-            area: what sizes an object, for AP only.
-            output_dir: where the first rank leaves ``sized_f1.json`` beside the files of
+            area: ``box`` or ``annotation``, the source of object sizes, for AP only.
+            output_dir: where the first rank writes ``sized_f1.json`` beside the files of
                 :class:`SizedCOCOEvaluator`; None or "" writes nothing.
         """
         if size_by not in _SIZES:
@@ -87,7 +89,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         self._f1: dict | None = None
 
     def tables(self) -> str:
-        """The figures of the last :meth:`evaluate` as text; the benchmark's come last."""
+        """Tables of the last :meth:`evaluate` as text; the benchmark's come last."""
         return f"{super().tables()}\n\n{f1_tables(self._f1)}"
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
@@ -178,5 +180,5 @@ def _within(sizes: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _reach(scores: np.ndarray, threshold: float) -> np.ndarray:
-    # As float32, which detectors give: a score of 0.9 there is less than the number 0.9.
+    # In float32, as detectors give scores: 0.9 in float32 is less than 0.9 in float64.
     return scores.astype(np.float32) >= np.float32(threshold)

@@ -1,4 +1,4 @@
-"""From arrays of scores to named figures: overall, by size range, by class, along size.
+"""Turns arrays of scores into named metrics: overall, by size range, by class, by finer sizes.
 
 A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP50``, ``AP75``, ``AR`` and
 ``recall50``, in percent, None where there is no ground truth; size ranges have ``label`` too,
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from lowres_d2.evaluation.coco_engine import BoxScores
 from lowres_d2.evaluation.size_ranges import SizeRanges
 
-# Finer than any size range, for the curve over size; steps of about 1.4, so that a doubling is two.
+# Finer than the presets, for the curve over object size; sizes double every two edges.
 CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
-SHORT_LISTS = (1, 10)  # recall is also given with so few detections an image, as COCO does
+SHORT_LISTS = (1, 10)  # recall is also reported at so few detections per image, as in COCO
 
 
 def curve_ranges(areas: Sequence[float]) -> SizeRanges:
@@ -33,14 +33,14 @@ def summarize(
     sizes: SizeRanges,
     classes: Mapping[int, str],
 ) -> dict:
-    """Everything that an evaluation says, ready for a json file.
+    """All metrics of an evaluation, ready for a json file.
 
     Args:
         scores: with the ranges of area in the order: all, `size_ranges`, `sizes`.
-        objects: the ground truth to be found: ``area`` and ``category_id`` of each.
-        size_ranges: the size ranges that the recipe names.
+        objects: ground truth without crowds: ``area`` and ``category_id`` of each object.
+        size_ranges: the recipe's size ranges.
         sizes: the fine size ranges of the curve.
-        classes: id in the file to name, in the order of the classes.
+        classes: category id in the file to name, in the order of the classes.
 
     Returns:
         ``all`` (a row), ``size_ranges``, ``classes`` and ``sizes`` (rows each), ``short`` (recall
@@ -65,7 +65,7 @@ def summarize(
 
 
 def flat_metrics(summary: Mapping) -> dict[str, float | None]:
-    """The metrics of a summary under one name each, as Detectron2's loops expect them."""
+    """The metrics of a summary as a flat dict, as Detectron2 expects them."""
     metrics = {key: value for key, value in summary["all"].items() if key.startswith("A")}
     metrics |= summary["short"]
     for row in summary["size_ranges"]:

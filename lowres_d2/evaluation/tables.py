@@ -1,4 +1,4 @@
-"""The figures of an evaluation as plain-text tables, from the content of ``sized_coco.json``."""
+"""The metrics of an evaluation as plain-text tables, from the content of ``sized_coco.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOT_THERE = "n/a (0 GT)"
 
 
 def metric(value: float | None) -> str:
-    """A figure in percent with one decimal, or that there is no ground truth for it."""
+    """A metric in percent with one decimal, or that there is no ground truth for it."""
     return NOT_THERE if value is None else f"{value:.1f}"
 
 
@@ -17,12 +17,12 @@ def summary_tables(summary: dict) -> str:
     """Tables of an evaluation: by size range, by class, by size.
 
     Args:
-        summary: what :class:`SizedCOCOEvaluator` leaves in ``sized_coco.json``.
+        summary: content of ``sized_coco.json``, which :class:`SizedCOCOEvaluator` writes.
     """
     rows = [summary["all"], *summary["size_ranges"]]
     parts = [
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
-        f"{summary['max_dets']}, size by {summary['area']}, figures in percent",
+        f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),
         _table("class", summary["classes"], ("AP", "AP50", "AR")),
         _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),

@@ -1,8 +1,7 @@
 """Multi-scale deformable attention: Zhu et al. 2021 (arXiv 2010.04159), equation 3.
 
-Shapes: N images, Q queries, M heads of D channels, C = M * D, L levels of H_l x W_l cells,
-P points a level, S cells of all levels, level after level and row after row. Sizes are (height,
-width); points are (x, y), 0 to 1 across the padded map of a level, (0, 0) its top left corner.
+Sizes are (height, width), in cells. Points are (x, y), normalised to 0 to 1 across the padded
+feature map of a level, with (0, 0) at its top left corner.
 """
 
 from __future__ import annotations
@@ -12,24 +11,25 @@ import math
 from lowres_d2.layers.deformable_sampling import Sizes, sample_bags, sample_grids
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
 def multi_scale_deformable_attention(
-    value: Tensor, spatial_shapes: Sizes, sampling_locations: Tensor, attention_weights: Tensor
-) -> Tensor:
+    value: Float[Tensor, "N S heads channels"],
+    spatial_shapes: Sizes,
+    sampling_locations: Float[Tensor, "N Q heads L points 2"],
+    attention_weights: Float[Tensor, "N Q heads L points"],
+) -> Float[Tensor, "N Q heads*channels"]:
     """Weighted sum of bilinear samples; points outside a level count as 0.
 
-    On CPUs this takes the faster of two equal ways, except in traces and exports.
+    There are two equivalent implementations. CPUs use the faster one, except in traces and exports.
 
     Args:
-        value: (N, S, M, D).
+        value: projected features of the cells.
         spatial_shapes: size of each level.
-        sampling_locations: (N, Q, M, L, P, 2).
-        attention_weights: (N, Q, M, L, P).
-
-    Returns:
-        (N, Q, C).
+        sampling_locations: normalised points of each query.
+        attention_weights: weight of each point.
     """
     plain = (
         value.device.type != "cpu"
@@ -43,13 +43,13 @@ def multi_scale_deformable_attention(
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Each query looks at a few points around its reference, in every level and head.
+    """Each query samples a few points around its reference, in every level and head.
 
     Args:
-        channels: C, of queries and values.
-        num_heads: M.
-        num_levels: L.
-        num_points: P.
+        channels: channels of queries, memory and output.
+        num_heads: attention heads; they share the channels equally.
+        num_levels: levels of the pyramid.
+        num_points: points of each query per head and level.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class MultiScaleDeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Points start on rays, one direction a head, 1 to P cells away; weights start equal."""
+        """Points start on one ray per head, 1 to ``num_points`` cells away; weights start equal."""
         heads, levels, points = self.samples
         angle = torch.arange(heads) * (2 * math.pi / heads)
         ray = torch.stack([angle.cos(), angle.sin()], -1)
-        ray = ray / ray.abs().amax(-1, keepdim=True)  # onto the square: whole cells
-        steps = torch.arange(1, points + 1).view(-1, 1)
-        bias = (ray.view(heads, 1, 1, 2) * steps).expand(heads, levels, points, 2)
+        ray = ray / ray.abs().amax(-1, keepdim=True)  # scaled onto a square: offsets of whole cells
+        distances = torch.arange(1, points + 1).view(-1, 1)
+        bias = (ray.view(heads, 1, 1, 2) * distances).expand(heads, levels, points, 2)
         nn.init.zeros_(self.sampling_offsets.weight)
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
@@ -85,23 +85,21 @@ class MultiScaleDeformableAttention(nn.Module):
 
     def forward(
         self,
-        query: Tensor,
-        reference: Tensor,
-        memory: Tensor,
+        query: Float[Tensor, "N Q C"],
+        reference: Float[Tensor, "#N Q #L 2"] | Float[Tensor, "#N Q #L 4"],
+        memory: Float[Tensor, "N S C"],
         spatial_shapes: Sizes,
-        padding: Tensor | None = None,
-    ) -> Tensor:
+        padding: Bool[Tensor, "N S"] | None = None,
+    ) -> Float[Tensor, "N Q C"]:
         """Attend to the cells of a pyramid.
 
         Args:
-            query: (N, Q, C), with its position.
-            reference: (N or 1, Q, L or 1, 2) points, or (..., 4) boxes (x, y, width, height).
-            memory: (N, S, C).
+            query: queries with their positional encoding added.
+            reference: normalised points, or boxes as (x, y, width, height) around their centre; one
+                per level, or one for all levels.
+            memory: features of the cells.
             spatial_shapes: size of each level.
-            padding: (N, S), true where a cell is none of the image's; None: nowhere.
-
-        Returns:
-            (N, Q, C).
+            padding: true for cells outside the image; None: no cell is.
         """
         n, q, _ = query.shape
         heads, levels, points = self.samples
@@ -120,9 +118,17 @@ class MultiScaleDeformableAttention(nn.Module):
         )
 
 
-def _locations(reference: Tensor, offsets: Tensor, spatial_shapes: Sizes) -> Tensor:
-    """References moved by offsets in cells, or, of boxes, in half widths and heights over P."""
-    # With x and y in front: numbers that neighbours share are added faster than pairs of them.
+def _locations(
+    reference: Float[Tensor, "#N Q 1 #L 1 2"] | Float[Tensor, "#N Q 1 #L 1 4"],
+    offsets: Float[Tensor, "N Q heads L points 2"],
+    spatial_shapes: Sizes,
+) -> Float[Tensor, "N Q heads L points 2"]:
+    """References shifted by their offsets.
+
+    Offsets are in cells for points, and in half widths and heights divided by the number of points
+    for boxes.
+    """
+    # x and y go in front: broadcasting single numbers along the innermost axis beats pairs.
     offsets, reference = offsets.movedim(-1, 2), reference.movedim(-1, 2)
     if reference.shape[2] == 2:
         step = reference.new_tensor([[1 / w, 1 / h] for h, w in spatial_shapes])

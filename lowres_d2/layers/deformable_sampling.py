@@ -1,16 +1,12 @@
-"""Two ways to the weighted sum of bilinear samples in multi-scale deformable attention.
+"""Two implementations of the weighted bilinear samples in multi-scale deformable attention.
 
-``sample_grids`` works everywhere. ``sample_bags`` is for CPUs: a bilinear sample is a sum of four
-cells, so that a query's output in a head is one weighted sum of 4 * L * P rows of a table, which
-``embedding_bag`` computes without storing the samples (6 to 15 times faster, 2 with gradients).
+``sample_grids`` works everywhere. ``sample_bags`` is for CPUs: a bilinear sample is a weighted sum
+of four cells, so a query's output in a head is one weighted sum of ``4 * L * points`` rows of a
+table, which ``embedding_bag`` computes without storing the samples (6 to 15 times faster, 2 times
+with gradients).
 
-Shapes: N images, Q queries, M heads of D channels, L levels of H_l x W_l cells, P points a level,
-S cells of all levels, level after level and row after row. Sizes are (height, width); points are
-(x, y), 0 to 1 across a level, (0, 0) its top left corner. Both functions take
-
-    value (N, S, M, D), sizes of the levels, locations (N, Q, M, L, P, 2), weights (N, Q, M, L, P)
-
-and give (N, Q, M * D).
+Sizes are (height, width), in cells. Points are (x, y), normalised to 0 to 1 across a level, with
+(0, 0) at its top left corner.
 """
 
 from __future__ import annotations
@@ -20,32 +16,43 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Sizes = Sequence[tuple[int, int]]
 
-# Queries at a time where no gradients are kept: what they need then stays in the cache.
+# Queries computed at once without gradients: few enough that their data stays in the CPU's cache.
 _CHUNK = 1024
 
 
-def sample_grids(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """By ``grid_sample``, level after level."""
-    n, q, m, _, p, _ = locations.shape
+def sample_grids(
+    value: Float[Tensor, "N S heads channels"],
+    sizes: Sizes,
+    locations: Float[Tensor, "N Q heads L points 2"],
+    weights: Float[Tensor, "N Q heads L points"],
+) -> Float[Tensor, "N Q heads*channels"]:
+    """Sample with ``grid_sample``, level by level."""
+    n, q, heads, _, points, _ = locations.shape
     grids = 2 * locations - 1
     total: Tensor | None = None
     for level, cells in enumerate(value.split([h * w for h, w in sizes], dim=1)):
-        maps = cells.permute(0, 2, 3, 1).reshape(n * m, -1, *sizes[level])
-        grid = grids[:, :, :, level].transpose(1, 2).reshape(n * m, q, p, 2)
-        samples = F.grid_sample(maps, grid, align_corners=False)  # (N * M, D, Q, P)
-        weight = weights[:, :, :, level].transpose(1, 2).reshape(n * m, 1, q, p)
+        maps = cells.permute(0, 2, 3, 1).reshape(n * heads, -1, *sizes[level])
+        grid = grids[:, :, :, level].transpose(1, 2).reshape(n * heads, q, points, 2)
+        samples = F.grid_sample(maps, grid, align_corners=False)  # (N * heads, channels, Q, points)
+        weight = weights[:, :, :, level].transpose(1, 2).reshape(n * heads, 1, q, points)
         summed = (samples * weight).sum(-1)
         total = summed if total is None else total + summed
     assert total is not None, "no levels"
     return total.view(n, -1, q).transpose(1, 2)
 
 
-def sample_bags(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """By ``embedding_bag``, image after image, and in chunks of queries without gradients."""
+def sample_bags(
+    value: Float[Tensor, "N S heads channels"],
+    sizes: Sizes,
+    locations: Float[Tensor, "N Q heads L points 2"],
+    weights: Float[Tensor, "N Q heads L points"],
+) -> Float[Tensor, "N Q heads*channels"]:
+    """Sample with ``embedding_bag``, image by image; without gradients in chunks of queries."""
     table = _Table.of(value, sizes, locations)
     queries = locations.shape[1]
     chunk = queries if torch.is_grad_enabled() else _CHUNK
@@ -63,30 +70,35 @@ def sample_bags(value: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor)
 
 @dataclass(frozen=True)
 class _Table:
-    """All cells as rows, with rows of zeros around each level where points outside of it look.
+    """All cells as rows of a table, with rows of zeros around each level for points outside it.
 
-    A level is H_l + 2 lines of W_l + 1 rows: a line of zeros above and below, and one row of zeros
-    that ends a line and begins the next.
+    A level of h x w cells has h + 2 lines of w + 1 rows: a line of zeros above and below, and one
+    row of zeros that ends a line and begins the next.
 
     Attributes:
-        rows: (N, M * R, D): R rows a head.
-        last: number of the last row that the first of a point's four cells can have.
-        width, height: (M, L, P) of the level of each point; the same shape have
-        line: rows from a cell to the one below, and
-        origin: number of the head's and level's cell (0, 0).
+        rows: the same number of rows for each head, head by head.
+        width: width of the level of each point.
+        height: height of the level of each point.
+        line: rows from a cell to the one below it.
+        origin: index of the row of cell (0, 0), in each head and level.
     """
 
-    rows: Tensor
-    width: Tensor
-    height: Tensor
-    line: Tensor
-    origin: Tensor
+    rows: Float[Tensor, "N rows channels"]
+    width: Float[Tensor, "heads L points"]
+    height: Float[Tensor, "heads L points"]
+    line: Int[Tensor, "heads L points"]
+    origin: Int[Tensor, "heads L points"]
 
     @classmethod
-    def of(cls, value: Tensor, sizes: Sizes, locations: Tensor) -> _Table:
+    def of(
+        cls,
+        value: Float[Tensor, "N S heads channels"],
+        sizes: Sizes,
+        locations: Float[Tensor, "N Q heads L points 2"],
+    ) -> _Table:
         n, _, heads, channels = value.shape
         blocks = [(h + 2) * (w + 1) for h, w in sizes]
-        # A point below and right of the last level reaches two cells beyond its zeros.
+        # A point below and to the right of the last level reads two cells beyond its zeros.
         count = sum(blocks) + sizes[-1][1] + 3
         rows = value.new_zeros(n, heads, count, channels)
         starts = [sum(blocks[:level]) for level in range(len(sizes))]
@@ -96,7 +108,7 @@ class _Table:
             inside[:, :, 1:-1, 1:] = part.unflatten(1, (h, w)).permute(0, 3, 1, 2, 4)
 
         def constant(values: Sequence[int], dtype: torch.dtype) -> Tensor:
-            # Written out for every point: broadcasting in the innermost axes is slow.
+            # Materialised for every point: broadcasting along the innermost axes is slow.
             tensor = torch.tensor(values, dtype=dtype, device=value.device)
             return tensor[:, None].expand(locations.shape[2:5]).contiguous()
 
@@ -111,24 +123,20 @@ class _Table:
             + torch.arange(heads, dtype=torch.int32, device=value.device)[:, None, None] * count,
         )
 
-    def sums(self, rows: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        """Output of one image's queries.
-
-        Args:
-            rows: (M * R, D).
-            points: (Q, M, L, P, 2).
-            weights: (Q, M, L, P).
-
-        Returns:
-            (Q, M, D).
-        """
+    def sums(
+        self,
+        rows: Float[Tensor, "rows channels"],
+        points: Float[Tensor, "Q heads L points 2"],
+        weights: Float[Tensor, "Q heads L points"],
+    ) -> Float[Tensor, "Q heads channels"]:
+        """Output of one image's queries."""
         outside = torch.full_like(self.width, -1)
         x = (points[..., 0] * self.width - 0.5).clamp(outside, self.width)
         y = (points[..., 1] * self.height - 0.5).clamp(outside, self.height)
         with torch.no_grad():
             left, top = x.floor(), y.floor()
             cell = torch.addcmul(left, top, self.line.to(top)).int() + self.origin
-            # Locations that are not a number read any row; what they weigh is not a number either.
+            # NaN locations may read any rows: their shares of the four cells are NaN as well.
             cell = cell.clamp_(0, len(rows) - int(self.line[0, -1, 0]) - 2)
             below = cell + self.line
             cells = torch.stack([cell, cell + 1, below, below + 1], 2)
@@ -138,7 +146,7 @@ class _Table:
         lower_right, upper_right = lower * x, upper * x
         shares = torch.stack(
             [upper - upper_right, upper_right, lower - lower_right, lower_right], 2
-        )  # (Q, M, 4, L, P)
+        )  # (Q, heads, 4, L, points)
         sums = F.embedding_bag(
             cells.flatten(0, 1).flatten(1),
             rows,

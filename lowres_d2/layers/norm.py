@@ -1,4 +1,4 @@
-"""Normalisation for narrow networks, as callables that Detectron2's ``norm`` arguments take."""
+"""Norms for narrow networks, as callables for Detectron2's ``norm`` arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def group_norm_8(channels: int) -> nn.GroupNorm:
-    """Group norm (Wu and He 2018) of 8 groups; Detectron2's ``"GN"`` has 32, too many for 40.
+    """Group norm (Wu and He 2018) of 8 groups, for few channels; Detectron2's ``"GN"`` has 32.
 
     Args:
         channels: a multiple of 8.

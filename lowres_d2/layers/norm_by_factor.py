@@ -1,9 +1,8 @@
-"""A norm for each factor that images are reduced by, in a network that is shared otherwise.
+"""Normalisation layers with separate weights and statistics for each downsampling factor.
 
-Source: Wang et al., "Resolution Switchable Networks for Runtime Efficient Image Recognition" (ECCV
-2020), Sec. 3.1: statistics of features differ by resolution, and so little of a network has to be
-told apart that no resolution suffers from another.
-Shapes: those of the norm that is replaced.
+The rest of the network is shared by all factors. Source: Wang et al., "Resolution Switchable
+Networks for Runtime Efficient Image Recognition" (ECCV 2020), Sec. 3.1: feature statistics differ
+between resolutions, and private batch norms are enough to train one network for all of them.
 """
 
 from __future__ import annotations
@@ -14,25 +13,26 @@ from fractions import Fraction
 from typing import Any
 
 from detectron2.layers.batch_norm import LayerNorm
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# Those that learn. A frozen batch norm is the same for all factors.
+# The trainable norms. A frozen batch norm stays the same for all factors.
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, LayerNorm)
 _CHILD = "by_factor"
 
 
 class NormByFactor(nn.Module):
-    """As many copies of a norm as there are factors.
+    """A copy of a norm for each factor, of which one is in use.
 
-    Weights of a network without them fill all copies.
+    Loading the weights of a plain norm sets all copies.
 
     Args:
-        norm: what all of them start as.
-        factors: one copy each; the first one's is in use at first.
+        norm: the norm that is copied, with its weights.
+        factors: downsampling factors; the copy of the first one is in use at first.
 
     Attributes:
-        factor: whose norm is in use.
+        factor: the factor whose copy is in use.
     """
 
     def __init__(self, norm: nn.Module, factors: Sequence[Fraction]) -> None:
@@ -41,20 +41,20 @@ class NormByFactor(nn.Module):
         self.factor = factors[0]
         self.register_load_state_dict_pre_hook(_fill_all)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As the norm of the factor in use."""
+    def forward(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Apply the norm of the factor in use."""
         return self.by_factor[str(self.factor)](x)
 
 
 def norms_by_factor(network: nn.Module, factors: Sequence[Fraction]) -> list[NormByFactor]:
-    """Replace, in place, every norm of a network that learns.
+    """Replace every trainable norm of a network in place.
 
     Args:
-        network: a norm that stands in two places of it becomes one `NormByFactor` in both.
-        factors: see `NormByFactor`.
+        network: a norm that it uses in several places becomes one shared ``NormByFactor``.
+        factors: see ``NormByFactor``.
 
     Returns:
-        What was put in their place.
+        The new modules.
     """
     replaced: dict[nn.Module, NormByFactor] = {}
     for module in list(network.modules()):
@@ -67,20 +67,21 @@ def norms_by_factor(network: nn.Module, factors: Sequence[Fraction]) -> list[Nor
 
 
 def weights_for_factor(state_dict: dict[str, Tensor], factor: str | None) -> dict[str, Tensor]:
-    """Weights of a network with norms by factor as those of the plain network, at one factor.
+    """Convert the weights of a network with norms by factor to the plain network at one factor.
 
     Args:
-        state_dict: of any network; one without norms by factor is for all factors, and stays.
-        factor: whose norms to keep.
+        state_dict: weights of any network; those without norms by factor fit all factors and are
+            returned unchanged.
+        factor: the factor whose norms to keep.
 
     Raises:
-        ValueError: there are norms by factor, but none for this one.
+        ValueError: there are norms by factor, but none for this factor.
     """
     marker = f".{_CHILD}."
     factors = dict.fromkeys(k.split(marker)[1].split(".")[0] for k in state_dict if marker in k)
     if factors and factor not in factors:
         raise ValueError(
-            f"factor {factor}: these weights have norms for each of the factors "
+            f"factor {factor}: these weights have a norm for each of the factors "
             f"{', '.join(factors)}: name one of them (--factor)"
         )
     chosen = {}
@@ -94,7 +95,7 @@ def weights_for_factor(state_dict: dict[str, Tensor], factor: str | None) -> dic
 
 
 def _fill_all(norms: NormByFactor, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Give each factor's norm what a file has for a single one."""
+    """Copy the weights of a plain norm in ``state`` to the norms of all factors."""
     names = next(iter(norms.by_factor.values())).state_dict()
     for name in names:
         if prefix + name in state:

@@ -1,7 +1,7 @@
-"""Names of weights inside and outside the composition.
+"""Names of weights in a composition, in a plain detector, and in a moving average.
 
-The composition saves ``detector.*``, ``resampler.*`` and ``objectives.*``; a plain or zoo detector
-has the names that follow ``detector.``; a moving average has ``module.`` before all of them.
+A composition has ``detector.*``, ``resampler.*`` and ``objectives.*``. A plain or zoo detector has
+the names without ``detector.``. A moving average has ``module.`` in front of all names.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ PREFIX = "detector."
 
 
 def route_detector_checkpoint(state_dict: Mapping[str, T], model: nn.Module) -> dict[str, T]:
-    """Rename a detector's weights so that they fit the model, whichever of the two is composed.
+    """Rename the weights of a plain detector or a composition so that they fit the model.
 
     Args:
         state_dict: weights of a plain detector or of a composition.
-        model: what they are loaded into, a plain detector or a composition.
+        model: the model to load them into, a plain detector or a composition.
 
     Returns:
-        The weights under the model's names. Those of a resampler or of objectives are left out
-        where the model is a plain detector.
+        The weights under the model's names. If the model is a plain detector, those of a resampler
+        and of objectives are left out.
     """
     bare = bare_detector_state_dict(state_dict)
     model_is_composed = any(name.startswith(PREFIX) for name in model.state_dict())
@@ -36,17 +36,17 @@ def route_detector_checkpoint(state_dict: Mapping[str, T], model: nn.Module) -> 
 
 
 def bare_detector_state_dict(state_dict: Mapping[str, T]) -> dict[str, T]:
-    """A composition's weights of its detector, under the names that the plain detector has."""
+    """The detector's weights in a composition, under the names of the plain detector."""
     return _below(PREFIX, state_dict)
 
 
 def averaged_weights(state: Mapping[str, T]) -> dict[str, T]:
-    """The model's weights in what a checkpoint stores under ``ema``."""
+    """The model's weights in the ``ema`` entry of a checkpoint."""
     return _below("module.", state)
 
 
 def evaluated_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights that a run evaluated: their moving average where its checkpoint has one."""
+    """The weights that a run evaluated: the moving average if its checkpoint has one."""
     return averaged_weights(checkpoint["ema"]) if "ema" in checkpoint else checkpoint["model"]
 
 

@@ -1,7 +1,7 @@
-"""Weights from a file into a model, with a count of what matched.
+"""Load weights from a file into a model, with a report of what matched.
 
-The one way for runs, evaluation and teachers, on either Detectron2: files are read by
-``lowres_d2.weight_files``, which runs nothing of them.
+Runs, evaluation and teachers all load weights here, with the bundled and the installed Detectron2.
+Files are read by ``lowres_d2.weight_files``, which executes nothing in them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
-COUNTER = "num_batches_tracked"  # of batch norm: no weight; zoo files lack it, and none is missed
+COUNTER = "num_batches_tracked"  # of batch norm; not a weight, and zoo files do not have it
 
 
 @dataclass
 class LoadReport:
-    """How a file's tensors met a model's.
+    """How the tensors of a file matched those of a model.
 
     Attributes:
-        path: the file, as it was asked for.
-        total: tensors of the model.
-        missing: those that the file lacks.
-        unexpected: tensors of the file that the model lacks.
+        path: the file, as requested.
+        total: number of tensors of the model.
+        missing: tensors of the model that are not in the file.
+        unexpected: tensors of the file that are not in the model.
         misshapen: tensors of the model that have another shape in the file.
-        of_file: tensors of the file, under the model's names.
-        classes: names of the classes that the file's model predicts; empty where it has none.
-        steps: that the file's run had made; None where it does not say.
+        of_file: number of tensors of the file.
+        classes: names of the classes that the file's model predicts; empty if the file has none.
+        steps: iterations that the file's run had finished; None if the file does not say.
     """
 
     path: str
@@ -46,7 +46,7 @@ class LoadReport:
 
     @property
     def matched(self) -> int:
-        """How many tensors of the model were set from the file."""
+        """Number of tensors of the model that were loaded from the file."""
         return self.total - len(self.missing) - len(self.misshapen)
 
     def __str__(self) -> str:
@@ -69,8 +69,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Contents of a weight file, read onto the CPU without executing anything in it.
 
     Args:
-        path: a file, or a ``detectron2://`` or ``https://`` address, which is downloaded once; with
-            ``?matching_heuristics=True`` behind it where the names lack prefixes of the model's.
+        path: a file, or a ``detectron2://`` or ``https://`` address, which is downloaded once;
+            followed by ``?matching_heuristics=True`` if its names lack prefixes of the model's.
 
     Returns:
         See :func:`lowres_d2.weight_files.read_weight_file`.
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if "://" in address:
         try:
             address = PathManager.get_local_path(address)
-        except Exception as error:  # whatever the network and its libraries come up with
+        except Exception as error:  # network libraries raise many types
             reason = str(error).split("\n")[0] or type(error).__name__
             raise ValueError(
                 f"{address} cannot be fetched ({reason}): check address and network, or give a file"
@@ -95,23 +95,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def fill_model(
     model: nn.Module, checkpoint: dict[str, Any], path: str | Path, use_average: bool = False
 ) -> LoadReport:
-    """Set a model's tensors from a checkpoint's, as far as names and shapes match.
+    """Set the tensors of a model from a checkpoint where names and shapes match.
 
     Args:
-        model: a detector or a composition; it takes weights of either.
-        checkpoint: of :func:`read_checkpoint`.
-        path: where that came from, for messages.
-        use_average: take the moving average of the weights, where the checkpoint has one.
+        model: a detector or a composition; it accepts weights of either.
+        checkpoint: result of :func:`read_checkpoint`.
+        path: the checkpoint's file, for messages.
+        use_average: use the moving average of the weights if the checkpoint has one.
 
     Raises:
-        ValueError: the weights cannot be those of a model of this kind.
+        ValueError: names cannot be matched to the model's, or weights are not finite.
     """
     heuristics = checkpoint.get("matching_heuristics", False)
     kind = {"__author__": checkpoint.get("__author__"), "matching_heuristics": heuristics}
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)
     try:
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
-        if not heuristics:  # these match by the names' ends
+        if not heuristics:  # the heuristics match suffixes of names
             weights = route_detector_checkpoint(weights, checkpointer.model)
         found = checkpointer._load_model({"model": dict(weights), **kind})
     except Exception as error:  # names of a file from elsewhere can make the matching raise
@@ -122,15 +122,15 @@ def fill_model(
     broken = [n for n, p in checkpointer.model.named_parameters() if not p.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{path} has weights that are no numbers ({_first_few(broken)}): take an earlier "
-            "checkpoint, its run has diverged"
+            f"{path} has non-finite weights ({_first_few(broken)}): its run has diverged, use an "
+            "earlier checkpoint"
         )
     misshapen = [entry[0] for entry in found.incorrect_shapes]
     classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
     return LoadReport(
         path=str(path),
         total=sum(not name.endswith(COUNTER) for name in checkpointer.model.state_dict()),
-        # Tensors of another shape are left out of the file's and would be listed again.
+        # Detectron2 drops tensors of another shape from the file's and lists them as missing too.
         missing=[n for n in found.missing_keys if n not in misshapen and not n.endswith(COUNTER)],
         unexpected=list(found.unexpected_keys),
         misshapen=misshapen,
@@ -148,13 +148,13 @@ def load_weights(
     Args:
         model: a detector, or a :class:`LowResDetector`, whose ``detector`` then receives a bare
             detector's weights.
-        path: as of :func:`read_checkpoint`.
-        complete: every tensor of the model must be in the file.
-        use_average: take the moving average of the weights, where the file has one.
+        path: a file or address, see :func:`read_checkpoint`.
+        complete: require every tensor of the model to be in the file.
+        use_average: use the moving average of the weights if the file has one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, matches nothing, or ``complete`` does not hold.
+        ValueError: the file is broken, no tensor matches, or ``complete`` is set and some do not.
     """
     report = fill_model(model, read_checkpoint(path), path, use_average)
     if report.matched == 0:

@@ -1,1 +1,1 @@
-"""Recipes: found, loaded, overridden, checked and compared; nothing here knows of training."""
+"""Find, load, override, check and compare recipes; nothing here knows of training."""

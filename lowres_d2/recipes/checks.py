@@ -1,4 +1,4 @@
-"""What is checked in a recipe as soon as it is loaded: its calls' arguments, and ``train``."""
+"""Checks of a recipe right after loading: references, arguments of calls, and ``train``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# The run puts these in.
+# Arguments that the run fills in.
 FILLED_IN = ("optimizer.params.model",)
-# Key of `train` -> its least value.
+# Least values of the integers in `train`.
 LEAST = {
     "max_iter": 1,
     "log_period": 1,
@@ -29,19 +29,18 @@ def check_train(train: DictConfig, known: DictConfig) -> None:
     """Check the keys and numbers of a recipe's ``train``.
 
     Args:
-        train: the recipe's.
-        known: one that has every key there is; what stands in its group ``ddp`` and in its lists is
-            free.
+        train: ``train`` of the recipe.
+        known: a ``train`` with every valid key; ``ddp`` and lists may hold anything.
 
     Raises:
-        KeyError: a key that is not known; names the nearest.
-        ValueError: a number out of its range.
+        KeyError: there is no such key; names the nearest.
+        ValueError: a number is out of range.
     """
     _check_keys(train, known, "train")
     for key, least in LEAST.items():
         value = OmegaConf.select(train, key, default=least)
         if type(value) is not int or value < least:
-            raise ValueError(f"train.{key} is {value}: expected a whole number from {least} on")
+            raise ValueError(f"train.{key} is {value}: expected an integer of at least {least}")
     average = train.get("ema")
     if average and average.get("enabled") and not 0 < average.decay < 1:
         raise ValueError(f"train.ema.decay is {average.decay}: expected a number between 0 and 1")
@@ -54,7 +53,7 @@ def _check_keys(node: DictConfig, known: DictConfig, where: str) -> None:
         if isinstance(known[key], DictConfig) and key != "ddp":
             if not isinstance(node[key], DictConfig):
                 raise ValueError(
-                    f"{where}.{key} is {node[key]}: expected a group with {', '.join(known[key])}"
+                    f"{where}.{key} is {node[key]}: expected a dict with {', '.join(known[key])}"
                 )
             _check_keys(node[key], known[key], f"{where}.{key}")
 
@@ -63,7 +62,7 @@ def check_references(cfg: DictConfig) -> None:
     """Resolve every ``${key}`` of a recipe.
 
     Raises:
-        ValueError: there is no such key, or it refers back; names the key where that stands.
+        ValueError: there is no such key, or references form a cycle; names the referring key.
     """
     for where, node in _references(cfg, ""):
         try:
@@ -85,8 +84,8 @@ def check_calls(cfg: DictConfig, where: str = "") -> None:
     """Check the arguments of every ``L(...)`` in a recipe against its callable's signature.
 
     Raises:
-        KeyError: a callable has no such argument; names the key and the nearest argument.
-        ValueError: an argument that a callable must have is not there, or there is no callable.
+        KeyError: a callable takes no such argument; names the key and the nearest argument.
+        ValueError: a required argument is missing, or the callable does not exist.
     """
     if "_target_" in cfg:
         _check_call(cfg, where)
@@ -98,7 +97,7 @@ def check_calls(cfg: DictConfig, where: str = "") -> None:
 
 
 def _children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
-    """DictConfigs at or inside a list at ``node``; interpolations are checked where they point."""
+    """DictConfigs at ``node`` or in a list there; a reference is checked at what it refers to."""
     if node._is_interpolation():
         return
     if isinstance(node, DictConfig):
@@ -124,7 +123,7 @@ def _check_call(node: DictConfig, where: str) -> None:
 
 
 def _target(target: Any, where: str) -> Any:
-    """What is called; in a recipe read from a yaml file its name stands there."""
+    """The callable; a recipe from a yaml file has its name instead."""
     if not isinstance(target, str):
         return target
     try:
@@ -138,9 +137,9 @@ def _target(target: Any, where: str) -> Any:
 
 
 def _arguments(function: Any) -> list[list[inspect.Parameter]] | None:
-    """Arguments a callable takes, by class that takes them; None where anything may pass.
+    """Arguments that a callable takes, by the class that takes them; None if it takes any.
 
-    A class that passes ``**kwargs`` on takes those of the next class in its resolution order too.
+    A class with ``**kwargs`` also takes the arguments of the next class in its resolution order.
     """
     classes = function.__mro__[:-1] if isinstance(function, type) else ()
     taken = []
@@ -155,7 +154,7 @@ def _arguments(function: Any) -> list[list[inspect.Parameter]] | None:
 
 
 def _named(function: Any) -> list[inspect.Parameter] | None:
-    """Arguments that can be given by name, without ``self``; None for builtins that do not say."""
+    """Arguments that can be given by name, without ``self``; None if it has no signature."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

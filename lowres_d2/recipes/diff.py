@@ -1,4 +1,4 @@
-"""What a recipe changes: its keys beside those of the pieces it imports (``--print-config``)."""
+"""What a recipe changes against the files that it imports (``--print-config``)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
     """Lines ``key: base -> recipe`` for every key in which a recipe differs from its base.
 
     Args:
-        path: the recipe's file; the files it imports relatively are its base. A yaml file has none:
-            all of its keys are listed.
-        cfg: the recipe as loaded, overrides included.
-        color: colour the lines; None asks the terminal.
+        path: the recipe's file; its base are the files that it imports relatively. A yaml file has
+            no base, and all of its keys are listed.
+        cfg: the recipe as loaded, with overrides.
+        color: colour the lines; None: if stdout is a terminal.
 
     Returns:
-        The lines; parts that stand in the recipe alone are listed with their resolved values.
+        The lines; keys that only the recipe has are listed with their resolved values.
     """
     if path.suffix != ".py":
         lines = [f"{key}: {value}" for key, value in sorted(_flatten(cfg))]
-        return "\n".join([f"# {path}: all of it; a yaml file imports nothing", *lines])
+        return "\n".join([f"# {path}: all keys, since a yaml file imports nothing", *lines])
     color = sys.stdout.isatty() if color is None else color
     base = dict(_flatten(_load_base(path)))
     mine = dict(_flatten(cfg))
-    lines = [f"# {path}: what differs from the files it imports"]
+    lines = [f"# {path}: differences from the files that it imports"]
     for key in sorted(base.keys() | mine.keys()):
         old, new = base.get(key, MISSING), mine.get(key, MISSING)
         if old == new:
@@ -48,7 +48,7 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
 
 
 def _load_base(path: Path) -> DictConfig:
-    """The parts a recipe imports from other recipe files, before it changes them."""
+    """The parts that a recipe imports from other recipe files, before it changes them."""
     parts = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -75,7 +75,7 @@ def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _value(node: DictConfig, key: Any) -> Any:
     try:
         return node[key]
-    except Exception:  # an interpolation into a part that this file leaves to the recipe
+    except Exception:  # a reference to a part that only the recipe has
         return str(node._get_node(key)._value())
 
 

@@ -1,7 +1,7 @@
-"""Find recipes by name, among files and among those that this project ships.
+"""Find a recipe by name, among files and among the recipes of this project.
 
-A recipe is named by a path, or by its path below ``configs/`` or ``projects/`` of this project, so
-that an installed package finds the recipes it ships.
+The name is a path, or a path below ``configs/`` or ``projects/`` of this project, so that an
+installed package finds the recipes it ships.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def find_recipe(name: str | Path) -> Path:
     """Path of a recipe given as a path, or relative to this project or its ``configs``.
 
     Raises:
-        FileNotFoundError: no such file; the message names the nearest recipe there is.
+        FileNotFoundError: no such recipe; names the nearest.
     """
     roots = [Path(), PACKAGE, PACKAGE.parent, PACKAGE / "configs", PACKAGE.parent / "configs"]
     for root in roots:
@@ -26,11 +26,11 @@ def find_recipe(name: str | Path) -> Path:
     known = sorted({str(path) for path in shipped_recipes()})
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
     hint = f"; nearest recipe: {near[0]}" if near else ""
-    raise FileNotFoundError(f"no recipe {name}{hint}")
+    raise FileNotFoundError(f"there is no recipe {name}{hint}")
 
 
 def shipped_recipes() -> Iterator[Path]:
-    """Recipes of this project, as paths relative to its root; the pieces in ``common`` are none."""
+    """Recipes of this project, as paths relative to its root; without the pieces in ``common``."""
     for root in (PACKAGE, PACKAGE.parent):
         for folder in ("configs", "projects"):
             for path in sorted((root / folder).rglob("*.py")):

@@ -25,17 +25,17 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
 
     Args:
         name: see :func:`find_recipe`.
-        overrides: ``key=value`` changes a key that is there, ``+key=value`` adds one.
+        overrides: ``key=value`` changes an existing key, ``+key=value`` adds one.
 
     Returns:
-        The configuration; ``train.output_dir`` is filled from the file name where it is empty.
+        The configuration; an empty ``train.output_dir`` is set from the file's name.
 
     Raises:
         FileNotFoundError: no such recipe.
-        KeyError: an override, a key of ``train`` or a callable's argument that does not exist, with
-            the nearest name.
-        ValueError: the file does not load, lacks a part or refers to nothing, or a value is of the
-            wrong type or range.
+        KeyError: an overridden key, a key of ``train`` or a callable's argument does not exist;
+            names the nearest.
+        ValueError: the file does not load, lacks a part or has a broken reference, or a value has
+            the wrong type or range.
     """
     path = find_recipe(name)
     try:
@@ -49,9 +49,9 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     missing = [key for key in REQUIRED if not isinstance(parts.get(key), DictConfig)]
     if missing:
         raise ValueError(
-            f"{path} defines no {', '.join(missing)}: a recipe has {', '.join(REQUIRED)}"
+            f"{path} defines no {', '.join(missing)}: a recipe defines {', '.join(REQUIRED)}"
         )
-    _drop_idle_names(cfg)
+    _drop_unused_names(cfg)
     apply_overrides(cfg, overrides)
     if not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
@@ -64,11 +64,11 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     return cfg
 
 
-def _drop_idle_names(cfg: DictConfig) -> None:
-    """Forget names of a recipe's file that nothing refers to.
+def _drop_unused_names(cfg: DictConfig) -> None:
+    """Remove names of a recipe's file that nothing refers to.
 
-    A recipe imports pieces and puts copies of them to use: as keys they would take overrides that
-    change nothing.
+    A recipe imports pieces and uses copies of them. If the pieces stayed as keys, overriding them
+    would change nothing.
     """
     for name in [key for key in cfg if key not in REQUIRED]:
         others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
@@ -77,7 +77,7 @@ def _drop_idle_names(cfg: DictConfig) -> None:
 
 
 def _refers_to(text: str, name: str) -> bool:
-    """Whether ``${name}`` or ``${name.key}`` stands in it."""
+    """Whether a string contains ``${name}`` or ``${name.key}``."""
     return re.search(rf"\$\{{{re.escape(name)}[.\[}}]", text) is not None
 
 
@@ -90,10 +90,10 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def build(cfg: DictConfig, key: str) -> Any:
-    """Make what the recipe describes at ``key``, such as ``model`` or ``dataloader.test``.
+    """Build what the recipe describes at ``key``, such as ``model`` or ``dataloader.test``.
 
     Raises:
-        ValueError: a part refuses its arguments; names the key.
+        ValueError: a callable rejects its arguments; names the key.
     """
     try:
         return instantiate(OmegaConf.select(cfg, key))
@@ -103,7 +103,7 @@ def build(cfg: DictConfig, key: str) -> Any:
 
 @contextmanager
 def _imports_restored() -> Iterator[None]:
-    """Loading a recipe changes how ``import`` works meanwhile; also where it fails this ends."""
+    """Restore ``import``, which LazyConfig replaces while it loads, also if loading fails."""
     before = builtins.__import__
     try:
         yield

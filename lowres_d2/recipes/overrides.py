@@ -1,8 +1,8 @@
 """Strict command-line overrides: a misspelt key or a value of another type is an error.
 
-Grammar: Hydra's, as Detectron2 has it. ``key=value`` changes a key that exists and keeps its type;
-``+key=value`` adds one. Elements of lists are ``key.0`` or ``key[0]``. Beyond it, keys may be names
-of losses: ``model.loss_weights.detector/loss_*=2``.
+The grammar is Hydra's, as in Detectron2. ``key=value`` changes an existing key and keeps its type;
+``+key=value`` adds one. Elements of lists are ``key.0`` or ``key[0]``. In addition to Hydra's, keys
+may be names of losses: ``model.loss_weights.detector/loss_*=2``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 _ABSENT = object()
-# What declarations call the groups and lists that a command line can write.
+# Abstract types in annotations that accept a dict or list from the command line.
 _ABSTRACT = {"dict": "Mapping", "list": "Sequence"}
 
 
@@ -27,9 +27,9 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """Change ``cfg`` in place.
 
     Raises:
-        KeyError: ``key=value`` for a key that is not there (with the nearest), or ``+key=value``
-            for one that is.
-        ValueError: not ``key=value``, or the value's type is not the one that stands there.
+        KeyError: ``key=value`` for a missing key (names the nearest), or ``+key=value`` for an
+            existing one.
+        ValueError: not ``key=value``, or the value's type differs from the existing one's.
     """
     parser = OverridesParser.create()
     for text in overrides:
@@ -39,13 +39,13 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
             override = parser.parse_override(re.sub(r"[/*]", "_", name) + sign + raw)
         except HydraException as error:
             raise ValueError(
-                f"override {text!r}: expected key=value or +key=value, "
-                "a text with special characters in quotes: \"key='a (b)'\""
+                f"override {text!r}: expected key=value or +key=value, with quotes around a value "
+                "that has special characters: \"key='a (b)'\""
             ) from error
         if override.is_delete() or override.is_force_add() or override.is_sweep_override():
             raise ValueError(
-                f"override {text!r}: only key=value and +key=value are understood, "
-                "a list is written [1,2]"
+                f"override {text!r}: only key=value and +key=value are supported; write a list as "
+                "[1,2]"
             )
         _set(cfg, name.lstrip("+"), override.value(), raw, add=override.is_add())
 
@@ -66,10 +66,10 @@ def _set(cfg: DictConfig, key: str, value: Any, raw: str, add: bool) -> None:
 
 
 def _reach(cfg: DictConfig, key: str) -> tuple[Any, Any]:
-    """The node that holds ``key``, and its value, interpolations resolved; or ``_ABSENT``.
+    """The node that holds ``key``, and its value with references resolved; or ``_ABSENT``.
 
     Raises:
-        KeyError: the way there leads through a reference or a plain value.
+        KeyError: ``key`` passes through a reference or a plain value.
     """
     holder: Any = cfg
     parts = key.split(".")
@@ -87,7 +87,7 @@ def _reach(cfg: DictConfig, key: str) -> tuple[Any, Any]:
 
 
 def _child(holder: Any, name: str) -> Any:
-    """The node of that name, or of that index in a list."""
+    """The node of that name; in a list, of that index."""
     if holder._is_none():
         return _ABSENT
     if isinstance(holder, ListConfig):
@@ -98,9 +98,9 @@ def _child(holder: Any, name: str) -> Any:
 
 
 def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
-    """``new`` in the type of ``old`` or in one that the call declares for this argument.
+    """``new`` in the type of ``old``, or in a type that the callable declares for this argument.
 
-    Numbers widen; what is None gives way to anything.
+    An integer may replace a float; anything may replace None.
     """
     if old is None or (callable(old) and not OmegaConf.is_config(old)):
         return new
@@ -113,12 +113,13 @@ def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
         if not isinstance(new, list):
             raise ValueError(f"{key}={raw}: expected a list, as in {key}={list(old)!r}")
         return new
-    kinds = ((bool, "true or false"), (int, "an integer"), (float, "a number"), (str, "a text"))
-    kind, words = next(((k, w) for k, w in kinds if isinstance(old, k)), (type(old), "the like"))
+    kinds = ((bool, "true or false"), (int, "an integer"), (float, "a number"), (str, "a string"))
+    other = type(old), f"a {type(old).__name__}"
+    kind, words = next(((k, w) for k, w in kinds if isinstance(old, k)), other)
     number = isinstance(new, int | float) and not isinstance(new, bool)
     if kind is float and number:
         return float(new)
-    if kind is str and number:  # as it was written: 007 stays
+    if kind is str and number:  # as written: 007 stays 007
         return raw
     name = type(new).__name__
     if type(new) is not kind and not {name, _ABSTRACT.get(name)} & set(declared):
@@ -127,26 +128,28 @@ def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
 
 
 def _fit_group(key: str, old: DictConfig, new: Any) -> Any:
-    """A group takes another call; what a function gives may also be written out."""
+    """A dict or call may be replaced by another; a function's call also by the value it returns."""
     if isinstance(new, dict):
         return new
     target = old.get("_target_")
     if target is None:
-        raise ValueError(f"{key}={new!r}: a group stands there, with {', '.join(map(str, old))}")
+        raise ValueError(
+            f"{key}={new!r}: {key} is a dict with {', '.join(map(str, old))}; change these"
+        )
     made_by = locate(target) if isinstance(target, str) else target
     if new is None or inspect.isclass(made_by):
         name = getattr(made_by, "__name__", made_by)
-        raise ValueError(f"{key}={new!r}: a call of {name} stands there; change its arguments")
+        raise ValueError(f"{key}={new!r}: {key} is a call of {name}; change its arguments")
     return new
 
 
 def _annotation(holder: Any, name: str) -> str:
-    """How the callable that ``holder`` is a call of declares an argument; empty if it does not."""
+    """The annotation of an argument of the callable that ``holder`` calls; empty without one."""
     target = holder.get("_target_") if isinstance(holder, DictConfig) else None
     try:
         function = locate(target) if isinstance(target, str) else target
         return str(inspect.signature(function).parameters[name].annotation)
-    except Exception:  # no call, no signature, no such argument: check_calls speaks of these
+    except Exception:  # no call, no signature, no such argument: check_calls reports these
         return ""
 
 
@@ -157,11 +160,11 @@ def _unknown(cfg: DictConfig, key: str) -> str:
         other for other in keys if other.rsplit(".", 1)[-1] == tail
     ]
     hint = f", nearest: {near[0]!r}" if near else ""
-    return f"{key}: the recipe has no such key{hint}; +{key}=... would add it"
+    return f"{key}: the recipe has no such key{hint}; +{key}=... adds it"
 
 
 def _flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Keys below a node, those in lists with their index."""
+    """Keys below a node; keys inside lists contain the index."""
     if not isinstance(node, DictConfig | ListConfig) or node._is_none() or node._is_interpolation():
         return
     for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):

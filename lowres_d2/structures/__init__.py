@@ -1,4 +1,4 @@
-"""Frames and scales, feature maps with their geometry, the context an objective receives."""
+"""Frames, feature maps with their geometry, and the context that an objective receives."""
 
 from lowres_d2.structures.feature_map import FeatureMap
 from lowres_d2.structures.frames import (

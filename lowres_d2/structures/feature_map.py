@@ -1,11 +1,10 @@
-"""A feature map that knows where its cells stand in the full-resolution image.
+"""A feature map that knows where its cells lie in the full-resolution image.
 
-Cell ``k`` stands at ``stride * k + offset`` (full-resolution pixels, continuous, origin top-left)
-on either axis. ``offset`` is 1/2 pixel of the network's input for convolutions padded by ``k //
-2``, half a stride for patch embeddings. Two maps are compared where the images are: the student
-is sampled at the teacher's cell centres that lie inside the image; padding plays no part.
-
-Shapes: N images, C channels, h rows and w columns of cells.
+On either axis the centre of cell ``i`` is at ``stride * i + offset`` (full-resolution pixels,
+continuous, origin top-left). ``offset`` is 1/2 pixel of the network's input for convolutions with
+kernel size ``k`` and padding ``k // 2``, and half a stride for patch embeddings. Two feature maps
+are compared inside the image only: the student is sampled at those cell centres of the teacher that
+are not in the padding.
 """
 
 from __future__ import annotations
@@ -23,15 +22,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_CellsOfImages = Float[Tensor, "_C images rows columns"]
+
 
 @dataclass(frozen=True)
 class FeatureMap:
     """A feature map with its geometry.
 
     Attributes:
-        tensor: (N, C, h, w).
+        tensor: the features.
         stride: full-resolution pixels from one cell to the next.
-        offset: full-resolution coordinate of cell 0.
+        offset: full-resolution coordinate of the centre of cell 0.
         valid_sizes: (height, width) of each full-resolution image without padding.
     """
 
@@ -49,26 +50,29 @@ class FeatureMap:
         valid_sizes: tuple[Size, ...],
         factor: Fraction = Fraction(1),
     ) -> FeatureMap:
-        """Map of a network that saw the images reduced by ``factor``.
+        """Feature map of a network whose input was downsampled by ``factor``.
 
         Args:
+            tensor: the features.
             stride: pixels of the network's own input from one cell to the next.
-            offset: coordinate of cell 0 in the network's own input.
+            offset: coordinate of the centre of cell 0 in the network's own input.
+            valid_sizes: (height, width) of each full-resolution image without padding.
+            factor: full-resolution pixels in one pixel of the network's input.
         """
         return cls(tensor, factor * Fraction(stride), factor * Fraction(offset), valid_sizes)
 
     def cells_inside(self, index: int) -> Size:
-        """Rows and columns of cells that stand inside image ``index``; at least one of each.
+        """Rows and columns of cells whose centres are inside image ``index``; at least 1 each.
 
         Raises:
-            ValueError: the map has fewer cells than its stride says.
+            ValueError: the feature map has fewer cells than the image's size and its stride imply.
         """
         counts = []
         for length, cells in zip(self.valid_sizes[index], self.tensor.shape[-2:], strict=True):
             inside = max(math.ceil((length - self.offset) / self.stride), 1)
             if inside > cells:
                 raise ValueError(
-                    f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover a "
+                    f"a feature map of {tuple(self.tensor.shape[-2:])} cells cannot cover an "
                     f"image of {self.valid_sizes[index]} at a stride of {self.stride} "
                     "full-resolution pixels: check the stride"
                 )
@@ -76,27 +80,30 @@ class FeatureMap:
         return counts[0], counts[1]
 
     def inside(self, index: int) -> Float[Tensor, "C rows columns"]:
-        """(C, rows, columns) of the cells that stand inside image ``index``."""
+        """The cells whose centres are inside image ``index``, without those in the padding."""
         rows, columns = self.cells_inside(index)
         return self.tensor[index, :, :rows, :columns]
 
-    def sampled_at(self, other: FeatureMap, index: int) -> Tensor:
-        """This map at the cell centres of ``other`` that lie inside image ``index``.
+    def sampled_at(self, other: FeatureMap, index: int) -> Float[Tensor, "C rows columns"]:
+        """Sample this feature map at the cell centres of ``other`` inside image ``index``.
 
-        Bilinear between cells inside the image. Beyond the outermost of them the last two are
-        continued linearly, so that whatever is linear in the image stays so up to its border.
+        Interpolation is bilinear between the cells inside the image. Beyond the outermost cells it
+        extrapolates linearly from the last two, so that features that are linear in the image
+        coordinates stay linear up to the border.
 
         Returns:
-            (C, rows, columns), the shape of ``other.inside(index)`` but for the channels.
+            A value for each cell of ``other.inside(index)``.
         """
         return self._interpolated(self.inside(index), other, index)
 
-    def beside(self, other: FeatureMap) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Both maps at the cell centres of ``other`` inside the images, those of a size together.
+    def beside(
+        self, other: FeatureMap
+    ) -> Iterator[tuple[list[int], _CellsOfImages, _CellsOfImages]]:
+        """Both feature maps at the cell centres of ``other``, images of equal size together.
 
         Yields:
-            Numbers of the n images of one size, this map sampled as :meth:`sampled_at` does, and
-            the other: (C, n, rows, columns) each.
+            Indices of the images of one size, this feature map sampled as in :meth:`sampled_at`,
+            and the cells of ``other``.
         """
         by_size: dict[Size, list[int]] = defaultdict(list)
         for index, size in enumerate(self.valid_sizes):
@@ -105,13 +112,15 @@ class FeatureMap:
             ours, theirs = self._inside_all(members), other._inside_all(members)
             yield members, self._interpolated(ours, other, members[0]), theirs
 
-    def _inside_all(self, members: list[int]) -> Tensor:
-        """(C, n, rows, columns) of the cells inside images of one size."""
+    def _inside_all(self, members: list[int]) -> Float[Tensor, "C images rows columns"]:
+        """The cells inside images of one size."""
         rows, columns = self.cells_inside(members[0])
         tensor = self.tensor if len(members) == len(self.tensor) else self.tensor[members]
         return tensor.transpose(0, 1)[..., :rows, :columns]
 
-    def _interpolated(self, values: Tensor, other: FeatureMap, index: int) -> Tensor:
+    def _interpolated(
+        self, values: Float[Tensor, "*any rows columns"], other: FeatureMap, index: int
+    ) -> Float[Tensor, "*any other_rows other_columns"]:
         first = (other.offset - self.offset) / self.stride
         step = other.stride / self.stride
         vertical, horizontal = (
@@ -122,8 +131,10 @@ class FeatureMap:
 
 
 @lru_cache(maxsize=1024)
-def _interpolation(points: int, first: Fraction, step: Fraction, cells: int) -> Tensor:
-    """(points, cells) weights of linear interpolation at ``first + step * i``, in cells."""
+def _interpolation(
+    points: int, first: Fraction, step: Fraction, cells: int
+) -> Float[Tensor, "X cells"]:
+    """Weights of the cells in each of the points ``first + step * i``, in units of cells."""
     weights = torch.zeros(points, cells, dtype=torch.float64)
     if cells == 1:
         return weights + 1

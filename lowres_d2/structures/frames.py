@@ -1,11 +1,11 @@
-"""Exact frames: how an image and its low-resolution copy lie on each other.
+"""Exact frames: how the coordinates of an image and of its low-resolution copy correspond.
 
 Frames are continuous with the origin at the top left; pixel ``i`` covers ``[i, i + 1)``. Under the
-exact rational factor ``f = p / q`` low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the
-full image, which is edge-padded at the right and bottom to a multiple of ``p`` first. Coordinates
-therefore scale by exactly ``1 / f`` on both axes, whatever the image's size.
+exact rational factor ``f = p / q``, low-resolution pixel ``j`` covers ``[f j, f (j + 1))`` of the
+full-resolution image, which is first edge-padded at the right and bottom to a multiple of ``p``.
+Coordinates therefore scale by exactly ``1 / f`` on both axes, whatever the image's size.
 
-Sizes are (height, width). Tensors: N images, C channels, H height, W width.
+Sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 Size = tuple[int, int]
 
-# A float is taken as exact only where it can have been meant so: 1.5 is, 4/3 written as 1.333 is
-# not.
+# A float counts as exact only if it is a short fraction: 1.5 is one, 1.333 for 4/3 is not.
 _LARGEST_FLOAT_DENOMINATOR = 1024
 
 
 def as_factor(value: Fraction | int | float | str) -> Fraction:
-    """The exact factor that a configuration value stands for.
+    """Convert a configuration value to an exact factor.
 
     Args:
         value: an integer, a string such as ``"3/2"``, a fraction, or a float that is exactly a
@@ -54,20 +54,20 @@ def as_factor(value: Fraction | int | float | str) -> Fraction:
 
 
 def padded_size(size: Size, factor: Fraction) -> Size:
-    """Size of an image once it is padded to a multiple of the factor's numerator."""
+    """Size of an image after padding to a multiple of the factor's numerator."""
     multiple = factor.numerator
     height, width = (math.ceil(length / multiple) * multiple for length in size)
     return height, width
 
 
 def low_res_size(size: Size, factor: Fraction) -> Size:
-    """Size of the low-resolution copy of an image of this size."""
+    """Size of an image after padding and downsampling."""
     height, width = (int(length / factor) for length in padded_size(size, factor))
     return height, width
 
 
 def check_factor_fits(size: Size, factor: Fraction) -> None:
-    """Refuse an image that would become less than one pixel.
+    """Refuse an image that would become smaller than one pixel.
 
     Raises:
         ValueError: a side is shorter than the factor.
@@ -75,16 +75,14 @@ def check_factor_fits(size: Size, factor: Fraction) -> None:
     if min(size) < factor:
         raise ValueError(
             f"an image of {size[0]}x{size[1]} (height x width) is smaller than the factor "
-            f"{factor}: leave it out or use a smaller factor"
+            f"{factor}: remove it from the data set or use a smaller factor"
         )
 
 
-def pad_to_factor(images: Tensor, factor: Fraction) -> Tensor:
-    """Repeat the last row and column until both sides are multiples of the factor's numerator.
-
-    Args:
-        images: (N, C, H, W), all of one size.
-    """
+def pad_to_factor(
+    images: Float[Tensor, "N C H W"], factor: Fraction
+) -> Float[Tensor, "N C padded_H padded_W"]:
+    """Repeat the last row and column until both sides are multiples of the factor's numerator."""
     height, width = images.shape[-2:]
     padded_height, padded_width = padded_size((height, width), factor)
     if (padded_height, padded_width) == (height, width):
@@ -92,6 +90,6 @@ def pad_to_factor(images: Tensor, factor: Fraction) -> Tensor:
     return F.pad(images, (0, padded_width - width, 0, padded_height - height), mode="replicate")
 
 
-def image_sizes(images: Sequence[Tensor]) -> tuple[Size, ...]:
-    """(height, width) of each (C, H, W) image."""
+def image_sizes(images: Sequence[Shaped[Tensor, "C _H _W"]]) -> tuple[Size, ...]:
+    """(height, width) of each image."""
     return tuple((image.shape[-2], image.shape[-1]) for image in images)

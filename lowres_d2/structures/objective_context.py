@@ -1,4 +1,4 @@
-"""What an objective receives: one training step seen from the images and from both networks.
+"""What an objective receives: images, ground truth and captured features of one iteration.
 
 Images are float32 in [0, 1], CHW, each of its own size and in the channel order of the loader.
 Boxes of the ground truth are XYXY in pixels of the full-resolution image.
@@ -13,30 +13,31 @@ from typing import Any
 
 from lowres_d2.structures.frames import Size, image_sizes
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """One training step.
+    """One iteration of training.
 
     Attributes:
         images: full-resolution images.
-        low_res_images: what the resampler made of them; gradients flow into it from here.
-        ground_truth: for each image its ``Instances`` in the full-resolution frame, the same
-            objects in the same order as the detector got; for a classifier its label; else None.
+        low_res_images: the resampler's outputs; objectives can train the resampler through them.
+        ground_truth: for each image, its ``Instances`` in the full-resolution frame, the same
+            objects in the same order as the detector's; for a classifier, its label; else None.
         factor: full-resolution pixels in one low-resolution pixel.
-        student_taps: for each tap of the detector what it captured, one entry per call.
+        student_taps: for each tap of the detector, what it captured, one entry per call.
         teacher_taps: the same for the teacher, without gradients.
-        teacher: the teacher's network, for questions that only the student's answers raise.
+        teacher: the teacher's network, for objectives that call its heads or layers themselves.
     """
 
-    images: list[Tensor]
-    low_res_images: list[Tensor]
+    images: list[Float[Tensor, "C _H _W"]]
+    low_res_images: list[Float[Tensor, "C _H _W"]]
     ground_truth: list[Any]
     factor: Fraction
-    student_taps: Mapping[Hashable, list[Tensor]]
-    teacher_taps: Mapping[Hashable, list[Tensor]]
+    student_taps: Mapping[Hashable, list[Any]]
+    teacher_taps: Mapping[Hashable, list[Any]]
     teacher: nn.Module | None = None
 
     @property

@@ -68,7 +68,7 @@ def squares(tmp_path):
     return Squares(tmp_path)
 
 
-def test_report_has_the_figures_of_each_run_and_its_images(squares, tmp_path):
+def test_report_has_the_metrics_of_each_run_and_its_images(squares, tmp_path):
     runs = [
         make_run(squares, tmp_path, "full", [0, 1]),
         make_run(squares, tmp_path, "low", [1]),
@@ -95,7 +95,7 @@ def test_report_has_the_figures_of_each_run_and_its_images(squares, tmp_path):
         ({"size_ranges": "coco"}, "size ranges or objects"),
     ],
 )
-def test_runs_that_were_scored_differently_are_not_put_side_by_side(
+def test_runs_that_were_evaluated_differently_are_not_compared(
     squares, tmp_path, settings, message
 ):
     runs = [
@@ -124,23 +124,23 @@ def test_four_runs_with_costs_stay_readable(squares, tmp_path):
     assert Image.open(path.parent / "images.png").width < 1750
 
 
-def test_the_curve_of_losses_leaves_out_what_objectives_added():
-    def steps(*values):
+def test_the_loss_curve_leaves_out_the_losses_of_objectives():
+    def series_of(*values):
         return np.arange(len(values)), np.array(values, float)
 
     series = {
-        "total_loss": steps(9, 9),
-        "loss_cls": steps(1, 2),
+        "total_loss": series_of(9, 9),
+        "loss_cls": series_of(1, 2),
         "loss_box": (np.array([1]), np.array([4.0])),
-        "loss_feature_res3": steps(5, 5),
-        "[metric]feature/res3": steps(50, 50),
+        "loss_feature_res3": series_of(5, 5),
+        "[metric]feature/res3": series_of(50, 50),
     }
     iterations, values = _detector_loss(series)
     assert iterations.tolist() == [0, 1] and values.tolist() == [1, 6]
     assert _detector_loss({"total_loss": series["total_loss"]})[1].tolist() == [9, 9]
 
 
-def test_metrics_of_a_resumed_run_count_once_and_a_torn_line_not(tmp_path):
+def test_metrics_of_a_resumed_run_count_once_and_an_incomplete_line_not(tmp_path):
     file = tmp_path / "metrics.json"
     file.write_text(
         '{"iteration": 1, "loss": 3}\n{"iteration": 2, "loss": 9}\n'
@@ -159,7 +159,7 @@ def test_wrong_metrics_are_named(tmp_path):
         read_metrics(file)
 
 
-def test_a_run_without_evaluations_has_curves_too(tmp_path):
+def test_a_run_without_evaluations_has_loss_curves(tmp_path):
     series = {"a": {"total_loss": (np.arange(3), np.array([3.0, 2.0, 1.0]))}}
     plot_training(series, tmp_path / "new" / "t.png")
     assert Image.open(tmp_path / "new" / "t.png").size[0] > 1000

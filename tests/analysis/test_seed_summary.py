@@ -9,7 +9,7 @@ SIZE_RANGES = ["0-12", "12-inf"]
 
 
 def results():
-    figures = {"full": (44.0, 43.6), "bicubic": (29.0, 29.2), "ours": (32.0, 32.6)}
+    accuracies = {"full": (44.0, 43.6), "bicubic": (29.0, 29.2), "ours": (32.0, 32.6)}
     return [
         SeedResult(
             name,
@@ -17,12 +17,12 @@ def results():
             {"AP": ap, "AP50": ap + 20, "AP-0-12": None, "AP-12-inf": ap, "AP-plus": 1.0},
             core_seconds=60.0 * seed,
         )
-        for name, aps in figures.items()
+        for name, aps in accuracies.items()
         for seed, ap in enumerate(aps, 1)
     ]
 
 
-def test_gap_closed_is_the_share_of_the_distance():
+def test_gap_closed_is_the_percentage_of_the_gap():
     # The paper's 4x: 43.8 at full resolution, 29.1 bicubic, 32.3 with the method.
     assert gap_closed(43.8, 29.1, 32.3) == pytest.approx(21.77, abs=0.01)
     with pytest.raises(ValueError, match="no gap"):
@@ -51,7 +51,7 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
     assert rows["ours"][4:] == ["26.3 %", "7.3 points", "21.8 %", "1.5"]
 
 
-def test_time_that_nobody_knows_is_left_out_of_the_mean():
+def test_unknown_times_are_left_out_of_the_mean():
     known, *others = results()
     found = [known, *(replace(one, core_seconds=None) for one in others)]
     table = summary_table(found, SIZE_RANGES, "bicubic", "full")
@@ -59,7 +59,7 @@ def test_time_that_nobody_knows_is_left_out_of_the_mean():
     assert cells == ["1.0", "", ""]
 
 
-def test_without_a_reference_out_of_reach_the_table_tells_gains():
+def test_without_a_full_resolution_detector_the_table_shows_gains():
     lines = summary_table(results(), SIZE_RANGES, "bicubic", None).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
     assert rows[0][5:] == ["gain", "gain 0-12", "gain 12-inf", "core min"]
@@ -70,12 +70,12 @@ def test_without_a_reference_out_of_reach_the_table_tells_gains():
     }
 
 
-def test_a_hopeless_reference_gives_no_rates():
+def test_a_full_resolution_detector_of_zero_ap_gives_no_rates():
     found = [SeedResult(name, 1, {"AP": 0.0, "AP50": 0.0}, 1.0) for name in ("full", "low")]
     assert "%" not in summary_table(found, [], "low", "full")
 
 
-def test_costs_are_told_against_the_first_detector():
+def test_costs_are_relative_to_the_first_detector():
     points = [Point("full", 40.0, 10.0, 2e9), Point("low", 30.0, 55.0, 0.25e9)]
     row = cost_table(points).splitlines()[3]
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [

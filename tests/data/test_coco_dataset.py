@@ -119,7 +119,7 @@ def test_faulty_boxes_stop_or_are_skipped(coco, fault, box, caplog):
     assert "annotation 3 " in message and "2.png" in message and "\n" not in message
     dataset = CocoDataset(coco.json_file, invalid_boxes="skip")
     assert [len(record["annotations"]) for record in dataset] == [1, 1, 0, 1, 1, 1]
-    assert "1 faulty boxes left out" in caplog.text
+    assert "1 invalid boxes skipped" in caplog.text
 
 
 def edit(section, position, **changes):

@@ -1,4 +1,4 @@
-"""The pieces of ``configs/common/data`` load, dump, and build."""
+"""The parts of recipes in ``configs/common/data`` load, dump, and build."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images are read as Detectron2 reads them, but for those that cannot be decoded."""
+"""Images are read as Detectron2 reads them, except for those that cannot be decoded."""
 
 import io
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 RGB = np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
 ORIENTATION = 0x0112
-# Neither of them is EXIF's: no TIFF header; one that ends before its entries.
+# Neither is valid EXIF: no TIFF header; a header that ends before its entries.
 BROKEN_EXIF = {"garbage": b"Exif\0\0garbage!", "cut off": b"Exif\0\0II*\0\x08\0\0\0\x05\0"}
 
 
@@ -41,7 +41,7 @@ def test_images_are_as_detectron2_reads_them(tmp_path, form, orientation):
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("exif", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_says_nothing_against_the_pixels(tmp_path, form, exif):
+def test_broken_exif_does_not_affect_the_pixels(tmp_path, form, exif):
     with_exif = saved(tmp_path, encoded(form, exif=exif))
     pixels = load_image(with_exif, "RGB")
     np.testing.assert_array_equal(pixels, read_image(with_exif, "RGB"))

@@ -93,7 +93,7 @@ def test_global_random_state_is_untouched(dataset, num_workers):
     batches(dataset, 2, num_workers=num_workers)
     list(build_test_loader(dataset, NoisyMapper(), num_workers=1))
     after = state()
-    if num_workers == 0:  # an evaluation mapper that draws in this process is not fenced
+    if num_workers == 0:  # an evaluation mapper that draws in this process changes the global state
         assert before == after
     assert before[3] == after[3]
 

@@ -1,4 +1,4 @@
-"""Real annotation files; left out where the folder is missing."""
+"""Real annotation files; skipped if their folder is missing."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
-"""TT100K from files in the data set's own form, and from its VOC xml files where they are there."""
+"""TT100K from files in the data set's own form, and from its VOC xml files if they exist."""
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_corners_are_continuous_and_splits_come_from_paths(write, caplog):
     assert (train[0]["height"], train[0]["width"]) == (2048, 2048)
     (found,) = train[0]["annotations"]
     assert found["bbox"] == [10.5, 20.25, 20, 23.75] and found["category_id"] == 1
-    assert "1 signs of 1 classes that are not used left out" in caplog.text
+    assert "skipped 1 signs of 1 unused classes" in caplog.text
     assert [len(load(write(), split=split)) for split in ("train", "test", "other")] == [2, 1, 1]
 
 
@@ -96,11 +97,11 @@ def test_classes_are_those_with_more_signs_than_asked_for_in_train_and_test(writ
 
 FAULTS = {
     "imgs": (lambda c: c.update(imgs=[]), "no object 'imgs'"),
-    "types": (lambda c: c.update(types={"a": 1}), "'types' is no list of class names"),
-    "entry": (lambda c: c["imgs"].update({"5": None}), r"imgs\['5'\] is no object"),
+    "types": (lambda c: c.update(types={"a": 1}), "'types' is not a list of class names"),
+    "entry": (lambda c: c["imgs"].update({"5": None}), r"imgs\['5'\] is not an object"),
     "id": (lambda c: c["imgs"]["5"].update(id="5"), r"imgs\['5'\] has id '5'; expected a whole"),
     "twice": (lambda c: c["imgs"]["5"].update(id=7), "id 7 occurs 2 times in 'imgs'"),
-    "path": (lambda c: c["imgs"]["5"].update(path="5.jpg"), r"has path '5.jpg'; expected one as"),
+    "path": (lambda c: c["imgs"]["5"].update(path="5.jpg"), r"has path '5.jpg'; expected one like"),
     "split": (lambda c: c["imgs"]["5"].update(path="val/5.jpg"), "has path 'val/5.jpg'"),
     "objects": (lambda c: c["imgs"]["7"].pop("objects"), r"imgs\['7'\] has no list 'objects'"),
     "category": (
@@ -182,7 +183,7 @@ def test_validation_reads_the_file(write, content):
     assert report.summaries[0].images == 4 and report.summaries[0].objects == 3
 
 
-def test_program_counts_and_converts(write, content, tmp_path):
+def test_program_counts_and_converts(write, content, tmp_path, capsys):
     content["types"] = TT100K_CLASSES
     write()
     command = [sys.executable, str(REPOSITORY / "datasets/prepare_tt100k.py")]
@@ -197,8 +198,11 @@ def test_program_counts_and_converts(write, content, tmp_path):
     assert [a["bbox"] for a in converted["annotations"]] == [[2000, -3, 60, 53], [0, 0, 400, 300]]
     assert [c["name"] for c in converted["categories"]] == TT100K_CLASSES
     (tmp_path / "annotations.json").unlink()
-    with pytest.raises(SystemExit, match=r"error: .*annotations.json: no such annotation file"):
+    with pytest.raises(SystemExit) as stop:
         main(command[2:])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert re.search(r"error: .*annotations.json: no such annotation file", error)
 
 
 @real_files

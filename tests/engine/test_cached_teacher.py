@@ -28,7 +28,7 @@ def files(folder):
     return sorted(folder.rglob("*.safetensors"))
 
 
-def test_what_the_cache_holds_does_not_change_a_run(arguments, tmp_path):
+def test_the_contents_of_the_cache_do_not_change_a_run(arguments, tmp_path):
     cold, warm, broken = (tmp_path / name for name in ("run", "warm", "broken"))
     main(arguments)
     assert len(files(cold)) == 6  # images of the data set

@@ -51,7 +51,7 @@ def test_extracted_detector_loads_into_a_bare_one(tmp_path):
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_what_was_evaluated_is_extracted(tmp_path, capsys, averaged):
+def test_extraction_takes_the_weights_that_were_evaluated(tmp_path, capsys, averaged):
     model = LowResDetector(filled(3.0), Identity())
     average = AveragedModel(LowResDetector(filled(5.0), Identity()))
     extra = {"ema": average} if averaged else {}
@@ -119,7 +119,7 @@ def test_a_caffe2_zoo_file_loads_into_a_composition(tmp_path, wrapped):
     assert len(report.unexpected) == 1
 
 
-def test_matching_by_the_names_ends_is_asked_for_behind_the_path(tmp_path):
+def test_matching_by_suffix_is_requested_after_the_path(tmp_path):
     torch.save({"weight": torch.full((3, 2), 8.0)}, tmp_path / "ends.pth")
     model = LowResDetector(filled(0.0), Identity())
     with pytest.raises(ValueError, match="another model"):
@@ -141,7 +141,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
         load_weights(Detector(), tmp_path / "other.pth")
 
 
-def test_evaluation_refuses_weights_that_leave_some_out(tmp_path):
+def test_evaluation_refuses_incomplete_weights(tmp_path):
     torch.save({"model": {"layer.bias": torch.zeros(3)}}, tmp_path / "part.pth")
     assert load_weights(Detector(), tmp_path / "part.pth").missing == ["layer.weight"]
     with pytest.raises(ValueError, match=r"layer\.weight"):
@@ -196,7 +196,7 @@ def test_an_address_that_cannot_be_reached_is_named():
     assert_refused_in_one_line("http://127.0.0.1:9/w.pth", "check address and network")
 
 
-def test_weights_are_read_without_running_them(tmp_path):
+def test_reading_weights_executes_nothing(tmp_path):
     class Malice:
         def __reduce__(self):
             return (open, (str(tmp_path / "harm"), "w"))
@@ -209,14 +209,14 @@ def test_weights_are_read_without_running_them(tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-def test_loss_normalizer_comes_back_and_other_data_is_refused(tmp_path):
+def test_loss_normalizer_is_restored_and_other_data_is_refused(tmp_path):
     model = LowResDetector(filled(1.0), Identity())
     model.detector.loss_normalizer = 37.5
     RunCheckpointer(model, str(tmp_path), run=RunState(model, "abc")).save("run")
     fresh = LowResDetector(filled(0.0), Identity())
     RunCheckpointer(fresh, run=RunState(fresh, "abc")).load(str(tmp_path / "run.pth"))
     assert fresh.detector.loss_normalizer == 37.5
-    with pytest.raises(ValueError, match=r"run\.pth is no checkpoint .*other data.*--resume"):
+    with pytest.raises(ValueError, match=r"run\.pth is not a checkpoint .*other data.*--resume"):
         RunCheckpointer(fresh, run=RunState(fresh, "xyz")).load(str(tmp_path / "run.pth"))
 
 
@@ -227,11 +227,11 @@ def test_a_checkpoint_of_another_optimizer_is_named(tmp_path):
         torch.optim.SGD([model.layer.bias], 0.1),
     )
     RunCheckpointer(model, str(tmp_path), optimizer=optimizers[0]).save("run")
-    with pytest.raises(ValueError, match=r"run\.pth is no checkpoint .*optimizer.*--resume"):
+    with pytest.raises(ValueError, match=r"run\.pth is not a checkpoint .*optimizer.*--resume"):
         RunCheckpointer(model, optimizer=optimizers[1]).load(str(tmp_path / "run.pth"))
 
 
-def test_failing_write_leaves_the_earlier_checkpoint_as_it_was(tmp_path, monkeypatch):
+def test_a_failing_write_leaves_the_previous_checkpoint_unchanged(tmp_path, monkeypatch):
     checkpointer = RunCheckpointer(filled(1.0), str(tmp_path))
     checkpointer.save("run")
     before = (tmp_path / "run.pth").read_bytes()
@@ -247,7 +247,7 @@ def test_failing_write_leaves_the_earlier_checkpoint_as_it_was(tmp_path, monkeyp
     assert {p.name for p in tmp_path.iterdir()} == {"run.pth", "last_checkpoint"}
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed_and_those_of_others_are_not(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:

@@ -20,7 +20,7 @@ def results(folder):
 
 @pytest.fixture
 def trained(toy_arguments, tmp_path):
-    """Weights of a teacher after one step, which also fit its student, and its own evaluation."""
+    """A teacher trained for one iteration; its weights, which also fit its student, and metrics."""
     folder = tmp_path / "teacher"
     main([*toy_arguments, LOOSE, "train.max_iter=1", f"train.output_dir={folder}"])
     return folder
@@ -56,7 +56,9 @@ def test_evaluation_compares_a_student_with_its_teacher(
     assert "full resolution" in shown and "images/s" in shown and "drop, %" in shown
 
 
-def test_figures_of_a_quick_evaluation_say_so(student_arguments, tmp_path, capsys):
+def test_metrics_of_a_quick_evaluation_have_its_number_of_images_in_their_names(
+    student_arguments, tmp_path, capsys
+):
     main(["--eval-only", "--quick", "3", *student_arguments])
     found = results(tmp_path / "run" / "on_3")
     assert set(found) == {"bbox_on_3", "comparison"}
@@ -75,13 +77,13 @@ def test_training_compares_nothing(student_arguments, tmp_path):
     assert set(results(tmp_path / "run")) == {"bbox"}
 
 
-def test_teacher_is_not_needed_where_no_comparison_is_wanted(student_arguments, tmp_path):
+def test_teacher_is_not_needed_without_a_comparison(student_arguments, tmp_path):
     student_arguments[-1] = "model.teacher.checkpoint=gone.pth"
     main(["--eval-only", *student_arguments, "train.compare_teacher=False"])
     assert set(results(tmp_path / "run")) == {"bbox"}
 
 
-def test_missing_teacher_is_named_with_the_way_to_do_without(student_arguments, capsys):
+def test_missing_teacher_is_named_with_the_key_that_skips_it(student_arguments, capsys):
     student_arguments[-1] = "model.teacher.checkpoint=gone.pth"
     with pytest.raises(SystemExit):
         main(["--eval-only", *student_arguments])
@@ -95,7 +97,7 @@ def test_teacher_without_weights_is_not_compared_with(student_arguments, tmp_pat
     assert "model.teacher.checkpoint" in capsys.readouterr().out
 
 
-def test_teacher_of_the_other_channel_order_gets_it():
+def test_teacher_gets_images_in_its_channel_order():
     class Echo(nn.Module):
         def forward(self, inputs):
             return [{"image": x["image"], "height": x["height"]} for x in inputs]

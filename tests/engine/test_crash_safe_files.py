@@ -13,7 +13,7 @@ from torch import nn
 
 
 class Iteration:
-    """The part of a trainer that is looked at."""
+    """The part of a trainer's state that these tests use."""
 
     def __init__(self):
         self.value = -1
@@ -62,7 +62,7 @@ def empty(path):
 
 
 @pytest.mark.parametrize("ruin", [truncate, flip_a_bit, empty, os.remove])
-def test_from_a_broken_last_checkpoint_the_newest_whole_one_is_resumed(tmp_path, caplog, ruin):
+def test_with_a_broken_last_checkpoint_the_newest_intact_one_is_resumed(tmp_path, caplog, ruin):
     save(checkpointer(tmp_path), 1, 10, 9)
     (tmp_path / ".model_0000020.1.part.pth").write_bytes(
         (tmp_path / "model_0000010.pth").read_bytes()
@@ -72,14 +72,14 @@ def test_from_a_broken_last_checkpoint_the_newest_whole_one_is_resumed(tmp_path,
     with caplog.at_level(logging.WARNING):
         assert resumed(tmp_path) == 10
     (line,) = caplog.messages
-    assert "model_0000009.pth" in line and "model_0000010.pth, of iteration 10" in line
+    assert "model_0000009.pth" in line and "model_0000010.pth (iteration 10)" in line
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000010.pth"
     assert resumed(tmp_path) == 10
     assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("pointer", [None, "", "model_0000003.pth"])
-def test_a_pointer_that_is_lost_or_points_nowhere(tmp_path, pointer):
+def test_last_checkpoint_is_missing_or_names_no_file(tmp_path, pointer):
     save(checkpointer(tmp_path), 1, 2)
     (tmp_path / "last_checkpoint").unlink()
     if pointer is not None:
@@ -87,7 +87,7 @@ def test_a_pointer_that_is_lost_or_points_nowhere(tmp_path, pointer):
     assert resumed(tmp_path) == 2
 
 
-def test_nothing_to_resume_and_nothing_whole_are_told_apart(tmp_path):
+def test_no_checkpoint_and_no_intact_checkpoint_are_distinguished(tmp_path):
     assert resumed(tmp_path) is None
     save(checkpointer(tmp_path), 1)
     truncate(tmp_path / "model_0000001.pth")
@@ -95,22 +95,22 @@ def test_nothing_to_resume_and_nothing_whole_are_told_apart(tmp_path):
         resumed(tmp_path)
 
 
-def test_a_whole_checkpoint_of_other_data_is_refused_and_not_passed_over(tmp_path):
+def test_an_intact_checkpoint_of_other_data_is_refused_and_not_skipped(tmp_path):
     save(checkpointer(tmp_path), 1, 2)
     with pytest.raises(ValueError, match=r"model_0000002\.pth .*other data"):
         resumed(tmp_path, data="xyz")
 
 
-def check_what_is_left(folder, message):
+def check_previous_checkpoint(folder, message):
     assert "\n" not in message
     assert "model_0000002.pth could not be written" in message
-    assert "model_0000001.pth, saved before, is whole" in message
+    assert "the previous checkpoint " in message and "model_0000001.pth is intact" in message
     assert {p.name for p in folder.iterdir()} == {"model_0000001.pth", "last_checkpoint"}
     assert resumed(folder) == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_a_full_disk_or_read_only_folder_leaves_the_earlier_one(tmp_path, monkeypatch, number):
+def test_a_full_disk_or_read_only_folder_leaves_the_previous_one(tmp_path, monkeypatch, number):
     saver = checkpointer(tmp_path)
     save(saver, 1)
 
@@ -122,11 +122,11 @@ def test_a_full_disk_or_read_only_folder_leaves_the_earlier_one(tmp_path, monkey
         patch.setattr(torch, "save", write)
         with pytest.raises(OSError, match=os.strerror(number)) as caught:
             save(saver, 2)
-    check_what_is_left(tmp_path, str(caught.value))
+    check_previous_checkpoint(tmp_path, str(caught.value))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a limit that a child process sets")
-def test_a_real_limit_on_the_size_of_files_leaves_the_earlier_one(tmp_path):
+def test_a_real_limit_on_the_size_of_files_leaves_the_previous_one(tmp_path):
     import resource
 
     saver = checkpointer(tmp_path)
@@ -145,22 +145,22 @@ def test_a_real_limit_on_the_size_of_files_leaves_the_earlier_one(tmp_path):
     os.close(write)
     message = os.read(read, 10000).decode()
     os.close(read)
-    check_what_is_left(tmp_path, message)
+    check_previous_checkpoint(tmp_path, message)
     assert os.strerror(errno.EFBIG) in message
 
 
-def test_an_output_folder_that_vanished_is_made_anew(tmp_path, caplog):
+def test_a_deleted_output_folder_is_created_again(tmp_path, caplog):
     folder = tmp_path / "run"
     saver = checkpointer(folder)
     save(saver, 1)
     shutil.rmtree(folder)
     with caplog.at_level(logging.WARNING):
         save(saver, 2)
-    assert f"{folder} has vanished" in caplog.text
+    assert f"{folder} was deleted during the run" in caplog.text
     assert resumed(folder) == 2
 
 
-def test_images_that_vanish_stop_the_run_which_resumes_when_they_are_back(
+def test_missing_images_stop_the_run_which_resumes_when_they_are_back(
     toy_arguments, tmp_path, coco_json, monkeypatch, capsys
 ):
     images, away = tmp_path / "images", tmp_path / "away"

@@ -1,7 +1,7 @@
-"""Every project's recipe: steps, a checkpoint, and going on in new objects are an undisturbed run.
+"""Every project's recipe, resumed from a checkpoint, gives the bits of an uninterrupted run.
 
-Recipes run with narrow networks on toy images, through the real run with its hooks. Those that
-are made of the same parts, and differ in numbers only, take turns: one of them runs.
+Recipes run with narrow networks on toy images, through the real run with its hooks. Of recipes
+that are made of the same parts and differ in numbers only, one runs.
 """
 
 import json
@@ -22,7 +22,7 @@ from toys.narrow import CLASSES, PROJECTS, load_toy, narrow, networks
 from toys.runs import write_coco
 
 SIDES = [64, 72, 80]
-STAGE = 2  # steps of each stage
+STAGE = 2  # iterations of each stage
 MAIN = "lowres_d2.programs.train:main"
 
 
@@ -37,7 +37,7 @@ def images(tmp_path_factory):
 
 
 def parts(node):
-    """What a recipe is made of: callables and switches, without numbers."""
+    """The parts of a recipe: callables and switches, without numbers."""
     if isinstance(node, dict):
         target = node.get("_target_")
         yield str(getattr(target, "__qualname__", target))
@@ -146,7 +146,7 @@ def test_every_projects_recipe_resumes_to_the_same_bits(images, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_twenty_steps_are_ten_a_kill_and_ten_more(ranks, tmp_path):
+def test_a_run_killed_after_ten_iterations_resumes_to_the_same_bits(ranks, tmp_path):
     """On the real command line, in real processes; a stage ends before the kill, one after it."""
     arguments = [
         "--config-file",

@@ -19,20 +19,20 @@ def arguments(toy_arguments):
     return [*kept, "train.checkpointer.period=1", "train.checkpointer.max_to_keep=9"]
 
 
-def moved(a, b):
+def changed(a, b):
     return {name for name in a if not torch.equal(a[name], b[name])}
 
 
-def test_stages_train_what_they_say_and_resume_inside_and_across(arguments, tmp_path):
+def test_stages_train_their_parameters_and_resume_inside_and_across(arguments, tmp_path):
     main(arguments)
     whole = tmp_path / "run"
     states = [model_at(whole, k) for k in range(6)]
     assert [state["run"]["stage"] for state in states] == ["neck"] * 4 + ["all"] * 2
-    first = moved(states[0]["model"], states[3]["model"])
+    first = changed(states[0]["model"], states[3]["model"])
     assert first and all(name.startswith("detector.backbone.bottom_up.") for name in first)
-    # Batch norm in a module that is kept in eval mode stands still.
+    # Batch-norm statistics in a module that is kept in eval mode are frozen.
     assert not any("stem" in name and "running" in name for name in first)
-    second = moved(states[3]["model"], states[5]["model"])
+    second = changed(states[3]["model"], states[5]["model"])
     assert any(name.startswith("detector.head.") for name in second)
     assert not any("teacher" in name for name in states[5]["model"])
     for stop in (1, 3, 4):  # inside the first stage, at its end, inside the second
@@ -41,7 +41,7 @@ def test_stages_train_what_they_say_and_resume_inside_and_across(arguments, tmp_
         shutil.copy(whole / f"model_{stop:07d}.pth", folder)
         (folder / "last_checkpoint").write_text(f"model_{stop:07d}.pth")
         main(["--resume", *arguments, f"train.output_dir={folder}"])
-        assert not moved(states[5]["model"], model_at(folder, 5)["model"])
+        assert not changed(states[5]["model"], model_at(folder, 5)["model"])
 
 
 @pytest.mark.slow
@@ -51,11 +51,11 @@ def test_two_processes_cross_a_stage_boundary_also_where_they_resume(arguments, 
     assert [end.code for end in ends] == [0, 0], ends[0].text[-2000:]
     final = model_at(tmp_path / "run", 5)
     assert final["run"]["stage"] == "all"
-    assert moved(model_at(tmp_path / "run", 3)["model"], final["model"])
+    assert changed(model_at(tmp_path / "run", 3)["model"], final["model"])
     arguments = [*arguments, f"train.output_dir={killed}"]
     ends = ranks.run(main_program, *arguments, fails="1 4 killed")  # after the boundary
     assert ends[0].code
     (killed / "last_checkpoint").write_text("model_0000002.pth")  # before it
     ends = ranks.run(main_program, "--resume", *arguments)
     assert [end.code for end in ends] == [0, 0], ends[0].text[-2000:]
-    assert not moved(final["model"], model_at(killed, 5)["model"])
+    assert not changed(final["model"], model_at(killed, 5)["model"])

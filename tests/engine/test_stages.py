@@ -45,7 +45,7 @@ def trainable(model):
     return {name for name, p in model.named_parameters() if p.requires_grad}
 
 
-def test_stage_trains_what_it_says_and_never_what_the_recipe_froze():
+def test_stage_trains_its_parameters_and_never_what_the_recipe_froze():
     model, state, hook = make_hook()
     hook.before_step()
     assert trainable(model) == {"front.weight", "front.bias"}
@@ -56,12 +56,12 @@ def test_stage_trains_what_it_says_and_never_what_the_recipe_froze():
     assert state.stage == "second"
 
 
-def test_parameters_that_a_stage_freezes_do_not_move_under_momentum_and_decay():
+def test_parameters_that_a_stage_freezes_do_not_change_under_momentum_and_decay():
     model, _, hook = make_hook()
     optimizer = torch.optim.SGD(
         [p for p in model.parameters() if p.requires_grad], lr=1, momentum=0.9, weight_decay=0.1
     )
-    for parameter in model.parameters():  # as a step before the stage would leave them
+    for parameter in model.parameters():  # as after an iteration of the stage before
         parameter.grad = torch.ones_like(parameter)
     before = model.back.weight.clone()
     hook.before_step()
@@ -103,7 +103,7 @@ def test_each_stage_has_its_own_learning_rate_curve():
     assert stage_multiplier([], default) is default
 
 
-def test_a_stage_goes_on_along_the_curve_of_the_one_before():
+def test_a_stage_continues_the_curve_of_the_previous_one():
     default = LinearParamScheduler(1, 0)
     stages = [Stage("a", 20), Stage("b", 30), Stage("c", 50, continues=True)]
     together = stage_multiplier([Stage("a", 20), Stage("b", 80)], default)
@@ -115,12 +115,12 @@ def test_a_stage_goes_on_along_the_curve_of_the_one_before():
         Stage("c", 50, continues=True, schedule=default)
 
 
-def test_an_open_stage_takes_what_the_others_leave():
+def test_a_stage_of_no_length_takes_what_the_others_leave():
     stages = with_lengths([Stage("a", 2), Stage("rest"), Stage("c", 1)], 10)
     assert [stage.iterations for stage in stages] == [2, 7, 1]
 
 
-def test_a_stage_is_checked_after_its_last_step_and_only_then():
+def test_a_stage_is_checked_after_its_last_iteration_only():
     calls = []
 
     def check(model, batch):
@@ -168,14 +168,14 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
 @pytest.mark.parametrize(
     ("stages", "max_iter", "words"),
     [
-        (STAGES, 6, "5 iterations together, train.max_iter is 6"),
-        ([Stage("a", 5), Stage("rest")], 5, "5 iterations together, train.max_iter is 5"),
-        ([Stage("a"), Stage("b")], 5, "leave the iterations of one stage open"),
+        (STAGES, 6, "iterations of train.stages add up to 5, train.max_iter is 6"),
+        ([Stage("a", 5), Stage("rest")], 5, "add up to 5, train.max_iter is 5"),
+        ([Stage("a"), Stage("b")], 5, "give one stage iterations=None"),
         ([Stage("a", 5, continues=True)], 5, "there is no stage before the first one"),
         ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
         ([Stage("x", 5, eval_modules=["bn"])], 5, "'bn' matches nothing"),
     ],
 )
-def test_stages_that_cannot_be_meant_so_are_refused(stages, max_iter, words):
+def test_invalid_stages_are_refused(stages, max_iter, words):
     with pytest.raises(ValueError, match=words.replace("*", r"\*")):
         make_hook(stages, max_iter)

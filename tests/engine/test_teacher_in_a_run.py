@@ -34,23 +34,23 @@ def save_teacher(arguments, path, classes=("red", "green"), edit=lambda weights:
 
 @pytest.fixture
 def arguments(toy_arguments):
-    """A distilled run of 2 steps; the teacher's weights are not given yet."""
+    """A distilled run of 2 iterations; the teacher's weights are not given yet."""
     toy_arguments[1] = RECIPE
     return [*toy_arguments, "train.max_iter=2", "train.checkpointer.period=1", UNCHECKED]
 
 
 @pytest.fixture
 def taught(arguments, tmp_path):
-    """The same with a teacher's file."""
+    """The same run with a teacher's file."""
     path = save_teacher(arguments, tmp_path / "teacher.pth")
     return [*arguments, f"model.teacher.checkpoint={path}"]
 
 
 @pytest.mark.parametrize("ema", [False, True])
-def test_the_student_starts_as_its_teacher(arguments, tmp_path, ema):
+def test_the_student_starts_with_its_teachers_weights(arguments, tmp_path, ema):
     path = save_teacher(arguments, tmp_path / "teacher.pth", ema=ema)
-    still = ["optimizer.lr=0", "train.ema.enabled=true", "train.student_from_teacher=true"]
-    main([*arguments, f"model.teacher.checkpoint={path}", *still])
+    frozen = ["optimizer.lr=0", "train.ema.enabled=true", "train.student_from_teacher=true"]
+    main([*arguments, f"model.teacher.checkpoint={path}", *frozen])
     run, teacher = loaded(tmp_path / "run" / "model_0000000.pth"), loaded(path)
     compared = [name for name in teacher["model"] if not name.endswith(("running_mean", "var"))]
     for name in compared:
@@ -58,13 +58,13 @@ def test_the_student_starts_as_its_teacher(arguments, tmp_path, ema):
             # The weights that the teacher's run evaluated: its average, where there is one.
             assert torch.equal(run["model"][name], teacher["model"][name] + ema), name
             assert torch.equal(run["ema"][f"module.{name}"], run["model"][name]), name
-    said = re.search(
+    found = re.search(
         r"student from teacher: (\d+) of (\d+) t", (tmp_path / "run/log.txt").read_text()
     )
-    assert said[1] == said[2] and int(said[1]) > 50
+    assert found[1] == found[2] and int(found[1]) > 50
 
 
-def test_a_resumed_run_goes_on_from_its_checkpoint_not_from_the_teacher(taught, tmp_path):
+def test_a_resumed_run_continues_from_its_checkpoint_not_from_the_teacher(taught, tmp_path):
     taught += ["train.student_from_teacher=true"]
     main(taught)
     whole = loaded(tmp_path / "run" / "model_0000001.pth")["model"]
@@ -96,13 +96,15 @@ def narrow(weights):
         ),
     ],
 )
-def test_a_student_that_cannot_start_as_its_teacher(taught, tmp_path, capsys, override, words):
+def test_a_student_that_does_not_fit_its_teacher_is_refused(
+    taught, tmp_path, capsys, override, words
+):
     line = error_of([*taught, "train.student_from_teacher=true", override], capsys)
     assert all(word in line for word in words), line
     assert not list(tmp_path.rglob("model_*.pth"))
 
 
-def test_a_student_without_a_teacher_cannot_start_as_one(toy_arguments, capsys):
+def test_a_student_without_a_teacher_is_refused(toy_arguments, capsys):
     line = error_of([*toy_arguments, "train.student_from_teacher=true"], capsys)
     assert "no teacher" in line
 
@@ -112,24 +114,24 @@ def test_a_teacher_without_weights_is_refused(arguments, capsys):
     assert "model.teacher.checkpoint=FILE" in line
 
 
-def test_a_teacher_of_another_number_of_classes(taught, capsys):
+def test_a_teacher_of_another_number_of_classes_is_refused(taught, capsys):
     line = error_of([*taught, "model.teacher.model.num_classes=5"], capsys)
     assert "model.teacher.model.num_classes is 5" in line and "2 classes (red, green)" in line
 
 
-def test_a_teacher_that_was_trained_on_classes_in_another_order(arguments, tmp_path, capsys):
+def test_a_teacher_trained_on_classes_in_another_order_is_refused(arguments, tmp_path, capsys):
     path = save_teacher(arguments, tmp_path / "teacher.pth", classes=("green", "red"))
     line = error_of([*arguments, f"model.teacher.checkpoint={path}"], capsys)
     assert "teacher.pth" in line and "(green, red)" in line and "(red, green)" in line
 
 
-def test_a_teacher_whose_file_lacks_a_tensor(arguments, tmp_path, capsys):
+def test_a_teacher_whose_file_lacks_a_tensor_is_refused(arguments, tmp_path, capsys):
     path = save_teacher(arguments, tmp_path / "teacher.pth", edit=narrow)
     line = error_of([*arguments, f"model.teacher.checkpoint={path}"], capsys)
     assert "teacher.pth" in line and "head.cls_score.bias" in line
 
 
-def test_a_tap_that_the_teacher_has_not(taught, capsys):
+def test_a_tap_of_a_module_that_the_teacher_lacks_is_refused(taught, capsys):
     line = error_of(
         [*taught, "+model.objectives.0.pairs.0.teacher=backbone.bottom_up.res33"], capsys
     )

@@ -39,7 +39,7 @@ def test_killed_run_resumes_to_the_same_bits(toy_arguments, tmp_path, extra):
         assert_same_tensors(a["ema"], b["ema"])
 
 
-def test_an_evaluation_that_a_kill_cut_short_is_done_by_the_resumed_run(toy_arguments, tmp_path):
+def test_a_resumed_run_repeats_an_evaluation_that_a_kill_interrupted(toy_arguments, tmp_path):
     toy_arguments += ["train.eval_period=2", "train.checkpointer.period=2"]
     # Nothing is found, so that the first evaluation stays the best one.
     toy_arguments += ["model.detector.test_score_thresh=1.0"]
@@ -57,7 +57,7 @@ def test_an_evaluation_that_a_kill_cut_short_is_done_by_the_resumed_run(toy_argu
     assert weights(broken / "model_best.pth")["trainer"]["iteration"] == 1
 
 
-def test_a_fresh_run_does_not_leave_an_earlier_ones_checkpoint_as_the_last(
+def test_a_fresh_run_sets_an_earlier_runs_last_checkpoint_aside(
     toy_arguments, tmp_path, monkeypatch
 ):
     main(toy_arguments)
@@ -82,7 +82,7 @@ def test_run_leaves_checkpoints_logs_images_and_results(toy_arguments, tmp_path)
 
 
 @pytest.mark.parametrize("extra", [[], ["train.ema.enabled=true", "train.ema.decay=0.5"]])
-def test_evaluation_only_gives_what_training_ended_with(toy_arguments, tmp_path, extra):
+def test_eval_only_repeats_the_last_evaluation_of_training(toy_arguments, tmp_path, extra):
     toy_arguments += ["model.detector.test_score_thresh=0.0", "optimizer.lr=0.01", *extra]
     main(toy_arguments)
     first = json.loads((tmp_path / "run" / "evaluation.json").read_text())

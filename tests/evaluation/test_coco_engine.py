@@ -22,17 +22,17 @@ REAL = Path(__file__).parents[3] / "shared" / "data" / "annotations"
 AREAS = [(0, math.inf), *SizeRanges.from_config("coco").areas()]
 
 
-def twelve_figures(truth: dict, detections: list[dict]) -> np.ndarray:
-    """COCO's twelve lines, -1 for None, from our engine."""
+def twelve_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
+    """COCO's twelve metrics from our engine, -1 for None."""
     scores = score_boxes(truth, detections, AREAS, (1, 10, 100))
-    figures = [scores.ap(0), scores.ap(0, 0.5), scores.ap(0, 0.75)]
-    figures += [scores.ap(k) for k in (1, 2, 3)]
-    figures += [scores.recall_at(0, max_dets=cap) for cap in (1, 10, 100)]
-    figures += [scores.recall_at(k) for k in (1, 2, 3)]
-    return np.array([-1 if figure is None else figure for figure in figures])
+    metrics = [scores.ap(0), scores.ap(0, 0.5), scores.ap(0, 0.75)]
+    metrics += [scores.ap(k) for k in (1, 2, 3)]
+    metrics += [scores.recall_at(0, max_dets=cap) for cap in (1, 10, 100)]
+    metrics += [scores.recall_at(k) for k in (1, 2, 3)]
+    return np.array([-1 if metric is None else metric for metric in metrics])
 
 
-def pycocotools_figures(truth: dict, detections: list[dict]) -> np.ndarray:
+def pycocotools_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = truth
@@ -88,8 +88,8 @@ def cases(draw) -> tuple[dict, list[dict]]:
 def test_equal_to_pycocotools_on_random_cases(case):
     truth, detections = case
     if truth["annotations"] and detections:
-        expected = pycocotools_figures(truth, detections)
-        np.testing.assert_allclose(twelve_figures(truth, detections), expected, atol=1e-9, rtol=0)
+        expected = pycocotools_metrics(truth, detections)
+        np.testing.assert_allclose(twelve_metrics(truth, detections), expected, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_known_answers_on_real_files(truth, detections, known):
     if not REAL.is_dir():
         pytest.skip(f"no folder {REAL}")
     truth, detections = (json.loads((REAL / name).read_text()) for name in (truth, detections))
-    ours = twelve_figures(truth, detections)
+    ours = twelve_metrics(truth, detections)
     np.testing.assert_allclose(ours, known, atol=6e-7, rtol=0)
-    np.testing.assert_allclose(ours, pycocotools_figures(truth, detections), atol=1e-9, rtol=0)
+    np.testing.assert_allclose(ours, pycocotools_metrics(truth, detections), atol=1e-9, rtol=0)
 
 
 def test_ids_that_are_words_or_zero_change_nothing():

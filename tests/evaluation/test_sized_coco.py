@@ -89,7 +89,7 @@ def test_dense_images_are_not_cut_at_100_detections():
         SizedCOCOEvaluator(dense, max_dets=100)
 
 
-def test_a_model_that_stops_early_is_told(caplog):
+def test_a_model_that_stops_early_is_reported(caplog):
     rows = [(k, 0, 20 * i, 0, 12, 12) for k in range(2) for i in range(9)]
     truth = Truth(rows)
     with caplog.at_level(logging.WARNING):
@@ -105,7 +105,7 @@ def test_sizes_come_from_boxes_unless_the_file_is_to_be_trusted():
         SizedCOCOEvaluator(FEW, area="annotation")
 
 
-def test_crowds_are_neither_objects_nor_false_alarms():
+def test_crowds_are_neither_objects_nor_false_positives():
     truth = Truth([*FEW.rows, (9, 1, 300, 300, 200, 200)])
     truth.coco["annotations"][-1]["iscrowd"] = 1
     result = run(SizedCOCOEvaluator(truth), truth, [5, 9])
@@ -127,7 +127,7 @@ def test_other_ranks_return_nothing(monkeypatch):
     assert SizedCOCOEvaluator(FEW).evaluate() == {}
 
 
-def test_no_detections_score_zero_and_images_not_shown_are_told(caplog):
+def test_no_detections_score_zero_and_images_not_shown_are_reported(caplog):
     with caplog.at_level(logging.WARNING):
         result = run(SizedCOCOEvaluator(FEW), FEW, [9], keep=lambda row: False)
     assert result["AP"] == 0 and result["AP-small"] == 0

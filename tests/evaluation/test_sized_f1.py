@@ -1,4 +1,4 @@
-"""TT100K's benchmark: a case computed by hand, a reference that goes pair by pair, invariances."""
+"""TT100K's benchmark: a case computed by hand, a sequential reference, invariances."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ OBJECTS = [
 FOUND = [
     (1, 0, 0, 0, 20, 16, 0.6),  # IoU 0.8 with the first
     (1, 0, 0, 0, 20, 18, 0.5),  # IoU 0.9: this one is matched, though its score is the lower one
-    (1, 0, 100, 0, 132, 20, 0.9),  # on the second, of the wrong class: a false alarm of 32 px
+    (1, 0, 100, 0, 132, 20, 0.9),  # on the second, of the wrong class: a false positive of 32 px
     (1, 0, 202, 0, 233, 31, 0.8),  # 31 px, IoU 961 / 1600 with the third: counts as medium
     (1, 0, 0, 300, 10, 310, 0.49),  # under the threshold
     (2, 1, 0, 0, 120, 50, 0.99),  # IoU 0.5 with the fourth, which is not over 0.5
-    (2, 0, 500, 500, 900, 700, 0.7),  # on the fifth, and left out with it
+    (2, 0, 500, 500, 900, 700, 0.7),  # on the fifth, and ignored with it
     (2, 0, 1000, 0, 1401, 10, 0.7),  # nothing there, but over 400 px
 ]
 
@@ -90,9 +90,9 @@ def test_case_computed_by_hand():
         suffix: tuple(result[f"{name}{suffix}"] for name in ("objects", "detections"))
         for suffix in SIZE_RANGES
     }
-    # Small: the first with its match; its duplicate (0.6) is a false alarm of 20 px. Medium: the
-    # second is missed, the third is found, the wrong class is a false alarm. Large: missed, and the
-    # false alarm of 120 px.
+    # Small: the first with its match; its duplicate (0.6) is a false positive of 20 px. Medium: the
+    # second is missed, the third is found, the wrong class is a false positive. Large: missed, and
+    # the false positive of 120 px.
     assert numbers == {"": (4, 5), "-small": (1, 2), "-medium": (2, 2), "-large": (1, 1)}
     expected = {  # recall, accuracy, F1
         "": (2 / 4, 2 / 5, 4 / 9),
@@ -103,7 +103,7 @@ def test_case_computed_by_hand():
     for suffix, values in expected.items():
         found = [result[f"{name}{suffix}"] for name in ("recall", "accuracy", "F1")]
         assert found == pytest.approx([100 * value for value in values]), suffix
-    # Of p11 two of two are found, with two false alarms; of pl40 none of two, with one.
+    # Of p11 two of two are found, with two false positives; of pl40 none of two, with one.
     assert result["F1-p11"] == pytest.approx(100 * 4 / 6) and result["F1-pl40"] == 0
     assert "AP-small" in result and result["GT-all"] == 5
     text = evaluator.tables()
@@ -120,7 +120,7 @@ def test_best_f1_is_looked_for_over_thresholds():
     assert best_f1([10, 40, 40, 0], np.array([0.0, 0.1, 0.2, 0.3])) == (40, 0.2)
 
 
-def test_threshold_is_part_of_what_counts_and_meant_in_the_detectors_precision():
+def test_scores_at_the_threshold_count_in_the_detectors_precision():
     found = [(1, 0, 0, 0, 20, 20, 0.9)]  # 0.9 in float32 is less than 0.9
     for threshold, recall in ((0.9, 25), (0.91, 0)):
         assert score(Truth(OBJECTS), found, score_threshold=threshold)["recall"] == recall
@@ -128,8 +128,8 @@ def test_threshold_is_part_of_what_counts_and_meant_in_the_detectors_precision()
 
 def test_sizes_by_area_when_asked_for():
     result = score(Truth(OBJECTS), FOUND, size_by="sqrt_area")
-    # 32 x 20 and the false alarm on it are small then; 400 x 200 is 283 px, and is found; the false
-    # alarms of 401 x 10 and 120 x 50 are 63 and 77 px.
+    # 32 x 20 and the false positive on it are small then; 400 x 200 is 283 px, and is found; the
+    # false positives of 401 x 10 and 120 x 50 are 63 and 77 px.
     counts = [(result[f"objects{s}"], result[f"detections{s}"]) for s in SIZE_RANGES]
     assert counts == [(5, 7), (2, 3), (1, 3), (2, 1)]
 
@@ -150,7 +150,7 @@ def test_size_range_without_objects_has_no_value_and_no_detections_no_accuracy()
     assert line.count("n/a (0 GT)") == 5 and "| 0 " in line
 
 
-def test_crowds_are_left_out_with_what_is_matched_to_them():
+def test_crowds_are_ignored_with_what_is_matched_to_them():
     truth = Truth(OBJECTS)
     truth.coco["annotations"][2]["iscrowd"] = 1  # the third, which FOUND finds
     result = score(truth, FOUND)
@@ -235,7 +235,7 @@ def test_equals_the_reference(seed, size_by):
     assert matches > 40
 
 
-def test_chains_of_pairs_are_matched_in_turn():
+def test_chains_of_pairs_are_matched_in_order():
     # 0-0, 1-0, 1-1, 2-1, 2-2: the first takes its ends, so 1 has 1, and 2 has 2.
     pairs = Pairs(np.array([0, 1, 1, 2, 2]), np.array([0, 0, 1, 1, 2]))
     assert match(pairs, np.ones(4, dtype=bool)).tolist() == [0, 1, 2, -1]
@@ -255,7 +255,7 @@ def test_order_of_images_and_number_of_ranks_change_nothing(monkeypatch):
     assert SizedF1Evaluator(Truth(objects, images)).evaluate() == {}
 
 
-def test_figures_are_written(tmp_path):
+def test_metrics_are_written(tmp_path):
     result = score(Truth(OBJECTS), FOUND, output_dir=tmp_path)
     written = json.loads((tmp_path / "sized_f1.json").read_text())
     assert [row["name"] for row in written["size_ranges"]] == ["all", "small", "medium", "large"]

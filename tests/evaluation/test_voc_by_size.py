@@ -1,4 +1,4 @@
-"""The recipe of VOC scores by COCO's sizes: against pycocotools, on VOC's files."""
+"""VOC's recipe evaluates by COCO's sizes: compared with pycocotools, on files in VOC's form."""
 
 import contextlib
 import io

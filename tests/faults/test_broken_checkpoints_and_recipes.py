@@ -1,12 +1,12 @@
-"""Checkpoints that a run cannot go on from, and broken recipes: one line says what and where.
+"""Checkpoints that a run cannot resume from, and broken recipes: one line says what and where.
 
-Every case runs the command line to its error, after which all that was saved is as it was.
+Every case runs the command line to its error, which leaves all saved files unchanged.
 """
 
 import textwrap
 
 from lowres_d2.programs.train import main
-from lowres_d2.recipes.load import find_recipe
+from lowres_d2.recipes.find import find_recipe
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def in_another_order(state):
     optimizer[first], optimizer[last] = optimizer[last], optimizer[first]
 
 
-# What is wrong with the checkpoint to resume from, and what is said of it.
+# What is wrong with the checkpoint to resume from, and words of the error.
 CHECKPOINTS = {
     "no-trainer": (without("trainer"), "it has no 'trainer'"),
     "no-optimizer": (without("trainer", "optimizer"), "it has no 'optimizer'"),
@@ -63,25 +63,25 @@ CHECKPOINTS = {
     "iteration-is-text": (with_value("one", "trainer", "iteration"), "iteration is 'one'"),
     "iteration-is-negative": (with_value(-5, "trainer", "iteration"), "iteration is -5"),
     "trainer-is-a-list": (with_value([1], "trainer"), "trainer: "),
-    "other-data": (with_value("abc", "run", "fingerprint"), "other data, fingerprint abc"),
+    "other-data": (with_value("abc", "run", "fingerprint"), "other data (fingerprint abc"),
     "normalizer-of-no-module": (with_value({"a": 1.0}, "run", "loss_normalizer"), "no 'a'"),
-    "other-optimizer": (of_sgd, "no betas, it is no AdamW's"),
+    "other-optimizer": (of_sgd, "no betas: it was not saved by AdamW"),
     "no-groups-in-the-optimizer": (
         with_value({"state": {}, "param_groups": []}, "trainer", "optimizer"),
         "different number of parameter groups",
     ),
-    "parameters-in-another-order": (in_another_order, "of a parameter of"),
+    "parameters-in-another-order": (in_another_order, "for a parameter of shape"),
     "tensor-missing": (without("model", SCORE), f"1 not in the file ({SCORE})"),
     "tensor-of-no-use": (with_value(torch.zeros(1), "model", "extra"), "unused (extra)"),
-    "weights-that-are-no-numbers": (
+    "non-finite-weights": (
         with_value(torch.full((2, 32, 3, 3), float("inf")), "model", SCORE),
-        f"no numbers ({SCORE})",
+        f"non-finite weights ({SCORE})",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", CHECKPOINTS)
-def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(fault, trained, tmp_path, capsys):
+def test_a_checkpoint_that_cannot_be_resumed_is_named(fault, trained, tmp_path, capsys):
     change, words = CHECKPOINTS[fault]
     state = trained.checkpoint()
     change(state)
@@ -96,7 +96,9 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(fault, trained, tmp_p
 
 
 @pytest.mark.parametrize("pointer", [b"\xff\xfe\0", b"", b"\n", b"../elsewhere.pth", b"a\nb"])
-def test_a_damaged_pointer_costs_nothing(pointer, trained, tmp_path, capsys):
+def test_a_damaged_last_checkpoint_file_does_not_prevent_resuming(
+    pointer, trained, tmp_path, capsys
+):
     run = tmp_path / "run"
     run.mkdir()
     torch.save(trained.checkpoint(), run / "model_0000000.pth")
@@ -107,7 +109,7 @@ def test_a_damaged_pointer_costs_nothing(pointer, trained, tmp_path, capsys):
     assert final["trainer"]["iteration"] == 1
 
 
-# A recipe's text: all of a shipped one, with a line behind it that breaks it.
+# Text of a recipe: a shipped one, followed by a line that breaks it.
 RECIPE = """
     from detectron2.config import LazyCall as L
     from detectron2.config import LazyConfig
@@ -126,8 +128,8 @@ RECIPES = {
     "missing-piece": (PLAIN, "from .absent import model", ["broken.py does not load"]),
     "no-model": (PLAIN, "del model", ["defines no model"]),
     "unknown-key": (PLAIN, "train.max_itr = 5", ["train.max_itr", "nearest: 'max_iter'"]),
-    "wrong-type": (PLAIN, "train.seed = 'one'", ["train.seed is one", "whole number"]),
-    "no-steps": (PLAIN, "train.max_iter = 0", ["train.max_iter is 0", "from 1 on"]),
+    "wrong-type": (PLAIN, "train.seed = 'one'", ["train.seed is one", "expected an integer"]),
+    "no-iterations": (PLAIN, "train.max_iter = 0", ["train.max_iter is 0", "at least 1"]),
     "argument-that-is-not-taken": (
         PLAIN,
         "model.detector.head.num_covs = 3",
@@ -161,7 +163,7 @@ RECIPES = {
     "stages-too-long": (
         STAGED,
         "train.stages = [L(Stage)(name='a', iterations=9)]",
-        ["train.stages last 9", "max_iter is 2"],
+        ["train.stages add up to 9", "max_iter is 2"],
     ),
     "stage-of-nothing": (
         STAGED,

@@ -1,7 +1,7 @@
-"""Broken data sets: what the validation says of each, and what reading it for training does.
+"""Broken data sets: what the validation reports, and what training does with them.
 
-A case is a sound data set with one fault. It names the finding of the validation, with words of the
-place that it names, and words of the one line in which training refuses it; None where it trains.
+A case is a valid data set with one fault. It has the name of the validation's finding, words of the
+place that the finding names, and words of the one-line error of training; None where it trains.
 """
 
 import io
@@ -33,13 +33,13 @@ class Case:
     """One fault.
 
     Attributes:
-        fault: in a few words.
-        damage: puts it into the data.
-        finding: name of the check that fails; None: it is no fault.
-        place: words of what the finding names.
+        fault: the fault in a few words.
+        damage: puts the fault into the data.
+        finding: name of the check that fails; None: the data is valid.
+        place: words of the place that the finding names.
         training: words of the error; None: it trains.
-        severity: of the finding.
-        skip: what leaves the faulty part out: a box or an image; None where nothing can.
+        severity: severity of the finding.
+        skip: what can be skipped to train all the same: a box or an image; None: neither.
     """
 
     fault: str
@@ -57,7 +57,7 @@ def text(content, encoding="utf-8"):
 
 
 def encoded(encoding):
-    """The sound file in another encoding."""
+    """The valid file in another encoding."""
     return lambda data: data.json_file.write_bytes(json.dumps(data.content).encode(encoding))
 
 
@@ -86,7 +86,7 @@ def drop(section, key, index=0):
 
 
 def whole(**sections):
-    """Sections are replaced; a name with None is left out."""
+    """Sections are replaced; one that is None is removed."""
 
     def damage(data):
         data.content.update(sections)
@@ -101,7 +101,7 @@ def box(*numbers):
 
 
 def first_image(content):
-    """The first image's file has these bytes, or what a function makes of its own."""
+    """The first image's file has these bytes, or those that a function returns for its own."""
 
     def damage(data):
         path = data.images / "0.png"
@@ -134,7 +134,7 @@ def noise(*shape, dtype=np.uint8, most=256):
 
 
 def png_of_size(width, height, sound=True):
-    """A png whose header claims another size; its check sum is right unless asked otherwise."""
+    """A png whose header states another size; its checksum is right unless asked otherwise."""
 
     def claim(content):
         head = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
@@ -170,7 +170,7 @@ FILES = [
     Case("utf-16", encoded("utf-16"), None),
     Case("no categories", whole(categories=None), "file-unreadable", JSON, "no list 'categories'"),
     Case("images by id", whole(images={"1": {}}), "file-unreadable", JSON, "no list 'images'"),
-    Case("images are names", whole(images=["0.png"]), "file-unreadable", JSON, "no objects"),
+    Case("images are names", whole(images=["0.png"]), "file-unreadable", JSON, "not JSON objects"),
     Case("no images", whole(images=[], annotations=[]), "no-objects", JSON, "has no images"),
     Case("no annotations", whole(annotations=[]), "no-objects", JSON, "no image has an object"),
 ]
@@ -289,7 +289,7 @@ def found(report, severity):
 
 
 def train_on(data, on_broken="error", **options):
-    """All images as training gets them; the counts of what was left out."""
+    """Load all images as training does; returns the counts of what was skipped."""
     dataset = CocoDataset(data.json_file, **options)
     loader = build_train_loader(
         dataset, DetectionMapper(is_train=True, on_broken=on_broken), 4, seed=0
@@ -313,7 +313,7 @@ def in_words(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=in_words)
-def test_a_fault_is_reported_and_stops_training_where_it_would_spoil_it(case, data):
+def test_a_fault_is_reported_and_stops_training_where_it_would_do_harm(case, data):
     case.damage(data)
     report = report_on(data.json_file)
     assert report.ok == (case.training is None), [f.check.name for f in report.findings]
@@ -335,7 +335,7 @@ def test_a_fault_is_reported_and_stops_training_where_it_would_spoil_it(case, da
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.skip], ids=in_words)
-def test_what_may_be_left_out_is_left_out_and_counted(case, data, caplog):
+def test_what_may_be_skipped_is_skipped_and_counted(case, data, caplog):
     case.damage(data)
     settings = {"skips_boxes": True} if case.skip == "box" else {"skips_images": True}
     report = report_on(data.json_file, **settings)
@@ -343,7 +343,7 @@ def test_what_may_be_left_out_is_left_out_and_counted(case, data, caplog):
     assert "box-skipped" in found(report, "warning") or case.finding in found(report, "warning")
     if case.skip == "box":
         train_on(data, invalid_boxes="skip")
-        assert "1 faulty boxes left out" in caplog.text
+        assert "1 invalid boxes skipped" in caplog.text
     else:
         assert train_on(data, on_broken="skip")["num_skipped_images"] == 1
         assert "0.png" in caplog.text
@@ -393,7 +393,7 @@ VOC = """<annotation><filename>{k}.jpg</filename>
 
 
 class ToyVoc:
-    """The same images with VOC's files, in folders of VOC2007."""
+    """The same images with VOC's files, in the folders of VOC2007."""
 
     def __init__(self, data):
         self.root = data.folder / "voc"
@@ -421,7 +421,7 @@ def values(**changed):
 
 
 def content(made):
-    """The first file's bytes, or what a function makes of its own."""
+    """The first xml file has these bytes, or those that a function returns for its own."""
 
     def damage(voc):
         path = voc.xml()

@@ -1,6 +1,6 @@
-"""Broken and malicious files of weights: one line says what, where and what to do; none is run.
+"""Broken and malicious weight files: one line says what, where and what to do; none is executed.
 
-Every case runs the command line to its error, after which all that was saved is as it was.
+Every case runs the command line to its error, which leaves all saved files unchanged.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ class Weights:
     """A file of weights.
 
     Attributes:
-        fault: what is wrong with it, in words of a name.
-        ending: of its name.
-        write: from the path and the :class:`Trained`.
-        words: of the error, which names the file besides.
-        flags: of the command line; by default training starts from the file.
+        fault: what is wrong with it, for the test's name.
+        ending: suffix of its name.
+        write: writes it, given the path and the :class:`Trained`.
+        words: words of the error, which also names the file.
+        flags: flags of the command line; by default training starts from the file.
     """
 
     fault: str
@@ -44,7 +44,7 @@ def weights_of(trained):
 
 
 def changed(**changes):
-    """Writes the checkpoint with some of its weights replaced: by a function of each."""
+    """Writes the checkpoint with a function applied to some of its weights."""
 
     def write(path, trained):
         state = weights_of(trained)
@@ -84,10 +84,10 @@ def bytes_of(content):
 
 WEIGHTS = [
     Weights("cut off", ".pth", cut, REMEDY),
-    Weights("one bit flipped", ".pth", flip_a_bit, "check sum"),
-    Weights("one bit flipped", ".pth", flip_a_bit, "check sum", ("--eval-only",)),
+    Weights("one bit flipped", ".pth", flip_a_bit, "checksum"),
+    Weights("one bit flipped", ".pth", flip_a_bit, "checksum", ("--eval-only",)),
     Weights("empty", ".pth", bytes_of(b""), REMEDY),
-    Weights("empty", ".pkl", bytes_of(b""), "it ends too early"),
+    Weights("empty", ".pkl", bytes_of(b""), "it is empty or truncated"),
     Weights("a folder", ".pth", lambda path, trained: path.mkdir(), "is a folder"),
     Weights("a pipe", ".pth", lambda path, trained: os.mkfifo(path), "no weights at"),
     Weights("a link to itself", ".pth", lambda path, trained: path.symlink_to(path), "no weights"),
@@ -112,7 +112,7 @@ WEIGHTS = [
         "a whole module",
         ".pth",
         lambda path, trained: torch.save(torch.nn.Linear(2, 2), path),
-        "it names torch.nn.modules.linear.Linear",
+        "its pickle refers to torch.nn.modules.linear.Linear",
     ),
     Weights(
         "no tensors",
@@ -148,10 +148,10 @@ WEIGHTS = [
         "--allow-partial",
     ),
     Weights(
-        "no numbers",
+        "non-finite weights",
         ".pth",
         changed(weight=lambda value: value * float("nan")),
-        "are no numbers",
+        "has non-finite weights",
         ("--eval-only",),
     ),
     Weights(
@@ -194,7 +194,7 @@ def test_weights_that_cannot_be_used_are_named(case, trained, tmp_path, capsys):
 
 
 class Malice:
-    """What writes a file as it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, harm):
         self.harm = str(harm)
@@ -204,7 +204,7 @@ class Malice:
 
 
 class NestedMalice(Malice):
-    """The same inside a torch file that a name of torch's own would read without care."""
+    """The same, inside a pickle that a function of torch would load unsafely."""
 
     def __reduce__(self):
         inner = pickle.dumps(Malice(self.harm), protocol=2)
@@ -219,7 +219,7 @@ def saved_by_torch(path, malice):
     torch.save({"model": {"a": malice}}, path)
 
 
-# How it is written, what it does, its name's ending, and how it is given to a run.
+# How the file is written, what it does, its suffix, and how it is given to a run.
 ATTACKS = [
     (pickled, Malice, ".pth", "init"),
     (pickled, Malice, ".pkl", "init"),
@@ -238,7 +238,7 @@ ATTACKS = [
 @pytest.mark.parametrize("kind", [Malice, NestedMalice])
 def test_the_attack_works_where_pickles_are_run(tmp_path, kind):
     harm = tmp_path / "harm"
-    with contextlib.suppress(Exception):  # of what it gives, when all is done
+    with contextlib.suppress(Exception):  # from its result, when the harm is done
         pickle.loads(pickle.dumps(kind(harm)))
     assert harm.exists()
 
@@ -248,7 +248,7 @@ def test_the_attack_works_where_pickles_are_run(tmp_path, kind):
     ATTACKS,
     ids=lambda x: x if isinstance(x, str) else x.__name__,
 )
-def test_a_file_that_would_run_is_refused_and_not_run(
+def test_a_file_that_would_execute_code_is_refused_and_not_executed(
     write, kind, ending, way, trained, tmp_path, capsys
 ):
     harm, path, run = tmp_path / "harm", tmp_path / f"evil{ending}", tmp_path / "run"

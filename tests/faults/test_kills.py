@@ -1,7 +1,7 @@
-"""Runs killed at fifty moments, also while they write a checkpoint, go on to the very same end.
+"""Runs killed at fifty moments, also while they write a checkpoint, resume to the same end.
 
 ``kill -9`` comes after a time, before a change to any file of the run, or at some byte of a
-checkpoint; one in five comes again in the run that was resumed.
+checkpoint; one in five runs is killed again after it was resumed.
 """
 
 import json
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork and kill -9"),
 ]
 
-# Recipe and changes of it. Stages are of 4 and 2 steps.
+# Recipe and its overrides. The stages have 4 and 2 iterations.
 RUNS = {
     "staged": (STAGED, "train.checkpointer.period=1"),
     "averaged": (
@@ -44,12 +44,12 @@ RUNS = {
         "train.eval_period=3",
     ),
 }
-STEPS = 6
+ITERATIONS = 6
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run to be killed; the shares are of its length, its changes to files, its checkpoints."""
+    """A run to be killed; shares are of its duration, of its changes to files, or checkpoints."""
 
     run: str
     kind: str
@@ -75,7 +75,7 @@ CASES = list(cases())
 
 @dataclass
 class Run:
-    """One folder of a run: what it is called with, and what became of it."""
+    """One folder of a run: its arguments, and how it ended."""
 
     folder: Path
     recipe: str
@@ -85,7 +85,7 @@ class Run:
     seconds: float = 0.0
 
     def go(self, kill=None, resume=False, end_after=None):
-        """Run until the end, or until it is killed; returns itself."""
+        """Run until the end, or until it is killed; returns the same object."""
         self.folder.mkdir(exist_ok=True)
         arguments = (self.recipe, self.overrides, self.folder, resume, kill or Kill())
         process = self.server.Process(target=run, args=arguments)
@@ -111,7 +111,7 @@ class Run:
         return (self.folder / "screen.txt").read_text()
 
     def files(self):
-        """Names in its folder, but for those that have a process or a time in them."""
+        """Names of the files in its folder, without those that contain a process or a time."""
         return {p.name for p in self.output.iterdir() if not p.name.startswith("events.out")}
 
 
@@ -123,14 +123,15 @@ def make_run(tmp_path_factory):
 
     def make(name, folder):
         recipe, *changes = RUNS[name]
-        return Run(folder, recipe, [*data.overrides(), f"train.max_iter={STEPS}", *changes], server)
+        overrides = [*data.overrides(), f"train.max_iter={ITERATIONS}", *changes]
+        return Run(folder, recipe, overrides, server)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def undisturbed(make_run, tmp_path_factory):
-    """A run of each kind that nobody killed, made when it is first asked for."""
+def uninterrupted(make_run, tmp_path_factory):
+    """A run of each kind that is not killed, made when it is first needed."""
     made = {}
 
     def get(name):
@@ -143,10 +144,10 @@ def undisturbed(make_run, tmp_path_factory):
 
 
 def killed(case, make_run, whole, folder):
-    """A run that died as the case says."""
+    """A run that was killed as the case says."""
     moment = case.share * whole.seconds
     if case.kind == "time":
-        for attempt in range(10):  # it may end sooner than the undisturbed one did
+        for attempt in range(10):  # it may end sooner than the uninterrupted one did
             found = make_run(case.run, folder / str(attempt)).go(end_after=moment)
             if found.exit_code != 0:
                 break
@@ -165,8 +166,8 @@ def last_saved(found):
     return max(found.notes("saved"), default=-1)
 
 
-def check_what_is_left(found):
-    """Every checkpoint under its own name is whole, and the last one is as new as any saved."""
+def check_checkpoints(found):
+    """Every checkpoint is intact, and the last one is as new as any that was saved."""
     for path in found.output.glob("model_*.pth"):
         read_checkpoint(path)
     if last_saved(found) >= 0:
@@ -175,7 +176,7 @@ def check_what_is_left(found):
 
 
 def assert_same(a, b, where=""):
-    """All that two checkpoints hold, bit for bit."""
+    """The contents of two checkpoints are equal, bit for bit."""
     if isinstance(a, torch.Tensor):
         assert a.dtype == b.dtype and torch.equal(a, b), where
     elif isinstance(a, dict):
@@ -191,20 +192,20 @@ def assert_same(a, b, where=""):
 
 
 def check_same_end(found, whole):
-    """The same files with the same contents, and nothing besides."""
+    """The same files with the same contents, and no others."""
     assert found.files() == whole.files()
     for path in whole.output.glob("model_*.pth"):
         assert_same(read_checkpoint(path), read_checkpoint(found.output / path.name), path.name)
     for name in ("last_checkpoint", "evaluation.json", "coco_instances_results.json"):
         assert (found.output / name).read_bytes() == (whole.output / name).read_bytes()
     logged = [json.loads(x) for x in (found.output / "metrics.json").read_text().splitlines()]
-    # Steps are logged after they were saved: of each kill's last one the line may be missing.
-    missing = set(range(STEPS)) - {line["iteration"] for line in logged}
+    # Iterations are logged after their checkpoint: the last line before each kill may be missing.
+    missing = set(range(ITERATIONS)) - {line["iteration"] for line in logged}
     assert missing <= {start - 1 for start in resumed_from(found)}
 
 
 def resumed_from(found):
-    """Iterations at which the run said that it goes on."""
+    """Iterations at which the run reported that it resumed."""
     return list(map(int, re.findall(r"resumed at iteration (\d+)", found.screen)))
 
 
@@ -213,17 +214,17 @@ def resumed_from(found):
     CASES,
     ids=lambda c: f"{c.run}-{c.kind}-{c.share:.2f}" + "-twice" * c.again,
 )
-def test_a_killed_run_ends_as_the_undisturbed_one(case, make_run, undisturbed, tmp_path):
-    whole = undisturbed(case.run)
+def test_a_killed_run_ends_as_an_uninterrupted_one(case, make_run, uninterrupted, tmp_path):
+    whole = uninterrupted(case.run)
     found = killed(case, make_run, whole, tmp_path)
     assert found.exit_code == -signal.SIGKILL, found.screen
     if found.output.exists():
-        check_what_is_left(found)
+        check_checkpoints(found)
     saved = last_saved(found)
     if case.again:
         found.go(Kill(change=int(12 * case.share_of_file)), resume=True)
         assert found.exit_code == -signal.SIGKILL, found.screen
-        check_what_is_left(found)
+        check_checkpoints(found)
         assert last_saved(found) >= saved
         saved = last_saved(found)
     found.go(resume=True)

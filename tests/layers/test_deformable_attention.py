@@ -1,4 +1,4 @@
-"""Both ways of sampling against loops over every point, and the module's geometry."""
+"""Both implementations against loops over every point, and the module's geometry."""
 
 import lowres_d2  # noqa: F401
 from lowres_d2.layers import deformable_attention as module
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 SIZES = [(5, 7), (3, 4), (1, 2)]
-WAYS = [sample_grids, sample_bags]
+IMPLEMENTATIONS = [sample_grids, sample_bags]
 
 
 def problem(images=2, queries=6, heads=3, channels=4, points=2, dtype=torch.float64):
@@ -31,10 +31,10 @@ def problem(images=2, queries=6, heads=3, channels=4, points=2, dtype=torch.floa
 
 
 def by_loops(value, locations, weights):
-    n, q, m, levels, p, _ = locations.shape
+    n, q, heads, levels, points, _ = locations.shape
     value, locations, weights = (x.numpy() for x in (value, locations, weights))
-    out = np.zeros((n, q, m, value.shape[-1]))
-    for index in np.ndindex(n, q, m, levels, p):
+    out = np.zeros((n, q, heads, value.shape[-1]))
+    for index in np.ndindex(n, q, heads, levels, points):
         image, query, head, level, _ = index
         h, w = SIZES[level]
         start = sum(a * b for a, b in SIZES[:level])
@@ -48,7 +48,7 @@ def by_loops(value, locations, weights):
     return torch.from_numpy(out).flatten(2)
 
 
-@pytest.mark.parametrize("sample", WAYS)
+@pytest.mark.parametrize("sample", IMPLEMENTATIONS)
 def test_sampling_is_the_sum_over_points_and_corners(sample):
     value, locations, weights = problem()
     torch.testing.assert_close(
@@ -56,7 +56,7 @@ def test_sampling_is_the_sum_over_points_and_corners(sample):
     )
 
 
-@pytest.mark.parametrize("sample", WAYS)
+@pytest.mark.parametrize("sample", IMPLEMENTATIONS)
 def test_gradients_of_sampling(sample):
     torch.manual_seed(1)
     value, locations, weights = problem(images=1, queries=2, channels=2)
@@ -65,14 +65,14 @@ def test_gradients_of_sampling(sample):
     assert torch.autograd.gradcheck(lambda v, x, w: sample(v, SIZES, x, w), inputs)
 
 
-def test_both_ways_agree_in_float32_with_gradients_and_chunks(monkeypatch):
+def test_both_implementations_agree_in_float32_with_gradients_and_chunks(monkeypatch):
     monkeypatch.setattr("lowres_d2.layers.deformable_sampling._CHUNK", 4)
     inputs = problem(dtype=torch.float32)
     with torch.no_grad():
-        outputs = [way(inputs[0], SIZES, *inputs[1:]) for way in WAYS]
+        outputs = [way(inputs[0], SIZES, *inputs[1:]) for way in IMPLEMENTATIONS]
     torch.testing.assert_close(*outputs)
     gradients = []
-    for way in WAYS:
+    for way in IMPLEMENTATIONS:
         leaves = [x.clone().requires_grad_() for x in inputs]
         way(leaves[0], SIZES, *leaves[1:]).square().sum().backward()
         gradients.append([leaf.grad for leaf in leaves])
@@ -81,8 +81,8 @@ def test_both_ways_agree_in_float32_with_gradients_and_chunks(monkeypatch):
         torch.testing.assert_close(*((a[inner], b[inner]) if index == 1 else (a, b)))
 
 
-@pytest.mark.parametrize("sample", WAYS)
-def test_locations_that_are_no_numbers_spoil_their_query_only(sample):
+@pytest.mark.parametrize("sample", IMPLEMENTATIONS)
+def test_nan_locations_affect_their_query_only(sample):
     value, locations, weights = problem()
     locations[1, 3] = float("nan")
     weights[1, 3] = float("nan")
@@ -92,9 +92,9 @@ def test_locations_that_are_no_numbers_spoil_their_query_only(sample):
     assert out[0].isfinite().all()
 
 
-def test_processors_take_the_fast_way_and_compilers_the_plain_one(monkeypatch):
+def test_cpus_use_the_fast_implementation_and_compilers_the_plain_one(monkeypatch):
     taken = []
-    for way in WAYS:
+    for way in IMPLEMENTATIONS:
         monkeypatch.setattr(
             module, way.__name__, lambda *x, way=way: taken.append(way.__name__) or way(*x)
         )
@@ -147,7 +147,7 @@ def test_offsets_of_boxes_are_in_half_sizes_over_points(monkeypatch):
     torch.testing.assert_close(locations[0, 0, 1, 0, 0], torch.tensor([0.55, 0.6]))
 
 
-def test_padding_is_never_seen():
+def test_padding_is_ignored():
     layer = attention()
     cells = sum(h * w for h, w in SIZES)
     query, memory = torch.randn(1, 4, 16), torch.randn(1, cells, 16)

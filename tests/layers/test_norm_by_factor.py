@@ -28,7 +28,7 @@ def filled(plain):
     return plain
 
 
-def test_norms_that_learn_are_replaced_where_they_stand_and_stay_shared():
+def test_trainable_norms_are_replaced_in_place_and_stay_shared():
     by_factor = network()
     found = norms_by_factor(by_factor, FACTORS)
     assert len(found) == 2
@@ -40,7 +40,7 @@ def test_norms_that_learn_are_replaced_where_they_stand_and_stay_shared():
     ]
 
 
-def test_each_factor_counts_for_itself():
+def test_each_factor_has_its_own_statistics_and_gradients():
     norm = NormByFactor(nn.BatchNorm2d(2), FACTORS)
     norm.factor = Fraction(3, 2)
     x = 5 + torch.rand(4, 2, 3, 3)
@@ -51,7 +51,7 @@ def test_each_factor_counts_for_itself():
     assert torch.equal(other.running_mean, torch.zeros(2))
 
 
-def test_weights_of_the_plain_network_fill_every_copy_and_come_out_again():
+def test_weights_of_the_plain_network_fill_every_copy_and_can_be_extracted():
     plain, by_factor = filled(network()), network()
     norms_by_factor(by_factor, FACTORS)
     by_factor.load_state_dict(plain.state_dict())
@@ -69,7 +69,7 @@ def test_weights_of_the_plain_network_fill_every_copy_and_come_out_again():
     again.load_state_dict(by_factor.state_dict())  # its own names, strictly
 
 
-def test_weights_without_such_norms_are_for_any_factor_and_others_need_theirs():
+def test_weights_without_such_norms_fit_any_factor_and_others_need_a_known_one():
     plain, by_factor = network(), network()
     norms_by_factor(by_factor, FACTORS)
     assert weights_for_factor(plain.state_dict(), "7").keys() == plain.state_dict().keys()

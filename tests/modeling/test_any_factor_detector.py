@@ -1,4 +1,4 @@
-"""One checkpoint, any factor: what is shared, what is each factor's own, which one is at work."""
+"""One checkpoint, any factor: shared weights, norms by factor, and the factor in use."""
 
 import copy
 from collections import Counter
@@ -31,8 +31,8 @@ def any_factor(kind="fcos", **kwargs):
     return AnyFactorDetector(KINDS[kind](), resamplers(), **kwargs)
 
 
-def tell_norms_apart(model):
-    """Other affine weights for each factor, as after training."""
+def make_norms_differ(model):
+    """Different affine weights for each factor, as after training."""
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, NormByFactor):
@@ -48,9 +48,9 @@ def found(outputs):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
-def test_at_each_factor_it_is_the_plain_detector_with_that_factors_weights(kind):
+def test_at_each_factor_it_equals_the_plain_detector_with_that_factors_weights(kind):
     model = any_factor(kind).eval()
-    tell_norms_apart(model)
+    make_norms_differ(model)
     inputs = [{"image": random_image(291, 349), "height": 211, "width": 307}]
     results = []
     for factor in FACTORS:
@@ -64,7 +64,7 @@ def test_at_each_factor_it_is_the_plain_detector_with_that_factors_weights(kind)
     assert not torch.equal(results[0][0][:5], results[3][0][:5])
 
 
-def test_a_step_teaches_what_is_shared_and_its_own_factors_norms():
+def test_an_iteration_trains_the_shared_weights_and_the_norms_of_its_factor():
     model = any_factor(objectives=[MomentMatching()]).train()
     with EventStorage(0):
         sum(model([training_input(199, 256)]).values()).backward()
@@ -80,7 +80,7 @@ def test_a_step_teaches_what_is_shared_and_its_own_factors_norms():
     assert sum(counted) == len(counted) // len(FACTORS)
 
 
-def test_the_factor_follows_from_the_step_alone_and_all_are_drawn_alike_often():
+def test_the_factor_depends_only_on_the_iteration_and_all_are_drawn_equally_often():
     model = any_factor().train()
     draws = []
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_the_factor_follows_from_the_step_alone_and_all_are_drawn_alike_often():
     assert {str(model._drawn_factor()) for _ in range(60)} == set(FACTORS)  # outside a run
 
 
-def test_shares_say_how_often_each_factor_is_drawn():
+def test_shares_are_the_frequencies_of_the_factors():
     model = AnyFactorDetector(KINDS["fcos"](), resamplers(shares=[1, 1, 2, 6])).train()
     draws = Counter()
     for iteration in range(1000):
@@ -105,7 +105,7 @@ def test_shares_say_how_often_each_factor_is_drawn():
     assert all(abs(draws[factor] - number) < 45 for factor, number in expected.items())
 
 
-def test_while_the_detector_stands_still_only_factors_that_learn_are_drawn():
+def test_while_the_detector_is_frozen_only_trainable_resamplers_are_drawn():
     model = any_factor(objectives=[MomentMatching()]).train()
     model.detector.requires_grad_(False)
     for iteration in range(8):
@@ -118,7 +118,7 @@ def test_while_the_detector_stands_still_only_factors_that_learn_are_drawn():
 
 
 @torch.no_grad()
-def test_evaluation_works_at_the_recipes_factor_whatever_was_drawn():
+def test_evaluation_uses_the_recipes_factor_whatever_was_drawn():
     model = any_factor().train()
     model.use_factor("3/2")
     inputs = [{"image": random_image(64, 64)}]
@@ -131,7 +131,7 @@ def test_evaluation_works_at_the_recipes_factor_whatever_was_drawn():
     assert other._norms[0] in list(other.modules()) and other._norms[0].factor == 1
 
 
-def test_factors_that_are_not_there_or_twice_are_refused():
+def test_unknown_or_duplicate_factors_are_refused():
     with pytest.raises(ValueError, match="factor=3: expected one of 1, 3/2, 2, 4"):
         AtFactor(any_factor(), 3)
     with pytest.raises(ValueError, match="factor=3: expected one of 1, 2"):

@@ -84,7 +84,7 @@ def image(height=40, width=56):
 
 
 def moved_statistics(network):
-    """Statistics of batch norm as after some training."""
+    """Gives batch norms statistics as after some training."""
     generator = torch.Generator().manual_seed(1)
     for name, buffer in network.named_buffers():
         if name.endswith(("running_mean", "running_var")):
@@ -98,7 +98,7 @@ def equal(first, second):
 
 @pytest.mark.parametrize("ratio", [2, 3, 4])
 @pytest.mark.parametrize("make", BACKBONES.values(), ids=BACKBONES)
-def test_maps_have_the_backbones_names_and_sizes(make, ratio):
+def test_feature_maps_have_the_backbones_names_and_sizes(make, ratio):
     network = make().eval()
     twin = AtrousTwin(network, ratio)
     # A pyramid takes multiples of its coarsest stride only.
@@ -113,7 +113,7 @@ def test_maps_have_the_backbones_names_and_sizes(make, ratio):
 
 
 @pytest.mark.parametrize("make", BACKBONES.values(), ids=BACKBONES)
-def test_the_backbone_stays_as_it_is(make):
+def test_the_backbone_is_not_modified(make):
     network = make().eval()
     size = (64, 96)
     before, keys = network(image(*size)), list(network.state_dict())
@@ -124,7 +124,7 @@ def test_the_backbone_stays_as_it_is(make):
 
 
 def lit_columns(network, name, width):
-    """First and last column whose light reaches the middle cell, on the way of weights >= 0."""
+    """First and last column of pixels that reach the middle cell; all weights are >= 0."""
 
     def reached(columns):
         light = torch.zeros(1, 3, 16, width, dtype=torch.float64)
@@ -141,14 +141,14 @@ def lit_columns(network, name, width):
 @pytest.mark.parametrize(
     "stride_in_1x1, field, of_twins",
     [
-        # All reach is doubled or quadrupled; the stem's pooling adds a pixel.
+        # The field is doubled or quadrupled; the stem's pooling adds a pixel.
         (True, 1 + 290, {2: 1 + 290 * 2 + 1, 4: 1 + 290 * 4 + 1}),
-        # So do those of res3's and res4's first block, on maps of stride 4 and 8.
+        # Poolings in the first block of res3 and res4 add the strides of their inputs, 4 and 8.
         (False, 1 + 266, {2: 1 + 266 * 2 + 1 + 4 + 8, 4: 1 + 266 * 4 + 1 + 4 + 8}),
     ],
     ids=["1x1", "3x3"],
 )
-def test_resnet50_sees_twice_or_four_times_as_much(stride_in_1x1, field, of_twins):
+def test_receptive_field_of_resnet50_is_doubled_or_quadrupled(stride_in_1x1, field, of_twins):
     network = resnet50(norm="", stride_in_1x1=stride_in_1x1, out_features=["res4"]).double()
     for parameter in network.parameters():
         nn.init.constant_(parameter, 1 / parameter[0].numel() if parameter.dim() == 4 else 0)
@@ -157,12 +157,12 @@ def test_resnet50_sees_twice_or_four_times_as_much(stride_in_1x1, field, of_twin
     for ratio, of_twin in of_twins.items():
         twin_first, twin_last = lit_columns(AtrousTwin(network, ratio), "res4", 1536)
         assert twin_last - twin_first + 1 == of_twin
-        # Around the same place: each pooling takes a cell and its right neighbour.
+        # Around the same centre, but each pooling takes a cell and its right neighbour.
         assert 0 <= (twin_first + twin_last) - (first + last) < 2 * 16
 
 
 @pytest.mark.parametrize("ratio", [2, 4])
-def test_a_stage_is_what_the_paper_says(ratio):
+def test_a_stage_is_that_of_the_paper(ratio):
     torch.manual_seed(0)
     block = BasicBlock(3, 5, stride=2, norm="BN")
     network = moved_statistics(ResNet(SmallResNet().stem, [[block]], out_features=["res2"])).eval()
@@ -191,14 +191,14 @@ def test_a_stage_is_what_the_paper_says(ratio):
     ],
 )
 @pytest.mark.parametrize("size", [7, 8])
-def test_poolings_widen_and_single_cells_stay(layer, ratio, expected, size):
+def test_poolings_are_widened_and_kernels_of_one_cell_are_kept(layer, ratio, expected, size):
     x = image(size, size)
     with torch.no_grad():
         torch.testing.assert_close(AtrousTwin(layer, ratio)(x), (expected or layer)(x))
 
 
 @pytest.mark.parametrize("ratio", [2, 4])
-def test_detectron2s_stem_pools_as_far(ratio):
+def test_pooling_in_detectron2s_stem_is_widened(ratio):
     stem = BasicStem(3, 4).eval()
     x, k = image(), ratio
     with torch.no_grad():
@@ -209,17 +209,17 @@ def test_detectron2s_stem_pools_as_far(ratio):
 
 
 @pytest.mark.parametrize("ratio", [1, 0, 2.5, 2.0])
-def test_a_ratio_is_a_whole_number_from_2_on(ratio):
-    with pytest.raises(ValueError, match=rf"^ratio={ratio}: .* from 2 on$"):
+def test_a_ratio_is_an_integer_from_2_up(ratio):
+    with pytest.raises(ValueError, match=rf"^ratio={ratio}: .* from 2 up$"):
         AtrousTwin(small(), ratio)
 
 
-def test_what_happens_to_the_backbone_happens_to_the_twin():
+def test_changes_of_the_backbone_take_effect_in_the_twin():
     owner = Owner(moved_statistics(small()))
     x = image()
 
     def follows():
-        """The twin gives what one of a copy, built now, gives."""
+        """Whether the twin's output is that of a new twin of a copy."""
         fresh = AtrousTwin(copy.deepcopy(owner.backbone))
         return equal(owner.twin(x), fresh(x))
 
@@ -233,7 +233,7 @@ def test_what_happens_to_the_backbone_happens_to_the_twin():
     assert follows() and not equal(owner.twin(x), before)
     owner.backbone.stem.conv1.norm.running_var = torch.full((4,), 7.0)
     assert follows()
-    owner.backbone.freeze(3)  # puts other norms in place
+    owner.backbone.freeze(3)  # replaces norms
     moved_statistics(owner.backbone)
     assert follows()
     x = x.double()
@@ -247,7 +247,7 @@ def small_state(seed):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda owner: pickle.loads(pickle.dumps(owner))])
-def test_the_twin_of_a_copy_is_the_copys(copied):
+def test_the_twin_in_a_copy_belongs_to_the_copied_backbone(copied):
     owner = Owner(moved_statistics(small()), ratio=4).eval()
     before = owner.twin(image())
     other = copied(owner)
@@ -264,7 +264,7 @@ def test_the_twin_of_a_copy_is_the_copys(copied):
         assert all(p is q for p, q in zip(of_twin, tensors, strict=True))
 
 
-def test_it_neither_learns_nor_moves_statistics():
+def test_it_has_no_gradients_and_updates_no_statistics():
     network = moved_statistics(small()).eval()
     twin = AtrousTwin(network)
     in_eval_mode = twin(image())
@@ -277,7 +277,7 @@ def test_it_neither_learns_nor_moves_statistics():
     assert all(module.training for module in network.modules())
 
 
-def test_hooks_of_the_backbone_do_not_see_the_twin():
+def test_hooks_of_the_backbone_are_not_called_by_the_twin():
     network, calls = small(), []
     network.res3.register_forward_hook(lambda *_: calls.append("res3"))
     AtrousTwin(network)(image())
@@ -303,28 +303,34 @@ class Changed(BasicBlock):
                 [[DeformBottleneckBlock(4, 8, bottleneck_channels=4)]],
                 out_features=["res2"],
             ),
-            r"^res2\.0 \(DeformBottleneckBlock\) has no known form .*\.add_atrous_rule$",
+            r"^res2\.0 \(DeformBottleneckBlock\) has no rule for atrous twins.*\.add_atrous_rule$",
         ),
-        (nn.Sequential(nn.Identity(), Unknown()), r"^1 \(Unknown\) has no known form"),
-        (nn.Sequential(Changed(3, 4)), r"^0 \(Changed\) has no known form"),
+        (nn.Sequential(nn.Identity(), Unknown()), r"^1 \(Unknown\) has no rule for atrous twins"),
+        (nn.Sequential(Changed(3, 4)), r"^0 \(Changed\) has no rule for atrous twins"),
         (Unknown(), r"^the backbone \(Unknown\)"),
-        (nn.Sequential(nn.Conv2d(3, 4, 4, 4)), r"^0 \(Conv2d\) .* kernel_size=\(4, 4\).* odd"),
-        (nn.Sequential(Conv2d(3, 4, 3)), r"padding=\(0, 0\): expected an odd kernel, padded by"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 4, 4)),
+            r"^0 \(Conv2d\) cannot .* kernel_size=\(4, 4\).* odd",
+        ),
+        (nn.Sequential(Conv2d(3, 4, 3)), r"padding=\(0, 0\): expected an odd kernel, and half"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, 3, 1)), r"stride=\(3, 3\): expected 1 or 2"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, padding="same")), "padding='same'"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "'reflect'"),
         (nn.Sequential(nn.MaxPool2d((3, 1))), r"kernel_size=\(3, 1\): expected the same"),
         (nn.Sequential(nn.MaxPool2d(3, dilation=2)), "dilation=2: expected 1"),
         (nn.Sequential(nn.AdaptiveAvgPool2d(7)), "output_size=7: expected 1"),
-        (torch.fx.symbolic_trace(Unknown()), "its call of avg_pool2d"),
+        (
+            torch.fx.symbolic_trace(Unknown()),
+            "its call of avg_pool2d .* is not known to be cellwise",
+        ),
     ],
 )
-def test_what_it_cannot_transform_is_named(network, message):
+def test_blocks_that_cannot_be_transformed_are_named(network, message):
     with pytest.raises(ValueError, match=message):
         AtrousTwin(network)
 
 
-def test_a_rule_admits_a_class():
+def test_a_rule_registers_a_class():
     class Scaled(nn.Module):
         def forward(self, x):
             return 2 * x
@@ -336,7 +342,7 @@ def test_a_rule_admits_a_class():
     torch.testing.assert_close(AtrousTwin(network)(image()), 2 * image())
 
 
-def test_a_rule_is_told_the_ratio():
+def test_a_rule_gets_the_ratio():
     class Centred(nn.Module):
         reach = 1
 

@@ -13,7 +13,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from toys.detectors import retinanet
 
 
-def test_weights_of_a_plain_detector_go_to_the_detector():
+def test_weights_of_a_plain_detector_load_into_a_composition():
     plain, model = retinanet(), LowResDetector(retinanet(), Bicubic(2))
     routed = route_detector_checkpoint(plain.state_dict(), model)
     result = model.load_state_dict(routed, strict=False)
@@ -21,21 +21,21 @@ def test_weights_of_a_plain_detector_go_to_the_detector():
     assert torch.equal(model.detector.head.cls_score.weight, plain.head.cls_score.weight)
 
 
-def test_weights_of_a_composition_go_to_a_plain_detector():
+def test_weights_of_a_composition_load_into_a_plain_detector():
     model, plain = LowResDetector(retinanet(), Bicubic(2)), retinanet()
     state = {**model.state_dict(), "objectives.feature.weight": torch.ones(1)}
     plain.load_state_dict(route_detector_checkpoint(state, plain))
     assert torch.equal(model.detector.head.cls_score.weight, plain.head.cls_score.weight)
 
 
-def test_weights_that_fit_stay_as_they_are():
+def test_names_that_fit_are_unchanged():
     plain, model = retinanet(), LowResDetector(retinanet(), Bicubic(2))
     for owner in (plain, model):
         state = owner.state_dict()
         assert route_detector_checkpoint(state, owner).keys() == state.keys()
 
 
-def test_the_bare_detector_is_one_that_detectron2_loads(tmp_path):
+def test_detectron2_loads_the_bare_detector(tmp_path):
     model, plain = LowResDetector(retinanet(), Bicubic(2)), retinanet()
     torch.save({"model": bare_detector_state_dict(model.state_dict())}, tmp_path / "bare.pth")
     DetectionCheckpointer(plain).load(str(tmp_path / "bare.pth"))

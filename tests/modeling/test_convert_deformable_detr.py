@@ -1,4 +1,4 @@
-"""Names of the authors' checkpoints, classes of COCO, and files that do not fit."""
+"""Names in the authors' checkpoints, classes of COCO, and files that do not fit."""
 
 import argparse
 import re
@@ -12,7 +12,7 @@ import torch
 
 from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
 
-# From ours to theirs, as their files list them; the last pattern that fits counts.
+# From our names to theirs, in the order of their files; the last pattern that matches counts.
 AUTHORS = {
     r"backbone\.stem\.conv1\.(weight)": r"backbone.0.body.conv1.\1",
     r"backbone\.stem\.conv1\.norm\.(\w+)": r"backbone.0.body.bn1.\1",
@@ -83,7 +83,7 @@ def as_the_authors_have_it(model):
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_every_tensor_of_the_authors_finds_its_place(variant):
+def test_every_tensor_of_the_authors_has_its_counterpart(variant):
     model = random_model(**variant)
     weights = as_the_authors_have_it(model)
     assert "transformer.decoder.layers.2.self_attn.in_proj_weight" in weights
@@ -110,7 +110,7 @@ def test_chosen_classes_keep_their_logits_and_all_keep_their_boxes(variant):
     torch.testing.assert_close(chosen["pred_boxes"], all_classes["pred_boxes"])
 
 
-def test_what_does_not_fit_is_named():
+def test_tensors_that_do_not_fit_are_named():
     model = random_model()
     weights = as_the_authors_have_it(model)
 
@@ -120,24 +120,24 @@ def test_what_does_not_fit_is_named():
         return str(caught.value)
 
     tensor = torch.zeros(2)
-    assert "no place is known for neck.strange.weight" in message({"neck.strange.weight": tensor})
+    assert "unknown names: neck.strange.weight" in message({"neck.strange.weight": tensor})
     extra = "transformer.encoder.layers.5.norm1.weight"
     assert "the model has no encoder.layers.5.norm.weight" in message({extra: tensor})
-    assert "level_embed (2,) where the model has (4, 32)" in message(
+    assert "wrong shapes: level_embed (2,) where the model has (4, 32)" in message(
         {"transformer.level_embed": tensor}
     )
     assert "class_embed.2.bias: differs" in message({"class_embed.2.bias": torch.zeros(5)})
     assert "with_box_refine=True, this one has" in message(
         {"transformer.decoder.bbox_embed.0.layers.0.bias": tensor}
     )
-    assert "class 90 is asked for, the weights have 5" in message({}, classes=[1, 90])
+    assert "class 90 was requested, but the weights have 5" in message({}, classes=[1, 90])
     del weights["transformer.reference_points.bias"]
     assert "the weights lack queries.reference_points.bias" in message({})
 
 
 def test_a_projection_without_its_siblings_is_an_error():
     weights = {"model.decoder.layers.0.self_attn.q_proj.bias": torch.zeros(32)}
-    with pytest.raises(ValueError, match=r"self_attn\.k_proj\.bias"):
+    with pytest.raises(ValueError, match=r"q_proj\.bias but not .*self_attn\.k_proj\.bias"):
         convert_deformable_detr(weights, random_model())
 
 

@@ -1,4 +1,4 @@
-"""Deformable DETR: size, cost, padding, starting point, and its contract with Detectron2."""
+"""Deformable DETR: size, cost, padding, initialisation, and its interface to Detectron2."""
 
 import math
 from itertools import pairwise
@@ -66,11 +66,11 @@ def test_plain_variant_has_40_07_million_parameters(classes, parameters):
 
 
 @pytest.mark.parametrize("size", PAPER)
-def test_multiply_adds_with_every_layers_heads_are_the_papers(on_meta, size):
+def test_macs_with_the_heads_of_every_layer_are_those_of_the_paper(on_meta, size):
     assert macs(on_meta.train(), *size) == pytest.approx(PAPER[size], rel=0.002)
 
 
-def test_evaluation_spares_the_heads_of_earlier_layers(on_meta):
+def test_evaluation_skips_the_heads_of_earlier_layers(on_meta):
     size = (200, 280)
     spared = 5 * 300 * (256 * 91 + 2 * 256 * 256 + 256 * 4) / 1e9
     assert macs(on_meta.eval(), *size) == pytest.approx(macs(on_meta.train(), *size) - spared)
@@ -83,7 +83,7 @@ def test_sine_features_are_waves_of_geometric_periods():
     torch.testing.assert_close(features, torch.tensor(expected))
 
 
-def test_cells_of_unequal_images_stand_in_their_own_frames():
+def test_cells_of_images_of_different_sizes_are_in_the_frame_of_their_image():
     maps = [torch.empty(2, 1, 4, 6), torch.empty(2, 1, 2, 3)]
     geometry = PyramidGeometry.of(maps, (32, 48), [(32, 48), (20, 16)])
     assert geometry.valid.tolist() == [[[6, 4], [3, 2]], [[2, 3], [1, 2]]]
@@ -100,7 +100,7 @@ def test_cells_of_unequal_images_stand_in_their_own_frames():
     assert alike.centres().dtype == torch.float32
 
 
-def test_encoder_gives_a_padded_image_what_it_gives_it_alone():
+def test_encoder_output_of_a_padded_image_is_that_of_the_image_alone():
     torch.manual_seed(0)
     encoder = Encoder(2, 2, channels=16, num_heads=4, feedforward=24, dropout=0.0)
     maps = [torch.randn(1, 16, 6, 4), torch.randn(1, 16, 3, 2)]
@@ -119,13 +119,13 @@ def test_encoder_gives_a_padded_image_what_it_gives_it_alone():
     torch.testing.assert_close(batch[1][~geometry.padding[1]], alone[0])
 
 
-def test_levels_below_the_backbones_are_made_of_its_last_map():
+def test_levels_coarser_than_the_backbones_are_computed_from_its_last_feature_map():
     shapes = {"a": ShapeSpec(channels=4, stride=8), "b": ShapeSpec(channels=6, stride=16)}
     neck = LevelProjection(shapes, ["a", "b"], 32, num_levels=4)
     levels = neck({"a": torch.randn(1, 4, 9, 9), "b": torch.randn(1, 6, 5, 5)})
     assert [tuple(level.shape) for level in levels] == [(1, 32, s, s) for s in (9, 5, 3, 2)]
     assert [convolution.in_channels for convolution in neck.below] == [6, 32]
-    with pytest.raises(ValueError, match="expected 1 to 4 of the backbone's"):
+    with pytest.raises(ValueError, match="expected 1 to 4 of the backbone's feature maps"):
         LevelProjection(shapes, ["a", "c"])
 
 
@@ -180,7 +180,7 @@ def test_detections_are_the_best_pairs_of_query_and_class_in_pixels():
     torch.testing.assert_close(found.pred_boxes.tensor, expected)
 
 
-def test_ground_truth_is_in_shares_of_the_unpadded_image():
+def test_ground_truth_is_normalised_by_the_unpadded_image():
     model = small()
     x = training_input(40, 80)
     (target,) = model.targets([x])
@@ -192,7 +192,7 @@ def test_ground_truth_is_in_shares_of_the_unpadded_image():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_taps_catch_the_last_layers_predictions_once(training):
+def test_taps_record_the_last_layers_predictions_once(training):
     model = small().train(training)
     taps = [Tap("pred_logits"), Tap("pred_boxes")]
     recorder = TapRecorder(model, taps)
@@ -205,7 +205,7 @@ def test_taps_catch_the_last_layers_predictions_once(training):
     assert ("aux_outputs" in outputs) == training
 
 
-def test_refinement_moves_references_layer_by_layer():
+def test_refinement_updates_references_layer_by_layer():
     model = small(with_box_refine=True, decoder_layers=3)
     for head in model.box_heads:
         torch.nn.init.constant_(head.layers[-1].bias, 0.5)
@@ -216,7 +216,7 @@ def test_refinement_moves_references_layer_by_layer():
         torch.testing.assert_close(after["pred_boxes"], moved, atol=1e-5, rtol=0)
 
 
-def test_two_stage_queries_are_the_best_cells_that_lie_inside():
+def test_two_stage_queries_are_the_best_cells_inside_the_image():
     torch.manual_seed(0)
     queries = TwoStageQueries(3, 8, num_classes=2)
     maps = [torch.randn(2, 8, 4, 4)]

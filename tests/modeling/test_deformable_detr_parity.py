@@ -1,6 +1,6 @@
 """Deformable DETR against `transformers` (pip install lowres-d2[test]): weights, outputs, losses.
 
-Theirs is random but for nothing: offsets, attention and boxes, which start at 0, are stirred too.
+All weights of their model are random, also those of offsets, attention and boxes, which start at 0.
 """
 
 import lowres_d2  # noqa: F401

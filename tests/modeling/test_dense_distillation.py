@@ -28,7 +28,7 @@ FORMS = ["softmax", "sigmoid", "focal"]
 
 
 def _maps(sizes, strides, channels, seed, extra=1):
-    """Random maps for a batch of images of these sizes, with nonsense in the padding."""
+    """Random feature maps for a batch of images of these sizes, random in the padding, too."""
     generator = torch.Generator().manual_seed(seed)
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
     return [
@@ -163,7 +163,7 @@ def test_a_constant_student_is_compared_at_each_of_the_teachers_cells(form):
 
 @pytest.mark.parametrize("sample", ["teacher", "student"])
 @pytest.mark.parametrize("form", FORMS)
-def test_where_the_teacher_is_sure_of_nothing_the_loss_is_zero(form, sample):
+def test_without_a_confident_teacher_the_loss_is_zero(form, sample):
     student = _maps([(10, 16), (16, 13)], (4,), 3, seed=0)
     student[0].requires_grad_()
     teacher = [torch.full((2, 3, 17, 17), -200.0)]
@@ -251,7 +251,7 @@ TRANSFORMS = {
 
 
 def _distilled(kind, make_objectives, resampler=None):
-    """A toy student with a toy teacher that is sure of things here and there."""
+    """A toy student with a toy teacher that is confident in some cells."""
     torch.manual_seed(0)
     transform, build, anchors, offset = TRANSFORMS[kind]
     teacher, student = build(), build()
@@ -297,7 +297,7 @@ def test_a_student_learns_from_its_teacher_and_the_teacher_does_not(kind, cross_
     assert all(p.grad is None for p in model.teacher.model.parameters())
 
 
-def test_across_heads_the_students_own_last_convolution_plays_no_part():
+def test_across_heads_the_students_own_last_convolution_has_no_effect():
     def objectives(_, geometry):
         return [
             DenseLogitDistillation(form="sigmoid", cross_head=cross, name=name, **geometry)
@@ -379,7 +379,7 @@ def test_boxes_are_compared_in_the_full_resolution_frame(distance):
     assert objective(context)["reg"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_confident_cells_boxes_are_left_alone():
+def test_without_confident_cells_boxes_get_no_gradient():
     transform = Box2BoxTransformLinear()
     model = _distilled(
         "linear",

@@ -49,7 +49,7 @@ def test_correlation_distance_is_one_minus_pearson():
     assert correlation_distance(random_points()).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_correlation_is_blind_to_scale_and_offset_of_a_channel():
+def test_correlation_ignores_scale_and_offset_of_a_channel():
     scale, offset = torch.rand(5, 1) + 0.5, torch.randn(5, 1)
     moved = [(scale * student + offset, teacher) for student, teacher in random_points()]
     torch.testing.assert_close(
@@ -57,7 +57,7 @@ def test_correlation_is_blind_to_scale_and_offset_of_a_channel():
     )
 
 
-def test_a_silent_channel_has_finite_gradients():
+def test_a_channel_of_zeros_has_finite_gradients():
     student = torch.zeros(2, 6, requires_grad=True)
     correlation_distance([(student, torch.randn(2, 6))]).backward()
     assert student.grad.isfinite().all()
@@ -82,7 +82,7 @@ def cells(sizes, stride=4, rows=4, columns=4):
 
 
 def test_every_object_weighs_the_same_however_small():
-    # Cells stand at 2, 6, 10, 14. One object of one pixel between cells, one that covers 2 x 4.
+    # Cell centres are at 2, 6, 10, 14. An object of one pixel between cells, one that covers 2 x 4.
     boxes = [torch.tensor([[5.0, 5.0, 6.0, 6.0], [8.0, 0.0, 16.0, 16.0]])]
     (weights,) = foreground_weights(boxes, cells([(16, 16)]), foreground_share=0.6)
     expected = torch.full((4, 4), 0.4 / 7)
@@ -114,11 +114,11 @@ def test_scaling_image_and_boxes_leaves_the_weights():
     ("arguments", "message"),
     [
         (dict(distance="cosine"), "expected 'squared', 'correlation' or 'channel'"),
-        (dict(distance="channel", foreground_share=0.5), "weighs points"),
-        (dict(alignment="interpolate", foreground_share=0.5), "weighs points"),
+        (dict(distance="channel", foreground_share=0.5), "weights points"),
+        (dict(alignment="interpolate", foreground_share=0.5), "weights points"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(arguments, message):
+def test_bad_values_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         FeatureDistillation([FeaturePair("res3", 8)], **arguments)
 

@@ -18,7 +18,7 @@ VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1
 
 
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
-def test_starts_as_a_box_filter_in_phase_with_the_frames(factor, layers, strides):
+def test_starts_as_a_box_filter_aligned_with_the_frames(factor, layers, strides):
     down = LearnedDownsampler(factor, layers, strides)
     image = torch.rand(3, 8 * factor, 6 * factor)
     expected = F.avg_pool2d(image[None], factor)[0]
@@ -26,7 +26,7 @@ def test_starts_as_a_box_filter_in_phase_with_the_frames(factor, layers, strides
 
 
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
-def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
+def test_every_filter_changes_in_the_first_iterations(factor, layers, strides):
     torch.manual_seed(0)
     down = LearnedDownsampler(factor, layers, strides)
     side = 32 // factor
@@ -34,14 +34,14 @@ def test_every_filter_learns_after_the_first_steps(factor, layers, strides):
     targets = torch.rand(2, 3, side, side)
     start = [p.detach().clone() for p in down.parameters()]
     optimizer = torch.optim.SGD(down.parameters(), lr=0.02)
-    for _ in range(20):  # a layer has to listen before the one below it has a gradient
+    for _ in range(20):  # a layer needs non-zero weights before the one below has a gradient
         optimizer.zero_grad()
         (torch.stack(down(list(images))) - targets).square().sum().backward()
         optimizer.step()
     for before, after in zip(start, down.parameters(), strict=True):
-        moved = (before != after).flatten(1).any(dim=1) if before.ndim > 1 else before != after
-        assert moved[:3].all()
-        assert moved.float().mean() > 0.7
+        changed = (before != after).flatten(1).any(dim=1) if before.ndim > 1 else before != after
+        assert changed[:3].all()
+        assert changed.float().mean() > 0.7
 
 
 def test_thumbnails_are_contiguous_whatever_the_layout_of_the_weights():
@@ -55,7 +55,7 @@ def test_thumbnails_are_contiguous_whatever_the_layout_of_the_weights():
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(4, 23), st.integers(4, 23)), min_size=1, max_size=4))
-def test_a_batch_gives_each_image_what_it_gets_alone(sizes):
+def test_images_are_downsampled_in_a_batch_like_alone(sizes):
     torch.manual_seed(1)
     down = LearnedDownsampler(4, init="random")
     images = [torch.rand(3, *size) for size in sizes]
@@ -78,7 +78,7 @@ def test_a_random_start_has_no_dead_colour_in_forty_seeds():
         assert LearnedDownsampler(4, init="random").dead_channels(images) == []
 
 
-def test_a_colour_that_its_bias_silences_is_called_dead():
+def test_a_colour_with_a_very_negative_bias_is_reported_as_dead():
     down = LearnedDownsampler(4)
     with torch.no_grad():
         down.layers[-1].bias[1] = -2
@@ -95,13 +95,13 @@ def test_a_colour_that_its_bias_silences_is_called_dead():
         (dict(init="zeros"), "expected 'box' or 'random'"),
     ],
 )
-def test_a_variant_that_is_not_there_is_refused_in_one_line(arguments, message):
+def test_an_unknown_variant_is_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         LearnedDownsampler(**arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_features_predicted_from_the_thumbnail_teach_the_down_sampler_alone():
+def test_features_predicted_from_the_thumbnail_train_only_the_downsampler():
     detector = fcos()
     pair = FeaturePair(
         Tap("backbone.bottom_up.stem", call=0, side="input"),
@@ -117,10 +117,10 @@ def test_features_predicted_from_the_thumbnail_teach_the_down_sampler_alone():
         [FeatureDistillation([pair], name="thumbnail")],
     )
     model.loss_terms.active = ["thumbnail"]
-    with EventStorage():  # upstream's FCOS logs without asking whether there is one
+    with EventStorage():  # upstream's FCOS logs even without one
         losses = model([training_input(256, 192)])
     assert list(losses) == ["loss_thumbnail_stem_input"]
     sum(losses.values()).backward()
-    learning = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-    assert {name.split(".")[0] for name in learning} == {"resampler", "objectives"}
-    assert "resampler.layers.0.weight" in learning
+    trained = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {name.split(".")[0] for name in trained} == {"resampler", "objectives"}
+    assert "resampler.layers.0.weight" in trained

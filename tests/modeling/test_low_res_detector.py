@@ -1,4 +1,4 @@
-"""The composition around each of the five detectors: frames, gradients, bit-equality."""
+"""``LowResDetector`` around each of the five detectors: frames, gradients, bit-equality."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_oracle_boxes_come_back_in_the_original_frame(detector, factor, monkeypa
     low_res = [(boxes.double() / float(Fraction(factor))).float() for boxes in truths]
     _make_oracle(detector, monkeypatch, low_res)
     model = LowResDetector(detector, Bicubic(factor)).eval()
-    # The second image was resized by the loader: its detections are wanted at 3 times its size.
+    # The second image was resized by the loader: its detections are scaled to 3 times its size.
     inputs = [{"image": random_image(*sizes[0])}, {"image": random_image(*sizes[1]), "height": 291,
               "width": 192}]  # fmt: skip
     for output, truth, scale, size in zip(
@@ -193,7 +193,7 @@ def test_down_up_changes_the_image_and_nothing_else():
 
 
 @pytest.mark.parametrize("key", ["sem_seg", "depth"])
-def test_other_maps_among_the_inputs_are_refused_by_name(key):
+def test_other_tensors_with_coordinates_are_refused_by_name(key):
     inputs = [{**training_input(*ODD_SIZE), key: torch.zeros(ODD_SIZE)}]
     with pytest.raises(ValueError, match=f"'{key}'.*remove it in the mapper"):
         LowResDetector(Recording(), Bicubic(2))(inputs)
@@ -214,7 +214,7 @@ def test_objects_that_become_too_small_are_dropped_and_counted():
     assert len(original["instances"]) == 2
 
 
-def test_a_detector_that_does_not_post_process_is_found_out():
+def test_a_detector_that_does_not_post_process_is_refused():
     class Raw(Recording):
         def forward(self, inputs):
             return [{"instances": Instances(tuple(x["image"].shape[-2:]))} for x in inputs]
@@ -223,14 +223,14 @@ def test_a_detector_that_does_not_post_process_is_found_out():
         LowResDetector(Raw(), Bicubic(2)).eval()([{"image": random_image(32, 32)}])
 
 
-def test_a_detection_that_lies_in_the_padding_is_no_detection():
+def test_a_detection_that_lies_in_the_padding_is_dropped():
     class InPadding(Recording):
         def forward(self, inputs):
             result = Instances(tuple(inputs[0]["image"].shape[-2:]))
             result.pred_boxes = Boxes(torch.tensor([[8.3, 0.0, 9.0, 4.0], [0.0, 0.0, 9.0, 4.0]]))
             result.scores = torch.tensor([0.9, 0.8])
-            told = inputs[0]["height"], inputs[0]["width"]
-            return [{"instances": detector_postprocess(result, *told)}]
+            size = inputs[0]["height"], inputs[0]["width"]
+            return [{"instances": detector_postprocess(result, *size)}]
 
     (output,) = LowResDetector(InPadding(), Bicubic(4)).eval()([{"image": random_image(33, 33)}])
     assert output["instances"].scores.tolist() == pytest.approx([0.8])

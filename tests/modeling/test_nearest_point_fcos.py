@@ -41,25 +41,25 @@ def _positives(model, boxes):
     return {m: owners.eq(m).nonzero().flatten().tolist() for m in range(len(boxes))}
 
 
-def test_an_object_between_locations_gets_the_nearest_one(model):
-    # Locations of the finest level stand at 2, 6, 10, ...; this 1 px object contains none of them.
+def test_an_object_between_cell_centres_gets_the_nearest_cell(model):
+    # Centres of the finest level are at 2, 6, 10, ...; this 1 px object contains none of them.
     positives = _positives(model, [_square(44.7, 20.3, 1.0)])
     centres = Boxes.cat(_anchors()).get_centers()
     assert [centres[i].tolist() for i in positives[0]] == [[46.0, 22.0]]
 
 
 def test_the_level_is_the_finest_whose_scale_fits(model):
-    # A thin object: 60 px long contains no location of its level, whose sides reach 8 strides of 4.
+    # A thin object of 60 px contains no cell centre of its level, whose sides reach 8 strides of 4.
     for length, level in ((60.0, 0), (70.0, 1)):
         box = [10.0, 48.1, 10.0 + length, 48.3]
-        (location,) = _positives(model, [box])[0]
+        (cell,) = _positives(model, [box])[0]
         firsts = [0]
         for anchors in _anchors():
             firsts.append(firsts[-1] + len(anchors))
-        assert firsts[level] <= location < firsts[level + 1]
+        assert firsts[level] <= cell < firsts[level + 1]
 
 
-def test_objects_with_locations_keep_exactly_theirs(model):
+def test_objects_that_fcos_gives_cells_keep_exactly_these(model):
     boxes = [_square(30, 30, 25.0), _square(60, 70, 40.0)]
     best, owners = FCOS._match_anchors(model, Boxes(torch.tensor(boxes)), _anchors()).max(dim=0)
     expected = torch.where(best > 0, owners, -1)
@@ -72,28 +72,28 @@ def test_objects_with_locations_keep_exactly_theirs(model):
         st.tuples(st.floats(1, 95), st.floats(1, 95), st.floats(0.5, 60)), min_size=1, max_size=40
     )
 )
-def test_every_object_has_a_positive_location(model, objects):
+def test_every_object_has_a_positive_cell(model, objects):
     boxes = [_square(*o) for o in objects]
     assert all(_positives(model, boxes).values())
 
 
-def test_objects_at_one_place_share_the_locations_around_it(model):
+def test_objects_at_one_place_share_the_cells_around_it(model):
     positives = _positives(model, [_square(46.0, 46.0, 2.0)] * 5)
     assert sorted(len(p) for p in positives.values()) == [1] * 5
 
 
-def test_of_more_objects_at_one_place_than_candidates_as_many_get_a_location(model):
+def test_of_objects_at_one_place_only_as_many_as_candidates_get_a_cell(model):
     positives = _positives(model, [_square(44.0, 44.0, 4.0)] * 100)
     assert sorted(len(p) for p in positives.values()) == [0] * 36 + [1] * 64
 
 
-def test_an_object_stays_without_where_the_only_location_is_anothers(model):
+def test_an_object_gets_no_cell_if_the_only_one_is_anothers(model):
     anchors = [Boxes(torch.tensor([[0.0, 0.0, stride, stride]])) for stride in STRIDES]
     boxes = torch.tensor([_square(STRIDES[0] / 2, STRIDES[0] / 2, 2.0)] * 2)
     assert model.owners(Boxes(boxes), anchors[:1]).tolist() == [0]
 
 
-def test_no_objects_no_positives(model):
+def test_without_objects_no_cell_is_positive(model):
     assert model.owners(Boxes(torch.zeros(0, 4)), _anchors()).unique().tolist() == [-1]
 
 
@@ -112,7 +112,7 @@ def test_labels_are_the_same_a_few_objects_at_a_time(kind, monkeypatch):
     assert len(whole.unique()) == 4
 
 
-def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_a_number_everywhere(model):
+def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_finite_everywhere(model):
     upstream = fcos()
     anchors = _anchors()[:1]
     large = torch.tensor(_square(40.0, 40.0, 30.0)).expand(len(anchors[0]), 4)
@@ -127,7 +127,7 @@ def test_centre_ness_agrees_with_fcos_in_large_boxes_and_is_a_number_everywhere(
 
 
 @pytest.mark.parametrize("target", [[50.0, 30.0, 53.0, 39.0], [43.5, 43.5, 44.5, 44.5]])
-def test_regression_from_a_location_converges_to_any_box(model, target):
+def test_regression_from_an_anchor_converges_to_any_box(model, target):
     anchor = torch.tensor([[40.0, 40.0, 48.0, 48.0]])
     deltas = torch.zeros(1, 4, requires_grad=True)
     optimizer = torch.optim.Adam([deltas], 0.01)
@@ -141,7 +141,7 @@ def test_regression_from_a_location_converges_to_any_box(model, target):
     assert loss < 0.1
 
 
-def test_losses_of_objects_without_a_location_are_finite(model):
+def test_losses_of_objects_that_contain_no_cell_centre_are_finite(model):
     instances = Instances((SIDE, SIDE))
     instances.gt_boxes = Boxes(torch.tensor([_square(44.0, 20.0, 1.0), _square(60.3, 71.1, 2.0)]))
     instances.gt_classes = torch.tensor([0, 2])

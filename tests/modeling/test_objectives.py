@@ -88,11 +88,11 @@ def test_losses_are_weighted_in_one_place_and_logged_raw():
     }
 
 
-def test_it_runs_without_an_event_storage():
+def test_training_works_without_an_event_storage():
     assert _model(loss_weights={"*": 2})([training_input(16, 16)])["loss_cls"] == 4
 
 
-def test_objectives_are_saved_under_their_names():
+def test_parameters_of_objectives_are_stored_under_their_names():
     model = _model()
     assert "objectives.brightness.scale" in model.state_dict()
     sum(model([training_input(16, 16)]).values()).backward()
@@ -164,7 +164,7 @@ def test_objective_names_are_unique(objectives):
         LowResDetector(Counting(), Identity(), objectives=objectives)
 
 
-def test_an_objective_name_is_a_word():
+def test_an_objective_name_is_an_identifier():
     with pytest.raises(ValueError, match=r"'a\.b'"):
         Brightness("a.b")
 
@@ -176,7 +176,7 @@ def _ramp(size, scale=1.0):
 
 
 def _averaged(image, stride, canvas):
-    """Features of two averaging 3x3 convolutions padded by 1, with nonsense in the batch's padding.
+    """Features of two averaging 3x3 convolutions padded by 1, with 1e6 in the batch's padding.
 
     Their padding continues the ramp, which zeros would break at the borders.
     """
@@ -188,7 +188,7 @@ def _averaged(image, stride, canvas):
         for step in (1, 2):
             extended.narrow(dim, 2 - step, 1).copy_(first + (first - second) * step)
             extended.narrow(dim, side - 3 + step, 1).copy_(last + (last - before) * step)
-    # A 3x3 average of stride s1 and another of stride s2: cell k stands at pixel s1 s2 k.
+    # A 3x3 average of stride s1 and another of stride s2: the centre of cell k is pixel s1 s2 k.
     features = F.avg_pool2d(F.avg_pool2d(extended, 3, 1), 3, stride)
     full = torch.full((1, 3, *canvas), 1e6, dtype=torch.float64)
     full[..., : features.shape[-2], : features.shape[-1]] = features
@@ -260,7 +260,7 @@ def test_an_adapter_bridges_different_channels_and_is_trained():
     assert model.objectives["feature"].adapters[0].weight.grad.abs().sum() > 0
 
 
-def test_a_recipe_can_say_all_of_it():
+def test_a_recipe_can_configure_objectives_and_weights():
     model = instantiate(
         L(LowResDetector)(
             detector=L(retinanet)(),
@@ -285,7 +285,7 @@ def test_a_recipe_can_say_all_of_it():
 
 
 def test_bad_feature_pairs_are_named():
-    with pytest.raises(ValueError, match="would be called the same"):
+    with pytest.raises(ValueError, match="would have the same name"):
         FeatureDistillation([FeaturePair("a.res3", 8), FeaturePair("b.res3", 8)])
     with pytest.raises(ValueError, match="needs one call"):
         FeatureDistillation([FeaturePair(Tap("head"), 8)])

@@ -1,4 +1,4 @@
-"""The teacher scores the student's sampled boxes, scaled to the full-resolution frame."""
+"""The teacher scores the student's sampled proposals, scaled to the full-resolution frame."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Spying(ProposalLogitDistillation):
 
 
 def _confident(detector):
-    """Untrained heads are sure of nothing; these are, of objects and of background."""
+    """Make an untrained head confident, of objects and of background."""
     predictors = detector.roi_heads.box_predictor
     for predictor in predictors if isinstance(predictors, nn.ModuleList) else [predictors]:
         nn.init.normal_(predictor.cls_score.weight, std=3.0)
@@ -81,7 +81,7 @@ def test_a_student_learns_from_its_teacher_and_the_teacher_does_not(kind, form):
 
 
 @pytest.mark.parametrize("kind", ["fpn", "c4"])
-def test_the_loss_is_the_formula_over_what_the_teacher_says_of_these_proposals(kind):
+def test_the_loss_is_the_formula_over_the_teachers_predictions_for_these_proposals(kind):
     model = _model(kind, learn_boxes=True)
     _losses(model)
     objective = model.objectives["logit"]
@@ -89,15 +89,15 @@ def test_the_loss_is_the_formula_over_what_the_teacher_says_of_these_proposals(k
     _, sampled = context.student_taps[objective.boxes[0]][0]
     student, deltas = context.student_taps[objective.predictions[0]][0]
 
-    teacher, said = model.teacher.model, []
+    teacher, predicted = model.teacher.model, []
     teacher.proposal_generator = None  # it takes those of its inputs
-    teacher.roi_heads.box_predictor.register_forward_hook(lambda *x: said.append(x[-1]))
+    teacher.roi_heads.box_predictor.register_forward_hook(lambda *x: predicted.append(x[-1]))
     inputs = [
         x | {"proposals": Instances(x["image"].shape[1:], proposal_boxes=Boxes(boxes.tensor * 2))}
         for x, boxes in zip(INPUTS, sampled, strict=True)
     ]
     teacher(inputs)
-    goal_deltas, p = said[0][1], said[0][0].softmax(dim=1)
+    goal_deltas, p = predicted[0][1], predicted[0][0].softmax(dim=1)
     confidence = p[:, :-1].amax(dim=1)
     middle = confidence.sort().values[len(confidence) // 2 :][:2]
     objective.threshold = middle.mean().item()
@@ -132,7 +132,7 @@ def test_no_confident_box_gives_zero_and_a_zero_gradient(kind):
     assert gradients and all(g.count_nonzero() == 0 for g in gradients)
 
 
-def test_the_first_stage_of_a_cascade_can_learn_alone():
+def test_the_first_stage_of_a_cascade_can_be_distilled_alone():
     torch.manual_seed(0)
     objective = ProposalLogitDistillation(stages=[0])
     teacher = Teacher(_confident(cascade_rcnn()))
@@ -186,6 +186,6 @@ def test_class_counts_that_differ_are_named():
         _losses(model)
 
 
-def test_only_filtered_forms_are_taken():
+def test_only_filtered_forms_are_accepted():
     with pytest.raises(ValueError, match="form='focal': expected one of softmax, sigmoid"):
         ProposalLogitDistillation(form="focal")

@@ -137,8 +137,8 @@ def test_hungarian_pairing_is_the_cheapest_of_all():
     assert loss == pytest.approx(np.mean(divergences), rel=1e-5)
 
 
-def test_boxes_are_compared_in_shares_of_the_full_image():
-    """33x47 at 4x makes 9x12 thumbnails, which cover 36x48 pixels."""
+def test_boxes_are_compared_relative_to_the_full_image():
+    """33x47 at 4x makes a low-resolution image of 9x12, which covers 36x48 pixels."""
     logits, boxes = _predictions()
     sides = torch.tensor([[80, 64, 80, 64], [47, 33, 47, 33.0]])
     covered = torch.tensor([[80, 64, 80, 64], [48, 36, 48, 36.0]])
@@ -200,7 +200,7 @@ def test_gradients_reach_the_kept_queries_alone():
         ((6, 1), (6, 1), "always zero"),
     ],
 )
-def test_what_does_not_fit_is_named(student, teacher, message):
+def test_a_mismatch_of_student_and_teacher_is_named(student, teacher, message):
     with pytest.raises(ValueError, match=message):
         QueryLogitDistillation()(_context(_predictions(*student), _predictions(*teacher)))
 
@@ -250,7 +250,7 @@ def _distilled(model):
 
 
 @pytest.mark.parametrize("pairing", ["index", "hungarian"])
-def test_deformable_detr_learns_from_its_like(pairing):
+def test_deformable_detr_learns_from_a_deformable_detr(pairing):
     model = _detr(L(Bicubic)(factor=4), pairing=pairing, learn_boxes=True)
     losses = _distilled(model)
     assert len(losses) == 3 and all(loss > 0 for loss in losses.values())

@@ -28,13 +28,13 @@ class TwoConvolutions(Resampler):
 
 
 @pytest.mark.parametrize("resampler", [Identity(), Bicubic(4), Bicubic("3/2"), DownUp(3)], ids=str)
-def test_an_image_in_a_batch_becomes_what_it_becomes_alone(resampler):
+def test_images_are_resampled_in_a_batch_like_alone(resampler):
     together = resampler(_images())
     for image, result in zip(_images(), together, strict=True):
         assert torch.equal(resampler([image])[0], result)
 
 
-def test_a_learned_resampler_treats_images_of_a_batch_alike():
+def test_a_learned_resampler_resamples_in_a_batch_like_alone():
     resampler = TwoConvolutions()
     for image, result in zip(_images(), resampler(_images()), strict=True):
         torch.testing.assert_close(resampler([image])[0], result, rtol=1e-6, atol=1e-6)
@@ -50,15 +50,15 @@ def test_sizes_follow_the_frame(factor, size):
 
 
 @pytest.mark.parametrize("factor", [2, 4, "3/2", "4/3"])
-def test_bicubic_is_in_phase_with_the_frame(factor):
-    # A ramp has at each pixel its centre's coordinate; so has the low-resolution one, in its frame.
+def test_bicubic_is_aligned_with_the_frame(factor):
+    # A pixel of a ramp is the coordinate of its centre; after downsampling, in the new frame.
     length = 48
     ramp = ((torch.arange(length) + 0.5) / length).expand(1, length, length)
     resampler = Bicubic(factor)
     (result,) = resampler([ramp])
     expected = (torch.arange(result.shape[-1]) + 0.5) * float(resampler.factor) / length
     middle = slice(4, -4)
-    # A sampled kernel is exactly linear only where it is symmetric; 0.03 px are allowed elsewhere.
+    # A sampled kernel keeps ramps exactly only if it is symmetric; otherwise 0.03 px are allowed.
     atol = 1e-6 if resampler.factor.denominator == 1 else 0.03 / length
     torch.testing.assert_close(result[0, 8, middle], expected[middle], rtol=0, atol=atol)
 
@@ -105,6 +105,6 @@ def test_a_resampler_that_breaks_its_factor_is_named():
         Wrong(4)([torch.rand(3, 16, 16)])
 
 
-def test_identity_gives_the_images_themselves():
+def test_identity_returns_the_images_themselves():
     images = _images()
     assert all(a is b for a, b in zip(Identity()(images), images, strict=True))

@@ -48,20 +48,20 @@ def focal(logit, positive):
     return -0.75 * p**2 * np.log(1 - p)
 
 
-def pair_cost(logits, box, label, truth):
+def pair_cost(logits, box, label, gt_box):
     return (
         2 * (focal(logits[label], True) - focal(logits[label], False))
-        + 5 * np.abs(box - truth).sum()
-        - 2 * giou(box, truth)
+        + 5 * np.abs(box - gt_box).sum()
+        - 2 * giou(box, gt_box)
     )
 
 
 def expected_pairs(logits, boxes, target):
     """The cheapest of all injections of objects into queries."""
-    labels, truth = target["labels"].numpy(), target["boxes"].double().numpy()
+    labels, gt_boxes = target["labels"].numpy(), target["boxes"].double().numpy()
     ways = itertools.permutations(range(len(logits)), len(labels))
     costs = {
-        way: sum(pair_cost(logits[q], boxes[q], labels[m], truth[m]) for m, q in enumerate(way))
+        way: sum(pair_cost(logits[q], boxes[q], labels[m], gt_boxes[m]) for m, q in enumerate(way))
         for way in ways
     }
     return list(enumerate(min(costs, key=costs.get)))
@@ -75,10 +75,10 @@ def expected_losses(layer, targets, class_agnostic=False):
     for i, target in enumerate(targets):
         positive = np.zeros(logits[i].shape, bool)
         for m, q in expected_pairs(logits[i], boxes[i], target):
-            truth = target["boxes"][m].double().numpy()
+            gt_box = target["boxes"][m].double().numpy()
             positive[q, target["labels"][m]] = True
-            found["bbox"] += 5 * np.abs(boxes[i, q] - truth).sum()
-            found["giou"] += 2 * (1 - giou(boxes[i, q], truth))
+            found["bbox"] += 5 * np.abs(boxes[i, q] - gt_box).sum()
+            found["giou"] += 2 * (1 - giou(boxes[i, q], gt_box))
         found["class"] += (
             2 * np.where(positive, focal(logits[i], True), focal(logits[i], False)).sum()
         )
@@ -102,14 +102,14 @@ def test_matching_is_the_cheapest_of_all(counts):
 
 def test_each_weight_of_the_cost_decides_alone():
     boxes = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.1, 0.1, 0.2, 0.2]]])
-    logits = torch.tensor([[[-3.0], [3.0]]])  # the class is seen by the wrong query
+    logits = torch.tensor([[[-3.0], [3.0]]])  # the query with the class has the wrong box
     target = [{"labels": torch.tensor([0]), "boxes": torch.tensor([[0.5, 0.5, 0.2, 0.2]])}]
     by_box = HungarianMatcher(class_cost=0)(logits, boxes, target)
     by_class = HungarianMatcher(bbox_cost=0, giou_cost=0)(logits, boxes, target)
     assert (by_box[0][0].tolist(), by_class[0][0].tolist()) == ([0], [1])
 
 
-def test_more_objects_than_queries_leaves_some_without():
+def test_with_more_objects_than_queries_some_objects_stay_unmatched():
     outputs, targets = predictions(queries=2), ground_truth((5, 0))
     pairs = HungarianMatcher()(outputs["pred_logits"], outputs["pred_boxes"], targets)
     assert pairs[0][0].tolist() == [0, 1] and len(set(pairs[0][1].tolist())) == 2
@@ -159,9 +159,9 @@ def test_losses_do_not_depend_on_the_order_of_objects_or_queries():
 
 def test_overlap_of_tiny_objects_is_exact():
     box = torch.tensor([[[0.5, 0.5, 2e-3, 2e-3]]])  # 2 px in 1000
-    truth = [{"labels": torch.tensor([0]), "boxes": torch.tensor([[0.501, 0.5, 2e-3, 2e-3]])}]
+    target = [{"labels": torch.tensor([0]), "boxes": torch.tensor([[0.501, 0.5, 2e-3, 2e-3]])}]
     outputs = {"pred_logits": torch.zeros(1, 1, CLASSES), "pred_boxes": box}
-    loss = criterion()(outputs, truth)["loss_giou"]
+    loss = criterion()(outputs, target)["loss_giou"]
     assert loss.item() == pytest.approx(2 * (1 - 1 / 3), rel=1e-3)
 
 
@@ -178,12 +178,12 @@ def test_half_precision_predictions_are_scored_in_float32():
     [
         ("pred_logits", float("nan"), "predicted logits of image 1"),
         ("pred_boxes", float("inf"), "predicted boxes of image 1"),
-        ("truth", float("nan"), "ground-truth boxes of image 1"),
+        ("ground truth", float("nan"), "ground-truth boxes of image 1"),
     ],
 )
-def test_what_is_not_finite_is_named(key, value, words):
+def test_non_finite_values_are_named(key, value, words):
     outputs, targets = predictions(), ground_truth()
-    broken = targets[1]["boxes"] if key == "truth" else outputs[key][1]
+    broken = targets[1]["boxes"] if key == "ground truth" else outputs[key][1]
     broken[0] = value
     with pytest.raises(FloatingPointError, match=words):
         criterion()(outputs, targets)

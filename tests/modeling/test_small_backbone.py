@@ -23,8 +23,8 @@ def test_it_is_small_enough_for_a_cpu():
     assert sum(p.numel() for p in SmallResNet().parameters()) < 500_000
 
 
-def test_cells_stand_half_a_pixel_after_multiples_of_the_stride():
-    # Averaging weights pass a ramp of coordinates on; each block's shortcut doubles it.
+def test_cells_are_half_a_pixel_after_multiples_of_the_stride():
+    # Averaging weights preserve a ramp of coordinates; each block's shortcut doubles it.
     network = SmallResNet(channels=(2, 3, 4, 5, 6), norm="").eval()
     for parameter in network.parameters():
         parameter.data.fill_(1 / parameter[0].numel() if parameter.dim() == 4 else 0)
@@ -32,19 +32,19 @@ def test_cells_stand_half_a_pixel_after_multiples_of_the_stride():
     for power, (stride, features) in enumerate(
         zip((4, 8, 16, 32), network(ramp).values(), strict=True), start=1
     ):
-        stands = torch.arange(features.shape[-1]) * stride + 0.5
+        expected = torch.arange(features.shape[-1]) * stride + 0.5
         middle = slice(6, -6)
         row = features[0, 0, features.shape[-2] // 2] / 2**power
-        torch.testing.assert_close(row[middle], stands[middle], rtol=1e-5, atol=1e-3)
+        torch.testing.assert_close(row[middle], expected[middle], rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(channels=(8, 8, 16, 32, 64)), "neighbouring counts have to differ"),
-        (dict(channels=(8, 16)), "one channel count more than stages"),
+        (dict(channels=(8, 8, 16, 32, 64)), "successive numbers must differ"),
+        (dict(channels=(8, 16)), "one more than depths"),
     ],
 )
-def test_impossible_shapes_are_named(arguments, message):
+def test_invalid_channels_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         SmallResNet(**arguments)

@@ -1,4 +1,4 @@
-"""Generator, discriminator, thresholds, turns and losses of feature super-resolution."""
+"""Generator, discriminator, thresholds, alternation and losses of feature super-resolution."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_generator_has_two_convolutions_a_block():
         SRGenerator(6, 3, 0)
 
 
-def test_players_losses_are_those_of_the_paper(regions):
+def test_losses_of_both_players_are_those_of_the_paper(regions):
     discriminator = SRDiscriminator(6, hidden=5, grid=2)
     awaken(discriminator)
     targets, generated = regions[0], regions[0].flip(0) * 2
@@ -81,7 +81,7 @@ def test_each_players_loss_reaches_that_player_alone(regions):
     assert all(p.grad is not None for p in discriminator.parameters())
 
 
-def test_losses_stay_finite_far_out_and_under_autocast(regions):
+def test_losses_stay_finite_for_huge_inputs_and_under_autocast(regions):
     discriminator = SRDiscriminator(6, hidden=5)
     far = regions[0] * 1e6
     with torch.autocast("cpu", torch.bfloat16):
@@ -111,7 +111,7 @@ def test_thresholds_are_areas_in_the_networks_input():
     assert pair.tolist() == [False, False, True, True, True, True, False, False]
 
 
-def test_at_most_so_many_regions_of_an_image_teach_drawn_anew_each_time():
+def test_at_most_max_pairs_regions_of_an_image_are_drawn_anew_each_time():
     rules = super_resolution("faster_rcnn_fpn", max_pairs=3)
     boxes = [boxes_of_sides(6, *[20] * 8), boxes_of_sides(200, 20, 30), boxes_of_sides(6, 6)]
     torch.manual_seed(0)
@@ -122,7 +122,7 @@ def test_at_most_so_many_regions_of_an_image_teach_drawn_anew_each_time():
     assert all(draw[1].tolist() == [1, 2] for draw in draws)
 
 
-def test_players_take_turns_in_a_run_and_both_learn_outside_one():
+def test_players_alternate_in_a_run_and_both_train_outside_one():
     rules = super_resolution("faster_rcnn_fpn", discriminator_period=3)
     targets = torch.rand(4, 16, 4, 4)
     generated = (targets + 0.5).requires_grad_()
@@ -135,7 +135,7 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     losses = rules.losses(generated, targets, 2)  # outside one
     assert set(losses) == of_generator | of_discriminator
     assert losses["loss_content"].item() == pytest.approx(0.25)
-    # A frozen discriminator has no turns, a frozen generator is not taught.
+    # Without a trainable discriminator the generator always trains; a frozen one is not taught.
     rules.discriminators.requires_grad_(False)
     with EventStorage(0):
         assert rules.is_generators_turn and not rules.is_discriminators_turn
@@ -147,15 +147,15 @@ def test_players_take_turns_in_a_run_and_both_learn_outside_one():
     ("changes", "message"),
     [
         (dict(supervision="twin"), "supervision='twin'.*atrous, naive, none"),
-        (dict(discriminator_period=1), "discriminator_period=1"),
-        (dict(max_pairs=0), "max_pairs=0.*supervision='none'"),
-        (dict(ratios=()), r"ratios=\[\]: expected whole numbers from 2 on, in order"),
+        (dict(discriminator_period=1), "discriminator_period=1: expected 2 or more"),
+        (dict(max_pairs=0), "max_pairs=0: expected 1 or more.*supervision='none'"),
+        (dict(ratios=()), r"ratios=\[\]: expected ascending integers from 2 up"),
         (dict(ratios=(1, 2)), r"ratios=\[1, 2\]"),
         (dict(ratios=(4, 2)), r"ratios=\[4, 2\]"),
         (dict(ratios=(2, 2)), r"ratios=\[2, 2\]"),
         (dict(ratios=(2.0, 4)), r"ratios=\[2.0, 4\]"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes, message):
+def test_invalid_settings_are_errors(changes, message):
     with pytest.raises(ValueError, match=message):
         super_resolution("faster_rcnn_fpn", **changes)

@@ -1,4 +1,4 @@
-"""Generator, small and large predictor learn eight generated images by heart, all at once."""
+"""Generator, small and large predictor overfit eight generated images, all at once."""
 
 import lowres_d2  # noqa: F401
 from lowres_d2.data.mapper import DetectionMapper
@@ -12,12 +12,12 @@ from detectron2.config import instantiate
 from detectron2.data import transforms as T
 from detectron2.utils.events import EventStorage
 
-STEPS = 200
+ITERATIONS = 200
 RECIPE = "projects/FeatureSR/configs/quick/feature_sr_faster_rcnn_small_256_plates.py"
 
 
 @pytest.mark.slow
-def test_eight_images_are_learned_by_heart(tmp_path):
+def test_eight_images_are_overfitted(tmp_path):
     torch.manual_seed(0)
     images = PlatesDataset(tmp_path, num_images=8, size_range=(30, 96), num_workers=0)
     smaller = [T.Resize((160, 160))]  # sizes on both sides of the threshold, 24 px
@@ -26,18 +26,18 @@ def test_eight_images_are_learned_by_heart(tmp_path):
     cfg.model.detector.roi_heads.batch_size_per_image = 32
     model = instantiate(cfg.model).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    curve = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, STEPS, pct_start=0.1)
+    curve = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, ITERATIONS, pct_start=0.1)
     small = 0
-    for step in range(STEPS):
+    for iteration in range(ITERATIONS):
         optimizer.zero_grad()
-        with EventStorage(step):
+        with EventStorage(iteration):
             losses = model(batch)
         small += "loss_cls_small" in losses
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
         curve.step()
-    assert 0 < small < STEPS  # the other steps were the discriminator's
+    assert 0 < small < ITERATIONS  # the others trained the discriminator
     seen = [DetectionMapper(False, smaller, "RGB")(record) for record in images]
     size_ranges = {"small": (0, 38), "large": (38, None)}  # 24 px in the detector's image
     evaluator = SizedCOCOEvaluator(images, size_ranges=size_ranges)

@@ -1,4 +1,4 @@
-"""Super-resolution by a ratio chosen for each proposal: classes, ways, turns and gradients."""
+"""Super-resolution by a ratio chosen for each proposal: choice, routes, turns and gradients."""
 
 from collections import defaultdict
 from contextlib import nullcontext
@@ -44,7 +44,7 @@ def test_the_smallest_ratio_that_reaches_the_threshold_else_the_largest(ratios):
     assert [s.tolist() for s in rules.is_small(boxes)] == [(r > 1).tolist() for r in found]
 
 
-def test_a_region_teaches_the_ratios_that_are_its_own_once_it_is_reduced():
+def test_a_region_trains_the_ratios_that_it_has_once_downsampled():
     rules = super_resolution("faster_rcnn_fpn", ratios=(2, 4))  # 24 px; targets from 12 px on
     boxes = [squares(11.9, 12, 23.9, 24, 47.9, 48, 200)]
     pairs = {ratio: rules.is_pair(boxes, ratio)[0].tolist() for ratio in (2, 4)}
@@ -113,13 +113,13 @@ def test_ratios_take_turns_after_both_players_had_theirs():
         return "D" * bool(learned) + "G" * ("loss_generator" in losses) + str(ratio)
 
     turns = ["D2", "G2", "G2", "D4", "G4", "G4"] * 2
-    # The step's number alone decides, wherever a run begins.
+    # The iteration alone decides, wherever a run starts.
     assert {k: turn(k) for k in reversed(range(12))} == dict(enumerate(turns))
     assert rules.taught_ratios == (2, 4)
 
 
 def reached_by(model, losses):
-    """What of each player gets gradients from these losses, by the names of their modules."""
+    """Names of the trainable parameters that get gradients from these losses."""
     named = dict(model.named_parameters())
     trained = [name for name, p in named.items() if p.requires_grad]
     gradients = torch.autograd.grad(
@@ -129,7 +129,7 @@ def reached_by(model, losses):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_step_reaches_the_player_and_the_ratio_whose_turn_it_is(name):
+def test_an_iteration_reaches_the_player_and_the_ratio_whose_turn_it_is(name):
     torch.manual_seed(0)
     model = super_resolved(name, ratios=(2, 4))
     awaken(model.roi_heads.super_resolution)
@@ -162,7 +162,7 @@ def test_a_step_reaches_the_player_and_the_ratio_whose_turn_it_is(name):
 
 @needs_no_run
 @pytest.mark.parametrize("name", KINDS)
-def test_outside_a_run_all_ratios_learn_at_once_by_the_means_of_their_losses(name):
+def test_outside_a_run_all_ratios_train_at_once_by_the_means_of_their_losses(name):
     torch.manual_seed(0)
     model = super_resolved(name, ratios=(2, 4))
     awaken(model.roi_heads.super_resolution)

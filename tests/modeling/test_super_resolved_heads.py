@@ -1,4 +1,4 @@
-"""Small and large predictors: who sees what, what trains, and what evaluation runs."""
+"""Small and large predictors: their proposals, what is trained, and what evaluation runs."""
 
 import copy
 from contextlib import nullcontext
@@ -85,7 +85,7 @@ def test_each_proposal_goes_to_the_predictor_of_its_size(name):
 
 
 def gradients(model, iteration=None):
-    """Names of the parameters that a step's losses reach, and the losses; None: outside a run."""
+    """Names of parameters that an iteration's losses reach, and the losses; None: no run."""
     model.zero_grad(set_to_none=True)
     with nullcontext() if iteration is None else EventStorage(iteration):
         losses = model(training_inputs())
@@ -136,7 +136,7 @@ def test_super_resolution_reaches_generator_and_small_predictor_in_turn(name, su
 @needs_no_run
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("supervision", ["atrous", "naive"])
-def test_outside_a_run_both_players_learn_at_once(name, supervision):
+def test_outside_a_run_both_players_train_at_once(name, supervision):
     torch.manual_seed(0)
     model = super_resolved(name, supervision)
     awaken(model.roi_heads.super_resolution)
@@ -241,7 +241,7 @@ def test_teaching_passes_leave_running_statistics_and_modes_alone():
     model = super_resolved("faster_rcnn_c4")
     freeze_all_but(model, SR, "roi_heads.small_")
     model.backbone.eval()
-    model.backbone.stem.train()  # one part in another mode, which comes back
+    model.backbone.stem.train()  # one part in another mode, which is restored
     before = {n: b.clone() for n, b in model.backbone.named_buffers() if "stem" not in n}
     gradients(model, iteration=1)
     assert model.backbone.stem.training and not model.backbone.res2.training

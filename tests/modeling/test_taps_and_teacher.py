@@ -21,7 +21,7 @@ RES3 = "backbone.bottom_up.res3"
 
 
 class Levels(nn.Module):
-    """Runs its head once per level, and something costly afterwards, as detectors do."""
+    """Runs its head once per level and counts finished forwards."""
 
     def __init__(self, levels=3):
         super().__init__()
@@ -61,7 +61,7 @@ def test_a_bad_side_is_an_error():
         Tap("head", side="inside")
 
 
-def test_a_tap_sees_the_output_the_first_input_or_all_inputs():
+def test_a_tap_captures_the_output_the_first_input_or_all_inputs():
     model = nn.Bilinear(2, 3, 4)
     taps = [Tap("", side=side) for side in ("output", "input", "inputs")]
     first, second = torch.rand(5, 2), torch.rand(5, 3)
@@ -71,12 +71,12 @@ def test_a_tap_sees_the_output_the_first_input_or_all_inputs():
     assert captured[taps[2]][0][1] is second and len(captured[taps[2]][0]) == 2
 
 
-def test_an_unknown_path_comes_with_the_nearest_names():
+def test_an_unknown_path_is_reported_with_the_nearest_names():
     with pytest.raises(KeyError, match=r"res33.*backbone\.bottom_up\.res3"):
         TapRecorder(retinanet(), [Tap("backbone.bottom_up.res33")])
 
 
-def test_captures_are_one_list_a_call_and_cleared_every_time():
+def test_captures_have_one_entry_per_call_and_are_cleared_every_time():
     model = Levels()
     taps = [Tap("head"), Tap("head", call=1), Tap("body", side="input")]
     recorder = TapRecorder(model, taps)
@@ -123,7 +123,7 @@ def test_a_copied_model_captures_its_own_features():
     assert len(first[Tap("head")]) == len(second[Tap("head")]) == 3
 
 
-def test_hooks_installed_before_compilation_are_seen():
+def test_hooks_installed_before_compilation_are_called():
     model = Levels()
     recorder = TapRecorder(model, [Tap("head"), Tap("body")])
     model.compile(backend="eager")
@@ -140,7 +140,7 @@ def test_the_teacher_stops_after_its_last_tap(taps):
     teacher.watch(taps)
     for _ in range(4):
         captured = teacher(_images(), taps)
-    # It runs to its end only once, to learn how often a tap on all calls is passed.
+    # It runs to its end only once, to count the calls of a tap on all calls.
     assert model.finished == any(tap.call == "all" for tap in taps)
     assert [len(captured[tap]) for tap in taps] == [1 if tap != Tap("head") else 3 for tap in taps]
 
@@ -160,12 +160,12 @@ def test_captures_of_a_stopped_teacher_equal_a_whole_forward():
     handle.remove()
     assert len(captured[taps[0]]) == len(raw) == 4
     assert all(torch.equal(a, b) for a, b in zip(captured[taps[0]], raw, strict=True))
-    # Not inference tensors: they go into a backward.
+    # Inference tensors could not be saved for a backward pass.
     assert not captured[taps[1]][0].is_inference() and not captured[taps[1]][0].requires_grad
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_the_teacher_sees_bytes_in_its_own_channel_order(flip):
+def test_the_teacher_gets_images_of_0_to_255_in_its_own_channel_order(flip):
     model = Levels()
     teacher = Teacher(model, flip_channels=flip)
     teacher.watch([Tap("body")])
@@ -176,7 +176,7 @@ def test_the_teacher_sees_bytes_in_its_own_channel_order(flip):
     assert (model.given[0]["height"], model.given[0]["width"]) == (8, 8)
 
 
-def test_the_teacher_is_no_part_of_the_model():
+def test_the_teacher_is_not_a_submodule_of_the_model():
     teacher = Teacher(fcos())
     alone = LowResDetector(retinanet(), Bicubic(2))
     model = _composition(teacher)
@@ -198,7 +198,7 @@ def test_the_teacher_moves_with_the_model_and_is_shared_by_copies():
     assert {p.device.type for p in model.teacher.model.parameters()} == {"meta"}
 
 
-def test_a_copy_still_distils():
+def test_a_copied_model_still_distils():
     with EventStorage():
         losses = copy.deepcopy(_composition())([training_input(96, 64)])
     assert losses["loss_feature_res3"] > 0
@@ -222,7 +222,7 @@ def _pickled(model):
     return buffer.getvalue()
 
 
-def test_the_teacher_is_no_part_of_ddp(tmp_path):
+def test_the_teacher_is_not_wrapped_by_ddp(tmp_path):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
     )
@@ -255,7 +255,7 @@ def test_a_teachers_checkpoint_is_read_when_training_starts(tmp_path, composed):
 
 
 @pytest.mark.parametrize("words", ["not in the file", "of another shape"])
-def test_a_checkpoint_that_does_not_fill_the_teacher_is_an_error(tmp_path, words):
+def test_a_checkpoint_without_all_of_the_teachers_weights_is_an_error(tmp_path, words):
     torch.manual_seed(0)
     weights = fcos().state_dict()
     name = "backbone.fpn_output2.weight"
@@ -279,7 +279,7 @@ def test_a_missing_or_broken_teacher_file_is_named_in_one_line(tmp_path, ending,
     assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_is_read_from_safetensors(tmp_path):
+def test_a_teacher_is_loaded_from_safetensors(tmp_path):
     source, teacher = Levels(), Levels()
     save_file(source.state_dict(), tmp_path / "teacher.safetensors")
     Teacher(teacher, checkpoint=str(tmp_path / "teacher.safetensors")).load()
@@ -287,7 +287,7 @@ def test_a_teacher_is_read_from_safetensors(tmp_path):
 
 
 @pytest.mark.parametrize("use_average", [True, False])
-def test_a_teacher_is_what_its_run_evaluated(tmp_path, use_average):
+def test_a_teacher_has_the_weights_that_its_run_evaluated(tmp_path, use_average):
     weights, teacher = Levels().state_dict(), Levels()
     average = {f"module.{name}": torch.full_like(value, 7) for name, value in weights.items()}
     torch.save({"model": weights, "ema": {"n_averaged": 1, **average}}, tmp_path / "run.pth")

@@ -51,7 +51,7 @@ def assert_same(a, b):
         assert all(torch.equal(x, y) for x, y in zip(a[tap], b[tap], strict=True)), tap
 
 
-def test_outputs_are_those_of_the_teacher_within_float16(tmp_path):
+def test_outputs_equal_the_teachers_within_float16(tmp_path):
     images = [unit_image(64, 80, seed) for seed in range(3)]
     expected = make_teacher(None)(images, TAPS)
     teacher = make_teacher(tmp_path)
@@ -95,7 +95,7 @@ def test_order_and_company_of_images_do_not_matter(tmp_path):
     assert_same(together, {tap: [v.flip(0) for v in values] for tap, values in mixed.items()})
 
 
-def test_a_changed_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
+def test_another_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
     image = unit_image(64, 64, 0)
     teacher = make_teacher(tmp_path)
     first = teacher([image], TAPS)[TAPS[0]][0]
@@ -107,7 +107,7 @@ def test_a_changed_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
     assert len(files(tmp_path)) == 3
     network = fcos()
     with torch.no_grad():
-        network.pixel_mean += 1  # no parameter, but part of what the teacher is
+        network.pixel_mean += 1  # a buffer, but outputs depend on it
     assert not torch.equal(make_teacher(tmp_path, network)([image], TAPS)[TAPS[0]][0], first)
     flipping = make_teacher(tmp_path)
     flipping.flip_channels = True
@@ -115,14 +115,14 @@ def test_a_changed_pixel_weight_or_choice_of_taps_is_a_miss(tmp_path):
     assert len(files(tmp_path)) == 5
 
 
-def test_keys_tell_images_apart():
+def test_different_images_have_different_keys():
     image = unit_image(8, 12, 0)
     others = [
         image.transpose(1, 2),
         image.reshape(3, 12, 8),
         image.flip(2),
         (image * 255 + 1).clamp(max=255) / 255,
-        image + 1e-4,  # not of bytes, and byte for byte the same when rounded
+        image + 1e-4,  # not bytes / 255, but the same bytes when rounded
         image + 2e-4,
     ]
     keys = [content_key(one) for one in (image, *others)]
@@ -131,7 +131,7 @@ def test_keys_tell_images_apart():
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_fingerprints_are_of_the_network_not_of_the_object(name):
+def test_fingerprints_depend_on_the_network_not_on_the_object(name):
     def make(seed):
         torch.manual_seed(seed)
         return DETECTORS[name]()
@@ -139,7 +139,7 @@ def test_fingerprints_are_of_the_network_not_of_the_object(name):
     assert fingerprint(make(0)) == fingerprint(make(0)) != fingerprint(make(1))
 
 
-def test_images_of_several_sizes_get_what_they_get_alone(tmp_path):
+def test_images_of_several_sizes_have_the_same_outputs_as_alone(tmp_path):
     sizes = [(64, 96), (96, 64), (50, 70)]
     images = [unit_image(*size, seed) for seed, size in enumerate(sizes)]
     teacher = make_teacher(tmp_path)
@@ -156,7 +156,7 @@ def test_images_of_several_sizes_get_what_they_get_alone(tmp_path):
                     assert torch.equal(batch[index], F.pad(cut, missing))
 
 
-def test_a_broken_file_is_made_again(tmp_path):
+def test_a_broken_file_is_written_again(tmp_path):
     teacher = make_teacher(tmp_path)
     first = teacher([unit_image(64, 64, 0)], TAPS)
     (path,) = files(tmp_path)
@@ -172,7 +172,7 @@ def size_of_one(tmp_path):
     return files(tmp_path / "sizing")[0].stat().st_size
 
 
-def test_too_much_is_refused_before_it_is_written(tmp_path):
+def test_a_cache_over_its_limit_is_refused_before_the_first_write(tmp_path):
     teacher = make_teacher(tmp_path / "cache", limit_gb=99 * size_of_one(tmp_path) / 1e9)
     teacher.cache.dataset_size = 110
     with pytest.raises(ValueError, match=r"110 images of 0\.0\d MB each: .*limit_gb=0\.") as caught:
@@ -181,14 +181,14 @@ def test_too_much_is_refused_before_it_is_written(tmp_path):
     assert not files(tmp_path / "cache")
 
 
-def test_a_full_disk_is_foreseen(tmp_path):
+def test_too_little_disk_space_is_refused_before_the_first_write(tmp_path):
     teacher = make_teacher(tmp_path, limit_gb=1e12)
     teacher.cache.dataset_size = 10**13
     with pytest.raises(ValueError, match=r"its disk has \d+\.\d\d GB free"):
         teacher([unit_image(64, 64, 0)], TAPS)
 
 
-def test_a_full_cache_says_so_once_and_goes_on(tmp_path, caplog):
+def test_a_full_cache_warns_once_and_still_works(tmp_path, caplog):
     teacher = make_teacher(tmp_path / "cache", limit_gb=2.5 * size_of_one(tmp_path) / 1e9)
     images = [unit_image(64, 64, seed) for seed in range(5)]
     first = teacher(images, TAPS)
@@ -197,7 +197,7 @@ def test_a_full_cache_says_so_once_and_goes_on(tmp_path, caplog):
     assert caplog.text.count("is full") == 1
 
 
-def test_random_augmentation_is_told(tmp_path, caplog):
+def test_random_augmentation_is_reported(tmp_path, caplog):
     teacher = make_teacher(tmp_path)
     teacher.cache.dataset_size = 3
     for epoch in range(2):  # two versions of each, as a flip makes them
@@ -209,7 +209,7 @@ def test_random_augmentation_is_told(tmp_path, caplog):
     assert caplog.text.count("random augmentation makes new ones") == 1
 
 
-def test_the_size_is_said_at_the_first_write(tmp_path, caplog):
+def test_the_estimated_size_is_logged_at_the_first_write(tmp_path, caplog):
     teacher = make_teacher(tmp_path)
     teacher.cache.dataset_size = 7
     with caplog.at_level(logging.INFO):
@@ -221,7 +221,7 @@ def test_the_size_is_said_at_the_first_write(tmp_path, caplog):
 @pytest.mark.parametrize(
     "tap", [Tap("roi_heads.box_head", 0), Tap("backbone", 0), Tap("proposal_generator", 0)]
 )
-def test_what_has_no_row_an_image_is_refused_by_name(tmp_path, tap):
+def test_captures_that_are_no_tensors_with_one_row_per_image_are_refused_by_name(tmp_path, tap):
     teacher = make_teacher(tmp_path, faster_rcnn_fpn(), [tap])
     with pytest.raises(ValueError, match=rf"tap {tap.path} captures .* can be cached") as caught:
         teacher([unit_image(64, 64, 0)], [tap])
@@ -247,7 +247,7 @@ def distilled_losses(folder, sizes):
         return [model(batch) for _ in range(2)][-1]
 
 
-def test_losses_are_the_same_within_the_stated_precision(tmp_path):
+def test_losses_are_the_same_within_float16(tmp_path):
     sizes = [(64, 96), (64, 96)]
     plain, cached = (distilled_losses(folder, sizes) for folder in (None, tmp_path))
     assert plain.keys() == cached.keys()

@@ -12,7 +12,7 @@ STAGES = ["res2", "res3", "res4", "res5"]
 
 
 class C4(nn.Module):
-    """Backbone and head, where a detector has them."""
+    """Backbone and head, under the names that a detector has for them."""
 
     def __init__(self, norm):
         super().__init__()
@@ -34,12 +34,12 @@ def test_shapes_are_those_of_output_shape():
         assert features.shape == (1, shapes[name].channels, height, width)
 
 
-def test_stages_beyond_the_last_asked_for_are_not_built():
+def test_stages_after_the_last_requested_one_are_not_built():
     assert len(MobileNetV2(["res3"]).features) == 7
 
 
 @pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
-def test_a_file_of_torchvision_fills_backbone_and_head(tmp_path, norm):
+def test_weights_of_torchvision_fit_backbone_and_head(tmp_path, norm):
     torch.manual_seed(0)
     whole = mobilenet_v2(width_mult=0.25).eval()
     for module in whole.modules():

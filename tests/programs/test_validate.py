@@ -69,7 +69,7 @@ def test_sound_files_end_well_and_are_counted(splits, capsys):
     assert run("--annotations", *splits) == 0
     text = capsys.readouterr().out
     assert "train/data" in text
-    assert "nothing to object to" in text
+    assert "no problems found" in text
 
 
 def test_errors_end_with_1_and_leave_report_and_sheet(splits, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 
-def test_cells_that_stand_in_the_padding_are_left_out():
+def test_cells_in_the_padding_are_left_out():
     tensor = torch.zeros(2, 1, 8, 8)
     features = FeatureMap.of_network(tensor, 4, 0.5, ((17, 16), (5, 32)))
     # Centres 0.5, 4.5, ..., 28.5.
@@ -18,7 +18,7 @@ def test_cells_that_stand_in_the_padding_are_left_out():
     assert features.inside(0).shape == (1, 5, 4)
 
 
-def test_a_map_that_is_too_small_for_its_stride_is_an_error():
+def test_a_feature_map_that_is_too_small_for_its_stride_is_an_error():
     features = FeatureMap.of_network(torch.zeros(1, 1, 4, 4), 4, 0.5, ((32, 16),))
     with pytest.raises(ValueError, match=r"\(4, 4\) cells cannot cover.*stride of 4"):
         features.cells_inside(0)
@@ -34,23 +34,23 @@ def test_sampling_equals_numpy_interpolation_between_cells(factor):
     rows, columns = teacher.cells_inside(0)
     assert sampled.shape == (1, rows, columns)
     inside = student.cells_inside(0)[1]
-    stands = np.arange(inside) * 4.0 * float(factor) + 0.5 * float(factor)
+    centres = np.arange(inside) * 4.0 * float(factor) + 0.5 * float(factor)
     wanted = np.arange(columns) * 4.0 + 0.5
-    between = (wanted >= stands[0]) & (wanted <= stands[-1])
-    expected = np.interp(wanted, stands, row[:inside].numpy())
+    between = (wanted >= centres[0]) & (wanted <= centres[-1])
+    expected = np.interp(wanted, centres, row[:inside].numpy())
     assert between.sum() > 10
     np.testing.assert_allclose(sampled[0, 0].numpy()[between], expected[between], rtol=1e-6)
 
 
 @pytest.mark.parametrize("offset", [0.5, 4.0])
-def test_a_map_sampled_at_its_own_cells_is_itself(offset):
+def test_a_feature_map_sampled_at_its_own_cells_is_unchanged(offset):
     tensor = torch.rand(1, 3, 6, 9)
     features = FeatureMap.of_network(tensor, 8, offset, ((41, 70),))
     torch.testing.assert_close(features.sampled_at(features, 0), features.inside(0))
 
 
 @pytest.mark.parametrize("sizes", [((41, 70),) * 3, ((41, 70), (60, 33), (41, 70))])
-def test_images_of_one_size_are_sampled_together_as_each_alone(sizes):
+def test_images_of_one_size_are_sampled_together_like_each_alone(sizes):
     student = FeatureMap.of_network(torch.rand(3, 2, 9, 9), 4, 0.5, sizes, Fraction(2))
     teacher = FeatureMap.of_network(torch.rand(3, 5, 10, 10), 8, 0.5, sizes)
     seen = []

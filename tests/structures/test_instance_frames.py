@@ -39,7 +39,7 @@ def test_other_fields_that_may_hold_coordinates_are_refused_by_name(field):
         scale_instances(instances, Fraction(2), (15, 25))
 
 
-def test_one_number_or_name_an_instance_is_kept():
+def test_fields_with_one_number_or_string_per_instance_are_kept():
     instances = _instances(track=torch.tensor([7]), source=["left"])
     scaled = scale_instances(instances, Fraction(2), (15, 25))
     assert scaled.source == ["left"] and scaled.track.item() == 7

@@ -1,4 +1,4 @@
-"""A small sound COCO data set in a folder, to be damaged."""
+"""A small valid COCO data set in a folder, for tests to corrupt."""
 
 import json
 
@@ -13,7 +13,7 @@ class ToyData:
     """Bright squares on noise, one an image, of two classes in turn.
 
     Attributes:
-        content: of the json file, to be changed before :meth:`write`.
+        content: content of the json file; tests change it before :meth:`write`.
     """
 
     def __init__(self, folder, number=4, seed=0):
@@ -35,12 +35,12 @@ class ToyData:
         self.content = {"images": images, "annotations": annotations, "categories": categories}
 
     def write(self):
-        """The json file as it is now."""
+        """Write the json file with the present content."""
         self.json_file.write_text(json.dumps(self.content))
         return self.json_file
 
     def overrides(self):
-        """Changes of a recipe of one's own data: two steps on these images at their own size."""
+        """Overrides of an own-data recipe: two iterations on these images at their own size."""
         return [
             f"data.train_json={self.json_file}",
             f"data.val_json={self.json_file}",

@@ -1,4 +1,4 @@
-"""Deformable DETR on a bottleneck ResNet of any size, random, its images not normalised."""
+"""Deformable DETR on a bottleneck ResNet of any size, with random weights and raw pixels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``train_net.py``, of which one process fails at one step, once; variables say which and how.
+"""``train_net.py``, of which one process fails once, at an iteration that a variable gives.
 
-``FAILS`` is ``<rank> <step> <way> <file>``: the file is made, so that a run that is started again
-does not fail again.
+``FAILS`` is ``<rank> <iteration> <way> <file>``: the file is created at the failure, so that a
+restarted run does not fail again.
 """
 
 import os
@@ -18,8 +18,8 @@ _run_step = SimpleTrainer.run_step
 
 def run_step(trainer):
     if "FAILS" in os.environ:
-        rank, step, way, file = os.environ["FAILS"].split(" ", 3)
-        now = (comm.get_rank(), trainer.iter) == (int(rank), int(step))
+        rank, iteration, way, file = os.environ["FAILS"].split(" ", 3)
+        now = (comm.get_rank(), trainer.iter) == (int(rank), int(iteration))
         if now and not Path(file).exists():
             Path(file).touch()
             fail(way)

@@ -22,7 +22,7 @@ def ranks(tmp_path_factory):
 
 @pytest.fixture
 def toy_arguments(coco_json, tmp_path):
-    """Command line of a run of 6 steps on 6 images, into ``tmp_path/run``."""
+    """Command line of a run of 6 iterations on 6 images, into ``tmp_path/run``."""
     return [
         "--config-file",
         RECIPE,

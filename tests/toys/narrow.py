@@ -13,7 +13,7 @@ RECIPES = sorted(map(str, shipped_recipes()))
 PROJECTS = [name for name in RECIPES if name.startswith("projects")]
 CLASSES = 3
 NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48}  # channels
-RES2 = 16  # those of a narrow ResNet's first stage
+RES2 = 16  # channels of a narrow ResNet's first stage
 
 
 def load_toy(name):
@@ -24,7 +24,7 @@ def load_toy(name):
 
 
 def networks(cfg):
-    """The detector, and the teacher where it is described apart."""
+    """The detector, and the teacher where it has a configuration of its own."""
     teacher = cfg.model.get("teacher")
     apart = [] if not teacher or teacher._get_node("model")._is_interpolation() else [teacher.model]
     return [cfg.model.detector, *apart]
@@ -35,14 +35,14 @@ def super_resolution(network):
 
 
 def narrow(network, factor=1):
-    """The same parts, a hundredth of the work, on images smaller by the factor."""
+    """The same parts at a hundredth of the cost, for images downsampled by the factor."""
     resnet = network.backbone.get("bottom_up", network.backbone)
     # Stages that are given one by one are those of a small network.
     if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
         resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
         finer = super_resolution(network)
         if finer:
-            # Between the two objects of each toy image; both can be targets, one by any ratio.
+            # Between the two objects of each toy image; both can be targets, one at any ratio.
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2

@@ -1,4 +1,4 @@
-"""Runs of the command line in this process, whose mistakes are to end in one line."""
+"""Runs of the command line in this process that must fail with an error of one line."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from lowres_d2.programs.train import main
 
 import pytest
 
-SAVED = ("*.pth", "last_checkpoint")  # what a run must not lose
+SAVED = ("*.pth", "last_checkpoint")  # files that a run must not lose
 
 
 def error_of(arguments, capsys):
-    """Run, expect exit code 1 and no traceback, and return the one line that says why."""
+    """Run, expect exit code 1 and no traceback, and return the error's one line."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
         main(list(map(str, arguments)))
@@ -23,7 +23,7 @@ def error_of(arguments, capsys):
 
 
 def saved_files(folder):
-    """Everything a run has saved below a folder, with its contents."""
+    """Checkpoints and weights that a run has written below a folder, with their contents."""
     return {
         path: path.read_bytes()
         for pattern in SAVED

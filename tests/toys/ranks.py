@@ -1,7 +1,7 @@
-"""Several real processes with the variables that srun sets, forked from one that has imported all.
+"""Real processes with the variables that srun sets, forked from a server that has imported all.
 
 Importing torch and this project takes longer than a toy run. The server computes nothing, so that
-forking it is safe. A child leaves out the interpreter's own end, which takes longer still.
+forking it is safe. A child skips the shutdown of the interpreter, which takes even longer.
 """
 
 import importlib
@@ -51,7 +51,7 @@ class Ranks:
         )
 
     def run(self, program, *arguments, size=2, fails="", **variables):
-        """Run ``module:function`` in ``size`` processes; how each ended, by rank."""
+        """Run ``module:function`` in ``size`` processes; returns how each ended, by rank."""
         self._runs += 1
         folder = self._folder / f"run{self._runs}"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""The toy two-stage detectors with super-resolved heads, each beside its plain form."""
+"""Toy two-stage detectors with super-resolved heads, and their plain forms."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from torch import nn
 
 from toys import detectors
 
-# Upstream's heads log in training.
+# Upstream's heads log in training, which needs an event storage.
 needs_no_run = pytest.mark.skipif(
-    lowres_d2.detectron2_provider() != "bundled", reason="upstream trains in a run alone"
+    lowres_d2.detectron2_provider() != "bundled", reason="upstream's heads train only inside a run"
 )
 
 KINDS = {
@@ -59,9 +59,9 @@ def super_resolved(name: str, supervision: str = "atrous", **kwargs: Any) -> Sup
     """A toy detector with super-resolved heads, in training mode; random weights.
 
     Args:
-        name: of the plain detector in ``detectors``.
+        name: name of the plain detector in ``detectors``.
         supervision: see ``SuperResolution``.
-        **kwargs: more of its arguments.
+        **kwargs: further arguments of ``SuperResolution``.
     """
     model = detectors.DETECTORS[name](
         kind=SuperResolvedRCNN,
@@ -82,7 +82,7 @@ def evaluation_inputs() -> list[dict[str, Any]]:
 
 
 def freeze_all_but(model: nn.Module, *prefixes: str) -> set[str]:
-    """Names of the parameters that still train."""
+    """Freeze all other parameters; returns the names of the trainable ones."""
     names = set()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(prefixes))
@@ -99,7 +99,7 @@ def plain_form(name: str, model: nn.Module) -> GeneralizedRCNN:
 
 
 def awaken(module: nn.Module) -> None:
-    """Random weights in place of the zeros that a generator starts with."""
+    """Random weights for a generator, some of which start at zero."""
     generator = torch.Generator().manual_seed(3)
     for parameter in module.parameters():
         with torch.no_grad():

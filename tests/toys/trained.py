@@ -1,4 +1,4 @@
-"""A run that has ended, whose weights and checkpoint are there to be broken."""
+"""A finished run, whose weights and checkpoint tests corrupt."""
 
 from lowres_d2.programs.train import main
 
@@ -12,7 +12,7 @@ SCORE = "detector.head.cls_score.weight"  # one of its tensors
 
 
 class Trained:
-    """A data set, and a run of two steps on it that has ended."""
+    """A data set, and a finished run of two iterations on it."""
 
     def __init__(self, folder):
         self.data = ToyData(folder / "data")
@@ -26,7 +26,7 @@ class Trained:
         return ["--config-file", str(recipe), *overrides, f"train.output_dir={output_dir}"]
 
     def checkpoint(self):
-        """Its contents, as if it had been saved after the first step."""
+        """Contents of its last checkpoint, as if it were the one after the first iteration."""
         state = torch.load(self.file, weights_only=True)
         state["trainer"]["iteration"] = 0
         return state

@@ -1,4 +1,4 @@
-"""Training runs that are killed: each is forked from one warm server, which has imported it all.
+"""Training runs that are killed: each is forked from a warm server, which has imported everything.
 
 Importing torch and this project takes longer than the toy run itself; the server does it once. It
 computes nothing, so that forking it is safe.
@@ -19,7 +19,7 @@ from lowres_d2.engine.processes.environment import logging_to
 from lowres_d2.engine.train import train
 from lowres_d2.recipes.load import load_recipe
 
-# Imported while it runs, by the engine or by what it uses.
+# Imported during a run, by the engine or its dependencies.
 import faster_coco_eval.core.faster_eval_api  # noqa: F401
 import torch
 import torch.utils.tensorboard
@@ -30,12 +30,12 @@ WRITING = ("os.rename", "os.remove", "os.mkdir")  # and "open" for writing
 
 @dataclass(frozen=True)
 class Kill:
-    """A moment at which a run kills itself; None of both: it is left to end, or to be killed.
+    """A moment at which a run kills itself; with both None it ends, or is killed from outside.
 
     Attributes:
-        change: number of the change to a file or folder before which it dies.
-        save: number of the checkpoint that it dies in, and
-        byte: how much of that is written by then.
+        change: the run dies before the change of this number to a file or folder.
+        save: the run dies while it writes the checkpoint of this number, and
+        byte: number of bytes of that checkpoint that are written by then.
     """
 
     change: int | None = None
@@ -58,15 +58,15 @@ def start_server():
 
 
 def run(recipe, overrides, folder, resume, kill):
-    """In a process of its own: train until the end or death.
+    """Train in a process of its own until the end, or until the run kills itself.
 
     Args:
-        recipe: its file.
+        recipe: file of the recipe.
         overrides: ``key=value``.
-        folder: takes the run's own folder ``run``, and beside it ``notes.txt`` (what was saved, and
-            how many changes to files there were) and ``screen.txt``.
-        resume: go on from what is there.
-        kill: when to die.
+        folder: takes the run's own folder ``run``, and beside it ``notes.txt`` (iterations of the
+            checkpoints, and the number of changes to files) and ``screen.txt``.
+        resume: whether to resume from the last checkpoint.
+        kill: when the run kills itself.
     """
     os.chdir(ROOT)
     torch.set_num_threads(1)

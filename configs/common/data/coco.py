@@ -10,7 +10,7 @@ from .loaders import dataloader
 _ROOT = "${oc.env:DETECTRON2_DATASETS,datasets}/coco"
 
 dataloader.train.dataset = L(CocoDataset)(
-    # Ground truth.
+    # Ground truth, a COCO json file.
     json_file=f"{_ROOT}/annotations/instances_train2017.json",
     # Folder of the images.
     image_root=f"{_ROOT}/train2017",
@@ -30,7 +30,7 @@ dataloader.train.mapper.augmentations = [
 ]
 dataloader.train.mapper.image_format = "BGR"
 dataloader.train.num_workers = 4
-# As Detectron2 does on COCO.
+# Leave out images without objects, as Detectron2 does on COCO.
 dataloader.train.filter_empty = True
 
 dataloader.test.dataset = L(CocoDataset)(
@@ -42,6 +42,6 @@ dataloader.test.mapper.augmentations = [
     L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)
 ]
 
-# COCO's own figures count the first hundred detections, and size objects by their masks.
+# COCO's own metrics count the first hundred detections, and size objects by their masks.
 dataloader.evaluator.max_dets = 100
 dataloader.evaluator.area = "annotation"

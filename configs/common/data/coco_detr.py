@@ -1,4 +1,4 @@
-"""COCO 2017 as DETR and its kin are trained on it: RGB, crops, images without objects too."""
+"""COCO 2017 as for DETR and its successors: RGB, random crops, images without objects as well."""
 
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
@@ -7,25 +7,25 @@ from .coco import dataloader
 
 dataloader.train.mapper.augmentations = [
     L(T.RandomFlip)(),
-    # Half of the time a region of the image made smaller: large objects also larger, and cut.
+    # Half of the time a random crop, which also shows objects enlarged and truncated.
     L(T.RandomApply)(
-        # What is done.
+        # The augmentation to apply.
         tfm_or_aug=L(T.AugmentationList)(
-            # One after another.
+            # Applied in this order.
             augs=[
                 L(T.ResizeShortestEdge)(
                     short_edge_length=[400, 500, 600],
                     sample_style="choice",
                 ),
                 L(T.RandomCrop)(
-                    # Both sides are drawn, in pixels.
+                    # absolute_range: both sides are drawn at random, in pixels.
                     crop_type="absolute_range",
-                    # From and to.
+                    # Smallest and largest side.
                     crop_size=(384, 600),
                 ),
             ]
         ),
-        # How often.
+        # Probability of applying it.
         prob=0.5,
     ),
     L(T.ResizeShortestEdge)(

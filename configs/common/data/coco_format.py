@@ -15,10 +15,10 @@ data = dict(
     # Annotations to train on and to evaluate on.
     train_json="datasets/own/train.json",
     val_json="datasets/own/val.json",
-    # Folders of their images; null: looked for beside the json files.
+    # Folders of their images; null: searched for beside the json files.
     train_images=None,
     val_images=None,
-    # Classes to use, in this order, as [cat,dog]; null: all, which both files must share.
+    # Classes to use, in this order, such as [cat,dog]; null: all, which both files must share.
     classes=None,
     # Boxes without area or outside of their image: error or skip.
     invalid_boxes="error",
@@ -30,7 +30,7 @@ dataloader.train.dataset = L(CocoDataset)(
     classes="${data.classes}",
     invalid_boxes="${data.invalid_boxes}",
 )
-# Leave out the flip where left and right differ (digits, arrows).
+# Remove the flip if left and right differ (digits, arrows).
 dataloader.train.mapper.augmentations = [
     # Length of the shorter side, unless the longer one passes max_size.
     L(T.ResizeShortestEdge)(short_edge_length=480, max_size=800),

@@ -1,4 +1,4 @@
-"""The generated plates: nothing to download, made on first use in ``datasets/plates``."""
+"""The generated plates: nothing to download, generated on first use in ``datasets/plates``."""
 
 from lowres_d2.data import RandomSaturation
 from lowres_d2.data.plates import PlatesDataset
@@ -9,26 +9,26 @@ from detectron2.data import transforms as T
 from .loaders import dataloader
 
 dataloader.train.dataset = L(PlatesDataset)(
-    # Folder of generated sets; each has a folder named for its settings in it.
+    # Folder of generated sets; each one gets a subfolder named after its settings.
     root="${oc.env:DETECTRON2_DATASETS,datasets}/plates",
     # train, val or test; they share no image.
     split="train",
-    # How many images; more of them leave the first ones as they are.
+    # Number of images; the first ones do not depend on it.
     num_images=2000,
-    # Decides layouts and pixels.
+    # Seed of layouts and pixels.
     seed=0,
     # standard: plates of 6 to 96 px; tiny: 4 to 16 px.
     variant="standard",
-    # Other sizes than the variant's: [smallest, largest] sqrt(area) in pixels.
+    # [smallest, largest] sqrt(area) in pixels; null: the variant's.
     size_range=None,
     # Folder of photographs for the backgrounds; null: procedural textures.
     photos=None,
 )
 # No flips: they would turn one class into another.
 dataloader.train.mapper.augmentations = [
-    # Factors on the pixels, 1 leaves them.
+    # Factor on the pixel values; 1 leaves them unchanged.
     L(T.RandomBrightness)(intensity_min=0.7, intensity_max=1.3),
-    # 0 is grey, 1 leaves the colours.
+    # Weight of the colours; 0 is grey, 1 leaves them unchanged.
     L(RandomSaturation)(intensity_min=0.5, intensity_max=1.5),
 ]
 dataloader.train.num_workers = 1

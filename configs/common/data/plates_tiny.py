@@ -1,4 +1,4 @@
-"""The generated plates with tiny ones only, 4 to 16 px."""
+"""The generated data set with tiny plates only, 4 to 16 px."""
 
 from .plates import dataloader
 

@@ -11,23 +11,23 @@ from .loaders import dataloader
 _ROOT = "${oc.env:DETECTRON2_DATASETS,datasets}/tt100k"
 
 dataloader.train.dataset = L(Tt100kDataset)(
-    # The data set's file, or a folder of VOC xml files.
+    # annotations.json of the data set, or a folder of VOC xml files.
     annotations=f"{_ROOT}/annotations.json",
     # Folder with train and test in it.
     image_root=_ROOT,
     # train, test or other.
     split="train",
-    # The 45 that the benchmark scores; null: those with more than min_instances signs.
+    # The benchmark's 45 classes; null: those with more than min_instances signs.
     classes=TT100K_CLASSES,
 )
-# No flips: mirrored signs and numbers are no signs, and arrows are others.
+# No flips: mirrored signs and numbers do not exist, and mirrored arrows are other classes.
 dataloader.train.mapper.augmentations = [
-    # Images are square, of 2048 pixels.
+    # Images have 2048 x 2048 pixels.
     L(T.ResizeShortestEdge)(short_edge_length=1600, max_size=1600)
 ]
 dataloader.train.mapper.image_format = "BGR"
 dataloader.train.num_workers = 4
-# As Detectron2 does on COCO: some images have only signs of other classes.
+# Leave out images without objects: some have only signs of other classes.
 dataloader.train.filter_empty = True
 
 dataloader.test.dataset = L(Tt100kDataset)(
@@ -43,12 +43,12 @@ dataloader.test.mapper.augmentations = [
 dataloader.evaluator = L(SizedF1Evaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # The benchmark's size ranges, in pixels of the 2048 px image; what is larger is in no figure.
+    # The benchmark's size ranges, in pixels of the 2048 px image; larger ones are ignored.
     size_ranges=dict(small=[0, 32], medium=[32, 96], large=[96, 400]),
     # Detections under this score do not count for recall, accuracy and F1.
     score_threshold=0.5,
-    # What sizes an object there: longer_side of its box, as the benchmark's code, or sqrt_area.
+    # Size of an object there: longer_side of its box, as in the benchmark's code, or sqrt_area.
     size_by="longer_side",
-    # Where detections and figures are written.
+    # Where detections and metrics are written.
     output_dir="${train.output_dir}",
 )

@@ -12,9 +12,9 @@ _ROOT = "${oc.env:DETECTRON2_DATASETS,datasets}"
 dataloader.train.dataset = L(VocDataset)(
     # Folder with VOC2007 and VOC2012 in it.
     root=_ROOT,
-    # A list in ImageSets/Main.
+    # Name of a list in ImageSets/Main.
     split="trainval",
-    # One year or several, put together.
+    # One year, or several that are joined.
     year=[2007, 2012],
 )
 dataloader.train.mapper.augmentations = [

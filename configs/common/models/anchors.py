@@ -1,4 +1,4 @@
-"""Anchors of one map of stride 16, who is matched with whom, and how boxes are regressed."""
+"""Anchors of one feature map of stride 16, their matching to objects, and box regression."""
 
 from detectron2.config import LazyCall as L
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
@@ -6,27 +6,27 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 
 anchor_generator = L(DefaultAnchorGenerator)(
-    # Root of an anchor's area in pixels, by map; each in every aspect ratio.
+    # sqrt(area) of the anchors in pixels, per feature map; each in every aspect ratio.
     sizes=[[32, 64, 128, 256, 512]],
-    # Height to width.
+    # Height / width.
     aspect_ratios=[0.5, 1.0, 2.0],
-    # Pixels between anchors, by map.
+    # Stride of each feature map, in pixels.
     strides=[16],
-    # Where the first anchor's centre is, in strides.
+    # Centre of the first anchor, in strides.
     offset=0.0,
 )
 
 matcher = L(Matcher)(
-    # IoU with an object at which the next label begins.
+    # IoU with an object from which the next label is given.
     thresholds=[0.3, 0.7],
-    # 0 background, -1 counts for neither, 1 object.
+    # 0: background, -1: ignored, 1: object.
     labels=[0, -1, 1],
-    # Whether an object's best anchors are its own at any IoU.
+    # Whether an object's best anchors are positive at any IoU.
     allow_low_quality_matches=True,
 )
 
-# Offsets of centre x and y, log of width and height, each times its weight.
+# Regression targets: offsets of the centre, logs of width and height, each times its weight.
 box_offsets = L(Box2BoxTransform)(
-    # The larger, the more an offset counts.
+    # The larger the weight, the more an offset counts in the loss.
     weights=[1.0, 1.0, 1.0, 1.0],
 )

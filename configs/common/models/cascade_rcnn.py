@@ -11,7 +11,7 @@ heads._target_ = CascadeROIHeads
 
 # One more level of nesting than in Faster R-CNN: a list of predictors.
 heads.box_predictor.num_classes = "${...num_classes}"
-# One box for all classes, which the next head starts from.
+# One box for all classes, from which the next head starts.
 heads.box_predictor.cls_agnostic_bbox_reg = True
 
 for several, single in (
@@ -24,6 +24,6 @@ for several, single in (
 
 for k, iou in enumerate((0.5, 0.6, 0.7)):
     heads.proposal_matchers[k].thresholds = [iou]
-    # Ever finer: offsets count (k + 1) times as much.
+    # Finer with each head: offsets have (k + 1) times the weight.
     finer = [(k + 1) * weight for weight in heads.box_predictors[k].box2box_transform.weights]
     heads.box_predictors[k].box2box_transform.weights = finer

@@ -13,21 +13,21 @@ heads = model.roi_heads
 heads._target_ = Res5ROIHeads
 heads.in_features = ["res4"]
 heads.pooler = pooler
-# The backbone's last stage, on each pooled box.
+# The backbone's last stage, applied to each pooled region.
 heads.res5 = L(ResNet.make_stage)(
-    # 1x1, 3x3, 1x1; ResNet-18 has BasicBlock.
+    # Convolutions of 1x1, 3x3 and 1x1; ResNet-18 has BasicBlock.
     block_class=BottleneckBlock,
-    # In a row.
+    # Number of blocks.
     num_blocks=3,
-    # Of each of them.
+    # Stride of each block.
     stride_per_block=[2, 1, 1],
-    # Of res4.
+    # Channels of res4.
     in_channels=1024,
-    # Of the 3x3 convolutions.
+    # Channels of the 3x3 convolutions.
     bottleneck_channels=512,
-    # Of each block.
+    # Output channels of each block.
     out_channels=2048,
-    # As in the backbone's stages, and so the stride.
+    # As in the backbone's stages, like the stride below.
     norm="FrozenBN",
     stride_in_1x1=True,  # MSRA
 )

@@ -1,4 +1,4 @@
-"""A small Faster R-CNN for CPUs: ResNet C4 in small, proposals and boxes from a map of stride 8."""
+"""A small Faster R-CNN C4 for CPUs: proposals and boxes from one feature map of stride 8."""
 
 from detectron2.config import LazyCall as L
 from detectron2.modeling import ResNet
@@ -8,7 +8,7 @@ from .faster_rcnn_c4 import model
 
 model.backbone = L(ResNet)(
     stem=L(BasicStem)(in_channels=3, out_channels=16, norm="BN"),
-    # res2 and res3, block by block as the head's res5.
+    # res2 and res3, each built like the head's res5.
     stages=[
         L(ResNet.make_stage)(
             block_class=BottleneckBlock,
@@ -61,6 +61,6 @@ heads.batch_size_per_image = 64
 heads.box_predictor.test_score_thresh = 0.03
 
 heads.num_classes = 8
-# As the small FCOS has them, RGB.
+# The same as in the small FCOS, RGB.
 model.pixel_mean = [115.0, 115.0, 115.0]
 model.pixel_std = [64.0, 64.0, 64.0]

@@ -8,9 +8,9 @@ from .dense import model
 model._target_ = FCOS
 del model.input_format  # which FCOS does not take
 model.head._target_ = FCOSHead
-# After each convolution of the towers: group norm of 32 groups.
+# Norm after each convolution of the towers: group norm of 32 groups.
 model.head.norm = "GN"
-# Least score of a detection, the root of class score times centre-ness.
+# Lowest score of a detection, sqrt(class score x centre-ness).
 model.test_score_thresh = 0.2
-# Of two boxes of a class with a larger IoU the better one stays.
+# NMS: IoU above which the lower-scoring of two boxes of a class is dropped.
 model.test_nms_thresh = 0.6

@@ -1,4 +1,4 @@
-"""A 0.5 M-parameter FCOS for CPUs: strides 4 to 32, every object has a positive location."""
+"""A 0.5 M-parameter FCOS for CPUs: strides 4 to 32, every object has a positive cell."""
 
 from lowres_d2.layers.norm import group_norm_8
 from lowres_d2.modeling.backbone import SmallResNet
@@ -14,7 +14,7 @@ backbone = model.backbone
 backbone.bottom_up = L(SmallResNet)()
 backbone.in_features = ["res2", "res3", "res4", "res5"]
 # A multiple of 8 for the head's group norm, and of 16 for CPUs, whose convolutions work on blocks
-# of 16 channels: a step with 40 takes longer than one with 48, with 32 it takes 0.61 of it.
+# of 16 channels: an iteration with 40 takes longer than one with 48; 32 takes 0.61 times as long.
 backbone.out_channels = 32
 del backbone.top_block
 
@@ -26,13 +26,13 @@ head.norm = group_norm_8
 head.prior_prob = 0.02
 
 model.num_classes = 8
-# The generated data set is scored from low scores on; a demo takes a threshold of its own.
+# Low, for AP on the generated data set; the demo has a threshold of its own.
 model.test_score_thresh = 0.03
 model.test_nms_thresh = 0.5
-# Boxes of a map that go into NMS.
+# Boxes per level that go into NMS.
 model.test_topk_candidates = 400
-# Detections of an image that are kept, of all maps together.
+# Detections kept per image, over all levels.
 model.max_detections_per_image = 100
-# RGB: of the generated images, and near those of photographs.
+# RGB statistics of the generated images, close to those of photographs.
 model.pixel_mean = [115.0, 115.0, 115.0]
 model.pixel_std = [64.0, 64.0, 64.0]

@@ -8,17 +8,17 @@ from .resnet import resnet50
 
 pyramid = L(FPN)(
     bottom_up=resnet50,
-    # Maps that enter, finest first.
+    # Feature maps that the pyramid is built on, finest first.
     in_features="${.bottom_up.out_features}",
-    # Of each map of the pyramid.
+    # Channels of each level.
     out_channels=256,
     # P6 and P7, by convolutions of stride 2.
     top_block=L(LastLevelP6P7)(
-        # The map that they start from.
+        # Feature map that P6 is computed from.
         in_feature="p5",
-        # Of that map.
+        # Channels of that feature map.
         in_channels=256,
-        # Of P6 and P7.
+        # Channels of P6 and P7.
         out_channels="${..out_channels}",
     ),
 )

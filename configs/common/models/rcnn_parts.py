@@ -1,4 +1,4 @@
-"""What the two-stage detectors share: proposals from one map of stride 16, and heads on them."""
+"""What the two-stage detectors share: proposals from a feature map of stride 16, and heads."""
 
 from copy import deepcopy
 
@@ -13,56 +13,56 @@ from .anchors import anchor_generator, box_offsets, matcher
 from .resnet import pixels, resnet50
 
 rpn = L(RPN)(
-    # Maps that it works on.
+    # Feature maps that the RPN works on.
     in_features=["res4"],
     head=L(StandardRPNHead)(
-        # Of these maps.
+        # Channels of these feature maps.
         in_channels=1024,
-        # At each location: sizes times aspect ratios.
+        # Anchors per cell: sizes times aspect ratios.
         num_anchors=15,
     ),
     anchor_generator=anchor_generator,
     anchor_matcher=matcher,
     box2box_transform=box_offsets,
-    # Anchors of an image that the loss is of, and the largest share of objects among them.
+    # Anchors per image sampled for the loss, and the largest share of positives among them.
     batch_size_per_image=256,
     positive_fraction=0.5,  # the rest is background
-    # (in training, in testing): proposals of a map that go into NMS.
+    # (in training, in testing): proposals per feature map that go into NMS.
     pre_nms_topk=[12000, 6000],
-    # (in training, in testing): proposals of an image that come out of it.
+    # (in training, in testing): proposals per image that are kept after it.
     post_nms_topk=[2000, 1000],
-    # Of two proposals with a larger IoU the better one stays.
+    # NMS: IoU above which the lower-scoring of two proposals is dropped.
     nms_thresh=0.7,
 )
 
 pooler = L(ROIPooler)(
-    # RoIAlign whose samples are half a pixel from those of ROIAlign: aligned with the map's.
+    # RoIAlign corrected by half a pixel against ROIAlign: aligned with the feature map.
     pooler_type="ROIAlignV2",
-    # Samples along each side of a bin; 0: as many as the bin has pixels.
+    # Samples along each side of a bin; 0: as many as the bin has cells of the feature map.
     sampling_ratio=0,
-    # Pixels of each map to a pixel of the image.
+    # 1 / stride of each feature map.
     scales=[1 / 16],
-    # Bins along each side.
+    # Bins along each side of a region.
     output_size=14,
 )
 
 predictor = L(FastRCNNOutputLayers)(
-    # What the box head gives on.
+    # Output of the box head.
     input_shape=L(ShapeSpec)(
-        # Of a pooled map, or features of a box where it has no height and width.
+        # Channels of a pooled feature map, or features of a box if it has no height and width.
         channels=1024
     ),
     num_classes="${..num_classes}",  # as the heads'
     box2box_transform=deepcopy(box_offsets),
-    # Least score of a detection; and of two of a class with a larger IoU the better one stays.
+    # Lowest score of a detection; and NMS: IoU above which the lower-scoring of a class is dropped.
     test_score_thresh=0.05,
     test_nms_thresh=0.5,  # COCO's usual
-    # Detections of an image that are kept.
+    # Detections kept per image.
     test_topk_per_image=100,
 )
 predictor.box2box_transform.weights = [10.0, 10.0, 5.0, 5.0]
 
-# Proposals that overlap an object by half are objects, all others background.
+# Proposals with an IoU of 0.5 or more with an object are positive, all others background.
 proposal_matcher = deepcopy(matcher)
 proposal_matcher.thresholds = [0.5]
 proposal_matcher.labels = [0, 1]
@@ -75,9 +75,9 @@ model = L(GeneralizedRCNN)(
     roi_heads=dict(
         # Contiguous labels 0 .. num_classes - 1; the predictor adds background.
         num_classes=80,
-        # Proposals of an image that the loss is of.
+        # Proposals per image sampled for the loss.
         batch_size_per_image=512,
-        # The largest share of objects among them.
+        # The largest share of positives among them.
         positive_fraction=0.25,
         proposal_matcher=proposal_matcher,
         box_predictor=predictor,

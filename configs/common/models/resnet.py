@@ -4,30 +4,30 @@ from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone import ResNet
 from detectron2.modeling.backbone.resnet import BasicStem
 
-# What the zoo's ImageNet weights (MSRA) were trained on.
+# What the zoo's ImageNet weights (MSRA) were trained with.
 pixels = dict(
-    # Order of the channels.
+    # Channel order.
     input_format="BGR",
-    # Taken from each channel, 0..255; then divided by.
+    # Mean of each channel, 0..255; standard deviation.
     pixel_mean=[103.53, 116.28, 123.675],
-    pixel_std=[1.0, 1.0, 1.0],  # the deviation is in the first convolution's weights
+    pixel_std=[1.0, 1.0, 1.0],  # part of the first convolution's weights
 )
 
 resnet50 = L(ResNet)(
-    # Maps that are given on: res2 to res5 have strides 4, 8, 16, 32.
+    # Output feature maps: res2 to res5 have strides 4, 8, 16, 32.
     out_features=["res3", "res4", "res5"],
-    # This many parts, the stem being the first, do not train.
+    # Number of frozen parts, the stem being the first.
     freeze_at=2,
     stem=L(BasicStem)(
-        # Of the image.
+        # Channels of the image.
         in_channels=3,
-        # Of the stem's map.
+        # Channels of the stem's output.
         out_channels=64,
-        # Statistics and affine part stay those of the weights.
+        # Frozen: statistics and affine part are those of the weights.
         norm="FrozenBN",
     ),
     stages=L(ResNet.make_default_stages)(
-        # Layers: 18, 34, 50, 101 or 152.
+        # Number of layers: 18, 34, 50, 101 or 152.
         depth=50,
         norm="FrozenBN",  # as in the stem
         # Whether a block's stride is in its first convolution (MSRA) or in its 3x3 one.

@@ -11,11 +11,11 @@ model.backbone.top_block.in_feature = "res5"
 model.backbone.top_block.in_channels = 2048
 
 model.head._target_ = RetinaNetHead
-# At each location: three sizes times three aspect ratios.
+# Anchors per cell: three sizes times three aspect ratios.
 model.head.num_anchors = 9
 
 anchor_generator.strides = [8, 16, 32, 64, 128]
-# Three to an octave, the smallest four strides.
+# Three sizes per octave, the smallest four strides.
 octave = (1, 2 ** (1 / 3), 2 ** (2 / 3))
 anchor_generator.sizes = [[4 * s * scale for scale in octave] for s in anchor_generator.strides]
 matcher.thresholds = [0.4, 0.5]
@@ -23,6 +23,6 @@ matcher.thresholds = [0.4, 0.5]
 model.anchor_generator = anchor_generator
 model.anchor_matcher = matcher
 model.box2box_transform = box_offsets
-# Weight of objects against background; exponent that quiets what is easy.
+# Weight of objects against background; exponent that lowers the loss of easy examples.
 model.focal_loss_alpha = 0.25
 model.focal_loss_gamma = 2.0  # alpha belongs to this gamma

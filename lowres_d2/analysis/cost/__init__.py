@@ -1,1 +1,1 @@
-"""What accuracy costs: parameters, multiply-adds, time."""
+"""Cost of a model: parameters, MACs, latency; accuracy against cost."""

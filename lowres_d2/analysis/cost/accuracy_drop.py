@@ -14,7 +14,7 @@ def accuracy_drop_rate(full: float, low: float) -> float:
         ValueError: ``full`` is not positive, so that there is nothing to lose.
     """
     if not full > 0:
-        raise ValueError(f"full-resolution AP {full}: a drop rate needs one above 0")
+        raise ValueError(f"full-resolution AP {full}: a drop rate needs an AP above 0")
     return 100 * (full - low) / full
 
 

@@ -1,4 +1,4 @@
-"""Low resolution beside full resolution: accuracy, drop rate, MACs and speed of one measurement."""
+"""Low resolution compared with full resolution: accuracy, drop rate, MACs and speed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOT_KNOWN = "n/a"
 
 @dataclass(frozen=True)
 class Measured:
-    """One model's figures.
+    """Metrics and cost of one model.
 
     Attributes:
-        accuracy: AP in percent; None where there is nothing to find.
-        complexity: parameters and multiply-adds.
-        timing: on the same images as the other model's.
+        accuracy: AP in percent; None where there are no objects.
+        complexity: parameters and MACs.
+        timing: latency on the same images as the other model's.
     """
 
     accuracy: float | None
@@ -46,8 +46,8 @@ class Comparison:
     Attributes:
         full: at full resolution.
         low: at low resolution.
-        metric: what ``accuracy`` is, such as ``bbox/AP``.
-        machine: what the speed was measured on.
+        metric: name of the metric in ``accuracy``, such as ``bbox/AP``.
+        machine: machine that the speed was measured on.
     """
 
     full: Measured
@@ -57,14 +57,14 @@ class Comparison:
 
     @property
     def drop_rate(self) -> float | None:
-        """Percent of the full-resolution accuracy lost; None where that is 0 or not known."""
+        """Percent of the full-resolution accuracy lost; None where that is 0 or unknown."""
         if not self.full.accuracy or self.low.accuracy is None:
             return None
         return accuracy_drop_rate(self.full.accuracy, self.low.accuracy)
 
     @property
     def fewer_macs(self) -> float:
-        """How many times fewer multiply-adds low resolution takes."""
+        """How many times fewer MACs low resolution takes."""
         return self.full.complexity.total_macs / self.low.complexity.total_macs
 
     @property
@@ -86,7 +86,7 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """For the terminal."""
+        """Table for the terminal."""
         rows = [
             self._row("full resolution", self.full),
             [
@@ -99,7 +99,7 @@ class Comparison:
         head = ["", self.metric, "parameters, M", "MACs, G", "images/s"]
         head += ["drop, %", "fewer MACs", "faster"]
         images = len(self.low.timing.seconds)
-        note = f"MACs and speed: {images} images, one at a time, files decoded, {self.machine}"
+        note = f"MACs and speed: {images} images, one at a time, already decoded, {self.machine}"
         return f"{tabulate(rows, head, disable_numparse=True, stralign='right')}\n{note}"
 
     def _row(self, name: str, model: Measured) -> list[str]:

@@ -1,10 +1,10 @@
-"""Parameters and multiply-adds (MACs) of a model, by part.
+"""Parameters and MACs of a model, by part.
 
-A multiply-add counts 1. Counted is what runs in convolutions (deformable ones too), linear layers
-and matrix products, attention's included, by the formulas of ``torch.utils.flop_counter`` on the
-operations as they happen, so that no model needs tracing. Not counted are interpolation (bicubic
+One multiply-accumulate counts 1. Counted are convolutions (deformable ones too), linear layers and
+matrix products, attention's included, by the formulas of ``torch.utils.flop_counter``. They apply
+to each operation as it runs, so no model needs tracing. Not counted are interpolation (bicubic
 resampling, ``grid_sample``, RoIAlign), norms, activations, sums, pooling, NMS and the preparation
-of images. A two-stage head counts for as many proposals as it got.
+of images. The MACs of a two-stage head are those for the proposals that it got.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _NOT_DEPLOYED = "objectives"
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a model costs.
+    """Parameters and MACs of a model.
 
     Attributes:
-        parameters: by part, see ``lowres_d2.analysis.cost.parts``, without those of objectives.
-        macs: multiply-adds of a forward by part, mean over the images.
-        images: how many these were.
+        parameters: number by part (``lowres_d2.analysis.cost.parts``), without objectives.
+        macs: MACs of a forward pass by part, mean over the images.
+        images: number of images.
     """
 
     parameters: Mapping[str, int]
@@ -48,7 +48,7 @@ class Complexity:
 
     @property
     def total_macs(self) -> float:
-        """Multiply-adds of all parts."""
+        """MACs of all parts."""
         return sum(self.macs.values())
 
 
@@ -63,7 +63,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 @torch.no_grad()
 def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Complexity:
-    """Run a model on images, one at a time, and count.
+    """Count a model's parameters, and its MACs while it runs on images, one at a time.
 
     Args:
         model: a detector, or a composition with one; put into evaluation mode.
@@ -73,7 +73,7 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
         ValueError: there is no image.
     """
     if not images:
-        raise ValueError("no image to count multiply-adds on: give at least one")
+        raise ValueError("no image to count MACs on: give at least one")
     model.eval()
     sums: Counter[str] = Counter()
     # Fused attention is one operation, which not every version of the counter knows.
@@ -92,7 +92,7 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
 
 
 def _deformable_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
-    """Floating-point operations: those of the convolution without its offsets."""
+    """FLOPs of a plain convolution: sampling at offsets is interpolation, which does not count."""
     return conv_flop_count(image.shape, weight.shape, out_val.shape)
 
 
@@ -100,10 +100,10 @@ _FORMULAS = {**flop_registry, torch.ops.torchvision.deform_conv2d: _deformable_c
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up what runs while it is on.
+    """Adds up the MACs of the operations that run while it is active.
 
-    ``FlopCounterMode`` also follows modules, in a way that fails where a parameter is the input of
-    one; its formulas are all that is needed.
+    ``FlopCounterMode`` also tracks modules, in a way that fails where a parameter is the input of
+    one; only its formulas are needed here.
     """
 
     def __init__(self) -> None:
@@ -115,6 +115,6 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         formula = _FORMULAS.get(func._overloadpacket)
-        if formula is not None:
+        if formula is not None:  # gives FLOPs: two per MAC
             self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
         return result

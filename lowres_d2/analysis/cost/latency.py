@@ -1,8 +1,8 @@
-"""Seconds that models take, measured so that a busy or slowing machine favours none of them.
+"""Latency of models, measured so that a machine that is busy or slows down favours none of them.
 
-Models take turns image by image and change places every round; each is warmed up on every
-image, since kernels are chosen for its size. Counted is the whole model: downsampling, network
-and post-processing; decoding files is not.
+Models take turns on each image, in reversed order every other round; each is warmed up on every
+image, because kernels are chosen for its size. The time is that of the whole model: downsampling,
+network and post-processing, without decoding of files.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one model.
+    """Latency of one model.
 
     Attributes:
-        seconds: for each image, those of each round.
+        seconds: for each image, the seconds of each round.
     """
 
     seconds: Sequence[Sequence[float]]
 
     @property
     def images_per_second(self) -> float:
-        """Images, one at a time, over the sum of their median times."""
+        """Number of images, run one at a time, over the sum of their median times."""
         return len(self.seconds) / sum(statistics.median(times) for times in self.seconds)
 
     def times_faster_than(self, other: Timing) -> float:
-        """Median, over images and rounds, of the other's time by this one's."""
+        """Median, over images and rounds, of the other's time divided by this one's."""
         return statistics.median(
             slow / fast
             for mine, others in zip(self.seconds, other.seconds, strict=True)
@@ -56,9 +56,10 @@ def time_models(
     Args:
         models: by name; put into evaluation mode.
         images: Detectron2 inputs.
-        rounds: how often each model sees each image, after one time that does not count.
-        clock: seconds; ``time.thread_time`` counts only those that this thread computed, which
-            holds on a shared machine, with ``torch.set_num_threads(1)`` and on a CPU.
+        rounds: timed runs of each model on each image, after one untimed run.
+        clock: function that returns seconds. ``time.thread_time`` counts processor time of this
+            thread alone, which other programs do not disturb: for one thread
+            (``torch.set_num_threads(1)``) on a CPU.
     """
     seconds = {name: [[] for _ in images] for name in models}
     for model in models.values():
@@ -85,8 +86,8 @@ def time_parts(
     Args:
         model: put into evaluation mode.
         images: Detectron2 inputs.
-        rounds: how often each image is seen, after one time that does not count.
-        clock: as of :func:`time_models`.
+        rounds: timed runs on each image, after one untimed run.
+        clock: see :func:`time_models`.
     """
 
     def meter() -> float:

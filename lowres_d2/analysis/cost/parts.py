@@ -1,4 +1,4 @@
-"""Which part of a model something is spent in: MACs, seconds, or whatever a meter counts up.
+"""MACs, seconds or any other count, attributed to the parts of a model.
 
 A part is named for its role: ``resampler``; ``backbone``; ``neck`` (what a pyramid adds to its
 ``bottom_up``); ``head``, ``proposal_generator``, ``roi_heads``, ``encoder``, ``decoder``, ... (the
@@ -17,7 +17,7 @@ from torch import nn
 REST = "rest"
 # What an image passes first; the other parts follow in the order of the model.
 _FIRST = ("resampler", "backbone", "neck")
-# Modules that only hold others, whose names say more.
+# Containers: the names of their submodules say more.
 _HOLDERS = ("detector", "transformer")
 
 
@@ -40,7 +40,7 @@ def part_of(path: str, model: nn.Module) -> str:
 
 
 def in_order(parts: Iterable[str]) -> list[str]:
-    """Each part once: as an image passes them, the rest last."""
+    """The distinct parts in the order in which an image passes them, ``rest`` last."""
     given = dict.fromkeys(parts)
     middle = [part for part in given if part not in (*_FIRST, REST)]
     return [*(p for p in _FIRST if p in given), *middle, *([REST] if REST in given else [])]
@@ -48,13 +48,13 @@ def in_order(parts: Iterable[str]) -> list[str]:
 
 @contextmanager
 def metering(model: nn.Module, meter: Callable[[], float]) -> Iterator[dict[str, float]]:
-    """While the block runs, share out what a meter counts up among the parts of a model.
+    """Attribute what a meter counts while the block runs to the parts of a model.
 
-    What is counted while several modules run inside each other goes to the innermost one.
+    Of nested modules, the innermost one that runs gets the count.
 
     Args:
-        model: whose submodules are watched.
-        meter: gives a number that never falls.
+        model: model whose submodules are watched.
+        meter: function that returns a number which never decreases.
 
     Yields:
         Amount by part; what is counted while the model does not run is in ``rest``.

@@ -1,4 +1,4 @@
-"""What accuracy costs: AP against images a second and against multiply-adds (ThumbDet, Fig. 1)."""
+"""AP against images per second and against MACs (ThumbDet, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Point:
     """One detector of the figure.
 
     Attributes:
-        name: as it stands beside the point.
-        ap: in percent; of several seeds their mean.
+        name: its label in the figure.
+        ap: AP in percent; with several seeds, their mean.
         images_per_second: None where it was not measured.
-        macs: multiply-adds of an image; None where they were not counted.
-        ap_std: standard deviation over seeds.
-        series: points of one series have one colour and are joined, such as the factors of one
-            checkpoint; a point without one stands alone.
+        macs: MACs per image; None where they were not counted.
+        ap_std: standard deviation of AP over seeds.
+        series: points of one series, such as the factors of one checkpoint, have one colour and
+            are joined by a line; empty: the point belongs to none.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Point:
 
 
 def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
-    """Points of what ``--eval-only`` measured, the full-resolution model of the first one first.
+    """Points of the comparisons that ``--eval-only`` wrote; the full-resolution model comes first.
 
     Args:
-        evaluations: name to ``evaluation.json``.
+        evaluations: name of each point to its ``evaluation.json``.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file has no comparison, or another full-resolution model's.
+        ValueError: a file has no comparison, or one with another full-resolution model.
     """
     points: list[Point] = []
     for name, file in evaluations.items():
@@ -88,14 +88,14 @@ def measure_points(
     rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Point]:
-    """Count and time models on the same images, one at a time, in turns.
+    """Count the MACs of models and time them on the same images, one at a time, in turns.
 
     Args:
-        models: by name, with their weights: untrained ones have nothing to post-process.
+        models: trained models by name; untrained ones have no detections to post-process.
         accuracies: AP in percent by name.
         images: Detectron2 inputs.
         rounds: how often each image is timed.
-        clock: as of :func:`lowres_d2.analysis.cost.latency.time_models`.
+        clock: see :func:`lowres_d2.analysis.cost.latency.time_models`.
     """
     timings = time_models(models, images, rounds, clock)
     return [
@@ -110,24 +110,24 @@ def measure_points(
 
 
 def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") -> Path:
-    """Draw AP against images a second and against MACs; a point stands where it has figures.
+    """Draw AP against images per second and against MACs; each panel has the points that have both.
 
     Args:
         points: the detectors, in the order of the legend.
         path: PNG to write.
-        note: what the speed was measured on, to stand below.
+        note: text below the figure, such as the machine that the speed was measured on.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no point has images a second or MACs.
+        ValueError: no point has images per second or MACs.
     """
     from matplotlib.figure import Figure
 
     panels = {
-        "images a second": [(p, p.images_per_second) for p in points if p.images_per_second],
-        "multiply-adds an image, G": [(p, p.macs / 1e9) for p in points if p.macs],
+        "images per second": [(p, p.images_per_second) for p in points if p.images_per_second],
+        "MACs per image, G": [(p, p.macs / 1e9) for p in points if p.macs],
     }
     panels = {title: placed for title, placed in panels.items() if placed}
     if not panels:
@@ -153,7 +153,7 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
 
 
 def _styles(points: Iterable[Point]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each series and of each point outside of one."""
+    """Colour and marker of each series, and of each point that belongs to none."""
     keys = dict.fromkeys(point.series or point.name for point in points)
     return {key: (f"C{k % 10}", _MARKS[k % len(_MARKS)]) for k, key in enumerate(keys)}
 
@@ -174,7 +174,7 @@ def _draw_panel(
             x,
             [p.ap for p in found],
             spread if any(spread) else None,
-            label=key if found[0].series else f"{key}\n{_figures(found[0])}",
+            label=key if found[0].series else f"{key}\n{_metrics(found[0])}",
             linestyle="-" if found[0].series else "",
             color=color,
             marker=mark,
@@ -196,7 +196,7 @@ def _draw_panel(
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _figures(point: Point) -> str:
+def _metrics(point: Point) -> str:
     spread = "" if point.ap_std is None else f" ± {point.ap_std:.1f}"
     parts = [f"AP {point.ap:.1f}{spread}"]
     if point.images_per_second:

@@ -21,12 +21,12 @@ INSETS = 3  # zoomed objects below an image
 def zoom_windows(
     truth: Objects, width: int, height: int, first: np.ndarray | None = None
 ) -> list[Window]:
-    """Square windows on the tiniest objects, smallest first, none of which shows another's.
+    """Square windows on the tiniest objects, smallest first; none for objects in an earlier one.
 
     Args:
         truth: the objects (N).
-        width: of the image.
-        height: of the image.
+        width: width of the image.
+        height: height of the image.
         first: which objects (N,) come before the others, whatever their size.
     """
     windows: list[Window] = []
@@ -59,7 +59,7 @@ def open_panels(
         entry: the dataset dict, for the size of the image.
         zooms: windows shown below.
         side: longest side of the image, in pixels of the sheet.
-        text: height of letters.
+        text: font size.
     """
     height, width = entry["height"], entry["width"]
     scale = side / max(height, width)

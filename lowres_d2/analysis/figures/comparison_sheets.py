@@ -1,4 +1,4 @@
-"""Image sheets: ground truth beside what each run saw and found, tiny objects zoomed.
+"""Comparison sheets: ground truth beside the input and detections of each run, tiny objects zoomed.
 
 Each column shows the pixels that its detector received, so a run on 64x64 pixels shows 64x64 big
 squares. A dashed white box is an object that the run missed.
@@ -35,7 +35,7 @@ import numpy as np
 from PIL import Image
 
 MISSED: Color = (255, 255, 255)
-NAMED_FROM = 384  # in smaller panels names would hide the image: colours tell
+NAMED_FROM = 384  # smaller panels show classes by colour alone: names would hide the image
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Column:
     Attributes:
         title: its heading.
         found: detections to draw, by image id; None draws the ground truth.
-        view: what the network saw of an image.
+        view: what the network received of an image.
     """
 
     title: str
@@ -60,16 +60,16 @@ class Column:
 def detected_column(
     title: str, predictions_file: str | Path, dataset: BoxDataset, view: View = stored_view
 ) -> tuple[Column, float]:
-    """A column of what an evaluation left, from the score on at which F1 is best.
+    """A column of an evaluation's detections at or above the score threshold of best F1.
 
     Args:
-        title: of the column.
+        title: heading of the column.
         predictions_file: ``coco_instances_results.json``.
-        dataset: what was evaluated on; its ground truth decides the score.
-        view: what the network saw of an image.
+        dataset: evaluated data set; its ground truth determines the threshold.
+        view: what the network received of an image.
 
     Returns:
-        The column, and that score.
+        The column, and the threshold.
     """
     found = read_detections(predictions_file, dataset.category_ids)
     nothing = Objects.from_rows([])
@@ -79,11 +79,11 @@ def detected_column(
 
 
 def choose_images(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
-    """Images with tiny objects, spread evenly over the data set, whatever was found on them.
+    """Images with tiny objects, spread evenly over the data set, independent of any detections.
 
     Args:
         dataset: Detectron2 dataset dicts.
-        number: at most so many.
+        number: number of images, at most.
     """
     with_objects = [entry for entry in dataset if len(true_objects(entry))]
     smallest = [true_objects(entry).sizes().min() for entry in with_objects]
@@ -97,7 +97,7 @@ def choose_images(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
 def comparison_sheet(
     entries: Sequence[Mapping], columns: Sequence[Column], classes: Sequence[str]
 ) -> Image.Image:
-    """One row an image, one column a run; each image with its tiniest objects zoomed below it.
+    """One row per image, one column per run; below each image its tiniest objects, zoomed.
 
     Args:
         entries: Detectron2 dataset dicts.

@@ -1,4 +1,4 @@
-"""Figures of a run over its iterations and over the size of objects."""
+"""Plots of a run's losses and metrics over iterations, and of metrics over object size."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def read_metrics(file: str | Path) -> Series:
-    """Metrics that Detectron2's JSONWriter left, by name: iterations and values.
+    """Metrics that Detectron2's JSONWriter wrote, by name: iterations and values.
 
-    A resumed run writes some iterations again; the last one counts. A line that a killed run left
-    unfinished at the end is passed over.
+    A resumed run writes some iterations again; the last line counts. An incomplete last line, which
+    a killed run leaves, is ignored.
 
     Args:
         file: ``metrics.json``, one JSON object a line, each with ``iteration``.
@@ -35,7 +35,7 @@ def read_metrics(file: str | Path) -> Series:
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"no metrics at {path}: train with a JSONWriter, which makes it")
+        raise FileNotFoundError(f"no metrics at {path}: train with a JSONWriter, which writes it")
     values: dict[str, dict[int, float]] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
@@ -46,7 +46,7 @@ def read_metrics(file: str | Path) -> Series:
             if number == len(lines):
                 break
             raise ValueError(
-                f"{path}, line {number}: expected a JSON object with iteration"
+                f"{path}, line {number}: expected a JSON object with the key 'iteration'"
             ) from None
         for name, value in row.items():
             if isinstance(value, int | float):
@@ -58,13 +58,13 @@ def read_metrics(file: str | Path) -> Series:
 
 
 def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
-    """The detector's own losses and AP over iterations, one line a run.
+    """Plot the detector's own losses and AP over iterations, one line per run.
 
-    Losses of objectives are left out: runs differ in them.
+    Losses of objectives are left out, because runs differ in them.
 
     Args:
         runs: name to metrics, see :func:`read_metrics`.
-        path: image to write.
+        path: image file to write.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -85,11 +85,11 @@ def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
 
 
 def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> None:
-    """AP and recall over the size of objects, one line a run, with the number of objects behind.
+    """Plot AP and recall over object size, one line per run, with the number of objects as bars.
 
     Args:
         runs: name to the ``sizes`` rows of an evaluation's ``sized_coco.json``.
-        path: image to write.
+        path: image file to write.
     """
     figure, axes = _figure(2)
     rows = next(iter(runs.values()))
@@ -100,7 +100,7 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
         for name, sizes in runs.items():
             known = [row for row in sizes if row.get(key) is not None]
             ax.plot([_middle(r) for r in known], [r[key] for r in known], marker="o", label=name)
-        ax.set(xlabel="size of the object, pixels", ylabel="%", ylim=(0, 100))
+        ax.set(xlabel="object size, pixels", ylabel="%", ylim=(0, 100))
         ax.set_title(title, pad=18)
         ax.set_xscale("log", base=2)
         edges = sorted({row["low"] for row in rows if row["low"]} | {_high(row) for row in rows})
@@ -110,9 +110,10 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
 
 
 def _detector_loss(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Iterations, and the sum of the losses that no objective added; else the total.
+    """Iterations, and the sum of the detector's own losses; the total where none was logged.
 
-    The composition logs an objective's ``loss_<group>_<name>`` raw as ``[metric]<group>/<name>``.
+    The composition logs each objective's ``loss_<group>_<name>`` also unweighted, as
+    ``[metric]<group>/<name>``, which distinguishes them from the detector's losses.
     """
     added = {
         "loss_" + name.removeprefix("[metric]").replace("/", "_", 1)
@@ -151,7 +152,7 @@ def _middle(row: Mapping) -> float:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Running median over a twentieth of the curve: robust against single spikes."""
+    """Running median over a twentieth of the curve: robust to single spikes."""
     half = max(len(values) // 40, 1)
     return np.array(
         [np.median(values[max(k - half, 0) : k + half + 1]) for k in range(len(values))]

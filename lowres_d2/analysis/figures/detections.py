@@ -1,6 +1,6 @@
-"""Detections of one image against its ground truth, for drawing.
+"""Detections of one image matched with its ground truth, for drawing.
 
-Boxes are XYXY in pixels of the original image, float64 (N, 4); labels are contiguous classes.
+Boxes are XYXY in pixels of the original image, float64 (N, 4); labels are contiguous class ids.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Objects:
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[Sequence[float], int, float]]) -> Objects:
-        """From (box, label, score) rows, which may be none."""
+        """From rows (box, label, score); an empty list gives no objects."""
         boxes, labels, scores = zip(*rows, strict=True) if rows else (NOTHING, (), ())
         return cls(
             np.asarray(boxes, float), np.asarray(labels, np.int64), np.asarray(scores, float)
@@ -67,7 +67,7 @@ def read_detections(file: str | Path, category_ids: Sequence[int]) -> dict[objec
 
     Args:
         file: ``coco_instances_results.json``.
-        category_ids: contiguous class to id in the file.
+        category_ids: COCO category id of each contiguous class id.
     """
     label = {category: k for k, category in enumerate(category_ids)}
     rows = defaultdict(list)
@@ -79,12 +79,12 @@ def read_detections(file: str | Path, category_ids: Sequence[int]) -> dict[objec
 
 
 def match(truth: Objects, found: Objects, iou: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """Pair each detection, best score first, with the free object of its class it covers best.
+    """Match each detection, highest score first, to the free object of its class of highest IoU.
 
     Args:
         truth: N objects.
         found: M detections.
-        iou: least overlap of a pair.
+        iou: lowest IoU of a match.
 
     Returns:
         Whether each object was found (N,), and whether each detection found one (M,).
@@ -103,7 +103,7 @@ def match(truth: Objects, found: Objects, iou: float = 0.5) -> tuple[np.ndarray,
 
 
 def best_threshold(pairs: Iterable[tuple[Objects, Objects]]) -> float:
-    """Score at which F1 is highest: what a user would set, and fair between detectors.
+    """Score threshold with the highest F1: what a user would set, and fair between detectors.
 
     Args:
         pairs: ground truth and detections of each image.

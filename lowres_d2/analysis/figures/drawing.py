@@ -49,7 +49,7 @@ def class_colors(number: int) -> list[Color]:
 
 @lru_cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings to every machine."""
+    """DejaVu Sans, which matplotlib ships."""
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -57,11 +57,11 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def look(image: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
-    """What a window shows at some size, nearest neighbour where pixels get larger.
+    """Render a window of an image at some size, by nearest neighbour where pixels get larger.
 
     Args:
-        image: the pixels that there are, whose pixel j covers [factor j, factor (j + 1)) of the
-            original image.
+        image: pixels to show, of which pixel j covers [factor j, factor (j + 1)) of the original
+            image.
         factor: 1 for the original image itself.
         window: the part to show.
         size: (height, width) of the result.
@@ -87,7 +87,7 @@ class Panel:
         image: what is shown.
         window: the part of the original image that it shows.
         line: width of lines, in shown pixels.
-        text: height of letters, in shown pixels.
+        text: font size, in shown pixels.
     """
 
     image: Image.Image
@@ -102,12 +102,12 @@ class Panel:
         return self.image.width / (self.window[2] - self.window[0])
 
     def shown_share(self, box: Sequence[float]) -> float:
-        """Which part of a box's area lies in the window, 0 to 1."""
+        """Share of a box's area that lies in the window, 0 to 1."""
         area = (box[2] - box[0]) * (box[3] - box[1])
         return _overlap(box, self.window) / area if area > 0 else 0.0
 
     def box(self, box: Sequence[float], color: Color, dashed: bool = False) -> None:
-        """Draw a box, given in the original image, around its pixels; dashed: something lacks."""
+        """Draw a box, given in the original image, around its pixels; dashed for missed objects."""
         draw = ImageDraw.Draw(self.image)
         frame = self._frame(box)
         halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
@@ -120,7 +120,7 @@ class Panel:
         self._taken.append(frame)
 
     def label(self, box: Sequence[float], color: Color, text: str) -> None:
-        """Write beside a box, where it hides least; call it when all boxes are drawn."""
+        """Write a text beside a box, where it hides least; call it after all boxes are drawn."""
         letters = font(self.text)
         left, top, right, bottom = letters.getbbox(text)
         width, height = right - left + 6, bottom - top + 6
@@ -152,7 +152,7 @@ class Panel:
         ]
 
     def _cost(self, x: float, y: float, width: float, height: float) -> float:
-        """Area outside of the image, and over boxes and labels: what a label's place costs."""
+        """Cost of a label's place: area outside of the image, and area over boxes and labels."""
         place = (x, y, x + width, y + height)
         inside = _overlap(place, (0, 0, *self.image.size))
         return 3 * (width * height - inside) + sum(_overlap(place, other) for other in self._taken)
@@ -165,7 +165,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def dashed_frame(draw: ImageDraw.ImageDraw, frame: Window, color: Color, line: int) -> None:
-    """A rectangle of dashes, whose gaps leave what is there."""
+    """Draw a dashed rectangle, whose gaps keep the pixels below."""
     x0, y0, x1, y1 = (int(edge) for edge in frame)
     last = line - 1
     for start in range(0, max(x1 - x0, y1 - y0), 2 * DASH):

@@ -35,22 +35,22 @@ MISS: Color = (255, 255, 255)
 _LEGEND = [
     ("hit", HIT),
     ("miss", MISS),
-    ("right place, wrong class: a miss too", WRONG_CLASS),
+    ("right place, wrong class (also a miss)", WRONG_CLASS),
     ("false alarm", FALSE_ALARM),
 ]
 _NOTE = (
-    f"Hit: IoU with an object of the class at least {IOU}. Shown is what each detector finds from "
-    "the score on at which its F1 is best. +1: one more wrong box on the same spot."
+    f"Hit: IoU of at least {IOU} with an object of the class. Detections are shown at or above "
+    "the score threshold of each detector's best F1. +1: one more wrong box in the same place."
 )
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images that show one thing.
+    """Images that show the same kind of difference.
 
     Attributes:
         title: what they show, and how many there are.
-        chosen: their places in the data set, the clearest first.
+        chosen: their indices in the data set, largest difference first.
     """
 
     title: str
@@ -72,14 +72,14 @@ def write_failure_cases(
     Args:
         path: PNG to write.
         dataset: Detectron2 dataset dicts.
-        columns: detectors with what they found on all images, from the score on that counts; see
+        columns: detectors with their detections of all images, see
             :func:`lowres_d2.analysis.figures.comparison_sheets.detected_column`.
         classes: names in the order of the labels.
         ours: title of the method's column.
         baseline: title of the column to compare it with.
         reference: title of the full-resolution column: images on which the method loses most to
             it are shown too; None leaves them out.
-        images: how many of each kind.
+        images: number of images of each kind.
 
     Returns:
         The path.
@@ -111,18 +111,18 @@ def choose_cases(
     reference: str | None,
     images: int,
 ) -> list[Group]:
-    """The rule: images with the largest difference in hits, then mistakes, then in data order.
+    """Images with the largest difference in hits; ties by mistakes, then in the data set's order.
 
     Args:
         outcomes: name of each detector to the outcomes on all images.
         ours: name of the method.
         baseline: what it is compared with.
         reference: the full-resolution detector, if there is one.
-        images: at most so many of each kind; each image is shown once.
+        images: number of images of each kind, at most; each image is shown once.
     """
 
     def difference(name: str, other: str) -> tuple[np.ndarray, np.ndarray]:
-        """By how many hits more, and mistakes fewer, one is better on each image."""
+        """How many more hits, and fewer mistakes, ``name`` has than ``other`` on each image."""
         pairs = list(zip(outcomes[name], outcomes[other], strict=True))
         hits = [int(one.hit.sum()) - int(two.hit.sum()) for one, two in pairs]
         return np.array(hits), np.array([two.mistakes - one.mistakes for one, two in pairs])
@@ -156,7 +156,7 @@ def _row(
     side: int,
 ) -> Image.Image:
     hits = np.array([outcome.hit for outcome in outcomes])
-    # Objects that some found and some did not are zoomed before those that all treat alike.
+    # Objects that only some detectors found are zoomed first.
     differs = hits.any(0) & ~hits.all(0)
     zooms = zoom_windows(outcomes[0].truth, entry["width"], entry["height"], first=differs)
     seen = [column.view(entry) for column in columns]
@@ -194,7 +194,7 @@ def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:
 
 
 def _piles(found: Objects, which: Sequence[int]) -> list[list[int]]:
-    """Detections on one spot, best score first: a name for each would hide the image."""
+    """Detections in one place, highest score first: a label for each would hide the image."""
     piles: list[list[int]] = []
     boxes = torch.from_numpy(found.boxes)
     for k in sorted(which, key=lambda k: -found.scores[k]):

@@ -1,7 +1,7 @@
-"""How the detections of an image meet its objects.
+"""Outcomes of an image's detections: hits, wrong classes, false alarms and misses.
 
-A detection is a hit where it covers a free object of its class (IoU 0.5, best score first), a wrong
-class where it covers an object but names another class, else a false alarm; an object without a hit
+A detection is a hit if it covers a free object of its class (IoU 0.5, highest score first), a wrong
+class if it covers an object of another class, and a false alarm otherwise; an object without a hit
 is a miss. Misses, wrong classes and false alarms are mistakes.
 """
 
@@ -20,7 +20,7 @@ IOU = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the detections of one image meet its N objects.
+    """Outcome of the detections of one image on its N objects.
 
     Attributes:
         truth: the objects.
@@ -28,7 +28,7 @@ class Outcome:
         hit: which objects were found (N,).
         right: which detections are hits (M,).
         wrong_class: which detections cover an object of another class, and are no hits (M,).
-        misnamed: which objects they cover (N,).
+        misnamed: which objects those wrong-class detections cover (N,).
     """
 
     truth: Objects

@@ -12,25 +12,25 @@ from lowres_d2.atomic import atomic_path
 from PIL import Image, ImageDraw, ImageOps
 
 GAP = 8
-SHEET = 1600  # wished width of a sheet, in pixels
+SHEET = 1600  # target width of a sheet, in pixels
 LARGEST_PANEL, SMALLEST_PANEL = 512, 256
-MOST_BYTES = 950_000  # of a file that a web page shows without complaint
+MOST_BYTES = 950_000  # file size that web pages show without complaint
 SWATCH = 18
 
 
 def panel_side(columns: int) -> int:
-    """Longest side of an image where so many stand side by side; enlarges 2^k pixels evenly."""
+    """Longest side of an image in a row of ``columns``; enlarges 2^k pixels evenly."""
     side = SHEET // columns // 64 * 64
     return min(max(side, SMALLEST_PANEL), LARGEST_PANEL)
 
 
 def text_block(text: str, width: int, size: int) -> Image.Image:
-    """Text in as many lines as a width asks for."""
+    """Text, wrapped to a width."""
     return _lines(wrap(text, width, size), width, size)
 
 
 def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
-    """The lines of a text: its own, broken between words where they are wider than a width."""
+    """The lines of a text, wrapped between words to a width."""
     letters = font(size, bold)
     lines = []
     for line in text.split("\n"):
@@ -46,7 +46,7 @@ def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
 
 
 def headings(titles: Sequence[str], width: int) -> list[Image.Image]:
-    """A heading for each column, all of one height; shorter ones stand at the bottom."""
+    """A heading for each column, all of one height; shorter ones are aligned at the bottom."""
     size = 20
     blocks = [wrap(title, width, size, bold=True) for title in titles]
     most = max(map(len, blocks))
@@ -89,8 +89,8 @@ def legend(
 
     Args:
         entries: name and colour.
-        width: of the result.
-        dashed: names of those drawn as dashed boxes.
+        width: width of the result.
+        dashed: names that are drawn as dashed boxes.
     """
     letters, step = font(16), 26
     places, x, y = [], 0, 0
@@ -130,12 +130,12 @@ def save_sheet(sheet: Image.Image, path: str | Path) -> Path:
 
 
 def _with_shades(image: Image.Image, number: int) -> Image.Image:
-    """Black and white stay what they are; noise, which no PNG can compress, gets less."""
+    """Black and white stay exact; noise, which PNG cannot compress, becomes less."""
     step = 255 / (number - 1)
     return image.point([round(round(value / step) * step) for value in range(256)] * 3)
 
 
 def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    image.save(file, "png", optimize=True)
+    image.save(file, "png")
     return file.getvalue()

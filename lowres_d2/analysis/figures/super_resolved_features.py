@@ -1,7 +1,8 @@
-"""Features that super-resolution starts from, reaches and follows ("Better to Follow", Fig. 6).
+"""Features before and after super-resolution, and their targets ("Better to Follow", Fig. 6).
 
-A row is an object: its pixels, its pixels in the reduced image, and means over channels of its
-pooled features, (P, P) each. Of several ratios it shows the smallest that the object could teach.
+A row is an object: its pixels, its pixels in the downsampled image, and means over channels of its
+pooled features, (P, P) each. Of several ratios, the row shows the smallest at which the object can
+be a training pair.
 Boxes are XYXY in pixels of the original image.
 """
 
@@ -33,20 +34,20 @@ from torch import Tensor
 
 SIDE = 176  # of a cell, in pixels of the sheet
 _NOTE = (
-    "Mean of all channels of a region's pooled features, on one scale in each row. Below: root "
-    "mean square distance to the target, the atrous twin's features of the full image, over all "
-    "channels and cells."
+    "Mean of all channels of a region's pooled features, on one colour scale in each row. Below: "
+    "root mean square distance to the target, the atrous twin's features of the full-size image, "
+    "over all channels and cells."
 )
 
 
 @dataclass(frozen=True)
 class Followed:
-    """What becomes of one region.
+    """Features of one region, before and after super-resolution, and the target.
 
     Attributes:
-        low: its features in the reduced image (C, P, P).
-        generated: what the generator makes of them (C, P, P).
-        target: its features in the full image (C, P, P).
+        low: features of the downsampled image (C, P, P).
+        generated: output of the generator for them (C, P, P).
+        target: features of the full-size image (C, P, P).
     """
 
     low: Tensor
@@ -61,30 +62,31 @@ def write_super_resolved_features(
     mapper: Callable[[dict], dict[str, Any]],
     rows: int = 5,
 ) -> Path:
-    """Draw regions of the data set, from low to high resolution.
+    """Draw features of objects of the data set before and after super-resolution, and the target.
 
     Args:
         path: PNG to write.
         dataset: Detectron2 dataset dicts.
         models: name to a trained ``SuperResolvedRCNN``, or a composition around one that does not
-            resample; the last one's target is shown, by a ratio that all of them have.
+            resample; the last one's target is shown, at a ratio that all of them have.
         mapper: the recipe's test mapper.
-        rows: how many objects, spread evenly over those that make a pair.
+        rows: number of objects, spread evenly over those that make a training pair.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no object makes a pair of an input and a target.
+        ValueError: no object makes a pair of a small input and a target.
     """
     detectors = {name: _detector(model) for name, model in models.items()}
     pairs = _pairs(dataset, list(detectors.values()))
     if not pairs:
         raise ValueError(
-            f"{path}: no object of the data set is between the least area of a target and the "
-            "largest of an input, by a ratio of all models: lower super_resolution.min_target_area"
+            f"{path}: no object of the data set is large enough for a target and, downsampled by a "
+            "ratio that all models have, small enough for an input: lower "
+            "super_resolution.min_target_area"
         )
-    titles = ["object", "reduced", "its features", *detectors, "target"]
+    titles = ["object", "downsampled", "its features", *detectors, "target"]
     lines = [join(headings(titles, SIDE), GAP, across=True)]
     for k in range(min(rows, len(pairs))):
         entry, box, ratio = pairs[k * len(pairs) // min(rows, len(pairs))]
@@ -97,13 +99,13 @@ def write_super_resolved_features(
 def follow_region(
     model: SuperResolvedRCNN, image: Mapping[str, Any], box: Tensor, ratio: int
 ) -> Followed:
-    """Features of one region on their way.
+    """Features of one region, before and after super-resolution, and the target.
 
     Args:
         model: in eval mode.
         image: a Detectron2 input.
-        box: (4,), in its pixels.
-        ratio: by which the image is reduced.
+        box: (4,), in pixels of the image.
+        ratio: factor by which the image is downsampled.
     """
     images = model.preprocess_image([image])
     target = model.target_features(images, model.backbone(images.tensor), ratio)
@@ -120,7 +122,7 @@ def _detector(model: torch.nn.Module) -> SuperResolvedRCNN:
 def _pairs(
     dataset: Sequence[Mapping], models: Sequence[SuperResolvedRCNN]
 ) -> list[tuple[Mapping, Tensor, int]]:
-    """Objects that the last model could learn from, each with its image and a common ratio."""
+    """Training pairs of the last model: image, object and a ratio that all models have."""
     rules = [model.roi_heads.super_resolution for model in models]
     ratios = [ratio for ratio in rules[-1].ratios if all(ratio in r.ratios for r in rules)]
     found = []
@@ -163,7 +165,7 @@ def _crop(pixels: Tensor, factor: float, window: tuple[float, ...]) -> Image.Ima
 
 
 def _heat(values: Tensor) -> Image.Image:
-    """A map (P, P) in [0, 1] in colours, each cell a square."""
+    """A feature map (P, P) in [0, 1] in colours, each cell a square."""
     from matplotlib import colormaps
 
     colors = (255 * colormaps["viridis"](values.numpy())[..., :3]).round().astype(np.uint8)

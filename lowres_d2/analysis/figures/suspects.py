@@ -1,4 +1,4 @@
-"""A sheet of what the validation of a data set found: images with the boxes in question.
+"""A sheet of the errors and warnings of a data set's validation: images with the boxes in question.
 
 Boxes are XYWH in pixels of the stored image, as in the annotation file.
 """
@@ -44,10 +44,10 @@ def write_suspects(path: str | Path, report: Report) -> int:
 
     Args:
         path: PNG to write; nothing is written where there is nothing to draw.
-        report: what the validation found.
+        report: report of the validation.
 
     Returns:
-        How many were drawn.
+        Number of suspects that were drawn.
     """
     chosen = list(_choose(report))[:_CELLS]
     if not chosen:

@@ -1,4 +1,4 @@
-"""What each resampler makes of an image, enlarged beside the original (ThumbDet, Fig. 5)."""
+"""Outputs of resamplers for an image, enlarged beside the original (ThumbDet, Fig. 5)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TEXT, _STEP = 14, 20
 def write_thumbnails(
     path: str | Path, entries: Sequence[Mapping], views: Mapping[str, View]
 ) -> Path:
-    """Draw the original of each image and what each variant makes of it, with its moments.
+    """Draw the original of each image and the output of each variant, with channel moments.
 
     Args:
         path: PNG to write.
         entries: Detectron2 dataset dicts; their tiniest objects are shown zoomed.
-        views: name of each variant and its :func:`model_view`. The name should say so where its
-            resampler is not trained.
+        views: name of each variant to its :func:`model_view`. The name should say where its
+            resampler is untrained.
 
     Returns:
         The path.

@@ -23,7 +23,7 @@ class Seen:
 
     Attributes:
         values: RGB float32 (h, w, 3).
-        factor: pixels of the stored image in one of these, on either axis.
+        factor: pixels of the stored image per pixel of ``values``, on either axis.
     """
 
     values: np.ndarray
@@ -31,15 +31,15 @@ class Seen:
 
     @property
     def pixels(self) -> np.ndarray:
-        """For the eye: clipped to [0, 1], as uint8."""
+        """For display: clipped to [0, 1], as uint8."""
         return (255 * self.values.clip(0, 1)).round().astype(np.uint8)
 
     def share_outside(self) -> np.ndarray:
-        """Which part of each channel's values (3,) clipping changes."""
+        """Share of each channel's values (3,) outside [0, 1], which ``pixels`` clips."""
         return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
 
 
-# From a dataset dict.
+# From a Detectron2 dataset dict.
 View = Callable[[Mapping], Seen]
 
 
@@ -52,9 +52,9 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
     """The view of a detector: what it receives after the mapper and its resampler.
 
     Args:
-        model: with its weights, where its resampler has any; a detector without ``resampler`` sees
-            what the mapper gives.
-        mapper: the recipe's test mapper; None changes nothing about the images.
+        model: a trained model, if its resampler has weights; one without ``resampler`` receives
+            the mapper's output.
+        mapper: the recipe's test mapper; None leaves the images unchanged.
     """
     read = mapper or DetectionMapper(is_train=False, image_format="RGB")
     resampler = getattr(model, "resampler", None)

@@ -1,1 +1,1 @@
-"""What a detector can match: positive locations by object size, receptive fields."""
+"""What a detector can match: objects with a positive anchor, by size; receptive fields."""

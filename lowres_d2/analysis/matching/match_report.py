@@ -1,7 +1,7 @@
-"""Which objects a detector can learn at all: those that some anchor, point or query is matched to.
+"""Which objects a detector can learn: those that some anchor, point or query is matched to.
 
-Shapes: M objects of an image. Boxes are XYXY in pixels of the image as the model gets it; the
-detector's own rules (``match_rules``) see them in its image, after the resampler.
+Shapes: M objects of an image. Boxes are XYXY in pixels of the model's input; ``match_rules`` gets
+them in pixels of the detector's input, after the resampler.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ import torch
 from detectron2.modeling.meta_arch.fcos import FCOS
 from torch import Tensor, nn
 
-PAIRS = 25_000_000  # of an object and an anchor that are looked at, of all images
+PAIRS = 25_000_000  # pairs of an object and an anchor to evaluate, of all images together
 
 
 class GroundTruth(NamedTuple):
-    """Objects of one image, as the model gets it.
+    """Objects of one image, as the model receives it.
 
     Attributes:
         size: (height, width) of the image, before the resampler.
         boxes: (M, 4).
-        sizes: (M,) sqrt(area) in the original image, for the size ranges; None: of ``boxes``.
+        sizes: (M,) sqrt(area) in the original image, for the size ranges; None: that of ``boxes``.
     """
 
     size: Size
@@ -48,15 +48,15 @@ class GroundTruth(NamedTuple):
 
 @dataclass
 class SizeRangeShare:
-    """Objects of one size range.
+    """How many objects of one size range are matched.
 
     Attributes:
-        name: of the size range.
-        objects: how many were looked at.
-        matched: those that something is matched to.
-        rescued: those of them whose best anchor would be background, were it not for the
+        name: name of the size range.
+        objects: number of objects that were evaluated.
+        matched: number of objects that are matched.
+        rescued: number of matched objects whose best anchor would be background without the
             matcher's ``allow_low_quality_matches``.
-        seen_sizes: sqrt(area) of each in the detector's image.
+        seen_sizes: sqrt(area) of each object in the detector's input.
     """
 
     name: str
@@ -67,12 +67,12 @@ class SizeRangeShare:
 
     @property
     def share(self) -> float:
-        """Share that is matched well, which is: not only rescued. NaN without objects."""
+        """Share of objects that are matched and not rescued; NaN without objects."""
         return (self.matched - self.rescued) / self.objects if self.objects else math.nan
 
     @property
     def seen_size(self) -> float:
-        """Median size in the detector's image; NaN without objects."""
+        """Median size in the detector's input; NaN without objects."""
         return median(self.seen_sizes) if self.seen_sizes else math.nan
 
 
@@ -81,10 +81,10 @@ class MatchReport:
     """What :func:`match_shares` found.
 
     Attributes:
-        size_ranges: one a size range.
-        images: how many were looked at.
-        known: whether the detector's rule is known; else ``matched`` means nothing.
-        remedy: what would give more objects a match.
+        size_ranges: one entry per size range.
+        images: number of images that were evaluated.
+        known: whether the detector's matching rule is known; else ``matched`` means nothing.
+        remedy: changes of the recipe that would match more objects.
     """
 
     size_ranges: list[SizeRangeShare]
@@ -93,7 +93,7 @@ class MatchReport:
     remedy: str
 
     def poor(self, floor: float = 0.5) -> list[SizeRangeShare]:
-        """Size ranges of which a smaller share is matched."""
+        """Size ranges whose share is below ``floor``."""
         return [
             size_range for size_range in self.size_ranges if self.known and size_range.share < floor
         ]
@@ -104,12 +104,12 @@ def match_shares(
     images: Iterable[GroundTruth],
     size_ranges: SizeRanges | str | Sequence = "coco",
 ) -> MatchReport:
-    """Which share of the objects, by size, a detector can match.
+    """The share of objects of each size range that a detector can match.
 
     Args:
-        model: a built detector, or a composition, whose resampler and least box size then count.
-        images: ground truth; taken until enough pairs of object and anchor were looked at.
-        size_ranges: of size in the original image, as :meth:`SizeRanges.from_config` takes them.
+        model: a built detector, or a composition, of which resampler and ``min_box_size`` count.
+        images: ground truth; read until more than ``PAIRS`` pairs were evaluated.
+        size_ranges: of sqrt(area) in the original image, see :meth:`SizeRanges.from_config`.
     """
     composed = isinstance(model, LowResDetector)
     detector = model.detector if composed else model
@@ -142,7 +142,7 @@ def _count(
     answer: Matched,
     big_enough: Tensor,
 ) -> None:
-    """Add an image's objects to their size ranges; like COCO's, these have both ends in them."""
+    """Add an image's objects to their size ranges, which include both ends, as COCO's do."""
     chosen = torch.arange(len(boxes)) if answer.chosen is None else answer.chosen
     seen = _sizes(boxes)[chosen]
     sizes = (_sizes(truth.boxes) if truth.sizes is None else truth.sizes)[chosen]
@@ -161,7 +161,7 @@ def _sizes(boxes: Tensor) -> Tensor:
 
 
 def _remedy(model: nn.Module, detector: nn.Module, factor: Fraction) -> str:
-    """The changes that would let more objects be matched, by the recipe's keys."""
+    """Changes of the recipe's keys that would match more objects."""
     root = "model" if model is detector else "model.detector"
     if isinstance(detector, DeformableDETR):
         return f"a larger {root}.num_queries ({num_queries(detector)} now)"

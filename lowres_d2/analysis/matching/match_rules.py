@@ -1,8 +1,7 @@
-"""Each detector's own rule of which object which of its anchors, points or queries is for.
+"""Objects that a detector's anchors, points or queries are matched to, by its own rule.
 
-It is asked for its labels rather than imitated, so that subclasses with another rule are answered
-right. Shapes: M objects of an image, R anchors or points of all levels. Boxes are XYXY in pixels
-of the detector's image.
+The detector's own labels are used rather than a copy of its rule, so that subclasses with another
+rule are right too. Shapes: M objects of an image. Boxes are XYXY in pixels of the detector's input.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from detectron2.modeling.proposal_generator import RPN
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
-# Pairs of an object and an anchor in one image: some 0.5 GB for a moment.
-PAIRS_OF_A_IMAGE = 20_000_000
+# Pairs of an object and an anchor in one image: about 0.5 GB of temporary memory.
+PAIRS_PER_IMAGE = 20_000_000
 
 
 @dataclass
@@ -29,10 +28,11 @@ class Matched:
     """Which of M objects are matched.
 
     Attributes:
-        matched: (M,) whether something is matched to the object.
-        rescued: (M,) whether only as its best anchor, which else were background; None: nowhere.
-        pairs: pairs of an object and an anchor that were looked at, a measure of the work.
-        chosen: indices of the objects looked at; None for all.
+        matched: (M,) whether an anchor, point or query is matched to the object.
+        rescued: (M,) whether the only match is a low-quality one, with an anchor that would be
+            background otherwise; None: no object.
+        pairs: evaluated pairs of an object and an anchor, a measure of the work.
+        chosen: indices of the evaluated objects; None for all.
     """
 
     matched: Tensor
@@ -48,12 +48,13 @@ def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched |
     Args:
         detector: built; RetinaNet, FCOS, an R-CNN (by its region proposal network), their
             subclasses, or Deformable DETR.
-        boxes: (M, 4) in the detector's image.
-        size: (height, width) of that.
+        boxes: (M, 4) in the detector's input.
+        size: (height, width) of the detector's input.
 
     Returns:
-        None where the detector's rule is not known. In an image with too many objects for its
-        anchors some are looked at only, evenly spread over their list.
+        The matches; None where the detector's rule is not known. Where objects and anchors make
+        more than ``PAIRS_PER_IMAGE`` pairs, only an evenly spread subset of the objects is
+        evaluated.
     """
     if isinstance(detector, DeformableDETR):
         matched = torch.zeros(len(boxes), dtype=torch.bool)
@@ -64,7 +65,7 @@ def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched |
         return None
     anchors = _anchors(matching.anchor_generator, detector.backbone, size)
     number = sum(len(level) for level in anchors)
-    chosen = _spread(len(boxes), max(1, PAIRS_OF_A_IMAGE // number))
+    chosen = _spread(len(boxes), max(1, PAIRS_PER_IMAGE // number))
     boxes = Boxes(boxes[chosen].to(anchors[0].device))
     rule = _by_labels if isinstance(matching, DenseDetector) else _by_matcher
     matched = rule(matching, anchors, boxes, size)
@@ -73,7 +74,7 @@ def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched |
 
 
 def matching_part(detector: nn.Module) -> Any:
-    """The part of a detector that labels anchors; None where there is none known."""
+    """The part of a detector that labels anchors; None where no such part is known."""
     part = getattr(detector, "proposal_generator", detector)
     known = isinstance(part, RPN) or (
         isinstance(part, DenseDetector) and hasattr(part, "label_anchors")
@@ -82,7 +83,7 @@ def matching_part(detector: nn.Module) -> Any:
 
 
 def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxes]:
-    """A detector's anchors of each level, for an image of this size alone in its batch."""
+    """A detector's anchors of each level, for a batch of one image of this size."""
     multiple = max(1, backbone.size_divisibility)
     square = backbone.padding_constraints.get("square_size", 0)
     height, width = (max(math.ceil(x / multiple) * multiple, square) for x in size)
@@ -97,12 +98,12 @@ def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxe
 
 
 def strides_of(generator: nn.Module) -> list[int]:
-    """Pixels between anchors, for each level."""
+    """Stride of the anchors of each level, in pixels."""
     return [stride[0] if isinstance(stride, tuple) else stride for stride in generator.strides]
 
 
 def _by_labels(detector: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
-    """A dense detector's own labels: objects are told apart by giving each a class of its own."""
+    """Match by a dense detector's own labels; a class of its own identifies each object."""
     truth = Instances(size)
     truth.gt_boxes = boxes
     # Above the label of background, which is the number of classes.
@@ -114,7 +115,7 @@ def _by_labels(detector: Any, anchors: list[Boxes], boxes: Boxes, size: Size) ->
 
 
 def _by_matcher(rpn: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Tensor:
-    """A region proposal network's labels before it samples some of them."""
+    """Match by a region proposal network's labels, before it samples some of them."""
     whole = Boxes.cat(anchors)
     owners, labels = rpn.anchor_matcher(pairwise_iou(boxes, whole))
     if rpn.anchor_boundary_thresh >= 0:
@@ -123,7 +124,7 @@ def _by_matcher(rpn: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Ten
 
 
 def _near_no_anchor(matching: Any, anchors: list[Boxes], boxes: Boxes) -> Tensor:
-    """Objects whose best anchor has an IoU that alone would make it background."""
+    """Objects whose best anchor would be background by its IoU alone."""
     matcher = getattr(matching, "anchor_matcher", None)
     if matcher is None or not matcher.allow_low_quality_matches:
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
@@ -138,13 +139,13 @@ def _mask(indices: Tensor, number: int) -> Tensor:
 
 
 def _spread(number: int, at_most: int) -> Tensor:
-    """Indices of at most so many of a list, evenly spread."""
+    """At most ``at_most`` of ``number`` indices, evenly spread."""
     if number <= at_most:
         return torch.arange(number)
     return torch.arange(at_most) * number // at_most
 
 
 def num_queries(detector: DeformableDETR) -> int:
-    """Objects of an image that can have a query of their own."""
+    """Number of queries, the most objects of an image that can be matched."""
     queries = detector.queries
     return queries.num_queries if hasattr(queries, "num_queries") else len(queries.content)

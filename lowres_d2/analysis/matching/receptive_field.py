@@ -1,7 +1,7 @@
-"""How much of an image one cell of a feature map sees, and how that changes with its resolution.
+"""Receptive fields of a feature map's cells, and of regions at different image resolutions.
 
-Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Eq. 2 and 3: a region of
-the image at half the size holds half as many cells, each of which sees as much as ever.
+Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Eq. 2 and 3: in an image of
+half the size, a region is half as many cells wide, but each cell sees as many pixels as before.
 Units: pixels of the network's input along its width; regions in cells.
 """
 
@@ -19,14 +19,14 @@ from torch.overrides import TorchFunctionMode
 
 Network = Callable[[Tensor], Mapping[str, Tensor]]
 
-# Rows of the probed image: enough for any pyramid to double its coarsest map up to the finest.
+# Rows of the probe: enough for any pyramid to upsample its coarsest feature map to the finest.
 _HEIGHT = 32
 _WIDTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a cell in the middle of a feature map sees.
+    """Receptive field of a cell in the middle of a feature map.
 
     Attributes:
         size: pixels from the first to the last one that the cell depends on.
@@ -37,10 +37,10 @@ class ReceptiveField:
     stride: int
 
     def relative(self, width: float, image: float) -> float:
-        """What a region sees as a share of the image (Eq. 2).
+        """Receptive field of a region, relative to the width of the image (Eq. 2).
 
         Args:
-            width: of the region, in cells.
+            width: width of the region, in cells.
             image: width of the image, in pixels.
         """
         return (self.size + (width - 1) * self.stride) / image
@@ -53,16 +53,16 @@ def discrepancy(
     target: ReceptiveField | None = None,
     ratio: int = 2,
 ) -> float:
-    """Relative receptive field of a region in the smaller image, over that in the full one.
+    """Relative receptive field of a region in the smaller image, over that in the full-size one.
 
-    Eq. 3; at 1 the two features of the region have seen the same of the image.
+    Eq. 3; at 1, both features of the region have seen the same part of the image.
 
     Args:
-        field: of the network that sees the smaller image.
-        width: of the region at full size, in cells.
+        field: receptive field of the network for the smaller image.
+        width: width of the region at full size, in cells.
         image: width of the image at full size, in pixels.
-        target: of the network that sees the full-size image; by default the same one.
-        ratio: how many times smaller the smaller image is, 2 in the paper.
+        target: receptive field of the network for the full-size image; by default ``field``.
+        ratio: downsampling factor of the smaller image, 2 in the paper.
     """
     full = (target or field).relative(width, image)
     return field.relative(width / ratio, image / ratio) / full
@@ -71,27 +71,27 @@ def discrepancy(
 def receptive_field(network: Network, name: str) -> ReceptiveField:
     """Receptive field of one output of a backbone, or of an atrous twin.
 
-    Exact, whatever the weights: a cell sees a pixel if NaN there arrives in the cell. Norms count
-    as cellwise, and a pooling of the whole map (squeeze-and-excitation) as a constant. In a pyramid
-    cells differ; measured is one beside which cells of all coarser maps meet.
+    Exact for any weights: a cell sees a pixel if a NaN there reaches the cell. Norms count as
+    cellwise, and pooling of the whole feature map (squeeze-and-excitation) as a constant. In a
+    pyramid cells differ: the measured one lies where cells of all coarser feature maps meet.
 
     Args:
         network: maps images (N, 3, H, W) to feature maps by name; a module is in eval mode.
-        name: of the output.
+        name: name of the output.
 
     Raises:
         KeyError: there is no such output.
         ValueError: its cells see more than 16384 pixels, or none; the network is in training mode,
-            or takes signs, as 1-bit ones do, which hide NaN.
+            or uses ``sign`` or ``where``, as 1-bit networks do, which hide NaN.
     """
     if getattr(network, "training", False):
-        raise ValueError("receptive field of a network in training mode: call its eval() first")
+        raise ValueError("receptive field: the network is in training mode: call its eval() first")
     with torch.no_grad(), _Spreading():
         for width in _WIDTHS:
             probe = _Probe(network, name, width)
             if not probe.sees(0, width):
                 raise ValueError(f"output {name!r} depends on no pixel of the image")
-            # Quarters, and not the outermost columns: of far dilated layers these may hit a gap.
+            # Quarters, not only the outermost columns, which may lie in a gap of a dilated layer.
             if not probe.sees(0, width // 4) and not probe.sees(width - width // 4, width):
                 return probe.measure()
     raise ValueError(f"a cell of output {name!r} sees more than {width // 2} pixels")
@@ -104,7 +104,7 @@ class _Probe:
         self._network, self._name, self._width = network, name, width
         outputs = network(torch.ones(1, 3, _HEIGHT, width))
         if name not in outputs:
-            raise KeyError(f"output {name!r}: the network has {', '.join(outputs)}")
+            raise KeyError(f"no output {name!r}: the network has {', '.join(outputs)}")
         self._stride = round(width / outputs[name].shape[-1])
 
     def sees(self, start: int, stop: int) -> bool:
@@ -123,7 +123,7 @@ class _Probe:
 
 
 class _Spreading(TorchFunctionMode):
-    """Runs a network as to which cells see which: one channel, no weights, no norms."""
+    """Runs a network for its connectivity alone: one channel, no weights, no norms."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -136,7 +136,9 @@ class _Spreading(TorchFunctionMode):
         if func is F.adaptive_avg_pool2d:
             return F.adaptive_avg_pool2d(torch.ones_like(args[0]), *args[1:], **kwargs)
         if func in (torch.sign, Tensor.sign, torch.where, Tensor.where):
-            raise ValueError(f"receptive field through torch.{func.__name__}: it hides NaN")
+            raise ValueError(
+                f"no receptive field can be measured through torch.{func.__name__}: it hides NaN"
+            )
         return func(*args, **kwargs)
 
 
@@ -149,7 +151,7 @@ def _spread(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """A convolution as to its reach: the largest of what it sees, NaN if that is among it."""
+    """Connectivity of a convolution: the maximum of the values it sees, NaN if one is NaN."""
     kernel = weight.shape[-2:]
     if isinstance(padding, str):
         reach = [d * (k - 1) for d, k in zip(_pair(dilation), kernel, strict=True)]

@@ -1,7 +1,7 @@
 """A detection data set: a sequence of Detectron2's dataset dicts that knows its classes.
 
 Boxes of the dicts are XYWH_ABS in pixels of the stored image, clipped to it. ``category_id`` is
-contiguous from 0 in the dicts and the data set's own in ``coco_dict``.
+contiguous from 0 in the dicts; ``coco_dict`` has the ids of the data set's file.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ _SHOWN_DIFFERENCES = 10
 class BoxDataset(Sequence):
     """Images with boxes, each a Detectron2 dataset dict.
 
-    A dict has ``file_name``, ``height``, ``width``, ``image_id`` and ``annotations``, each of these
-    with ``bbox``, ``bbox_mode``, ``category_id``, ``iscrowd``, ``area`` and ``id``. Every access
-    gives a fresh copy, unpickled from one shared buffer, so that worker processes share its memory.
+    A dict has ``file_name``, ``height``, ``width``, ``image_id`` and ``annotations``, each with
+    ``bbox``, ``bbox_mode``, ``category_id``, ``iscrowd``, ``area`` and ``id``. Every access returns
+    a fresh copy, unpickled from one buffer whose memory worker processes share.
 
     Args:
-        records: the dicts. An annotation may carry ``unclipped_bbox`` where ``bbox`` was clipped.
+        records: dataset dicts. An annotation may carry ``unclipped_bbox`` where ``bbox`` was
+            clipped.
         classes: class names; position k names the contiguous category k.
-        category_ids: the ids that the data set's file uses for them; 1, 2, ... by default.
-        source: what to call the data set in messages: its file or folder.
+        category_ids: ids of these classes in the data set's file; 1, 2, ... by default.
+        source: file or folder of the data set, which messages name.
         json_file: the annotation file, if there is one.
         image_root: the folder that image names are relative to.
     """
@@ -65,7 +66,7 @@ class BoxDataset(Sequence):
         return f"{name}({self.source}: {len(self)} images, {len(self.classes)} classes)"
 
     def coco_dict(self) -> dict:
-        """The ground truth in COCO's form, with the ids and the unclipped boxes of its file."""
+        """The ground truth in COCO format, with the ids and the unclipped boxes of its file."""
         images, annotations = [], []
         for record in self:
             image = {key: record[key] for key in ("file_name", "height", "width")}
@@ -102,8 +103,8 @@ def make_annotation(
         annotation_id: unique in the data set.
         category: contiguous category.
         bbox: (x, y, width, height) in pixels.
-        area: size that counts in evaluation; the box's by default.
-        iscrowd: 1 for a region to be ignored.
+        area: area for evaluation, in square pixels; the box's by default.
+        iscrowd: 1 for an ignore region.
     """
     return {
         "id": annotation_id,
@@ -116,7 +117,7 @@ def make_annotation(
 
 
 def class_names(classes: Sequence[str]) -> list[str]:
-    """The list that a user gave, refused where it is none of names."""
+    """A user's class names as a list; an error if it is not a list of names."""
     if isinstance(classes, str):
         raise ValueError(f"classes={classes!r}: expected a list of class names, as [{classes}]")
     names = list(classes)
@@ -128,7 +129,7 @@ def class_names(classes: Sequence[str]) -> list[str]:
 
 
 def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
-    """Refuse two data sets whose category k is not the same class."""
+    """Raise an error unless category k is the same class in both data sets."""
     if train.classes == val.classes:
         return
     pairs = enumerate(zip_longest(train.classes, val.classes, fillvalue="-"))
@@ -142,7 +143,7 @@ def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
 
 
 def dataset_fingerprint(dataset: BoxDataset) -> str:
-    """Sixteen hex digits that change with any class, image, box or label, not with the folder."""
+    """Sixteen hex digits that change with any class, image, box or label, but not the folder."""
     digest = hashlib.blake2b(repr(dataset.classes).encode(), digest_size=8)
     for record in dataset:
         image = (Path(record["file_name"]).name, record["height"], record["width"])

@@ -27,13 +27,13 @@ class CocoDataset(BoxDataset):
 
     Args:
         json_file: COCO ground truth (``images``, ``annotations``, ``categories``).
-        image_root: folder that ``file_name`` is relative to. None: it is looked for beside the
-            json file: its folder and the one above, ``images`` in these, and a folder named after
-            the json file (``instances_val2017.json``: ``val2017``) in any of them.
+        image_root: folder that ``file_name`` is relative to. None: searched for beside the json
+            file: its folder and the parent folder, ``images`` in these, and a folder named after
+            the json file (``val2017`` for ``instances_val2017.json``) in any of them.
         classes: the classes to use, in this order; annotations of others are left out. None: all,
             in the order of their ids.
-        invalid_boxes: what to do about boxes without area, outside of their image or not finite:
-            "error" or "skip". Boxes partly outside are clipped in either case.
+        invalid_boxes: what to do with boxes that have no area, lie outside their image or are not
+            finite: "error" or "skip". Boxes partly outside are clipped in either case.
         check_images: whether every image must exist now; otherwise a missing one is an error
             when it is read.
     """
@@ -95,7 +95,7 @@ class CocoDataset(BoxDataset):
 def _admitted(
     path: Path, annotations: Iterable[dict], images: dict[int, dict], policy: BoxPolicy
 ) -> Iterable[tuple[dict, list[float]]]:
-    """Pairs of annotation and its admitted box."""
+    """Yield the annotations with a valid box, and the box clipped to its image."""
     larger_than_box = 0
     for entry in annotations:
         bbox = policy.admit(
@@ -103,13 +103,14 @@ def _admitted(
         )
         if bbox is None:
             continue
-        # A pixel a side of slack: some tools count both border pixels.
+        # One pixel of slack in width and height: some tools count both border pixels.
         width, height = entry["bbox"][2:]
         larger_than_box += entry.get("area", 0) > (width + 1) * (height + 1)
         yield entry, bbox
     if larger_than_box:
         _logger.warning(
-            "%s: 'area' of %d annotations is larger than their box: do not size objects by it",
+            "%s: 'area' of %d annotations is larger than their box: keep area=\"box\" in the "
+            "evaluator, or object sizes are wrong",
             path,
             larger_than_box,
         )
@@ -118,7 +119,7 @@ def _admitted(
 def find_image_root(
     path: Path, names: list[str], given: str | Path | None, check_images: bool
 ) -> Path:
-    """The folder of the images: the given one, or the first beside the json that has them."""
+    """The folder of the images: the given one, or the first beside the json that has any."""
     if given is not None:
         return Path(given)
     folder = path.parent
@@ -139,7 +140,7 @@ def find_image_root(
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; False also for what no file can be called."""
+    """Whether a file exists; False also for names that no file can have."""
     try:
         return path.is_file()
     except OSError:
@@ -147,13 +148,13 @@ def is_file(path: Path) -> bool:
 
 
 def check_images_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:
-    """Refuse a data set that lacks images; folders are listed once, which is fast for many.
+    """Raise an error if images are missing; each folder is listed once, which is fast for many.
 
     Args:
-        source: what lists the images.
-        root: their folder.
-        names: relative to it.
-        remedy: what the user can do.
+        source: file or folder that lists the images, for messages.
+        root: folder of the images.
+        names: image files, relative to ``root``.
+        remedy: what the user can do, for messages.
     """
     if names and not root.is_dir():
         raise FileNotFoundError(

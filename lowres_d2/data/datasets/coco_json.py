@@ -1,4 +1,4 @@
-"""Reads a COCO json file and checks it at the border, so that nothing after it has to.
+"""Reads a COCO json file and validates it, so that no later code has to.
 
 Boxes are XYWH in pixels of the stored image.
 """
@@ -24,19 +24,19 @@ def read_json(json_file: str | Path, what: str) -> Any:
 
     Args:
         json_file: the file.
-        what: it should be, for messages.
+        what: what the file should be, for messages.
     """
     path = Path(json_file)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such annotation file; give {what}")
     try:
         return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond its limits
+    except (ValueError, RecursionError) as error:  # also for too long numbers and too deep nesting
         raise ValueError(f"{path}: is not JSON ({error})") from None
 
 
 def read_coco_json(json_file: str | Path) -> dict:
-    """Parse a file that must be a COCO ground truth."""
+    """Parse a COCO ground-truth file."""
     path = Path(json_file)
     content = read_json(path, "a COCO json file")
     if isinstance(content, list):
@@ -52,7 +52,7 @@ def read_coco_json(json_file: str | Path) -> dict:
                 f"{', '.join(_SECTIONS)}"
             )
         if not all(isinstance(entry, dict) for entry in entries):
-            raise ValueError(f"{path}: '{section}' has entries that are no objects")
+            raise ValueError(f"{path}: '{section}' has entries that are not JSON objects")
     return content
 
 
@@ -61,19 +61,19 @@ def count_classes(json_file: str | Path, classes: Sequence[str] | None = None) -
 
     Args:
         json_file: a COCO json file.
-        classes: the classes of it that are used; None: all.
+        classes: classes that are used; None: all in the file.
     """
     path = Path(json_file)
     return len(select_classes(path, checked_categories(path, read_coco_json(path)), classes))
 
 
 def is_whole(value: object) -> bool:
-    """Whether it is an integer; True and False are none."""
+    """Whether a value is an integer; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_finite(value: object) -> bool:
-    """Whether it is a number that computing with can cope with; JSON may hold 10**999 and NaN."""
+    """Whether a value is a finite number below 1e15; JSON may hold 10**999 and NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
@@ -99,7 +99,7 @@ def checked_categories(path: Path, content: dict) -> dict[int, str]:
     ):
         name = category.get("name")
         if not isinstance(name, str):
-            raise ValueError(f"{path}: category {category_id} has name {name!r}; expected a text")
+            raise ValueError(f"{path}: category {category_id} has name {name!r}; expected a string")
         if name in names.values():
             raise ValueError(f"{path}: two categories are called '{name}'; names must be unique")
         names[category_id] = name
@@ -125,7 +125,7 @@ def select_classes(
 
 
 def shortened(names: Iterable[str], limit: int = 10) -> str:
-    """The first few names, and how many there are."""
+    """The first few names as text, and how many there are in all."""
     names = list(names)
     return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
 
@@ -150,9 +150,9 @@ def checked_images(path: Path, content: dict) -> dict[int, dict]:
 def checked_annotations(
     path: Path, content: dict, images: dict[int, dict], categories: dict[int, str]
 ) -> Iterable[dict]:
-    """Annotations with whole-number ids, known references, and sound ``area`` and ``iscrowd``.
+    """Check ids, references, ``area`` and ``iscrowd`` of all annotations, and yield them.
 
-    Those without an id get one that no other has. Boxes are left to :class:`BoxPolicy`.
+    Annotations without an id get an unused one. Boxes are checked by :class:`BoxPolicy`.
     """
     given = {a["id"] for a in content["annotations"] if is_whole(a.get("id"))}
     free_ids = count(max(given, default=0) + 1)
@@ -190,12 +190,12 @@ def checked_annotations(
 
 
 def box_fault(bbox: object, height: int, width: int) -> str | None:
-    """What makes a box useless, or None. A box that is only partly outside has no fault.
+    """Why a box is invalid, or None. A box that is only partly outside its image is valid.
 
     Args:
         bbox: (x, y, width, height) as found in the file.
-        height: the image's.
-        width: the image's.
+        height: height of the image.
+        width: width of the image.
     """
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_finite, bbox)):
         return "is not four finite numbers"
@@ -219,11 +219,11 @@ def clip_box(bbox: list[float], height: int, width: int) -> list[float]:
 
 
 class BoxPolicy:
-    """Decides over faulty boxes of one file, and counts them.
+    """Raises an error for the invalid boxes of one file, or skips and counts them.
 
     Args:
         path: the file, for messages.
-        invalid_boxes: "error" stops at the first faulty box, "skip" leaves them out.
+        invalid_boxes: "error" raises at the first invalid box, "skip" leaves them out.
     """
 
     def __init__(self, path: Path, invalid_boxes: str) -> None:
@@ -235,7 +235,7 @@ class BoxPolicy:
         self.num_clipped = 0
 
     def admit(self, bbox: object, image: dict, what: str) -> list[float] | None:
-        """The box, clipped to its image, or None where it is to be left out."""
+        """The box, clipped to its image, or None if it is skipped."""
         fault = box_fault(bbox, image["height"], image["width"])
         if fault is None:
             clipped = clip_box(bbox, image["height"], image["width"])
@@ -250,8 +250,8 @@ class BoxPolicy:
         return None
 
     def log(self) -> None:
-        """Say once what was changed."""
+        """Log the numbers of skipped and clipped boxes."""
         if self.num_skipped:
-            _logger.warning("%s: %d faulty boxes left out", self.path, self.num_skipped)
+            _logger.warning("%s: %d invalid boxes skipped", self.path, self.num_skipped)
         if self.num_clipped:
             _logger.info("%s: %d boxes clipped to their images", self.path, self.num_clipped)

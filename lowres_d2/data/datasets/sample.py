@@ -1,4 +1,4 @@
-"""A few images of a data set, evenly spread, as a data set of their own."""
+"""A few images, evenly spread over a data set, as a data set of their own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class EvenSample(Sequence):
-    """Images with something to find, from all over a data set; the same ones every time.
+    """Images with objects, evenly spread over a data set; the same ones every time.
 
-    Whatever else the data set knows (its classes, say) is asked of it.
+    Other attributes, such as ``classes``, are those of the data set.
 
     Args:
         dataset: dataset dicts.
-        number: how many; all there are where there are fewer.
+        number: number of images; all images with objects if there are fewer.
     """
 
     def __init__(self, dataset: Sequence[dict], number: int) -> None:
@@ -35,12 +35,12 @@ class EvenSample(Sequence):
         return dict(self._records[index])
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # asked for while a copy is made, before there is a data set
+        if name.startswith("_"):  # copying asks for these before `_dataset` is set
             raise AttributeError(name)
         return getattr(self._dataset, name)
 
     def coco_dict(self) -> dict:
-        """The ground truth of these images in COCO's form."""
+        """The ground truth of these images in COCO format."""
         whole = self._dataset.coco_dict()
         chosen = {record["image_id"] for record in self._records}
         images = [image for image in whole["images"] if image["id"] in chosen]

@@ -1,9 +1,9 @@
 """Tsinghua-Tencent 100K: traffic signs in street views of 2048x2048 pixels.
 
 Zhu et al., "Traffic-Sign Detection and Classification in the Wild" (CVPR 2016). The data set's
-``annotations.json`` says for each image ``{"id": 7, "path": "train/7.jpg", "objects":
+``annotations.json`` has for each image ``{"id": 7, "path": "train/7.jpg", "objects":
 [{"category": "pl40", "bbox": {"xmin": 1.5, "ymin": 2, "xmax": 21.5, "ymax": 22}}]}``: continuous
-pixels that count from 0, so that a side is max - min. Outlines of the signs are not read.
+pixel coordinates from 0, so that a side is max - min. Outlines of the signs are not read.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from lowres_d2.data.datasets.coco_json import (
 from lowres_d2.data.datasets.voc import read_voc_xml
 
 SPLITS = ("train", "test", "other")
-SIDE = 2048  # of every image; annotations.json does not say it
+SIDE = 2048  # pixels, of every image; annotations.json does not have it
 
 # The classes that the benchmark scores: those with more than 100 objects in train and test together
-# (in test alone the rarest have 31 to 34, so that train alone cannot be what is meant).
+# (31 to 34 objects of the rarest are in test, so the threshold cannot be meant for train alone).
 TT100K_CLASSES = [
     "i2", "i4", "i5", "il100", "il60", "il80", "io", "ip", "p10", "p11", "p12", "p19", "p23", "p26",
     "p27", "p3", "p5", "p6", "pg", "ph4", "ph4.5", "ph5", "pl100", "pl120", "pl20", "pl30", "pl40",
@@ -44,7 +44,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Sign(NamedTuple):
-    """A sign: class name, XYWH box in pixels or what stands in its place, whether 'difficult'."""
+    """A sign: class name, XYWH box in pixels (or what the file has instead), 'difficult' or not."""
 
     name: str
     bbox: object
@@ -52,7 +52,7 @@ class Sign(NamedTuple):
 
 
 class SignImage(NamedTuple):
-    """What the annotations say of an image."""
+    """The annotations of one image."""
 
     image_id: int
     split: str
@@ -70,17 +70,17 @@ class SignAnnotations(NamedTuple):
 
 
 def is_tt100k_json(path: str | Path) -> bool:
-    """Whether a file begins as ``annotations.json`` does, and no COCO file."""
+    """Whether a file begins like TT100K's ``annotations.json``, as no COCO file does."""
     with Path(path).open("rb") as file:
         return re.match(rb'\s*\{\s*"(imgs|types)"\s*:', file.read(64)) is not None
 
 
 def read_tt100k(annotations: str | Path, split: str = "train") -> SignAnnotations:
-    """Read all images of the annotations, without objecting to their boxes.
+    """Read all images of the annotations; boxes are not checked.
 
     Args:
-        annotations: ``annotations.json``, or a folder of VOC xml files named after the ids.
-        split: which part a folder is; a json file says it itself.
+        annotations: ``annotations.json``, or a folder of VOC xml files named after the image ids.
+        split: split that the folder of xml files is; a json file names the split of each image.
     """
     path = Path(annotations)
     if path.is_dir():
@@ -99,7 +99,7 @@ def read_tt100k(annotations: str | Path, split: str = "train") -> SignAnnotation
             raise ValueError(f"{path}: id {image_id} occurs {number} times in 'imgs'; expected one")
     types = content.get("types", [])
     if not isinstance(types, list) or not all(isinstance(name, str) for name in types):
-        raise ValueError(f"{path}: 'types' is no list of class names")
+        raise ValueError(f"{path}: 'types' is not a list of class names")
     return SignAnnotations(images, _all_names(types, images))
 
 
@@ -109,13 +109,15 @@ def _all_names(types: Iterable[str], images: Sequence[SignImage]) -> list[str]:
 
 def _image(where: str, entry: object) -> SignImage:
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} is no object; expected id, path and objects")
+        raise ValueError(f"{where} is not an object; expected id, path and objects")
     if not is_whole(entry.get("id")):
         raise ValueError(f"{where} has id {entry.get('id')!r}; expected a whole number")
     name = entry.get("path")
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if len(parts) < 2 or parts[0] not in SPLITS:
-        raise ValueError(f"{where} has path {name!r}; expected one as 'train/7.jpg' ({SPLITS})")
+        raise ValueError(
+            f"{where} has path {name!r}; expected one like 'train/7.jpg', in {', '.join(SPLITS)}"
+        )
     if not isinstance(entry.get("objects"), list):
         raise ValueError(f"{where} has no list 'objects'")
     signs = []
@@ -130,7 +132,7 @@ def _image(where: str, entry: object) -> SignImage:
 
 
 def _xywh(corners: object) -> object:
-    """The box of its corners; what are no corners stays as it is, for whoever judges boxes."""
+    """The XYWH box; anything but corners is returned as it is, for the checks of boxes."""
     if not isinstance(corners, dict) or not all(is_finite(corners.get(key)) for key in _CORNERS):
         return corners
     x0, y0, x1, y1 = (corners[key] for key in _CORNERS)
@@ -139,11 +141,12 @@ def _xywh(corners: object) -> object:
 
 def _image_of_xml(path: Path, split: str) -> SignImage:
     if not path.stem.isdecimal():
-        raise ValueError(f"{path}: expected the image's id as name, as 1012.xml")
+        raise ValueError(f"{path}: expected the image's id as file name, like 1012.xml")
     image = read_voc_xml(path)
     signs = []
     for found in image.objects:
-        # These files keep the data set's own corners, cut to integers; VOC's would count from 1.
+        # These corners are TT100K's own, truncated to integers; read_voc_xml takes them for VOC's,
+        # which count from 1.
         x, y, width, height = found.bbox
         signs.append(Sign(found.name, [x + 1, y + 1, width - 1, height - 1], found.difficult))
     name = f"{split}/{path.stem}.jpg"
@@ -151,7 +154,7 @@ def _image_of_xml(path: Path, split: str) -> SignImage:
 
 
 def count_signs(images: Sequence[SignImage]) -> Counter[str]:
-    """Number of signs of each class in train and test, by which the benchmark chose its 45."""
+    """Number of signs of each class in train and test, by which the benchmark chose its classes."""
     return Counter(sign.name for p in images if p.split in _COUNTED for sign in p.signs)
 
 
@@ -159,14 +162,15 @@ class Tt100kDataset(BoxDataset):
     """Detectron2 dataset dicts of Tsinghua-Tencent 100K, checked.
 
     Args:
-        annotations: ``annotations.json``, or a folder of VOC xml files named after the ids, which
-            are then all of them the split.
-        image_root: folder with ``train`` and ``test`` in it. None: it is looked for beside the
+        annotations: ``annotations.json``, or a folder of VOC xml files named after the image ids,
+            all of which belong to the split.
+        image_root: folder with ``train`` and ``test`` in it. None: searched for beside the
             annotations.
         split: "train", "test" or "other".
         classes: the classes to use, in this order (``TT100K_CLASSES``: the benchmark's); signs of
             others are left out and counted. None: those with more than ``min_instances`` signs.
-        min_instances: decides without ``classes``; signs of train and test count.
+        min_instances: number of signs, in train and test together, that a class has to exceed;
+            used without ``classes``.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
         check_images: whether every image must exist now.
     """
@@ -246,6 +250,6 @@ def _records(
         records.append(record)
     policy.log()
     if left_out:
-        text = "%s: %d signs of %d classes that are not used left out"
+        text = "%s: skipped %d signs of %d unused classes"
         _logger.info(text, path, left_out.total(), len(left_out))
     return records

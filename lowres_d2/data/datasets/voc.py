@@ -28,7 +28,7 @@ class VocObject(NamedTuple):
 
 
 class VocImage(NamedTuple):
-    """What an xml file says of its image."""
+    """The content of one xml file."""
 
     file_name: str
     height: int
@@ -46,11 +46,13 @@ def read_voc_xml(path: str | Path) -> VocImage:
         raise FileNotFoundError(f"{path}: no such annotation file")
     try:
         tree = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two of encodings
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: encodings
         raise ValueError(f"{path}: is not XML ({error})") from None
     height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
     if height <= 0 or width <= 0:
-        raise ValueError(f"{path}: size is {width:g}x{height:g}; expected the image's")
+        raise ValueError(
+            f"{path}: size is {width:g}x{height:g}; expected the image's width and height"
+        )
     objects = []
     for node in tree.iterfind("object"):
         x0, y0, x1, y1 = (
@@ -82,12 +84,12 @@ def _number(path: Path, node: ElementTree.Element, key: str) -> float:
 class VocDataset(BoxDataset):
     """Detectron2 dataset dicts from folders ``VOC<year>``.
 
-    Objects marked 'difficult' are crowds here: not learned, and ignored in evaluation.
+    Objects marked 'difficult' become crowds: not used in training, ignored in evaluation.
 
     Args:
-        root: the folder with ``VOC2007`` and its like in it.
+        root: folder that has ``VOC2007``, ``VOC2012`` and so on in it.
         split: a list in ``ImageSets/Main``, such as "trainval" or "test".
-        year: one year or several, whose images are put together.
+        year: one year, or several whose images are joined.
         classes: class names; VOC's twenty by default.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
         check_images: whether every image must exist now.
@@ -139,7 +141,7 @@ def listed_stems(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected a name a line") from None
+        raise ValueError(f"{path}: is not text ({error}); expected one name per line") from None
     return [line.split()[0] for line in lines if line.strip()]
 
 

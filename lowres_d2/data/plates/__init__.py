@@ -1,4 +1,4 @@
-"""The generated data: traffic-sign-like plates, for detection and for classification."""
+"""The generated data sets: traffic-sign-like plates, for detection and for classification."""
 
 from lowres_d2.data.plates.classification import PlatesClassification
 from lowres_d2.data.plates.dataset import PlatesDataset

@@ -1,7 +1,7 @@
-"""What stands behind the plates: procedural textures with clutter, or crops of photographs.
+"""Backgrounds of the plates: procedural textures with clutter, or crops of photographs.
 
-Backgrounds are float32 RGB arrays (size, size, 3), about 0 to 255. They come from an image's
-appearance stream and decide nothing about where its objects are. Lengths are for images of
+They are float32 RGB arrays (size, size, 3), about 0 to 255. They are drawn from an image's
+appearance stream, and do not influence where its objects are. Lengths are given for images of
 256 px and scale with the image.
 """
 
@@ -63,13 +63,13 @@ def value_noise(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _near(rng: np.random.Generator, palette: np.ndarray, spread: float = 22) -> np.ndarray:
-    """A colour about one of a palette's, darker or brighter as a whole, float32."""
+    """A random colour close to one of a palette, with random brightness; float32."""
     color = palette[rng.integers(len(palette))] * rng.uniform(0.6, 1.15)
     return np.clip(color + rng.uniform(-spread, spread, 3), 0, 255).astype(np.float32)
 
 
 def _thing_color(rng: np.random.Generator) -> tuple[float, ...]:
-    """Mostly muted, sometimes as loud as a plate."""
+    """A colour of clutter: mostly muted, sometimes as bright as a plate's."""
     if rng.random() < 0.3:
         return tuple(rng.uniform(0, 255, 3))
     return tuple(map(float, _near(rng, _SURFACES)))
@@ -88,7 +88,7 @@ def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _add_facade(rng: np.random.Generator, image: np.ndarray) -> None:
-    """A grid of windows or bricks: straight edges at regular steps, like the glyphs' strokes."""
+    """A grid of windows or bricks: straight, evenly spaced edges, like the glyphs' strokes."""
     size = len(image)
     cell_height, cell_width = (_log_uniform(rng, 10, 48) * size / 256 for _ in range(2))
     x0, y0 = rng.uniform(0, size * 0.7, 2)
@@ -102,7 +102,7 @@ def _add_facade(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def _add_clutter(rng: np.random.Generator, image: np.ndarray) -> None:
-    """One thing that is no plate: a block, an ellipse, a wire, or a patch of stripes."""
+    """One distractor: a block, an ellipse, a wire, or a patch of stripes."""
     size = len(image)
     color = _thing_color(rng)
     extent = _log_uniform(rng, 6, 120) * size / 256
@@ -127,7 +127,7 @@ def _add_clutter(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def procedural_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A made-up outdoor scene; may leave the range of 0 to 255 by a little."""
+    """A procedural outdoor scene; values may lie slightly outside 0 to 255."""
     things = _backdrop(rng, size)
     if rng.random() < 0.4:
         _add_facade(rng, things)
@@ -138,14 +138,14 @@ def procedural_background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def list_photos(folder: str | Path) -> list[Path]:
-    """The photographs of a folder, in the order of their names."""
+    """The photographs of a folder, sorted by name."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of photographs for the backgrounds")
     photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PHOTO_SUFFIXES)
     if not photos:
         raise FileNotFoundError(
-            f"{folder}: no photographs in it ({', '.join(sorted(_PHOTO_SUFFIXES))})"
+            f"{folder}: has no photographs; expected files {', '.join(sorted(_PHOTO_SUFFIXES))}"
         )
     return photos
 

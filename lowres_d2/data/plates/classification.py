@@ -1,4 +1,4 @@
-"""Single plates to be classified: 32x32 images with one plate each, and a json of labels."""
+"""Plates for classification: 32x32 images of one plate each, and a json file of labels."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class PlatesClassification(Sequence):
     """Images of one plate each: dicts of file_name, height, width, image_id and ``label``.
 
     Args:
-        root: folder of generated sets; this one gets a folder in it, named for its settings.
+        root: folder of generated sets; this one gets a subfolder named after its settings.
         split: "train", "val" or "test".
-        num_images: how many images.
-        seed: decides everything about them.
-        num_workers: processes that generate; None: one a core.
+        num_images: number of images.
+        seed: seed of their content and pixels.
+        num_workers: processes that generate; None: one per core.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PlatesClassification(Sequence):
 
 
 class _CropWriter(Dataset):
-    """Item k paints and saves image k; its value is the plate's label."""
+    """Item k: render and save image k, and return the plate's label."""
 
     def __init__(self, folder: Path, seed: int, split: int, num_images: int) -> None:
         self.folder, self.seed, self.split, self.num_images = folder, seed, split, num_images

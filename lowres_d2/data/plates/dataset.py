@@ -1,9 +1,9 @@
 """The embedded data set: generated images of traffic-sign-like plates, as a COCO data set.
 
-Nothing to download: ``PlatesDataset("datasets/plates", "train")`` makes it on first use and reuses
-it afterwards. The same seed gives the same objects on any machine, and the same pixels with the
-same library versions. The class of a plate is in its fine strokes, so resolution is what detection
-here depends on.
+Nothing to download: ``PlatesDataset("datasets/plates", "train")`` generates it on first use and
+reuses it afterwards. The same seed gives the same objects on any machine, and the same pixels with
+the same library versions. Only fine strokes tell the classes apart, so detection depends on
+resolution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from lowres_d2.data.plates.scene import Scene, SceneSettings, lay_out, paint_sce
 from PIL import Image
 from torch.utils.data import Dataset
 
-GENERATOR_VERSION = 1  # raise it with every change of layouts or pixels: old sets are made again
+# Increase it with every change of layouts or pixels, so that old sets are regenerated.
+GENERATOR_VERSION = 1
 SPLITS = ("train", "val", "test")
 VARIANTS = {
     "standard": SceneSettings(),
@@ -36,14 +37,14 @@ class PlatesDataset(CocoDataset):
     """Generated detection set of eight classes, 256x256 images, sizes log-uniform.
 
     Args:
-        root: folder of generated sets; this one gets a folder in it, named for its settings.
+        root: folder of generated sets; this one gets a subfolder named after its settings.
         split: "train", "val" or "test"; they share no image, whatever the seed.
-        num_images: how many images.
-        seed: decides layouts and pixels. The first n images are the same for any ``num_images``.
+        num_images: number of images.
+        seed: seed of layouts and pixels. The first n images are the same for any ``num_images``.
         variant: "standard" (6 to 96 px) or "tiny" (4 to 16 px).
-        size_range: smallest and largest sqrt(area) in pixels in place of the variant's.
+        size_range: smallest and largest sqrt(area) in pixels; None: the variant's.
         photos: folder of photographs to crop backgrounds from; None: procedural textures.
-        num_workers: processes that generate; None: one a core.
+        num_workers: processes that generate; None: one per core.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class PlatesDataset(CocoDataset):
 
 
 class _ImageWriter(Dataset):
-    """Item k paints and saves image k; its value is the image's plates: (label, box) pairs."""
+    """Item k: render and save image k, and return its plates as (label, box) pairs."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ def image_name(index: int) -> str:
 
 
 def labelled_boxes(scene: Scene) -> list[tuple[int, tuple]]:
-    """Label and XYXY box of the plates that have a class."""
+    """Label and XYXY box of each plate that has a class (not of decoys)."""
     return [(plate.label, plate.box) for plate in scene.plates if plate.label is not None]
 
 
@@ -150,13 +151,13 @@ def scenes_to_coco(scenes: list[list[tuple[int, tuple]]], settings: SceneSetting
 
 
 def check_choice(key: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value that is none of the choices."""
+    """Raise an error if a value is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{key}={value!r}: expected one of {', '.join(choices)}")
 
 
 def check_counts(num_images: int, seed: int) -> None:
-    """Refuse what cannot be a number of images or a seed."""
+    """Raise an error for an invalid number of images or seed."""
     if num_images < 1:
         raise ValueError(f"num_images={num_images}: expected at least 1")
     if seed < 0:

@@ -1,8 +1,8 @@
-"""What is drawn on a plate: eight glyphs told apart by fine strokes, four outlines, three decoys.
+"""What is drawn on a plate: eight glyphs that differ in fine strokes, four outlines, three decoys.
 
 Every shape is a list of convex polygons in the plate's own plane, an array of (x, y) corners each;
-the plane spans [-1, 1] on both axes, x to the right and y down. The homography of a plate
-(``plate_scene``) carries the polygons into image pixels.
+the plane spans [-1, 1] on both axes, x to the right and y down. The homography of a plate (see
+``scene``) maps the polygons to image pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 Polygon = np.ndarray  # (corners, 2)
 
 NUM_BARS = 4
-GLYPH_SCALE = 0.56  # glyphs fill the middle of the plate, so that its rim alone says nothing
+GLYPH_SCALE = 0.56  # glyphs fill the middle of the plate; its rim does not depend on the class
 FACE_SCALE = 0.86  # the face inside the rim
 
 

@@ -1,8 +1,8 @@
-"""One generated image: first where its plates are and what they show, then its pixels.
+"""One generated image: first its layout (boxes and classes of the plates), then its pixels.
 
-The layout comes from a random stream of its own, through uniform doubles and arithmetic only, and
-is rounded to 1/64 px: it is the same on every machine and with every library version. Everything
-else (perspective, colours, light, noise) comes from a second stream.
+The layout has a random stream of its own, uses uniform doubles and arithmetic only, and is rounded
+to 1/64 px: it is the same on every machine and with every library version. Everything else
+(perspective, colours, light, noise) is drawn from a second stream.
 
 Boxes are XYXY in pixels of the image, tight about the plate's outline. Images are uint8 RGB
 (size, size, 3).
@@ -54,13 +54,13 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What a set of images looks like.
+    """Settings of a generated set of images.
 
     Attributes:
-        image_size: side of the square images.
-        size_range: smallest and largest sqrt(area) of a plate; sizes are log-uniform between.
-        max_plates: an image has 1 to this many plates with a class ...
-        max_decoys: ... and 0 to this many without.
+        image_size: side of the square images, in pixels.
+        size_range: smallest and largest sqrt(area) of a plate in pixels; sizes are log-uniform.
+        max_plates: an image has from 1 to this many plates with a class.
+        max_decoys: an image has from 0 to this many plates without a class.
     """
 
     image_size: int = 256
@@ -77,12 +77,12 @@ class SceneSettings:
             )
         if self.max_plates < 1 or self.max_decoys < 0:
             raise ValueError(
-                f"max_plates {self.max_plates}, max_decoys {self.max_decoys}: expected at least "
-                "one plate and no negative number"
+                f"max_plates {self.max_plates}, max_decoys {self.max_decoys}: expected at least 1 "
+                "and at least 0"
             )
 
     def as_dict(self) -> dict:
-        """For fingerprints."""
+        """Plain values, for fingerprints."""
         return asdict(self) | {"size_range": [float(v) for v in self.size_range]}
 
 
@@ -102,7 +102,7 @@ class Plate:
 
 @dataclass
 class Scene:
-    """An image to be: its plates, largest first, and the stream that its pixels come from."""
+    """An image to render: its plates, largest first, and the random stream for its pixels."""
 
     settings: SceneSettings
     plates: list[Plate]
@@ -120,7 +120,7 @@ def _overlaps(a: tuple, b: tuple, gap: float = 1.0) -> bool:
 
 
 def lay_out(seed: int, split: int, index: int, settings: SceneSettings) -> Scene:
-    """Decide the plates of image ``index``."""
+    """Draw boxes and classes of the plates of image ``index``."""
     draw = np.random.default_rng([seed, split, index, 0]).random
 
     def between(low: float, high: float) -> float:
@@ -136,7 +136,8 @@ def lay_out(seed: int, split: int, index: int, settings: SceneSettings) -> Scene
         side, stretch = math.exp(between(low, high)), math.exp(between(-0.1, 0.1))
         label = int(draw() * len(PLATE_CLASSES)) if k < num_plates else None
         candidates.append((_on_grid(side * stretch), _on_grid(side / stretch), label))
-    candidates.sort(key=lambda c: c[0] * c[1], reverse=True)  # large ones need the room
+    # Large ones first, while there is room.
+    candidates.sort(key=lambda c: c[0] * c[1], reverse=True)
 
     plates: list[Plate] = []
     for width, height, label in candidates:
@@ -151,7 +152,7 @@ def lay_out(seed: int, split: int, index: int, settings: SceneSettings) -> Scene
 
 
 def _homography(corners: np.ndarray) -> np.ndarray:
-    """The projective map that takes the square [-1, 1]^2 to four corners."""
+    """The homography from the square [-1, 1]^2 to four corners."""
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
     return cv2.getPerspectiveTransform(square, corners.astype(np.float32)).astype(float)
 
@@ -162,7 +163,7 @@ def _project(homography: np.ndarray, points: Polygon) -> Polygon:
 
 
 def _view(rng: np.random.Generator, outline: Polygon, box: tuple) -> np.ndarray:
-    """A random oblique view of a plate whose outline fills ``box`` exactly."""
+    """A random oblique view of a plate, whose outline fills ``box`` exactly; a homography."""
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) + rng.uniform(-0.18, 0.18, (4, 2))
     view = _homography(rotate(corners, rng.uniform(-0.17, 0.17)))
     seen = _project(view, outline)
@@ -175,14 +176,14 @@ def _view(rng: np.random.Generator, outline: Polygon, box: tuple) -> np.ndarray:
 
 @lru_cache
 def _ramp(length: int) -> np.ndarray:
-    """-1 to 1, float32."""
+    """``length`` values from -1 to 1, float32."""
     return np.linspace(-1, 1, length, dtype=np.float32)
 
 
 def _coverage(
     shape: tuple[int, int], ground: int, polygons: list[tuple[Polygon, int]]
 ) -> np.ndarray:
-    """How far each pixel is covered, 0 to 1: polygons of 0 or 255, painted in turn on a ground."""
+    """Coverage of each pixel, 0 to 1: polygons of 0 or 255, painted in order on a ground."""
     height, width = shape
     # Filling is up to half a sample too wide, so small plates get more samples.
     samples = 8 if max(shape) < 40 else 4
@@ -249,7 +250,7 @@ def _paint_plate(rng: np.random.Generator, image: np.ndarray, plate: Plate) -> N
 def _through_camera(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Defocus, uneven exposure, white balance and sensor noise: float32 (overwritten) to uint8.
 
-    Works in place where it can: fresh memory is most of the cost.
+    Works in place where it can: allocating memory is most of the cost.
     """
     size = len(image)
     if rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""An image sheet of the generated plates: classes, images with boxes, the same at 1/4 size."""
+"""A sheet of the generated plates: all classes, images with boxes, the same images at 1/4 size."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def plate_sheet(path: str | Path, seed: int = 0) -> None:
     """Save the sheet that the README shows.
 
     Args:
-        path: the image to write.
-        seed: of the images on it.
+        path: image file to write.
+        seed: seed of the images on it.
     """
     images = [_labelled(seed, index, "standard") for index in range(_COLUMNS)]
     few_pixels = [(_enlarged(image, factor=4), []) for image, _ in images]

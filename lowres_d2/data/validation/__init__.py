@@ -1,4 +1,4 @@
-"""Validation of data sets: everything that would stop a run later, or spoil it silently."""
+"""Validation of data sets: finds what would stop a run later, or silently spoil it."""
 
 from lowres_d2.data.validation.findings import Check, Finding, Findings, Suspect
 from lowres_d2.data.validation.read import read_split

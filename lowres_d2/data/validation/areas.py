@@ -1,4 +1,4 @@
-"""The ``area`` of annotations, by which COCO's own evaluation sizes objects."""
+"""Checks the ``area`` of annotations, which COCO's own evaluation takes as object size."""
 
 from __future__ import annotations
 
@@ -7,36 +7,40 @@ from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
 INVALID = Check(
-    "area-invalid", "error", "'area' that is no number, or negative", "correct or remove it"
+    "area-invalid",
+    "error",
+    "'area' that is negative or not a finite number",
+    "correct or remove it",
 )
 TOO_LARGE = Check(
     "area-too-large",
     "warning",
     "'area' larger than the box",
-    'keep area="box" in the evaluator: by these areas objects stand in the wrong size range',
+    'keep area="box" in the evaluator: these areas put objects into the wrong size range',
 )
 TOO_SMALL = Check(
     "area-too-small",
     "warning",
-    "'area' under the box's, without a mask that could explain it",
+    "'area' smaller than the box, without a mask that could explain it",
     'keep area="box" in the evaluator, or correct them',
 )
 NONE = Check(
     "area-missing",
     "info",
     "annotations without 'area'",
-    "the box's is taken; the evaluator's area=\"annotation\" needs them",
+    'the box\'s area is used; area="annotation" in the evaluator needs them',
 )
 
-# A mask is never larger than its box; a pixel a side, as some tools count both border pixels.
+# A mask is never larger than its box. One pixel in width and height: some tools count both border
+# pixels.
 _SLACK = 1.0
 
 
 def check_areas(split: Split, findings: Findings) -> None:
-    """Hold ``area`` against the boxes; an error where sizes are taken from it."""
+    """Compare ``area`` with the boxes; a mismatch is an error if the evaluator uses it."""
     severity = "error" if split.trusts_area else None
     if not split.trusts_area and not any("area" in entry for entry in split.boxed):
-        return  # a file without areas at all, as VOC's are
+        return  # no areas in the whole file, as in VOC's
     for entry in split.boxed:
         width, height = entry["bbox"][2:]
         if "area" not in entry:

@@ -1,4 +1,4 @@
-"""Class lists of all parts of the data, and of the model, against each other."""
+"""Compares the class lists of all splits and of the model."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ DIFFERENT = Check(
     "classes-differ",
     "error",
     "positions at which the class lists differ",
-    "give all the same list with classes=[...]: position k is what the model calls class k",
+    "give all the same list with classes=[...]: position k is class k of the model",
 )
 UNUSED = Check(
     "class-empty",
     "warning",
     "classes without an object",
-    "nothing can be learned or scored of these; leave them out by classes=[...]",
+    "they can be neither learned nor evaluated; leave them out with classes=[...]",
 )
 MODEL = Check(
     "classes-model",
     "error",
     "parts of the model with another number of classes than the data",
-    "make num_classes that of the data",
+    "set num_classes to the number of classes of the data",
 )
 TRAINED = Check(
     "classes-trained",
     "warning",
-    "classes that train.init_checkpoint was trained on, and the data does not have there",
-    "evaluation refuses these weights; training starts from them with another meaning",
+    "classes of train.init_checkpoint that are not at the same position in the data",
+    "evaluation refuses these weights; in training, their class k gets another meaning",
 )
 NOT_TRAINED = Check(
     "class-not-trained",
     "warning",
-    "classes with objects to find, but none to learn from",
+    "classes with objects to evaluate on, but none to train on",
     "their AP will be 0: move some images, or leave the class out",
 )
 
 
 def class_counts(split: Split) -> dict[str, int]:
-    """Number of objects of each class that is used, crowds left out."""
+    """Number of objects of each class that is used, without crowds."""
     counts = Counter(split.name_of[entry["category_id"]] for entry in split.objects)
     return {name: counts[name] for name in split.class_list}
 
@@ -56,11 +56,11 @@ def check_classes(
     model: Mapping[str, int] | None = None,
     trained: Sequence[str] = (),
 ) -> None:
-    """Class lists side by side.
+    """Compare the class lists of splits, model and weights.
 
     Args:
-        splits: the first is what is trained on.
-        findings: takes what is wrong.
+        splits: the splits, the training data first.
+        findings: collects what is wrong.
         model: number of classes of each part of the model that has one, by its name.
         trained: class names of the weights that the model starts from.
     """

@@ -1,4 +1,4 @@
-"""What the validation of a data set found: what, how often, the first few places, what to do."""
+"""Findings of the validation: what was found, how often, the first few places, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SEVERITIES = ("error", "warning", "info")
-KEPT_SUSPECTS = 24  # of a finding; more would not be looked at
+KEPT_SUSPECTS = 24  # places kept per finding; nobody would look at more
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Check:
     """Something that can be wrong.
 
     Attributes:
-        name: for programs, as ``box-outside``.
+        name: short name for programs, such as ``box-invalid``.
         severity: ``error``: training or evaluation would stop or be silently wrong; ``warning``:
             probably a mistake; ``info``: good to know.
         what: what was found, in the plural.
@@ -68,7 +68,7 @@ class Finding:
     suspects: list[Suspect] = field(default_factory=list)
 
     def record(self) -> dict:
-        """As plain values, for json; what JSON has no number for is written out."""
+        """Plain values for a json file; NaN and infinities become strings."""
         return {
             "severity": self.severity,
             "check": self.check.name,
@@ -88,7 +88,7 @@ class Finding:
 
 
 class Findings:
-    """Findings by check and split, in the order in which they came."""
+    """Findings by check and split, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._found: dict[tuple, Finding] = {}
@@ -96,13 +96,13 @@ class Findings:
     def add(
         self, check: Check, split: str, suspect: Suspect | str, severity: str | None = None
     ) -> None:
-        """Count a place.
+        """Add one place.
 
         Args:
-            check: what failed there.
-            split: in which part of the data.
-            suspect: the place, or just words.
-            severity: where it is another than the check's own.
+            check: the check that failed there.
+            split: name of the split.
+            suspect: the place, or just a text.
+            severity: overrides the check's own; None: the check's.
         """
         severity = severity or check.severity
         key = (check.name, split, severity)
@@ -112,16 +112,16 @@ class Findings:
             finding.suspects.append(Suspect(suspect) if isinstance(suspect, str) else suspect)
 
     def __iter__(self) -> Iterator[Finding]:
-        """Worst first."""
+        """All findings, most severe first."""
         yield from sorted(self._found.values(), key=lambda f: SEVERITIES.index(f.severity))
 
     def count(self, severity: str) -> int:
-        """Number of findings (not of their places)."""
+        """Number of findings of a severity (not of their places)."""
         return sum(finding.severity == severity for finding in self._found.values())
 
 
 def _plain(value: Any) -> Any:
-    """Numbers, texts and lists of them as they are; the rest, and NaN, as text."""
+    """Numbers, strings and lists of them as they are; NaN, infinities and the rest as strings."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not abs(value) < float("inf"):

@@ -1,4 +1,4 @@
-"""Ids, names and flags of images, annotations and categories."""
+"""Checks ids, names and flags of images, annotations and categories."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from lowres_d2.data.datasets.coco_json import is_whole
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
-NO_ID = Check("id-invalid", "error", "ids that are no whole numbers", "number them 1, 2, ...")
-TWICE = Check("id-twice", "error", "ids that occur twice", "give each entry an id of its own")
+NO_ID = Check("id-invalid", "error", "ids that are not whole numbers", "number them 1, 2, ...")
+TWICE = Check("id-twice", "error", "ids that occur twice", "give each entry a unique id")
 NO_IMAGE = Check(
     "image-unknown",
     "error",
@@ -25,7 +25,7 @@ NO_CATEGORY = Check(
 BAD_IMAGE = Check(
     "image-invalid",
     "error",
-    "images without file_name, or whose height or width is no positive whole number",
+    "images without file_name, or whose height or width is not a positive whole number",
     "complete the file",
 )
 BAD_NAME = Check("category-name", "error", "categories without a name", "name them")
@@ -34,32 +34,32 @@ SAME_FILE = Check(
     "file-twice",
     "warning",
     "images listed under several ids",
-    "list each once with all of its objects: else those of the others count as false alarms",
+    "list each once with all objects: detections of the other ids' objects are false positives",
 )
 BAD_CROWD = Check("iscrowd-invalid", "error", "iscrowd that is neither 0 nor 1", "write 0 or 1")
 FLAGGED = Check(
     "flag-unread",
     "warning",
-    "annotations with a flag that is not read: they are learned and counted as objects",
-    "set iscrowd to 1 for regions to ignore, or remove them",
+    "annotations with a flag that is not read: they count as objects in training and evaluation",
+    "set iscrowd to 1 for ignore regions, or remove them",
 )
 IGNORED_CLASS = Check(
     "category-ignored",
     "warning",
-    "categories whose name says that they are no class",
-    "leave them out by classes=[...], or they count in AP and in the number of classes",
+    "categories whose name says that they are not a class",
+    "leave them out with classes=[...], or they count in AP and in the number of classes",
 )
 FROM_ZERO = Check(
     "category-zero",
     "info",
     "categories with id 0",
-    "sound here; programs that take 0 for background drop or shift them",
+    "fine here; programs that take 0 for background drop or shift them",
 )
 ANNOTATION_ZERO = Check(
     "annotation-zero",
     "info",
     "annotations with id 0",
-    "sound here; pycocotools takes 0 for 'not matched' and never counts it as found",
+    "fine here; pycocotools takes 0 for 'not matched' and never counts the object as found",
 )
 
 _FLAGS = ("ignore", "ignored", "uncertain", "difficult")
@@ -70,7 +70,7 @@ _NO_CLASSES = {
 
 
 def check_ids(split: Split, findings: Findings) -> None:
-    """Everything about ids, references, names and flags."""
+    """Check ids, references, names and flags."""
     for section in ("images", "annotations", "categories"):
         _check_section(split, findings, section)
     _check_images(split, findings)
@@ -97,7 +97,7 @@ def _check_section(split: Split, findings: Findings, section: str) -> None:
     counts: Counter = Counter()
     for position, entry in enumerate(getattr(split, section)):
         key = entry.get("id")
-        if section == "annotations" and "id" not in entry:  # our loader numbers these itself
+        if section == "annotations" and "id" not in entry:  # CocoDataset numbers these itself
             continue
         where = f"{section}[{position}] has id {key!r}"
         if not is_whole(key):

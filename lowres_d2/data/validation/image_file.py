@@ -1,6 +1,6 @@
 """One image file: what its header says, and whether its pixels can be read.
 
-Sizes are (width, height): ``stored`` as in the file, ``shown`` as turned by EXIF's orientation,
+Sizes are (width, height): ``stored`` as in the file, ``shown`` after EXIF's orientation is applied,
 which is how Detectron2 reads images.
 """
 
@@ -16,28 +16,28 @@ from lowres_d2.data.image import load_image
 import numpy as np
 from PIL import Image
 
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 are turned by a quarter
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
 _TAIL = 4096
-_END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # of a whole file
-_DRAFT = 8  # JPEG can be decoded at 1/8 of its size: all bits are read, few pixels made
+_END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # of a complete file
+_DRAFT = 8  # JPEG can be decoded at 1/8 of its size: all bits are read, few pixels computed
 LEVELS = ("header", "draft", "full")
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What is known of a file.
+    """What is known about an image file.
 
     Attributes:
-        bytes: size of the file; 0: it is not there.
+        bytes: size of the file; 0: it is missing or empty.
         problem: why it cannot be read, or None.
         stored: width and height in the file.
-        orientation: EXIF's, 1 to 8.
-        format: as "JPEG".
-        mode: Pillow's, as "RGB" or "I;16".
-        frames: images in the file.
-        ends: whether the file has the end that its format asks for; True for other formats.
-        blank: all pixels are equal; only known where all were decoded.
-        content: hash of the pixels as read; only known where all were decoded.
+        orientation: EXIF orientation, 1 to 8.
+        format: Pillow's format, such as "JPEG".
+        mode: Pillow's mode, such as "RGB" or "I;16".
+        frames: number of images in the file.
+        ends: whether the file has the end marker of its format; True for formats not checked.
+        blank: whether all pixels are equal; only known if all were decoded.
+        content: hash of the pixels as read; only known if all were decoded.
     """
 
     bytes: int
@@ -58,11 +58,12 @@ class ImageFile:
 
 
 def look_at(path: Path, level: str) -> ImageFile:
-    """Read an image as far as asked.
+    """Read an image file to the given level.
 
     Args:
-        path: of the file.
-        level: ``header``; ``draft`` decodes, JPEG at 1/8 of its size; ``full`` as in training.
+        path: image file.
+        level: ``header`` only; ``draft`` decodes, JPEG at 1/8 of its size; ``full`` decodes as in
+            training.
     """
     there = is_file(path)
     size = path.stat().st_size if there else 0
@@ -83,23 +84,23 @@ def look_at(path: Path, level: str) -> ImageFile:
             orientation = _orientation(image)
         if level == "full":
             pixels = load_image(str(path), "RGB")
-            # Hardly any image gets past its first row.
+            # The first row alone rules out almost every image.
             first = pixels[:1, :1]
             facts["blank"] = bool((pixels[:1] == first).all() and (pixels == first).all())
             digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
             digest.update(np.ascontiguousarray(pixels))
             facts["content"] = digest.digest()
-    except Exception as error:  # files fail in any way, and Pillow's plug-ins with them
+    except Exception as error:  # broken files can make Pillow's plug-ins raise anything
         return ImageFile(size, (str(error).splitlines() or [type(error).__name__])[0])
     return ImageFile(size, orientation=orientation, **facts)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, or 1 where there is none that makes sense, which no reader objects to."""
+    """The EXIF orientation; 1 if it is missing or invalid, as image readers take it."""
     try:
-        # A PNG's own method would decode all of it to find a tag behind the pixels.
+        # The PNG class's own getexif would decode the image to find a tag behind the pixels.
         found = Image.Image.getexif(image).get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF data fail in any way
+    except Exception:  # broken EXIF data can raise anything
         return 1
     return found if found in range(1, 9) else 1
 

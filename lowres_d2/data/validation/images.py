@@ -1,4 +1,4 @@
-"""Image files against what the annotations say of them."""
+"""Checks image files against their annotations."""
 
 from __future__ import annotations
 
@@ -18,64 +18,64 @@ from PIL import Image
 MISSING = Check(
     "image-missing",
     "error",
-    "images that are not there",
-    "complete the folder, or set its name",
+    "images that do not exist",
+    "complete the folder, or give the right one",
 )
 BROKEN = Check(
     "image-broken",
     "error",
     "images that cannot be read",
-    'replace them; the mapper\'s on_broken="skip" leaves them out',
+    'replace them, or skip them with the mapper\'s on_broken="skip"',
 )
 CUT = Check(
     "image-cut",
     "warning",
-    "images that probably end too early (seen without decoding)",
+    "images that are probably truncated (checked without decoding)",
     "run again without --no-decode to be sure",
 )
 OTHER_SIZE = Check(
     "image-size",
     "error",
     "images of another size than annotated",
-    "correct the size, or scale the boxes: they are for other images",
+    "correct the size, or scale the boxes if they were annotated at another size",
 )
 TURNED = Check(
     "image-turned",
     "error",
-    "images that EXIF turns, annotated as they are stored",
-    "turn the pixels and remove the EXIF tag, or annotate the turned image: images are read "
-    "as turned",
+    "images that EXIF rotates, annotated without the rotation",
+    "rotate the pixels and remove the EXIF tag, or annotate the rotated image: images are read "
+    "as EXIF says",
 )
 EXIF = Check(
     "image-exif",
     "warning",
-    "images with an EXIF orientation, whose size does not tell which one is annotated",
-    "look at their boxes; to be safe, turn the pixels and remove the tag",
+    "images with an EXIF orientation, whose size does not tell whether the boxes follow it",
+    "look at their boxes; to be safe, rotate the pixels and remove the tag",
 )
 EXIF_FINE = Check(
     "image-exif-fine",
     "info",
-    "images that EXIF turns, annotated as turned",
-    "sound here; programs that ignore EXIF see them otherwise",
+    "images that EXIF rotates, annotated with the rotation",
+    "fine here; programs that ignore EXIF see them unrotated",
 )
 DEPTH = Check(
     "image-depth",
     "warning",
-    "images with more than 8 bits a channel",
-    "values over 255 are cut off when they are read: convert them first",
+    "images with more than 8 bits per channel",
+    "values over 255 are clipped when they are read: convert them first",
 )
 FRAMES = Check(
     "image-frames",
     "warning",
-    "files with several images in them",
-    "only the first one is used: store each as a file",
+    "files that hold several images",
+    "only the first one is used: store each in its own file",
 )
 BLANK = Check("image-blank", "warning", "images of a single colour", "look at them")
 SUFFIX = Check(
     "image-suffix",
     "info",
-    "images whose name says another format",
-    "sound here; some programs go by the name",
+    "images whose file extension is another format's",
+    "fine here; some programs go by the extension",
 )
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
@@ -89,17 +89,17 @@ def check_images(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[int, ImageFile]:
-    """Look at every image.
+    """Check every image file.
 
     Args:
-        split: the data; nothing is done where it has no folder of images.
-        findings: takes what is wrong.
+        split: the split; nothing is done if it has no folder of images.
+        findings: collects what is wrong.
         level: how far images are read, see :func:`look_at`.
-        workers: threads; Pillow decodes without holding the others up.
-        progress: wraps an iterable, given its length and what is done.
+        workers: number of threads; Pillow decodes without the GIL.
+        progress: wraps an iterable, given its length and a description.
 
     Returns:
-        What was seen of the readable ones, by image id.
+        What is known about the readable images, by image id.
     """
     if split.root is None:
         return {}
@@ -108,7 +108,7 @@ def check_images(
     seen = {}
     formats, folders = Image.registered_extensions(), _Folders()
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")  # of Pillow, about files without naming them
+        warnings.simplefilter("ignore")  # Pillow's do not name the file
         facts: Iterable = pool.map(partial(look_at, level=level), paths)
         if progress is not None:
             facts = progress(facts, len(paths), f"images of {split.name}")
@@ -157,12 +157,12 @@ def _check_size(image: dict, fact: ImageFile, add: Callable, left_out: str | Non
             add(OTHER_SIZE, f"is {sizes}", left_out)
     elif fact.orientation >= 5 and fact.stored != fact.shown:
         add(EXIF_FINE, turned)
-    elif fact.orientation != 1:  # half turns and mirrors, and squares, keep the size
+    elif fact.orientation != 1:  # half rotations, mirrors and squares keep the size
         add(EXIF, turned)
 
 
 class _Folders:
-    """Hints at what a missing image may be called; each folder is listed once."""
+    """Suggests existing files for missing images; each folder is listed once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, dict[str, str]] = {}
@@ -177,4 +177,4 @@ class _Folders:
         near = names.get(path.name.lower()) or names.get(path.stem)
         if near:
             return f"there is {near}"
-        return "" if names else f"{folder} is empty or not there"
+        return "" if names else f"{folder} is empty or does not exist"

@@ -1,7 +1,7 @@
-"""Images that occur twice, by the content of their files: within a part of the data, or in two.
+"""Finds duplicate images by the content of their files: within a split, or in two splits.
 
-Only files of equal length are read. Where all pixels were decoded they are compared in place of
-the files, which also finds copies in another lossless format or with other EXIF data.
+Only files of equal length are read. If all pixels were decoded, they are compared instead of the
+files, which also finds copies in another lossless format or with other EXIF data.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lowres_d2.data.validation.split import Split
 SHARED = Check(
     "overlap",
     "error",
-    "images that another part of the data has too",
-    "remove them from one: a detector is tested on what it was trained on",
+    "images that another split has, too",
+    "remove them from one: a detector must not be evaluated on images it was trained on",
 )
 REPEATED = Check(
     "image-twice",
     "warning",
     "images that occur twice under different names",
-    "remove one: it counts double, and its annotations may differ",
+    "remove one: the image counts twice, and its annotations may differ",
 )
 
 
@@ -38,12 +38,12 @@ class _Place(NamedTuple):
 def check_overlap(
     splits: Sequence[Split], seen: Sequence[Mapping[int, ImageFile]], findings: Findings
 ) -> None:
-    """Find equal images.
+    """Find duplicate images.
 
     Args:
-        splits: parts of the data.
-        seen: for each what is known of its readable images, by image id.
-        findings: takes what is wrong.
+        splits: the splits.
+        seen: for each split, what is known about its readable images, by image id.
+        findings: collects what is wrong.
     """
     by_size = defaultdict(list)
     for split, facts in zip(splits, seen, strict=True):
@@ -58,7 +58,7 @@ def check_overlap(
 
 def _equal_files(places: list[_Place]) -> list[list[_Place]]:
     paths = {str(place.split.path(place.image)) for place in places}
-    if len(paths) == 1:  # nothing to read; one file may stand for several places
+    if len(paths) == 1:  # one file that is listed several times: nothing to read
         return [places]
     groups = defaultdict(list)
     for place in places:
@@ -78,6 +78,6 @@ def _report(group: list[_Place], findings: Findings) -> None:
         if place.split is not first.split:
             suspect = place.split.suspect_image(place.image, f"is {name} of {first.split.name}")
             findings.add(SHARED, place.split.name, suspect)
-        elif not same_file:  # listing a file twice is another check's
+        elif not same_file:  # a file listed twice is found by check_ids
             suspect = place.split.suspect_image(place.image, f"is {name}")
             findings.add(REPEATED, place.split.name, suspect)

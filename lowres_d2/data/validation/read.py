@@ -1,4 +1,4 @@
-"""Reads annotation files into plain records, in COCO's form, without objecting to what they say."""
+"""Reads annotation files into plain records in COCO format, without checking their content."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lowres_d2.data.validation.split import Split
 from PIL import Image
 
 UNREADABLE = Check(
-    "file-unreadable", "error", "annotation files that cannot be read", "see what it says of each"
+    "file-unreadable", "error", "annotation files that cannot be read", "see the error of each"
 )
 NAMES_DIFFER = Check(
     "file-name-differs",
     "info",
-    "annotation files that name another image than their own name does",
-    "the annotation file's name counts, as in VOC",
+    "annotation files whose <filename> does not match their own name",
+    "the annotation file's own name is used, as in VOC",
 )
 
 
@@ -35,18 +35,18 @@ def read_split(
     images: str | Path | None = None,
     **settings: Any,
 ) -> Split | None:
-    """Read a part of a data set from its annotations.
+    """Read a split of a data set from its annotations.
 
     Args:
         source: a COCO json file; TT100K's ``annotations.json``; a folder of VOC xml files (or with
-            ``Annotations`` in it); or a list of VOC, as ``VOC2007/ImageSets/Main/train.txt``.
-        findings: takes what cannot be read.
-        name: what the report calls it; by default named after the file.
-        images: folder of the images; None: looked for beside the annotations.
+            ``Annotations`` in it); or a list of VOC, like ``VOC2007/ImageSets/Main/train.txt``.
+        findings: collects what cannot be read.
+        name: name of the split in the report; by default that of the file.
+        images: folder of the images; None: searched for beside the annotations.
         settings: further attributes of the split.
 
     Returns:
-        The records, or None where nothing could be read.
+        The split, or None if nothing could be read.
     """
     path = Path(source)
     name = name or path.stem
@@ -72,7 +72,7 @@ def read_split(
 
 
 def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
-    """Records of a data set that is built already, and so was checked when it was read."""
+    """The split of a data set that is built already, and so was checked when it was read."""
     content = dataset.coco_dict()
     parts = (content[key] for key in ("images", "annotations", "categories"))
     return Split(name, Path(dataset.source), *parts, root=Path(), **settings)
@@ -113,7 +113,7 @@ def _read_voc(
     images: str | Path | None,
     settings: dict,
 ) -> Split:
-    """VOC's files; a class that is not asked for is told of by its category."""
+    """Read VOC's files; a class not asked for keeps its name as category id, and is so reported."""
     if not files:
         raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
     root = Path(images) if images is not None else _voc_images(files[0].parent)
@@ -151,7 +151,7 @@ def _read_voc(
 
 
 def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dict) -> Split:
-    """All images of TT100K's file, train and test together; other classes may be in it."""
+    """Read all images of TT100K's file: train and test together, with all of its classes."""
     annotated, types = read_tt100k(path)
     root = find_image_root(path, [p.file_name for p in annotated], images, check_images=False)
     id_of = {type_: k for k, type_ in enumerate(types, start=1)}
@@ -174,7 +174,7 @@ def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dic
 
 
 def _with_categories(split: Split) -> Split:
-    """Number what VOC knows by name: the wanted classes from 1, in order, then all others."""
+    """Number VOC's class names from 1: the wanted ones in order, or all of them by name."""
     found: Iterable[str] = sorted({entry["category_id"] for entry in split.annotations})
     names = split.classes if split.classes is not None else list(found)
     id_of = {name: k for k, name in enumerate(names, start=1)}

@@ -1,4 +1,4 @@
-"""All checks in order, and what they found."""
+"""Runs all checks, and reports what they found."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lowres_d2.data.validation.split import Split
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the data is held against.
+    """What the data is compared with.
 
     Attributes:
         classes: number of classes of each part of the model that has one, by name.
         trained: class names of the weights that the model starts from.
-        max_dets: detections of an image that the evaluator counts; None: enough.
-        caps: detections of an image that the model gives at most, by the name of the setting.
+        max_dets: detections per image that the evaluator counts; None: enough.
+        caps: largest number of detections per image of the model, by the name of the setting.
     """
 
     classes: dict[str, int] = field(default_factory=dict)
@@ -38,11 +38,11 @@ class Report:
     """What the validation found.
 
     Attributes:
-        splits: the parts of the data, the first of which is trained on.
+        splits: the splits, the training data first.
         summaries: their counts.
         findings: what is wrong with them.
-        model: what they were held against.
-        notes: what else is to be said, in lines.
+        model: what they were compared with.
+        notes: further lines of the report.
     """
 
     splits: list[Split]
@@ -57,7 +57,7 @@ class Report:
         return not self.findings.count("error")
 
     def record(self) -> dict:
-        """As plain values, for json."""
+        """Plain values for a json file."""
         return {
             "ok": self.ok,
             "counts": {severity: self.findings.count(severity) for severity in SEVERITIES},
@@ -81,16 +81,16 @@ def validate(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Report:
-    """Check parts of a data set, each alone and against the others.
+    """Check the splits of a data set, each alone and against the others.
 
     Args:
-        splits: what is trained on, and what is evaluated on.
-        findings: of reading them; takes what is found here.
+        splits: the training data first, the evaluation data last.
+        findings: findings of reading them; collects those of the checks.
         size_ranges: size ranges by name, from and to in pixels.
-        model: what they are held against.
+        model: what they are compared with.
         level: how far images are read: "header", "draft" or "full".
         workers: threads that read images.
-        progress: wraps a long iterable, given its length and what is done.
+        progress: wraps a long iterable, given its length and a description.
     """
     model = model or ModelFacts()
     summaries, seen = [], []

@@ -1,4 +1,4 @@
-"""How large objects are, how many an image has, and whether the evaluator's cap allows for them.
+"""Object sizes, objects per image, and whether the caps on detections allow for them.
 
 Size is sqrt(width x height) of a box, in pixels of the stored image.
 """
@@ -13,32 +13,30 @@ from dataclasses import dataclass
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
-NOTHING = Check(
-    "no-objects", "error", "parts of the data without an object to find", "check the file"
-)
+NOTHING = Check("no-objects", "error", "splits without an object", "check the file")
 EMPTY = Check(
     "image-empty",
     "info",
     "images without an object",
-    "right for images of nothing; else annotations are missing",
+    "correct for background images; otherwise annotations are missing",
 )
 MAX_DETS = Check(
     "max-dets",
     "error",
     "evaluators that count fewer detections than the densest image has objects",
-    "leave dataloader.evaluator.max_dets out: it then follows the data",
+    "remove dataloader.evaluator.max_dets: it is then chosen from the data",
 )
 CAPPED = Check(
     "model-cap",
     "warning",
-    "parts of the model that give fewer detections than the densest image has objects",
-    "raise them: what is cut off can never be found",
+    "settings of the model that allow fewer detections than the densest image has objects",
+    "raise them: objects beyond the cap can never be found",
 )
 DENSE = Check(
     "denser-than-100",
     "info",
     "images with more objects than the 100 detections that COCO's evaluation counts",
-    "sound here: max_dets follows the data; figures of other programs are not to be compared",
+    "fine here: max_dets follows the data; metrics of programs with a cap of 100 do not compare",
 )
 
 _SHOWN_IMAGES = 3
@@ -47,16 +45,16 @@ _COCO_MAX_DETS = 100
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of one part of the data.
+    """Counts of one split.
 
     Attributes:
-        images: listed ones.
-        empty: images without an object.
-        objects: crowds left out.
-        crowds: regions that are not learned.
-        size_ranges: objects by size range; size ranges may overlap.
-        quantiles: size of the smallest, median and largest object.
-        densest: name of image and number of objects, most first.
+        images: number of listed images.
+        empty: number of images without an object.
+        objects: number of objects, without crowds.
+        crowds: number of crowds.
+        size_ranges: number of objects by size range; size ranges may overlap.
+        quantiles: sizes of the smallest, median and largest object.
+        densest: images with most objects: name and number of objects.
     """
 
     images: int
@@ -69,11 +67,11 @@ class Summary:
 
 
 def summarize(split: Split, size_ranges: Mapping[str, tuple[float, float]]) -> Summary:
-    """Count.
+    """Count the images and objects of a split.
 
     Args:
-        split: the data.
-        size_ranges: by name from and to, in pixels, both ends in.
+        split: the split.
+        size_ranges: from and to in pixels by name, both ends included.
     """
     sizes = sorted(math.sqrt(e["bbox"][2] * e["bbox"][3]) for e in split.objects)
     per_image = Counter(entry["image_id"] for entry in split.objects)
@@ -102,14 +100,14 @@ def check_sizes(
     max_dets: int | None = None,
     caps: Mapping[str, int] | None = None,
 ) -> None:
-    """Find what has no objects, and caps that are too low.
+    """Find images without objects, very dense images, and caps that are too low.
 
     Args:
-        split: the data.
-        summary: of :func:`summarize`.
-        findings: takes what is wrong.
-        max_dets: detections of an image that the evaluator counts; None: enough.
-        caps: detections of an image that the model gives at most, by the name of the setting.
+        split: the split.
+        summary: result of :func:`summarize`.
+        findings: collects what is wrong.
+        max_dets: detections per image that the evaluator counts; None: enough.
+        caps: largest number of detections per image of the model, by the name of the setting.
     """
     if not summary.objects:
         findings.add(NOTHING, split.name, str(split.source))

@@ -1,4 +1,4 @@
-"""A part of a data set as its file has it: plain records in COCO's form, nothing checked yet.
+"""A split of a data set as in its file: plain records in COCO format, nothing checked yet.
 
 Boxes are XYWH in pixels of the stored image.
 """
@@ -15,19 +15,20 @@ from lowres_d2.data.validation.findings import Suspect
 
 @dataclass
 class Split:
-    """Images, annotations and categories of one file, faults and all.
+    """Images, annotations and categories of one file, with all of their faults.
 
     Attributes:
-        name: what the report calls it.
+        name: name of the split in the report.
         source: file or folder of the annotations.
-        images: entries with ``id``, ``file_name``, ``height``, ``width``, if all is well.
-        annotations: with ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd``.
-        categories: with ``id`` and ``name``.
+        images: entries with ``id``, ``file_name``, ``height``, ``width``, if they are valid.
+        annotations: entries with ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``,
+            ``iscrowd``, if they are valid.
+        categories: entries with ``id`` and ``name``, if they are valid.
         root: folder that the images' names are relative to; None: there are no images to check.
         classes: names of the classes that are used, in order; None: all.
-        skips_boxes: faulty boxes are left out on purpose.
-        skips_images: unreadable images are left out on purpose.
-        trusts_area: objects are sized by ``area`` and not by their boxes.
+        skips_boxes: whether invalid boxes are skipped on purpose.
+        skips_images: whether unreadable images are skipped on purpose.
+        trusts_area: whether objects are sized by ``area`` and not by their boxes.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Split:
 
     @cached_property
     def image_of(self) -> dict[int, dict]:
-        """Sound images by id; of several with one id the first."""
+        """Valid images by id; the first one if several share an id."""
         sound: dict[int, dict] = {}
         for image in self.images:
             sizes = (image.get("height"), image.get("width"))
@@ -54,7 +55,7 @@ class Split:
 
     @cached_property
     def name_of(self) -> dict[int, str]:
-        """Sound categories by id, in the order of the ids; of several with one id the first."""
+        """Names of valid categories by id, in the order of the ids; the first one of each id."""
         sound: dict[int, str] = {}
         for category in self.categories:
             if is_whole(category.get("id")) and isinstance(category.get("name"), str):
@@ -68,7 +69,7 @@ class Split:
 
     @cached_property
     def placed(self) -> list[dict]:
-        """Annotations of a known image and of a class that is used, whatever their boxes."""
+        """Annotations of a known image and of a class that is used, with valid boxes or not."""
         used = set(self.class_list)
         return [
             entry
@@ -80,21 +81,21 @@ class Split:
 
     @cached_property
     def boxed(self) -> list[dict]:
-        """Those of :attr:`placed` whose box is sound, crowds too."""
+        """Those of :attr:`placed` with a valid box, including crowds."""
         return [entry for entry in self.placed if self.fault(entry) is None]
 
     @cached_property
     def objects(self) -> list[dict]:
-        """Those of :attr:`boxed` that are no crowds: what is to be found."""
+        """Those of :attr:`boxed` that are not crowds: the objects to be found."""
         return [entry for entry in self.boxed if not entry.get("iscrowd", 0)]
 
     def fault(self, entry: dict) -> str | None:
-        """What makes the box of an annotation with a known image useless, or None."""
+        """Why the box of an annotation with a known image is invalid, or None."""
         image = self.image_of[entry["image_id"]]
         return box_fault(entry.get("bbox"), image["height"], image["width"])
 
     def path(self, image: dict) -> Path | None:
-        """File of an image; None where there are none to check."""
+        """File of an image; None if the split has no images to check."""
         return None if self.root is None else self.root / image["file_name"]
 
     def suspect(self, entry: dict, detail: str = "") -> Suspect:

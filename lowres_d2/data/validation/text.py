@@ -1,4 +1,4 @@
-"""A validation's report as text: what there is, then what is wrong with it, worst first."""
+"""A validation's report as text: counts, then the findings, most severe first."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _WIDTH = 240  # of a line with an example
 
 
 def report_text(report: Report, examples: int = 3) -> str:
-    """One screen.
+    """The report as text, for a terminal.
 
     Args:
         report: what was found.
-        examples: places named of each finding.
+        examples: number of places named per finding.
     """
     parts = []
     if report.splits:
@@ -33,8 +33,8 @@ def report_text(report: Report, examples: int = 3) -> str:
         for severity in SEVERITIES
         if (number := report.findings.count(severity))
     ]
-    text = "\n".join([*parts, ", ".join(counts) or "nothing to object to"])
-    # Names may have halves of characters, which cannot be printed.
+    text = "\n".join([*parts, ", ".join(counts) or "no problems found"])
+    # Names may have lone surrogates, which cannot be printed.
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -44,7 +44,7 @@ def _counts(report: Report) -> str:
     rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
     lines = [tabulate(rows, ["", *(split.name for split in report.splits)])]
     lines += [
-        f"densest of {split.name}: {_densest(summary)}"
+        f"densest images of {split.name}: {_densest(summary)}"
         for split, summary in zip(report.splits, report.summaries, strict=True)
         if summary.densest
     ]
@@ -59,7 +59,9 @@ def _numbers(summary: Summary) -> dict[str, object]:
         "objects": summary.objects,
         "crowds": summary.crowds,
         **summary.size_ranges,
-        "size: least, median, most": "{:.1f}, {:.1f}, {:.1f}".format(*sizes) if sizes else "-",
+        "size: smallest, median, largest": "{:.1f}, {:.1f}, {:.1f}".format(*sizes)
+        if sizes
+        else "-",
     }
 
 

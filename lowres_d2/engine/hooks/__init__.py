@@ -1,1 +1,1 @@
-"""What happens beside the training step: hooks of the trainer."""
+"""Hooks of Detectron2's trainer."""

@@ -1,5 +1,7 @@
-"""A batch as plain tensors, numbers, texts and containers, which files can hold that are read
-without running them; and back."""
+"""Convert a batch to plain tensors, numbers, strings and containers, and back.
+
+A file that holds nothing else can be read without executing anything in it.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ BOXES, INSTANCES = "Boxes", "Instances"
 
 
 def pack_batch(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The samples of a batch; values of unknown kinds are left out and named under ``left_out``."""
+    """The samples of a batch; values of other types are dropped and named under ``left_out``."""
     return [_pack_sample(sample) for sample in batch]
 
 
 def unpack_batch(packed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What :func:`pack_batch` was given, without what it left out."""
+    """The batch that :func:`pack_batch` was given, without the values that it dropped."""
     return [
         {key: _unpack(value) for key, value in sample.items() if key != "left_out"}
         for sample in packed
@@ -28,7 +30,7 @@ def unpack_batch(packed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def image_name(position: int, sample: Mapping[str, Any]) -> str:
-    """How messages call an image of a batch: its file, with its id where it has one."""
+    """Name of an image of a batch for messages: its file, and its id if it has one."""
     name = sample.get("file_name", f"image {position} of the batch")
     return f"{name} (image_id {sample['image_id']})" if "image_id" in sample else str(name)
 
@@ -46,7 +48,7 @@ def _pack_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pack(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().clone()  # a view would bring all it is a view of
+        return value.detach().cpu().clone()  # saving a view would save its whole storage
     if isinstance(value, np.ndarray | np.generic):
         return torch.as_tensor(value).clone()
     if isinstance(value, Boxes):
@@ -61,7 +63,7 @@ def _pack(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a {type(value).__name__} cannot be kept in a file of tensors")
+    raise TypeError(f"a {type(value).__name__} cannot be saved as plain data")
 
 
 def _unpack(value: Any) -> Any:

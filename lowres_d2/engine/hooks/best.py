@@ -1,4 +1,4 @@
-"""The best checkpoint of a run, also across restarts."""
+"""Keep the best checkpoint of a run, also across restarts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fvcore.common.checkpoint import Checkpointer
 
 
 class BestWeights(hooks.BestCheckpointer):
-    """Detectron2's hook, which remembers the best value when the run resumes.
+    """Detectron2's hook, which also remembers the best value when the run resumes.
 
     Args:
         eval_period: iterations between evaluations.
-        checkpointer: saves.
-        val_metric: name in the event storage.
-        mode: ``max`` or ``min``, which is better.
+        checkpointer: writes the checkpoint.
+        val_metric: name of the metric in the event storage.
+        mode: ``max`` or ``min``: which value is the best.
 
     Raises:
-        ValueError: another mode.
+        ValueError: ``mode`` is neither.
     """
 
     def __init__(
@@ -35,9 +35,10 @@ class BestWeights(hooks.BestCheckpointer):
         self._metric = val_metric
 
     def save(self, name: str, **state: Any) -> None:
-        """Save the best weights; called by Detectron2's hook, upstream's before it notes the value.
+        """Save the best weights; called by Detectron2's hook.
 
-        A run that goes on from this very file has to know it.
+        Upstream calls it before it stores the new best value. The value is stored here first, since
+        a run that resumes from this very checkpoint needs it.
         """
         self.best_metric, self.best_iter = self.trainer.storage.latest()[self._metric]
         self._saves.save(name, **state)
@@ -47,5 +48,5 @@ class BestWeights(hooks.BestCheckpointer):
         return {"best_metric": self.best_metric, "best_iter": self.best_iter}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from them."""
+        """Restore them."""
         self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]

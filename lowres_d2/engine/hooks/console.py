@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: one live line, or plain lines where there is no terminal."""
+"""Show a run's progress: one live line on a terminal, plain log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 class ConsoleWriter(EventWriter):
-    """Iteration, time left, losses, learning rate, memory, and AP once there is one.
+    """Shows iteration, time left, losses, learning rate, and AP once there is one.
 
     Args:
-        max_iter: of the run, for the time left.
-        live: keep one line up to date; None asks the terminal.
+        max_iter: iterations of the run, for the time left.
+        live: update one line in place; None: if stdout is a terminal.
         window: iterations over which losses are smoothed (median).
     """
 
@@ -56,7 +56,7 @@ class ConsoleWriter(EventWriter):
         histories = storage.histories()
         if "time" in histories:
             seconds = histories["time"].global_avg() * (self._max_iter - done)
-            parts.append(f"left {datetime.timedelta(seconds=int(seconds))}")
+            parts.append(f"eta {datetime.timedelta(seconds=int(seconds))}")
             parts.append(f"{histories['time'].avg(self._window):.3f} s/it")
         parts += [
             f"{name} {history.median(self._window):.4g}"

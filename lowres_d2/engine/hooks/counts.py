@@ -1,4 +1,4 @@
-"""What the loader dropped, said aloud: boxes left without area, broken images."""
+"""Report what the training loader dropped: boxes without area, broken images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class LoaderCounts(HookBase):
-    """Logs the training loader's ``counts`` as ``[metric]data/...``, and in words at the end."""
+    """Logs the training loader's ``counts`` as ``[metric]data/...``; warns of them at the end."""
 
     def after_step(self) -> None:
         for name, count in self._counts().items():
@@ -21,7 +21,7 @@ class LoaderCounts(HookBase):
         dropped = {name: count for name, count in self._counts().items() if count}
         if dropped:
             words = ", ".join(f"{name} {count}" for name, count in dropped.items())
-            logger.warning("the training data were not used in full: %s", words)
+            logger.warning("some of the training data was not used: %s", words)
 
     def _counts(self) -> dict[str, int]:
         return getattr(self.trainer.data_loader, "counts", {})

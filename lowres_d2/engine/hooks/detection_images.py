@@ -1,4 +1,4 @@
-"""Detections on a few test images, drawn into TensorBoard at every evaluation."""
+"""Draw detections on a few test images into TensorBoard at every evaluation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class DetectionImages(HookBase):
     """Puts ground truth beside detections of the first test images into the event storage.
 
     Args:
-        cfg: the recipe with its data sets built; its test loader is read.
-        model: what is evaluated.
-        period: iterations between two drawings, as of evaluation; 0 draws none.
+        cfg: the recipe with its data sets built; images come from its test loader.
+        model: the evaluated model.
+        period: iterations between two drawings, the same as between evaluations; 0 draws none.
         count: number of images.
-        threshold: least score that is drawn.
+        threshold: least score of the detections that are drawn.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DetectionImages(HookBase):
         self._model.train()
 
     def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
-        """Ground truth left, detections right: RGB uint8, (H, 2 W, 3)."""
+        """Ground truth on the left, detections on the right: RGB uint8, (H, 2 W, 3)."""
         image = load_image(entry["file_name"], "RGB")
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, evaluated in place of them (config: ``train.ema``)."""
+"""Evaluate an exponential moving average of the weights in their place (config: ``train.ema``)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class WeightAverage(HookBase):
-    """Keeps ``average = decay * average + (1 - decay) * weights`` after every step.
+    """Updates ``average = decay * average + (1 - decay) * weights`` after every iteration.
 
     Buffers (batch-norm statistics) are averaged too. A frozen teacher is shared, not copied.
 
     Args:
         model: the model without its distributed wrapper.
-        decay: in (0, 1); 0.999 remembers about 1000 steps.
+        decay: number in (0, 1); 0.999 averages over about 1000 iterations.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -35,11 +35,11 @@ class WeightAverage(HookBase):
         self._average.update_parameters(self._source)
 
     def restart(self) -> None:
-        """Forget the average: the next step copies the weights (after others were loaded)."""
+        """Forget the average: the next update copies the weights. Needed after loading weights."""
         self._average.n_averaged.zero_()
 
     def weights(self) -> AveragedModel:
-        """What a checkpoint stores under ``ema``."""
+        """The part of a checkpoint under ``ema``."""
         return self._average
 
     def state_dict(self) -> dict[str, Any]:

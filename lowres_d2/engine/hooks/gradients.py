@@ -1,4 +1,4 @@
-"""Clip gradients between backward and the optimizer's step (config: ``train.clip_gradients``)."""
+"""Clip gradients between the backward pass and ``optimizer.step`` (``train.clip_gradients``)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from detectron2.utils.events import get_event_storage
 
 
 class GradientClipping(HookBase):
-    """Clips by the norm over all parameters, or each value; logs the norm before clipping.
+    """Clips the norm over all parameters, or each value; logs the norm before clipping.
 
     Args:
         kind: ``norm`` or ``value``.
-        limit: largest norm or absolute value.
+        limit: largest norm, or largest absolute value.
     """
 
     def __init__(self, kind: str, limit: float) -> None:
@@ -23,7 +23,7 @@ class GradientClipping(HookBase):
     def after_backward(self) -> None:
         loop = getattr(self.trainer, "_trainer", self.trainer)
         scaler = getattr(loop, "grad_scaler", None)
-        if scaler is not None:  # limits are meant for unscaled gradients
+        if scaler is not None:  # the limit is for unscaled gradients
             scaler.unscale_(loop.optimizer)
         parameters = [p for group in loop.optimizer.param_groups for p in group["params"]]
         if self.kind == "value":

@@ -1,4 +1,4 @@
-"""A run that goes on where no step is left: all that was missing is what follows the training."""
+"""A run that resumes after its last iteration, to do what follows the training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from detectron2.engine import HookBase
 
 
 class LastStepOnce(HookBase):
-    """After such a run the trainer stands where it stood after the last step; registered first.
+    """Leaves the trainer of such a run at ``max_iter``; register it before other hooks.
 
-    Upstream's counts a step there that it did not make.
+    Detectron2's trainer adds 1 to its iteration after training even if it trained none.
     """
 
     def after_train(self) -> None:

@@ -1,4 +1,4 @@
-"""A run that was killed between a checkpoint and the evaluation of the same iteration."""
+"""Repeat an evaluation that a kill may have interrupted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from detectron2.engine import HookBase
 
 
 class MissedEvaluation(HookBase):
-    """Where a run goes on right after an iteration that ends with an evaluation, do that first.
+    """Evaluates before training if a run resumes right after an iteration with an evaluation.
 
-    The checkpoint is written before, so that an evaluation that fails costs no training; whether it
-    was finished is not known. Done twice it gives the same.
+    The checkpoint of such an iteration is written before the evaluation, so that an evaluation that
+    fails costs no training; a resumed run cannot know whether it was finished. A second evaluation
+    gives the same results.
 
     Args:
         period: iterations between evaluations; 0 for none.
-        hooks: that evaluate and use what was found, in order, registered before this one.
+        hooks: hooks that evaluate and use the results, in order, registered before this one.
     """
 
     def __init__(self, period: int, hooks: Sequence[HookBase | None]) -> None:
@@ -24,7 +25,7 @@ class MissedEvaluation(HookBase):
 
     def before_train(self) -> None:
         start = self.trainer.start_iter
-        # The last evaluation follows the training in any case.
+        # The last evaluation is done after training in any case.
         if not self._period or not start or start % self._period or start == self.trainer.max_iter:
             return
         self._set_iteration(start - 1)

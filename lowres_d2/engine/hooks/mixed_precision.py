@@ -1,8 +1,8 @@
-"""Mixed precision, and what of it the device at hand has (config: ``train.amp``).
+"""Mixed precision, as far as the device supports it (config: ``train.amp``).
 
 Detectron2's ``AMPTrainer`` is for GPUs. Newer CPUs multiply bfloat16 numbers twice as fast as
-float32; as bfloat16 has the range of float32, losses need no scale there, and forward passes under
-autocast are all it takes.
+float32. bfloat16 has the range of float32, so that losses need no scaling and forward passes under
+autocast suffice.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import nn
 
 
 def training_precision(cfg: DictConfig, model: nn.Module) -> torch.dtype | None:
-    """What a run's autocast computes in; None: it is off, all is float32.
+    """The dtype of a run's autocast; None: autocast is off, everything is float32.
 
-    float16 on a GPU; bfloat16 on a CPU that has instructions for it, as newer torch can tell.
+    float16 on a GPU; bfloat16 on a CPU that has instructions for it, which older torch cannot tell.
     """
     device = next(model.parameters()).device.type
     if not cfg.train.amp.enabled:
@@ -36,7 +36,7 @@ def _multiplies_bfloat16() -> bool:
 
 
 class CPUAutocast(HookBase):
-    """Forward passes of training under autocast to bfloat16; evaluation stays in float32."""
+    """Runs forward passes of training under autocast to bfloat16; evaluation stays in float32."""
 
     def before_train(self) -> None:
         loop = getattr(self.trainer, "_trainer", self.trainer)
@@ -44,7 +44,7 @@ class CPUAutocast(HookBase):
         self._entered = False
         self._handles = [
             loop.model.register_forward_pre_hook(self._enter),
-            # The step that raises must not leave autocast on.
+            # always_call: an iteration that raises must not leave autocast on.
             loop.model.register_forward_hook(self._leave, always_call=True),
         ]
 

@@ -1,8 +1,9 @@
-"""Stop a run at the first loss or gradient that is no number, and say where it came from.
+"""Stop a run at the first NaN or infinite loss or gradient, and report where it came from.
 
-What was saved stays finite: the check stands between the backward pass and the optimizer's step.
-The batch and all that its step depends on go to ``<output_dir>/non_finite_<iteration>.pth``, a file
-that is read without running it and that ``tools/replay_batch.py`` runs again.
+The check runs between the backward pass and ``optimizer.step``, so that checkpoints stay finite.
+The batch and all that its iteration depends on are saved to
+``<output_dir>/non_finite_<iteration>.pth``, which can be read without executing anything in it;
+``lowres-d2 replay`` runs it again.
 """
 
 from __future__ import annotations
@@ -26,30 +27,31 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-REMEDY = "lower optimizer.lr, set train.clip_gradients.enabled=true, or mend the boxes"
-# Loss scaling skips steps whose gradients overflow and halves its scale: so often it finds one.
+REMEDY = "lower optimizer.lr, set train.clip_gradients.enabled=true, or correct the boxes"
+# Loss scaling skips steps whose gradients overflow and halves its scale. After this many in a row
+# (2^16 down to 2^-8) the scale is not the cause.
 SKIPPED_STEPS = 24
 SHOWN, KEPT = 5, 100
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or gradient that is infinite or no number, told in one line."""
+    """A loss or gradient is NaN or infinite; the message is one line."""
 
 
 class NonFiniteStop(HookBase):
-    """Checks every loss term and the norm of the gradients, in one transfer from the device.
+    """Checks every loss term and the norm of the gradients, with one transfer from the device.
 
     Register it before hooks that change gradients.
 
     Args:
-        model: without its distributed wrapper.
-        output_dir: where the batch is left.
-        seed: the run's.
+        model: the model without its distributed wrapper.
+        output_dir: folder that the batch is saved to.
+        seed: seed of the run.
     """
 
     def __init__(self, model: nn.Module, output_dir: str | Path, seed: int) -> None:
         self._model, self._folder, self._seed = model, Path(output_dir), seed
-        self._parameters = list(model.parameters())  # walking through the modules takes its time
+        self._parameters = list(model.parameters())  # once: walking through all modules takes time
         self._dense = {n: m for n, m in model.named_modules() if isinstance(m, DenseDetector)}
         self._normalizers: dict[str, float] = {}
         self._batch: Sequence[Mapping[str, Any]] = ()
@@ -71,7 +73,7 @@ class NonFiniteStop(HookBase):
 
     def before_step(self) -> None:
         self._in_step = True
-        # The forward pass moves this running average, which every loss is divided by.
+        # The forward pass updates this running average, which every loss is divided by.
         self._normalizers = {
             name: float(module.loss_normalizer)
             for name, module in self._dense.items()
@@ -98,25 +100,26 @@ class NonFiniteStop(HookBase):
             if not math.isfinite(row[term]):
                 self._stop(term, f"{term} is {row[term]}")
         if not math.isfinite(norm) and (not scaled or self._skipped_too_often()):
-            self._stop("gradient", f"the losses are finite, but the gradients' norm is {norm}")
+            self._stop("gradient", f"the losses are finite, but the gradient norm is {norm}")
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Do the same where the model's forward pass in training raises because of such numbers.
+        """Stop in the same way if the forward pass in training raises because of such values.
 
-        That is any FloatingPointError, and an AssertionError with such numbers in its frames
-        (fvcore's box losses assert that boxes are in order).
+        That is any FloatingPointError, and an AssertionError with non-finite values in its frames
+        (fvcore's box losses assert that x1 <= x2 and y1 <= y2).
 
         Raises:
-            NonFiniteError: instead of that one.
+            NonFiniteError: in place of that error.
         """
         try:
             yield
         except NonFiniteError:
             raise
         except (FloatingPointError, AssertionError) as error:
-            in_evaluation = not self._in_step
-            if in_evaluation or (isinstance(error, AssertionError) and not _in_frames(error)):
+            if not self._in_step:  # raised by an evaluation
+                raise
+            if isinstance(error, AssertionError) and not _has_non_finite_frames(error):
                 raise
             self._stop("forward", " ".join(str(error).split()).rstrip(".") or "a failed assertion")
 
@@ -145,22 +148,22 @@ class NonFiniteStop(HookBase):
         )
 
     def _culprit(self, term: str) -> str:
-        """Weights that are not finite already, or the first gradient that is not."""
+        """The first parameter that was non-finite before, or the first non-finite gradient."""
         bad = None
         for name, parameter in self._model.named_parameters():
             if not parameter.isfinite().all():
-                return f"; the weights of {name} are not finite already"
+                return f"; the parameter {name} was non-finite before this iteration"
             if term == "gradient" and parameter.grad is not None and bad is None:
                 bad = None if parameter.grad.isfinite().all() else name
-        return f"; first in the gradient of {bad}" if bad else ""
+        return f"; the first non-finite gradient is that of {bad}" if bad else ""
 
     def _before(self) -> str:
         if len(self._history) < 2:
             return ""
         rows = list(self._history)[-SHOWN - 1 : -1]
         return "".join(
-            f"; {words} before: " + ", ".join(f"{row[key]:.4g}" for row in rows)
-            for words, key in (("total loss", "total_loss"), ("gradient norm", "gradient_norm"))
+            f"; previous {words}: " + ", ".join(f"{row[key]:.4g}" for row in rows)
+            for words, key in (("total losses", "total_loss"), ("gradient norms", "gradient_norm"))
         )
 
     def _leave_batch(self, term: str) -> str:
@@ -184,14 +187,14 @@ class NonFiniteStop(HookBase):
         try:
             with atomic_path(path) as beside:
                 torch.save(contents, beside)
-        except (OSError, RuntimeError) as error:  # torch's writer knows the second only
-            return f"the batch could not be kept ({str(error).splitlines()[0]})"
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
+            return f"the batch could not be saved ({str(error).splitlines()[0]})"
         config = self._folder / "config.yaml"
-        return f"look with tools/replay_batch.py {path} --config-file {config}"
+        return f"to examine the batch, run lowres-d2 replay {path} --config-file {config}"
 
 
 def all_finite(value: Any) -> bool:
-    """Whether every tensor in a structure of containers, boxes and instances is finite."""
+    """Whether every tensor in nested containers, boxes and instances is finite."""
     if isinstance(value, Tensor):
         return bool(value.isfinite().all())
     if isinstance(value, Boxes | ImageList):
@@ -205,14 +208,14 @@ def all_finite(value: Any) -> bool:
     return True
 
 
-def _in_frames(error: BaseException) -> bool:
-    """Whether a variable of the functions that an error went through is not finite."""
+def _has_non_finite_frames(error: BaseException) -> bool:
+    """Whether a local variable of the functions in an error's traceback is non-finite."""
     frames = traceback.walk_tb(error.__traceback__)
     return not all(all_finite(dict(frame.f_locals)) for frame, _ in frames)
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Norm over all of them; one launch for all on a GPU."""
+    """Norm over all gradients; on a GPU in one launch, not one per parameter."""
     if not gradients:
         return torch.zeros(())
     return torch.stack(torch._foreach_norm(gradients)).norm()
@@ -223,16 +226,16 @@ def _images(batch: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
-    """In the frame of the loader's images, before any downsampling."""
+    """The smallest box, in the frame of the loader's images, before any downsampling."""
     found = []
     for k, sample in enumerate(batch):
         boxes = getattr(sample.get("instances"), "gt_boxes", ())
         if len(boxes):
             sides = boxes.tensor[:, 2:] - boxes.tensor[:, :2]
-            # A box that is no number counts as the smallest.
+            # A NaN box counts as the smallest.
             size, index = sides.prod(dim=1).nan_to_num(nan=-math.inf).min(dim=0)
             found.append((size.item(), sides[index].tolist(), image_name(k, sample)))
     if not found:
-        return "; without a box"
+        return "; no boxes"
     _, (width, height), name = min(found)
     return f"; smallest box {width:.4g} x {height:.4g} pixels, in {name}"

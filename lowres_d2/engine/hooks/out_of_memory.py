@@ -1,4 +1,4 @@
-"""Say on which images a step ran out of memory, and what would make it fit."""
+"""Report on which images an iteration ran out of memory, and what would make it fit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REMEDY = (
 
 
 class ImagesOutOfMemory(MemoryError):
-    """A step that did not fit into memory, told in one line."""
+    """An iteration did not fit into memory; the message is one line."""
 
 
 class OutOfMemoryReport(HookBase):
-    """Remembers the batch of the step that is under way, for the error's line."""
+    """Remembers the batch of the current iteration, for the error message."""
 
     def __init__(self) -> None:
         self._batch: Sequence[Mapping[str, Any]] = ()
@@ -40,10 +40,10 @@ class OutOfMemoryReport(HookBase):
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Name the images where memory ends.
+        """Name the images of the batch if memory runs out.
 
         Raises:
-            ImagesOutOfMemory: instead of torch's or numpy's error.
+            ImagesOutOfMemory: in place of torch's or numpy's error.
         """
         try:
             yield
@@ -61,7 +61,7 @@ class OutOfMemoryReport(HookBase):
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """The CPU's allocator raises a RuntimeError like any other."""
+    """Whether it is one; torch's CPU allocator raises a plain RuntimeError."""
     kinds = (MemoryError, torch.cuda.OutOfMemoryError)
     return isinstance(error, kinds) or "DefaultCPUAllocator" in str(error)
 

@@ -1,4 +1,4 @@
-"""Periodic checkpoints that stay as few as asked for, however often the run was resumed."""
+"""Keep at most ``max_to_keep`` periodic checkpoints, however often the run was resumed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from detectron2.engine import hooks
 
 
 class PeriodicCheckpoints(hooks.PeriodicCheckpointer):
-    """Detectron2's hook, which also knows what the run had saved before it was resumed."""
+    """Detectron2's hook, which also counts the checkpoints saved before the run was resumed."""
 
     def before_train(self) -> None:
         super().before_train()
         start = self.trainer.start_iter
-        if not start:  # a fresh run deletes nothing that another one left in its folder
+        if not start:  # a fresh run deletes no checkpoints of another run in its folder
             return
         self._count_in_earlier_ones(start)
         if start == self.max_iter and self._number(self.checkpointer.get_checkpoint_file()) >= 0:
@@ -29,6 +29,6 @@ class PeriodicCheckpoints(hooks.PeriodicCheckpointer):
         self.recent_checkpoints = [str(path) for path in earlier]
 
     def _number(self, path: str | Path) -> int:
-        """Iteration in a numbered checkpoint's name; -1 for the best and the final one."""
+        """Iteration in the name of a numbered checkpoint; -1 for the best and the final one."""
         found = re.fullmatch(rf"{re.escape(self.file_prefix)}_(\d+)\.pth", Path(path).name)
         return int(found[1]) if found else -1

@@ -1,4 +1,7 @@
-"""Randomness inside step k is a function of (seed, k, rank), so that no state needs storing."""
+"""Make the randomness in iteration k depend on (seed, k, rank) only.
+
+So a run can resume exactly without a stored state of its random generators.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from detectron2.utils import comm
 
 
 def seed_everything(*key: int) -> None:
-    """Seed python, numpy and torch from a tuple of non-negative integers."""
+    """Seed Python, numpy and torch from non-negative integers."""
     word = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(word)
     np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002  (the global generator is what libraries use)
@@ -24,27 +27,27 @@ def seed_everything(*key: int) -> None:
 
 
 def seed_step(seed: int, iteration: int, rank: int) -> None:
-    """Seed for a step of a run."""
-    # The 1 keeps the steps' keys apart from the one that initialises the weights.
+    """Seed for one iteration of a run."""
+    # The 1 keeps these keys apart from (seed, 0), which initializes the weights.
     seed_everything(seed, 1, iteration, rank)
 
 
 @contextlib.contextmanager
 def as_in_a_new_process() -> Iterator[None]:
-    """While it lasts, scripted functions compute the same bits at every call.
+    """In this context scripted functions compute the same bits at every call.
 
-    TorchScript runs a function as it stands at first and then optimized, which rounds otherwise: a
-    run would depend on where it was resumed. Upstream's focal loss is scripted.
+    TorchScript optimizes a function after its first calls, which changes the rounding: a run's
+    weights would depend on where it was resumed. Upstream's focal loss is scripted.
     """
     with torch.jit.optimized_execution(False):
         yield
 
 
 class SeedEachStep(HookBase):
-    """Reseeds before every step.
+    """Reseeds before every iteration.
 
     Args:
-        seed: the run's.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,1 +1,1 @@
-"""The processes of a run: devices, launch, meeting, and what one tells the others."""
+"""The processes of a run: device, rendezvous, what they share, and what happens when one fails."""

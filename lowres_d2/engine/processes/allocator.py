@@ -1,30 +1,30 @@
-"""Freed memory that stays with the process: less time in the operating system on CPUs."""
+"""Keep freed memory in the process, which saves time in the operating system on CPUs."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 
-# glibc's names (malloc.h) and what they are set to, in bytes.
+# glibc's names (malloc.h) and their values here, in bytes.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _SETTINGS = {
-    # Blocks up to here come from the heap; it is the most that glibc admits.
+    # Larger blocks are mapped, smaller ones come from the heap; glibc accepts at most this value.
     _M_MMAP_THRESHOLD: 32 << 20,
-    # So much free memory at the heap's end is kept.
+    # This much free memory at the end of the heap is kept.
     _M_TRIM_THRESHOLD: 1 << 30,
     _M_TOP_PAD: 64 << 20,
 }
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep what PyTorch frees, to be used again.
+    """Let glibc keep the memory that PyTorch frees and use it again.
 
-    By default every tensor above 128 KiB or so is a fresh mapping, whose pages are then faulted in
-    one by one: more than half of the time of a downsampler at 512x512, a tenth of a training step
-    of the small FCOS at 256x256 (measured). A process may hold up to 1 GiB more for it.
+    By default every tensor above about 128 KiB is a fresh mapping, whose pages are then faulted in
+    one by one. That took more than half of a downsampler's time at 512x512, and a tenth of a
+    training iteration of the small FCOS at 256x256. A process may hold up to 1 GiB more memory.
 
     Returns:
-        Whether it was done: not on other systems, nor where ``MALLOC_*`` variables are set.
+        Whether it was done; not without glibc, nor if a ``MALLOC_*`` variable is set.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -1,7 +1,7 @@
-"""What the processes of a run must agree on besides gradients, which are averaged anyway.
+"""What the processes of a run share besides gradients, which the distributed wrapper averages.
 
-Without it their losses would not be those of one process with the whole batch, and a run that
-resumes, each process with what the main one saved, would not go on as it was.
+Without it, their losses would differ from those of one process with the whole batch. And a resumed
+run, in which each process loads what the main one saved, would differ from an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from torch import nn
 
 
 def share_loss_normalizers(model: nn.Module) -> None:
-    """Let dense detectors divide their losses by what one process with the whole batch would.
+    """Make dense detectors normalize their losses as one process with the whole batch would.
 
-    ``loss_normalizer``, a running average of positive cells or anchors, then counts those of the
-    whole batch and is equal everywhere. Each process divides by its equal share of it, so that
-    averaged gradients, and averaged losses in the log, are one process's. (A process without any
-    counts as one with one; the detectors' own rule.)
+    ``loss_normalizer``, a running average of the number of positive cells or anchors, then counts
+    those of the whole batch and is equal in all processes. Each process divides its losses by an
+    equal share of it, so that averaged gradients, and averaged losses in the log, are those of one
+    process. (A process without positives counts as one with a single positive, as the detectors
+    themselves count.)
 
     Args:
-        model: without its distributed wrapper.
+        model: the model without its distributed wrapper.
     """
     if comm.get_world_size() == 1:
         return
@@ -44,10 +45,10 @@ def _update_of_all(
 
 @torch.no_grad()
 def share_buffers(model: nn.Module) -> None:
-    """Give all processes the main one's batch-norm statistics, which are those that are saved.
+    """Give all processes the main one's batch-norm statistics, which checkpoints hold.
 
-    In training each process keeps its own, which no loss depends on; evaluation and layers that are
-    put into eval mode read them.
+    In training each process keeps statistics of its own, on which no loss depends; evaluation and
+    modules in eval mode read them.
     """
     if comm.get_world_size() == 1:
         return

@@ -23,10 +23,10 @@ MEETING_TIMEOUT = datetime.timedelta(minutes=10)
 
 
 def pick_device(wish: str) -> torch.device:
-    """The device a recipe asks for; ``auto`` takes a GPU where there is one.
+    """The device that a recipe asks for; ``auto`` takes a GPU if there is one.
 
     Raises:
-        ValueError: it is not there; the message lists what is.
+        ValueError: the device is not available; the message lists those that are.
     """
     have = ["cpu"]
     if torch.cuda.is_available():
@@ -37,7 +37,7 @@ def pick_device(wish: str) -> torch.device:
         wish = "cuda" if "cuda" in have else "cpu"
     if wish not in have:
         raise ValueError(
-            f"train.device={wish}: not on this machine, which has {', '.join(have)}; "
+            f"train.device={wish} is not available: this machine has {', '.join(have)}; "
             "use train.device=auto"
         )
     if wish == "cuda":
@@ -46,13 +46,13 @@ def pick_device(wish: str) -> torch.device:
 
 
 def meet(member: Membership) -> dist.Store:
-    """Wait until all processes of the run are there.
+    """Wait until all processes of the run are connected.
 
     Returns:
-        A store that they share, empty at every new attempt.
+        A store that they share; each attempt of ``torchrun`` or SLURM starts with an empty one.
 
     Raises:
-        ConnectionError: they do not meet.
+        ConnectionError: this process cannot connect to the others.
     """
     place = f"{member.address}:{member.port}"
     try:
@@ -65,18 +65,19 @@ def meet(member: Membership) -> dist.Store:
         )
     except (RuntimeError, ValueError) as error:
         raise ConnectionError(
-            f"process {member.rank} of {member.world_size} ({member.launcher}) could not meet the "
-            f"others at {place}: {str(error).splitlines()[0]}; start all of them, and set "
-            "MASTER_ADDR and MASTER_PORT to a free port of the host of process 0"
+            f"process {member.rank} of {member.world_size} ({member.launcher}) could not connect "
+            f"to the others at {place}: {str(error).splitlines()[0]}; start all of them, and set "
+            "MASTER_ADDR to the host of process 0 and MASTER_PORT to a free port there"
         ) from error
     return dist.PrefixStore(f"attempt{member.attempt}", store)
 
 
 def join_group(member: Membership, store: dist.Store) -> None:
-    """Make this process one of the run's group: NCCL with a GPU each, gloo where there is none.
+    """Add this process to the run's process group: NCCL with a GPU each, or gloo without GPUs.
 
     Raises:
-        ValueError: there is no GPU for it, or machines have different numbers of processes.
+        ValueError: there is no GPU for this process, or machines have different numbers of
+            processes.
     """
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
@@ -89,12 +90,12 @@ def join_group(member: Membership, store: dist.Store) -> None:
 
 def _gpu_of(member: Membership) -> int:
     number = torch.cuda.device_count()
-    if number == 1:  # srun --gpus-per-task=1 shows each process its own
+    if number == 1:  # srun --gpus-per-task=1 shows each process its own GPU only
         return 0
     if member.local_rank >= number:
         raise ValueError(
             f"process {member.local_rank} of this machine has no GPU, there are {number}: start "
-            "as many processes, or use train.device=cpu"
+            f"at most {number} processes per machine, or use train.device=cpu"
         )
     return member.local_rank
 
@@ -105,7 +106,7 @@ def _processes_on_this_machine() -> int:
         raise ValueError(
             "machines have different numbers of processes ("
             + ", ".join(f"{host} {number}" for host, number in numbers.items())
-            + "): start as many on each (srun --ntasks-per-node)"
+            + "): start the same number on each (srun --ntasks-per-node)"
         )
     return numbers[socket.gethostname()]
 
@@ -113,18 +114,18 @@ def _processes_on_this_machine() -> int:
 def log_environment() -> None:
     """Write versions, machine and Detectron2's provider to the log file, not to the screen."""
     report = collect_env_info()
-    words = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
-    logging.getLogger("environment").info("%s", words)
+    text = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
+    logging.getLogger("environment").info("%s", text)
 
 
 def _is_for_the_screen(record: logging.LogRecord) -> bool:
-    if record.exc_info:  # the error's line, or a defect's traceback, comes when the program ends
+    if record.exc_info:  # the program prints one line, or a defect's traceback, when it ends
         return False
     return record.levelno >= logging.WARNING or record.name.startswith("lowres_d2")
 
 
 class _Screen(logging.Handler):
-    """Prints to what ``sys.stdout`` is at the moment: a live line may stand in for it."""
+    """Prints to the current ``sys.stdout``, which a live progress line may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), flush=True)
@@ -132,13 +133,13 @@ class _Screen(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to(output_dir: str | Path) -> Iterator[None]:
-    """While it lasts, log everything to ``output_dir/log.txt`` and what matters to the screen.
+    """In this context log everything to ``output_dir/log.txt``, and a part of it to the screen.
 
-    On the screen stand this package's own lines and everybody's warnings, of the main process only;
-    each further process writes a ``log.txt.rank<k>``.
+    The screen shows this package's own messages and all warnings, of the main process only. Each
+    further process writes a ``log.txt.rank<k>``.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder is not writable.
     """
     folder, rank = Path(output_dir), comm.get_rank()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Of several processes of a run, the first that fails says why; the others end without a word.
+"""Of several processes of a run, only the first that fails reports why; the others exit silently.
 
-A process that fails claims that in a store they share. A thread of each other one looks there twice
-a second and ends its process, whatever that waits for: gloo notices a lost process itself, NCCL may
-wait for minutes.
+A process that fails says so in a store that all share. In every other process a thread checks the
+store twice a second and ends its process, whatever that waits for: gloo notices a lost process
+itself, NCCL may wait for minutes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import time
 import torch.distributed as dist
 
 KEY = "lowres_d2/failed"
-INTERVAL = 0.5  # seconds between two looks
-PATIENCE = 3.0  # in which a launcher ends what is left of a run, and the culprit speaks
+INTERVAL = 0.5  # seconds between two checks
+# Seconds in which a launcher ends the rest of a run, and the process that failed reports why.
+PATIENCE = 3.0
 
 
 class FirstFailure:
-    """Which process of a run was the first to fail.
+    """Finds out whether this process of a run was the first to fail.
 
     Args:
-        store: shared by all of them; None for a process that stands alone.
-        hosts_store: whether it ends with this process.
+        store: store shared by all processes; None for a single process.
+        hosts_store: whether the store ends with this process.
     """
 
     def __init__(self, store: dist.Store | None = None, hosts_store: bool = False) -> None:
@@ -37,28 +38,28 @@ class FirstFailure:
         """Tell the others that this process has failed.
 
         Returns:
-            Whether it is the first one, which is to say why.
+            Whether it is the first one, which then reports why.
         """
         if self._store is None:
             return True
         self._end_watch()
         try:
             return self._store.add(KEY, 1) == 1
-        except RuntimeError:  # whoever kept the store is gone, without a claim that was seen
+        except RuntimeError:  # the process that hosts the store is gone, and no claim was seen
             return True
 
     def linger(self) -> None:
-        """Before a process ends that keeps the store: let the others see the claim."""
+        """If the store ends with this process, wait until the others have seen the claim."""
         if self._hosts_store:
             time.sleep(3 * INTERVAL)
 
     def watch(self) -> None:
-        """From now on end this process soon after another one has failed."""
+        """From now on, end this process soon after another one has failed."""
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def leave(self) -> None:
-        """The run has ended well; the store may vanish."""
+        """The run has succeeded; from now on the store may disappear."""
         self._end_watch()
         self._store = None
 
@@ -73,7 +74,7 @@ class FirstFailure:
                 failed = self._store.check([KEY])
             except RuntimeError:
                 if not self._watched.wait(PATIENCE):
-                    _say(f"error: {lost('the process that all met at is gone')}")
+                    _print_error(f"error: {lost('the process that hosts their store is gone')}")
                     os._exit(1)
                 return
             if failed and not self._watched.is_set():
@@ -88,18 +89,17 @@ def is_lost_contact(error: BaseException) -> bool:
 
 
 def lost(reason: str) -> str:
-    """What is said where no process has said why it ended.
+    """The message for a run that ends because of a process that did not report why it ended.
 
     Args:
-        reason: what was noticed; of gloo's messages the place in its code and its advice are left
-            out.
+        reason: the error; from gloo's messages, the place in its code and its advice are removed.
     """
     reason = re.sub(r"^\[\S*gloo\S*\] ", "", reason).split(". ")[0]
     return (
-        f"lost contact with another process of this run ({reason}): it was ended from outside, or "
-        "its machine or network is down; --resume goes on from the last checkpoint"
+        f"lost contact with another process of this run ({reason}): it was killed, or its machine "
+        "or network is down; --resume continues from the last checkpoint"
     )
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Which process of which run is this? Read from the variables that ``torchrun`` or SLURM set.
+"""Rank, world size and rendezvous address, from the variables that ``torchrun`` or SLURM set.
 
-SLURM says everything but where to meet: that is the first host of the job step, at a port derived
-from the numbers of job and step, so that two jobs on one host do not meet each other.
+SLURM sets everything but the rendezvous address. That is the first host of the job step, at a port
+derived from the numbers of job and step, so that two jobs on one host do not connect to each other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-FIRST_PORT, PORTS = 12000, 20000  # below those that systems give out by themselves
+FIRST_PORT, PORTS = 12000, 20000  # below the ports that Linux assigns to clients, from 32768 on
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Membership:
     """One process of a run of several.
 
     Attributes:
-        launcher: what started it, for messages.
+        launcher: what started the process, for messages.
         rank: its number, from 0.
-        world_size: of the run.
-        local_rank: its number on its machine.
-        local_size: processes on its machine; None: not said.
-        address: host of the store they meet at.
-        port: of it.
-        hosts_store: whether this process keeps that store.
-        attempt: how many times the run was started again.
+        world_size: number of processes of the run.
+        local_rank: its number on its machine, from 0.
+        local_size: number of processes on its machine; None: unknown.
+        address: host of the store that all processes share.
+        port: port of that store.
+        hosts_store: whether this process hosts the store.
+        attempt: how many times the run was restarted.
     """
 
     launcher: str
@@ -42,17 +42,17 @@ class Membership:
 
 
 def find_membership(environ: Mapping[str, str]) -> Membership | None:
-    """Read the variables; ``RANK`` and ``WORLD_SIZE`` count before SLURM's.
+    """Read the variables; ``RANK`` and ``WORLD_SIZE`` take precedence over SLURM's.
 
     Returns:
-        None for a process that stands alone.
+        The process's membership; None for a single process.
 
     Raises:
         ValueError: one is missing, or they contradict each other.
     """
     if "RANK" in environ or "WORLD_SIZE" in environ:
         return _of_torchrun(environ)
-    # A batch script has SLURM's variables too, but is one process whatever their number is.
+    # A batch script has SLURM's variables too, but is one process, whatever the number of tasks.
     in_script = environ.get("ENVIRONMENT") == "BATCH" and "SLURM_STEP_ID" not in environ
     tasks = _slurm_tasks(environ)
     if "SLURM_PROCID" not in environ or in_script or not tasks or environ.get(tasks) == "1":
@@ -61,12 +61,12 @@ def find_membership(environ: Mapping[str, str]) -> Membership | None:
 
 
 def restarts(environ: Mapping[str, str]) -> int:
-    """How many times ``torchrun`` or SLURM has started this run again by itself."""
+    """How many times ``torchrun`` or SLURM has restarted this run."""
     return sum(_number(environ, key) for key in RESTARTS if key in environ)
 
 
 def first_host(nodes: str) -> str:
-    """The first of SLURM's list of hosts, such as ``gpu[03-05,9],login``."""
+    """The first host of a list in SLURM's notation, such as ``gpu[03-05,9],login``."""
     first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)[0]
     return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first)
 
@@ -116,7 +116,7 @@ def _of_slurm(environ: Mapping[str, str], tasks: str) -> Membership:
 
 
 def _slurm_tasks(environ: Mapping[str, str]) -> str | None:
-    """Name of the variable with the number of tasks: the step's counts before the job's."""
+    """Name of the variable with the number of tasks; the step's takes precedence over the job's."""
     return next((key for key in ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") if key in environ), None)
 
 
@@ -124,12 +124,12 @@ def _slurm_address(environ: Mapping[str, str]) -> str:
     for key in ("SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"):
         if environ.get(key):
             return first_host(environ[key])
-    # Where srun was called: in a batch script that is the first host, too.
+    # The host that srun was called on; in a batch script that is the first host too.
     if environ.get("SLURM_LAUNCH_NODE_IPADDR"):
         return environ["SLURM_LAUNCH_NODE_IPADDR"]
     raise ValueError(
-        "SLURM_PROCID is set, but nothing says where to meet: set MASTER_ADDR to the host of "
-        "process 0 (srun sets SLURM_STEP_NODELIST)"
+        "SLURM_PROCID is set, but no variable names the hosts (srun sets SLURM_STEP_NODELIST): set "
+        "MASTER_ADDR to the host of process 0"
     )
 
 
@@ -153,7 +153,7 @@ def _below(environ: Mapping[str, str], key: str, limit: str, equal: bool = False
     value, most = _number(environ, key), _number(environ, limit)
     if value > most or (value == most and not equal):
         raise ValueError(
-            f"{key}={value} and {limit}={most} contradict each other: {key} is "
+            f"{key}={value} and {limit}={most} contradict each other: {key} has to be "
             f"{'at most' if equal else 'less than'} {limit}; let torchrun or srun set them"
         )
     return value

@@ -1,1 +1,1 @@
-"""What a run says before its first step: whether it can be right."""
+"""Checks and a report before the first iteration: whether the run is set up correctly."""

@@ -1,7 +1,7 @@
-"""A data set's objects by size, and as the model gets them; no image is decoded.
+"""Count a data set's objects by size, and augment their boxes; no image is decoded.
 
 Sizes are sqrt(area) in pixels of the original image, boxes XYXY in pixels of the augmented one.
-A large data set is sampled, evenly and the same way every time.
+Large data sets are sampled evenly, with the same images every time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 
-# Images that are looked at: for the size ranges, and, of these, for what can be matched.
+# Count objects on at most this many images, and try matching on at most this many of these.
 COUNTED = 10_000
 MATCHED = 100
-_SIZE_KEPT = (
+_SIZE_PRESERVING = (
     T.BlendTransform,
     T.ColorTransform,
     T.HFlipTransform,
@@ -37,12 +37,12 @@ class ObjectCounts:
     """Objects of a data set, or of a sample of it.
 
     Attributes:
-        images: in the data set.
-        counted: of them looked at.
-        objects: on those, without crowds.
-        densest: most of them on one image.
-        by_band: objects of each size range.
-        sample: some of the images that have objects, and say their size.
+        images: number of images in the data set.
+        counted: number of images whose objects were counted.
+        objects: number of objects on the counted images, without crowds.
+        densest: largest number of objects on one image.
+        by_size_range: number of objects in each size range.
+        sample: some of the records that have objects and state the image's size.
     """
 
     images: int
@@ -60,11 +60,11 @@ def count_objects(
 
     Args:
         dataset: Detectron2's dataset dicts.
-        size_ranges: of size.
-        by_box: measure objects by their boxes; else by ``area`` of the annotation.
+        size_ranges: size ranges to count by.
+        by_box: measure an object by its box; otherwise by the ``area`` of its annotation.
 
     Returns:
-        None where the data has no boxes.
+        The counts; None if the data has no boxes.
     """
     if not len(dataset) or "annotations" not in dataset[0]:
         return None
@@ -82,7 +82,7 @@ def count_objects(
     by_size_range = [
         int(((values >= low) & (values <= high)).sum()) for low, high in size_ranges.limits
     ]
-    # In random order: whoever stops early has seen images from everywhere.
+    # In random order: matching may stop early, and has then seen images from the whole data set.
     sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
     return ObjectCounts(len(dataset), number, len(sizes), densest, by_size_range, sample)
 
@@ -93,12 +93,12 @@ def objects_of(record: dict) -> list[dict]:
 
 
 def sizes_of(annotations: Sequence[dict], by_box: bool) -> list[float]:
-    """sqrt(area) of each, of its box or as annotated."""
+    """sqrt(area) of each object: of its box, or of its annotated area."""
     if not by_box:
         return [float(a["area"]) ** 0.5 for a in annotations]
     boxes = (
         a["bbox"]
-        if a["bbox_mode"] == BoxMode.XYWH_ABS  # whose conversion to itself takes most of the time
+        if a["bbox_mode"] == BoxMode.XYWH_ABS  # converting it to itself would take most of the time
         else BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYWH_ABS)
         for a in annotations
     )
@@ -108,12 +108,12 @@ def sizes_of(annotations: Sequence[dict], by_box: bool) -> list[float]:
 def as_the_model_gets_them(
     records: Sequence[dict], augmentations: Sequence[Any], by_box: bool = True
 ) -> Iterator[GroundTruth]:
-    """Ground truth after a mapper's augmentations, which are drawn anew but the same every time.
+    """Ground truth after a mapper's augmentations, whose random choices are the same every time.
 
     Args:
-        records: dataset dicts.
-        augmentations: Detectron2's, in order.
-        by_box: as of :func:`count_objects`.
+        records: Detectron2's dataset dicts.
+        augmentations: Detectron2 augmentations, in order.
+        by_box: see :func:`count_objects`.
     """
     augment = T.AugmentationList(list(augmentations))
     for position, record in enumerate(records):
@@ -133,17 +133,17 @@ def as_the_model_gets_them(
 
 
 class _Blank(T.AugInput):
-    """An image without content, of which only the size is kept up to date where that suffices."""
+    """An image without content: most transforms change its size only, which costs nothing."""
 
     def __init__(self, size: tuple[int, int], boxes: np.ndarray) -> None:
         super().__init__(_blank(size), boxes=boxes.reshape(-1, 4))
 
     def transform(self, tfm: Any) -> None:
-        """Move the boxes, and change the image's size."""
+        """Transform the boxes, and update the image's size."""
         self.boxes = tfm.apply_box(self.boxes)
         if isinstance(tfm, T.ResizeTransform):
             self.image = _blank((tfm.new_h, tfm.new_w))
-        elif not isinstance(tfm, _SIZE_KEPT):
+        elif not isinstance(tfm, _SIZE_PRESERVING):
             self.image = tfm.apply_image(self.image)
 
 

@@ -1,8 +1,8 @@
-"""The first screen of a run: can it be right?
+"""The start-up report: the first screen of a run, which shows whether it is set up correctly.
 
-What a run is made of, each thing beside what it has to fit to: weights and model, classes of data,
-model and teacher, sizes of objects and what the detector can match, the evaluator's cap and the
-densest image, batch and learning rate. Plain text through the logger, by the main process.
+Each line sets a part of the run beside what it has to fit: weights and model; classes of data,
+model and teacher; sizes of objects and what the detector can match; caps on detections and the
+image with most objects; batch size and learning rate. The main process logs it as plain text.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-FLOOR = 0.5  # share of a size range's objects that should be matched
-# What detectors call the number of detections that they give for an image.
+FLOOR = 0.5  # warn if a smaller share of a size range's objects can be matched
+# Detectron2's names for the largest number of detections of an image.
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "post_nms_topk")
 _SHOWN_CLASSES = 5
 _LABEL = 11  # width of the first column
@@ -43,14 +43,15 @@ class StartUp:
     """What a run starts with.
 
     Attributes:
-        cfg: the recipe, data sets built.
-        model: with its weights.
-        evaluator: of the test set.
-        split: ``train``, or ``test`` where nothing is trained.
-        weights: how the initial ones, or those of the checkpoint, were loaded; None: random.
+        cfg: the recipe with its data sets built.
+        model: model with its weights loaded.
+        evaluator: evaluator of the test set.
+        split: ``train``, or ``test`` if nothing is trained.
+        weights: report of loading the initial weights or the checkpoint; None: random weights.
         start: first iteration to run.
-        stages: of the training.
-        own: the recipe without changes from the command line, if there are any.
+        stages: stages of the training.
+        own: the recipe without command-line overrides; None if there are no overrides.
+        warnings: filled by :func:`start_up_report`.
     """
 
     cfg: DictConfig
@@ -65,7 +66,7 @@ class StartUp:
 
 
 def log_start_up(run: StartUp) -> None:
-    """Log the report, and a warning for whatever is probably not meant; main process only."""
+    """Log the report, and a warning for each probable mistake; main process only."""
     if not comm.is_main_process():
         return
     started = time.perf_counter()
@@ -76,7 +77,7 @@ def log_start_up(run: StartUp) -> None:
 
 
 def start_up_report(run: StartUp) -> str:
-    """The report as text; ``run.warnings`` are added to."""
+    """The report as text; adds to ``run.warnings``."""
     rows = [
         ("runs on", _machine(run)),
         ("weights", _student_weights(run)),
@@ -87,7 +88,7 @@ def start_up_report(run: StartUp) -> str:
     ]
     if run.split == "train":
         rows += [
-            ("steps", describe_rate(run.cfg, run.own, run.start)),
+            ("iterations", describe_rate(run.cfg, run.own, run.start)),
             ("stages", describe_stages(run.stages)),
         ]
         warning = rate_warning(run.cfg, run.own)
@@ -111,13 +112,13 @@ def _precision(run: StartUp) -> str:
         return "float32"
     mixed = training_precision(run.cfg, run.model)
     if mixed is None:
-        return "float32 (train.amp is off: no faster arithmetic is known here)"
+        return "float32 (train.amp is off: this device has no known bfloat16 instructions)"
     return f"mixed precision ({str(mixed).removeprefix('torch.')})"
 
 
 def _student_weights(run: StartUp) -> str:
     if run.weights is None:
-        return f"model: none given, random from train.seed {run.cfg.train.seed}"
+        return f"model: none given, random initialization (train.seed {run.cfg.train.seed})"
     return f"model: {describe_weights(run.weights)}"
 
 
@@ -126,12 +127,12 @@ def _teacher_weights(run: StartUp) -> str:
     if teacher is None or (teacher.report is None and run.split == "test"):
         return ""
     if teacher.report is None:
-        return "teacher: as it is built (no checkpoint)"
+        return "teacher: as built (no checkpoint)"
     return f"teacher: {describe_weights(teacher.report)}"
 
 
 def _classes(run: StartUp) -> str:
-    """Numbers side by side; that they are equal was checked before."""
+    """Numbers of classes side by side; that they are equal was checked before."""
     teacher = getattr(run.model, "teacher", None)
     data = list(getattr(run.cfg.dataloader[run.split].dataset, "classes", []))
     numbers = {
@@ -143,12 +144,12 @@ def _classes(run: StartUp) -> str:
     text += f": {_few(data)}" if data else ""
     learned = run.weights.classes if run.weights else []
     if learned and data and learned != data:
-        text += f"; weights {len(learned)}: {_few(learned)}"
+        text += f"; the weights were trained on {len(learned)}: {_few(learned)}"
         if len(learned) == len(data):
             run.warnings.append(
-                f"{run.weights.path} was trained on {len(learned)} other classes, or in another "
-                f"order ({_few(learned)}; the data has {_few(data)}): its class predictor is kept "
-                "and starts with what it learned of those"
+                f"{run.weights.path} was trained on other classes, or on the same in another order "
+                f"({_few(learned)}; the data has {_few(data)}): its class predictor is loaded all "
+                "the same, and each class starts from the one at its position"
             )
     return text
 
@@ -163,7 +164,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
-    """How many objects of each size, how large the detector sees them, which it can match."""
+    """Objects of each size range: their share, size in the detector's image, and share matched."""
     dataset = run.cfg.dataloader[run.split].dataset
     size_ranges = getattr(run.evaluator, "size_ranges", None) or SizeRanges.from_config("coco")
     by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
@@ -174,26 +175,26 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     mapper = build(run.cfg, f"dataloader.{run.split}.mapper")
     images = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
     match = match_shares(run.model, images, size_ranges)
-    sampled = "" if counts.counted == counts.images else f"on {counts.counted:,} of them "
+    sampled = "" if counts.counted == counts.images else f" on {counts.counted:,} of them"
     yield (
         "objects",
-        f"{run.split}: {counts.images:,} images, {sampled}{counts.objects:,} objects, at most "
-        f"{counts.densest} on one; what can be matched was tried on {match.images} images",
+        f"{run.split}: {counts.images:,} images, {counts.objects:,} objects{sampled}, at most "
+        f"{counts.densest} on one image; matching tried on {match.images} images",
     )
     names = [size_ranges.label(name) for name in size_ranges.names]
     width = max(map(len, names))
     yield "", f"{'by size':{width}}   objects   detector sees   can be matched"
     for name, number, found in zip(names, counts.by_size_range, match.size_ranges, strict=True):
-        seen, matched = _seen(found), _matched(found) if match.known else "not known"
+        seen, matched = _seen(found), _matched(found) if match.known else "unknown"
         share = f"{100 * number / counts.objects:.1f} %"
         yield "", f"{name:{width}}   {share:>7}   {seen:>13}   {matched}"
     poor = {found.name for found in match.poor(FLOOR)}
     for found in match.size_ranges:
         if found.name in poor:
             run.warnings.append(
-                f"of objects of {size_ranges.label(found.name)} {100 * found.share:.0f} % can be "
-                f"matched (the detector sees {found.seen_size:.1f} px): the others are not "
-                f"learned from. What helps: {match.remedy}"
+                f"size range {size_ranges.label(found.name)}: only {100 * found.share:.0f} % of "
+                f"the objects can be matched (the detector sees {found.seen_size:.1f} px), the "
+                f"detector does not learn from the others; to match more: {match.remedy}"
             )
 
 
@@ -203,7 +204,7 @@ def _seen(found: SizeRangeShare) -> str:
 
 def _matched(found: SizeRangeShare) -> str:
     if not found.objects:
-        return "none looked at"
+        return "none sampled"
     text = f"{100 * found.matched / found.objects:.0f} % of {found.objects}"
     if found.rescued:
         text += f" ({100 * found.rescued / found.objects:.0f} % only by allow_low_quality_matches)"
@@ -222,19 +223,19 @@ def _evaluation(run: StartUp) -> str:
     if densest is None:
         return text
     caps = _caps(run.model)
-    text += f", at most {densest} objects on one; maxDets {run.evaluator.max_dets}"
+    text += f", at most {densest} objects on one image; maxDets {run.evaluator.max_dets}"
     text += "".join(f", the model's {name} {cap}" for name, cap in caps.items())
     for name, cap in caps.items():
         if cap < densest:
             run.warnings.append(
-                f"the model gives at most {cap} detections of an image, the densest has {densest} "
-                f"objects: raise {name} to {math.ceil(1.5 * densest)}"
+                f"the model returns at most {cap} detections per image, but one image of the test "
+                f"set has {densest} objects: raise {name} to {math.ceil(1.5 * densest)}"
             )
     return text
 
 
 def _caps(model: nn.Module) -> dict[str, int]:
-    """The numbers of detections at which a model stops, by their names."""
+    """A model's limits on the number of detections of an image, by name."""
     found = {}
     for module in model.modules():
         for name in _CAPS:

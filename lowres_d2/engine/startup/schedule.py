@@ -1,7 +1,8 @@
-"""Batch, learning rate and stages of a run in words, and the rule that ties the first two.
+"""Describe batch size, learning rate and stages of a run; check the scaling rule of the first two.
 
-SGD's rate grows with the batch (Goyal et al. 2017), Adam's with its square root (Malladi et al.
-2022). What it grows from is the recipe as it is written: rate and batch belong together there.
+SGD's learning rate scales with the batch size (Goyal et al. 2017), Adam's with its square root
+(Malladi et al. 2022). The reference is the recipe as written, whose learning rate and batch size
+belong together.
 """
 
 from __future__ import annotations
@@ -14,40 +15,41 @@ from lowres_d2.engine.stages import Stage
 from omegaconf import DictConfig, OmegaConf
 
 BATCH, RATE = "dataloader.train.total_batch_size", "optimizer.lr"
-# How far from the rule a rate is warned of, in either direction.
+# Warn of a learning rate that is this many times too high or too low by the rule.
 _TOLERANCE = 1.99
 _SHOWN_PATTERNS = 2
 
 
 def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> str:
-    """Images a step, steps, epochs, and the rate beside the one that the rule gives.
+    """Iterations, batch size, epochs, and the learning rate beside the one that the rule gives.
 
     Args:
-        cfg: the recipe, data sets built.
-        own: as it is without changes from the command line.
-        start: first step to run.
+        cfg: the recipe with its data sets built.
+        own: the recipe without command-line overrides; None if there are no overrides.
+        start: first iteration to run.
     """
-    batch, steps = OmegaConf.select(cfg, BATCH), cfg.train.max_iter
-    text = f"{start:,} to {steps:,}" if start else f"{steps:,}"
+    batch, iterations = OmegaConf.select(cfg, BATCH), cfg.train.max_iter
+    text = f"{start:,} to {iterations:,}" if start else f"{iterations:,}"
     if batch:
         images = len(cfg.dataloader.train.dataset)
-        text += f" of {batch} images ({batch * steps / images:.1f} epochs)"
+        text += f" of {batch} images ({batch * iterations / images:.1f} epochs)"
     rate = OmegaConf.select(cfg, RATE)
-    text += f", {_name(cfg)}" + ("" if rate is None else f" with rate {rate:g}")
+    text += f", {_name(cfg)}" + ("" if rate is None else f" with learning rate {rate:g}")
     ruled = _ruled(cfg, own)
     if ruled is not None:
         own_batch, own_rate, expected = ruled
-        own_steps = own.train.max_iter
+        own_iterations = own.train.max_iter
         text += (
-            f"; the recipe's {own_rate:g} is for {own_batch} images: for {batch} "
-            f"{_rule(cfg)[1]} gives {expected:g}, and {round(own_steps * own_batch / batch):,} "
-            f"steps are as many epochs as its {own_steps:,}"
+            f"; the recipe's learning rate {own_rate:g} is for {own_batch} images: for {batch} "
+            f"{_rule(cfg)[1]} gives {expected:g}, and "
+            f"{round(own_iterations * own_batch / batch):,} iterations are as many epochs as its "
+            f"{own_iterations:,}"
         )
     return text
 
 
 def rate_warning(cfg: DictConfig, own: DictConfig | None) -> str:
-    """What to change where the rate is twice or half what the rule gives; else nothing."""
+    """What to change if the learning rate is twice or half what the rule gives; else empty."""
     ruled = _ruled(cfg, own)
     if ruled is None:
         return ""
@@ -55,22 +57,25 @@ def rate_warning(cfg: DictConfig, own: DictConfig | None) -> str:
     if 1 / _TOLERANCE < rate / expected < _TOLERANCE:
         return ""
     return (
-        f"{BATCH} was changed from {ruled[0]} to {OmegaConf.select(cfg, BATCH)} and the rate is "
-        f"{rate / expected:.2g} times what {_rule(cfg)[1]} gives: set {RATE}={expected:g}"
+        f"{BATCH} was changed from {ruled[0]} to {OmegaConf.select(cfg, BATCH)}, and the learning "
+        f"rate is {rate / expected:.2g} times what {_rule(cfg)[1]} gives: set {RATE}={expected:g}"
     )
 
 
 def describe_stages(stages: Sequence[Stage]) -> str:
-    """Each stage with its length, what trains and what counts; nothing for a run without."""
+    """Each stage with its length, trainable parameters and losses; empty without stages."""
     return "; ".join(
-        f"{stage.name} {stage.iterations:,} steps (trains {_patterns(stage.trainable)}, losses "
-        f"{_patterns(stage.losses)})"
+        f"{stage.name} {stage.iterations:,} iterations (trainable: {_patterns(stage.trainable)}; "
+        f"losses: {_patterns(stage.losses)})"
         for stage in stages
     )
 
 
 def _ruled(cfg: DictConfig, own: DictConfig | None) -> tuple[int, float, float] | None:
-    """The recipe's own batch and rate, and the rate for this batch; None where it is the same."""
+    """Batch size and learning rate of ``own``, and the learning rate for this batch size.
+
+    None if the batch size was not changed.
+    """
     if own is None:
         return None
     batches = [OmegaConf.select(c, BATCH) for c in (cfg, own)]
@@ -84,7 +89,7 @@ def _ruled(cfg: DictConfig, own: DictConfig | None) -> tuple[int, float, float] 
 
 def _rule(cfg: DictConfig) -> tuple[float, str]:
     adam = "adam" in _name(cfg).lower()
-    return (0.5, "the square-root rule") if adam else (1.0, "the linear rule")
+    return (0.5, "the square-root scaling rule") if adam else (1.0, "the linear scaling rule")
 
 
 def _name(cfg: DictConfig) -> str:

@@ -1,4 +1,4 @@
-"""Is the teacher one that can be learned from? Asked before the first step."""
+"""Check before the first iteration that the teacher fits the data and is good enough."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "teacher_check"  # in the run's: what the teacher found
+FOLDER = "teacher_check"  # subfolder of the run's folder for the teacher's detections
 
 
 def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
-    """Load the teacher's weights and hold its classes against the data's.
+    """Load the teacher's weights and check its classes against the data's.
 
     Args:
-        teacher: of the model that is to be trained.
-        classes: of the data; None where it does not say.
+        teacher: teacher of the model to train.
+        classes: class names of the data; None if it has none.
 
     Raises:
-        ValueError: it has no weights, or predicts other classes.
-        FileNotFoundError: its weights are not there.
+        ValueError: the teacher has no weights, or predicts other classes.
+        FileNotFoundError: its weights are missing.
     """
     if teacher.lacks_weights:
         raise ValueError(
             "the teacher has no weights: set model.teacher.checkpoint=FILE (a checkpoint of the "
-            "full-resolution recipe, or a zoo file), or null to take the network as it is built"
+            "full-resolution recipe, or a zoo file), or null to use the network as built"
         )
     if classes is not None:
         check_classes(teacher.model, list(classes), "model.teacher.model")
@@ -47,27 +47,30 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     Args:
         cfg: the recipe with its data sets built; ``train.teacher_check`` has the number of images
             (0: no check) and the floor.
-        teacher: with its weights.
+        teacher: teacher with its weights loaded.
 
     Returns:
-        What it reaches of ``train.best.val_metric``; None without a check.
+        The teacher's ``train.best.val_metric``; None without a check.
 
     Raises:
-        ValueError: that is under the floor.
+        ValueError: that is below the floor, or the evaluator does not report it.
     """
     wanted, metric = cfg.train.teacher_check, cfg.train.best.val_metric
     if not wanted.images:
         return None
-    whole = cfg.dataloader.test.dataset
-    cfg.dataloader.test.dataset = sample = EvenSample(whole, wanted.images)
+    test_set = cfg.dataloader.test.dataset
+    cfg.dataloader.test.dataset = sample = EvenSample(test_set, wanted.images)
     try:
         results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), FOLDER)
     finally:
-        cfg.dataloader.test.dataset = whole
-    # Only the main process has results, but all have to stop.
+        cfg.dataloader.test.dataset = test_set
+    # Only the main process has results, but all processes have to stop.
     reached = comm.all_gather(metric_of(results, metric))[0]
     if reached is None:
-        raise ValueError(f"the evaluator gives no {metric} (train.best.val_metric) for the teacher")
+        raise ValueError(
+            f"the evaluator reports no {metric} for the teacher: set train.best.val_metric to a "
+            "metric that it reports"
+        )
     logger.info(
         "teacher: %s %.1f on %d images of the test set, at full resolution",
         metric,
@@ -76,8 +79,9 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     )
     if reached < wanted.min_ap:
         raise ValueError(
-            f"the teacher reaches {metric} {reached:.1f} on {len(sample)} images of the test "
+            f"the teacher reaches only {metric} {reached:.1f} on {len(sample)} images of the test "
             f"set, train.teacher_check.min_ap is {wanted.min_ap:g}: check its weights "
-            "(model.teacher.checkpoint) and channel order, or lower that floor"
+            "(model.teacher.checkpoint) and channel order (model.teacher.flip_channels), or lower "
+            "train.teacher_check.min_ap"
         )
     return reached

@@ -1,4 +1,4 @@
-"""Did enough of the weights arrive? Asked before the first step."""
+"""Check before the first iteration that enough of the weights were loaded, and describe them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lowres_d2.modeling.weights import LoadReport
 
 LEAST_USED = 0.99  # share of a file's tensors
 FLAG = "--allow-partial"
-# A class predictor's: of other classes, so left over on purpose. So are objectives, which are for
-# training only. 'fc1000_w' is Caffe2's.
-_LEFT_OVER = re.compile(
+# Ignored on purpose: class predictors, which were trained on other classes, and objectives, which
+# only training needs. Caffe2's name for a class predictor is ``fc1000_w``.
+_IGNORED = re.compile(
     r"^objectives\."
     r"|(^|\.)(fc(1000)?|linear|classifier|cls_score|box_predictor|class_heads?|class_embed)[._]"
 )
@@ -21,53 +21,53 @@ _SHOWN_PARTS = 4
 
 
 def unfit_tensors(report: LoadReport) -> list[str]:
-    """Tensors of the file that should have been used and were not."""
-    return [n for n in (*report.unexpected, *report.misshapen) if not _LEFT_OVER.search(n)]
+    """Tensors of the file that should have been loaded and were not."""
+    return [n for n in (*report.unexpected, *report.misshapen) if not _IGNORED.search(n)]
 
 
 def check_used(report: LoadReport, allow_partial: bool = False) -> None:
-    """Raise where a run would start without a good part of the weights that it was given.
+    """Raise if a run would start without much of the weights that it was given.
 
     Args:
-        report: of loading the initial weights.
-        allow_partial: any part will do.
+        report: report of loading the initial weights.
+        allow_partial: accept any number of loaded tensors.
 
     Raises:
-        ValueError: less than 99 % of the file's tensors were used or left over on purpose.
+        ValueError: less than 99 % of the file's tensors were loaded or ignored on purpose.
     """
     unfit = unfit_tensors(report)
     if not allow_partial and len(unfit) > (1 - LEAST_USED) * report.of_file:
         more = ", ..." if len(unfit) > 3 else ""
         raise ValueError(
             f"{report.path}: {len(unfit)} of its {report.of_file} tensors have no place in the "
-            f"model ({', '.join(unfit[:3])}{more}): give weights of this model, or {FLAG} to take "
-            "what fits"
+            f"model ({', '.join(unfit[:3])}{more}): give weights of this model, or add {FLAG} to "
+            "load what fits"
         )
 
 
 def check_complete(report: LoadReport) -> None:
-    """Raise where a run would continue without tensors of its model, or of its checkpoint.
+    """Raise if a run would resume without some tensors of its model or of its checkpoint.
 
     Raises:
         ValueError: names the file and the tensors.
     """
     if report.matched < report.total or report.unexpected:
         raise ValueError(
-            f"{report}: a run continues with all of them; resume with the recipe it was made with, "
-            "or start without --resume"
+            f"{report}: a resumed run needs all of them; resume with the recipe it was trained "
+            "with, or start without --resume"
         )
 
 
 def describe_weights(report: LoadReport) -> str:
-    """One line: how many matched, of which file, what is new to the model, what is left over."""
-    text = f"{report.matched} of {report.total} tensors ({report.path}{_which(report)})"
+    """One line: tensors loaded, from which file, not loaded, ignored on purpose, and unused."""
+    text = f"{report.matched} of {report.total} tensors loaded from {report.path}{_which(report)}"
     unfit = unfit_tensors(report)
-    left_over = len(report.unexpected) + len(report.misshapen) - len(unfit)
-    new = [*report.missing, *report.misshapen]
+    ignored = len(report.unexpected) + len(report.misshapen) - len(unfit)
+    not_loaded = [*report.missing, *report.misshapen]
     for words, number, names in (
-        ("new", len(new), new),
-        ("left over on purpose", left_over, []),
-        ("UNUSED", len(unfit), unfit),
+        ("left as initialized", len(not_loaded), not_loaded),
+        ("of the file ignored on purpose", ignored, []),
+        ("of the file UNUSED", len(unfit), unfit),
     ):
         if number:
             text += f"; {words}: {number}" + (f" ({_parts(names)})" if names else "")
@@ -75,15 +75,15 @@ def describe_weights(report: LoadReport) -> str:
 
 
 def _which(report: LoadReport) -> str:
-    """What tells files of one name apart: the steps of their run and the start of their SHA-256."""
-    words = "" if report.steps is None else f", step {report.steps:,}"
-    if not Path(report.path).is_file():  # an address
-        return words
-    digest = hashlib.sha256()
-    with open(report.path, "rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return f"{words}, sha256 {digest.hexdigest()[:8]}"
+    """What tells files of one name apart: iterations trained, and the start of their SHA-256."""
+    facts = [] if report.steps is None else [f"after {report.steps:,} iterations"]
+    if Path(report.path).is_file():  # else an address
+        digest = hashlib.sha256()
+        with open(report.path, "rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        facts.append(f"sha256 {digest.hexdigest()[:8]}")
+    return f" ({', '.join(facts)})" if facts else ""
 
 
 def _parts(names: list[str]) -> str:

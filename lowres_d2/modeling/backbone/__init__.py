@@ -1,4 +1,4 @@
-"""Backbones beside Detectron2's own, and the atrous twin of any."""
+"""Backbones in addition to Detectron2's, and the atrous twin of any backbone."""
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin

@@ -1,11 +1,11 @@
-"""What becomes of each layer in the atrous twin of a backbone: one rule a class.
+"""Rules that turn each layer into its form in the atrous twin of a backbone: one rule per class.
 
-Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1. A layer that sees
-one cell stays. One that sees several sees them ``ratio`` times as far apart, twice in the paper;
-where it strides too, it is moved over every cell, and a 2x2 max pooling of stride 2 picks among
-what it gives, whatever the ratio.
-Only a module's class tells what its ``forward`` does between its layers, so classes are admitted by
-name, and a subclass as long as it keeps that ``forward``.
+Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1. A layer whose
+kernel covers a single cell stays as it is. Other convolutions are dilated by ``ratio``, which is 2
+in the paper, and the windows of poolings are widened by it. A dilated convolution with stride 2 is
+applied with stride 1 and followed by a 2x2 max pooling of stride 2, for any ratio.
+What a ``forward`` does between its layers is known for known classes only. Therefore classes are
+registered, and a subclass has the rule of its base class if it does not override ``forward``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from detectron2.layers import Conv2d, FrozenBatchNorm2d, NaiveSyncBatchNorm
 from detectron2.layers.batch_norm import LayerNorm
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torchvision.models import mobilenetv2, mobilenetv3
 from torchvision.ops import misc
@@ -31,44 +32,44 @@ _RULES: dict[type[nn.Module], Rule] = {}
 
 
 def add_atrous_rule(kind: type[nn.Module], rule: Rule | None = None) -> None:
-    """Admit a class of modules to atrous twins.
+    """Register a class of modules for atrous twins.
 
     Args:
         kind: the class.
-        rule: called with one such module and the twin's ratio; turns the module, in place, into
-            its form in the twin, which sees ``ratio`` times as far. The modules inside it have
-            rules of their own. Raises ``ValueError`` with a reason where it cannot. None: its
-            ``forward`` only calls the modules inside it and treats each cell by itself.
+        rule: called with a module of the class and the twin's ratio; turns the module, in place,
+            into its form in the twin, whose receptive field is ``ratio`` times as large.
+            Submodules have their own rules. It raises ``ValueError`` with a reason if it cannot.
+            None: ``forward`` only calls submodules and cellwise operations.
     """
     _RULES[kind] = rule or _keep
 
 
 def make_atrous(module: nn.Module, path: str, ratio: int) -> None:
-    """Turn one module, not those inside it, into its form in the twin.
+    """Turn one module, without its submodules, into its form in the twin.
 
     Args:
-        module: shares its parameters with the backbone's own; nothing else.
-        path: where it stands in the backbone, for messages.
-        ratio: of the twin's receptive field to the backbone's.
+        module: module of the twin; shares only its parameters and buffers with the backbone's.
+        path: name of the module in the backbone, for messages.
+        ratio: ratio of the twin's receptive field to the backbone's.
 
     Raises:
-        ValueError: its class has no rule, or the rule cannot be followed.
+        ValueError: its class has no rule, or the rule cannot be applied.
     """
     name = f"{path or 'the backbone'} ({type(module).__name__})"
     rule = _rule_of(module)
     if rule is None:
         raise ValueError(
-            f"{name} has no known form in an atrous twin: give its class a rule with "
+            f"{name} has no rule for atrous twins: register one for its class with "
             "lowres_d2.modeling.backbone.add_atrous_rule"
         )
     try:
         rule(module, ratio)
     except ValueError as error:
-        raise ValueError(f"{name} has no form in an atrous twin: {error}") from error
+        raise ValueError(f"{name} cannot be part of an atrous twin: {error}") from error
 
 
 def _rule_of(module: nn.Module) -> Rule | None:
-    if isinstance(module, fx.GraphModule):  # its forward is generated, and its graph tells all
+    if isinstance(module, fx.GraphModule):  # its forward is generated from its graph
         return _check_graph
     for kind in type(module).__mro__:
         if kind in _RULES and type(module).forward is kind.forward:
@@ -85,27 +86,28 @@ def _widen_convolution(conv: nn.Conv2d, ratio: int) -> None:
         return
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
         raise ValueError(
-            f"padding={conv.padding!r}, padding_mode={conv.padding_mode!r}: expected zeros, counted"
+            f"padding={conv.padding!r}, padding_mode={conv.padding_mode!r}: expected padding in "
+            "numbers and padding_mode='zeros'"
         )
     reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
     if [2 * p for p in conv.padding] != reach:
         raise ValueError(
-            f"kernel_size={conv.kernel_size}, padding={conv.padding}: expected an odd kernel, "
-            "padded by half"
+            f"kernel_size={conv.kernel_size}, padding={conv.padding}: expected an odd kernel, and "
+            "half of it as padding"
         )
     if not set(conv.stride) <= {1, 2}:
         raise ValueError(f"stride={conv.stride}: expected 1 or 2")
     conv.padding = tuple(ratio * p for p in conv.padding)
     conv.dilation = tuple(ratio * d for d in conv.dilation)
     if max(conv.stride) > 1:
-        # Rounding up, as striding does, so that odd sizes meet those of a strided shortcut.
+        # Rounds up, as strided convolutions do, so that odd sizes match a strided shortcut's.
         pool = nn.MaxPool2d(conv.stride, ceil_mode=True)
         conv.stride = (1, 1)
         _call_after(conv, pool)
 
 
 def _call_after(conv: nn.Conv2d, pool: nn.Module) -> None:
-    """Pool what a convolution gives, before its norm."""
+    """Pool the output of a convolution, before its norm."""
     if isinstance(conv, Conv2d):  # Detectron2's, which calls its norm itself
         conv.norm = pool if conv.norm is None else nn.Sequential(pool, conv.norm)
     else:
@@ -118,7 +120,8 @@ def _widen_pooling(pool: nn.MaxPool2d, ratio: int) -> None:
     )
     if dilation != 1:
         raise ValueError(f"dilation={dilation}: expected 1")
-    # Both keep the size and the centre; an odd kernel's outermost cells move so many times as far.
+    # Kernel and padding keep the output's size and each window's centre. The outermost cells of an
+    # odd kernel are ``ratio`` times as far from its centre.
     wide = ratio * kernel - kernel % 2 * (ratio - 1)
     pool.kernel_size = wide
     pool.padding = padding + (wide - kernel) // 2
@@ -133,15 +136,15 @@ def _single(module: nn.Module, key: str) -> int:
 
 
 def _check_global(pool: nn.AdaptiveAvgPool2d, ratio: int) -> None:
-    """One that sees the whole map, as in squeeze-and-excitation, cannot see more."""
+    """Global pooling, as in squeeze-and-excitation, already covers the whole feature map."""
     if pool.output_size not in (1, (1, 1)):
         raise ValueError(f"output_size={pool.output_size}: expected 1")
 
 
 class _WideStem(BasicStem):
-    """Detectron2's stem, whose pooling is a call and no module: 3x3, padded by 1."""
+    """Detectron2's stem, whose 3x3 max pooling is a function call in ``forward``, not a module."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "N _C H W"]) -> Float[Tensor, "N C h w"]:
         reach = self.atrous_ratio
         return F.max_pool2d(F.relu_(self.conv1(x)), 2 * reach + 1, stride=2, padding=reach)
 
@@ -151,7 +154,7 @@ def _widen_stem(stem: nn.Module, ratio: int) -> None:
     stem.atrous_ratio = ratio
 
 
-# Calls in a traced network that treat each cell by itself.
+# Cellwise calls in a traced network.
 _CELLWISE_CALLS = {
     *(operator.add, operator.iadd, operator.mul, operator.imul, operator.getitem),
     *(torch.add, torch.mul, torch.cat, torch.relu, torch.relu_, torch.sigmoid),
@@ -165,7 +168,7 @@ def _check_graph(module: fx.GraphModule, ratio: int) -> None:
         known = {"call_function": _CELLWISE_CALLS, "call_method": _CELLWISE_METHODS}.get(node.op)
         if known is not None and node.target not in known:
             call = getattr(node.target, "__name__", node.target)
-            raise ValueError(f"what its call of {call} ({node.name}) does there is not known")
+            raise ValueError(f"its call of {call} ({node.name}) is not known to be cellwise")
 
 
 _NORMS = (

@@ -1,10 +1,9 @@
-"""A second view of a backbone: its parameters, its output strides, a larger receptive field.
+"""A twin of a backbone: the same parameters and output strides, but a larger receptive field.
 
-Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1: features of the
-twin on an image cover as much of it, relatively, as the backbone's own on the image at half the
-size. The ratio of 2 is the paper's; here it is any whole number, for images so many times
-smaller. What becomes of each layer is in ``atrous_blocks``.
-Shapes: images (N, C, H, W) of any size; each map is as large as the backbone's own.
+Source: Noh et al., "Better to Follow, Follow to Be Better" (ICCV 2019), Sec. 4.1. The receptive
+field of the twin on an image covers the same share of it as the backbone's on the image at half
+the size. The paper's ratio is 2; here it is any integer from 2 up, for images downsampled by it.
+``atrous_blocks`` has the rules for each layer.
 """
 
 from __future__ import annotations
@@ -15,46 +14,50 @@ from typing import Any
 from lowres_d2.modeling.backbone.atrous_blocks import make_atrous
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class AtrousTwin:
-    """Calls a backbone with every receptive field ``ratio`` times as large.
+    """Calls a backbone with receptive fields ``ratio`` times as large.
 
-    To be exact: what a cell sees beside its own pixel grows ``ratio`` times, and each pooling in
-    place of a convolution's stride adds the distance of two cells of what it pools. Of 291 pixels
-    with one pooling, in the stem, 582 and 1162 become: 1 + 290 * 2 + 1 and 1 + 290 * 4 + 1.
+    Exactly: the receptive field beyond a cell's own pixel grows by ``ratio``, and each max pooling
+    that replaces a convolution's stride adds the stride of its input, in pixels. A field of 291
+    pixels with one such pooling, in the stem, becomes 1 + 290 * 2 + 1 = 582 with ratio 2 and
+    1 + 290 * 4 + 1 = 1162 with ratio 4.
 
-    No module, so that a model that holds one has neither its parameters nor its keys twice. It
-    follows the backbone: loading, training, moving and freezing are seen at once, and in a deep
-    copy or a pickle of the model the twin is that of the model's backbone there. It always runs in
-    eval mode, whatever mode the backbone is in, and without gradients.
+    The twin is no ``nn.Module``, so that a model that holds one has its parameters and their keys
+    only once. It shares the backbone's parameters and buffers: loading, training, moving and
+    freezing the backbone take effect in the twin immediately, and in a deep copy or a pickle of a
+    model the twin belongs to the copied backbone. It always runs in eval mode and without
+    gradients, whatever mode the backbone is in.
 
     Attributes:
         backbone: the network whose twin this is.
-        ratio: of its receptive field to the backbone's.
-        network: what is called in its place.
+        ratio: ratio of the twin's receptive field to the backbone's.
+        network: the transformed network, which a call runs.
     """
 
     def __init__(self, backbone: nn.Module, ratio: int = 2) -> None:
         """
         Args:
-            backbone: a convolutional network, left as it is.
-            ratio: how many times as far it sees, from 2 on.
+            backbone: a convolutional network; it is not modified.
+            ratio: ratio of the receptive fields, an integer from 2 up.
 
         Raises:
-            ValueError: a block that cannot be transformed; names it. A ratio under 2.
+            ValueError: ``ratio`` is not such an integer, or a block cannot be transformed; the
+                message names the block.
         """
         if not isinstance(ratio, int) or ratio < 2:
-            raise ValueError(f"ratio={ratio}: expected a whole number from 2 on")
+            raise ValueError(f"ratio={ratio}: expected an integer from 2 up")
         self.backbone = backbone
         self.ratio = ratio
         self._build()
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Features of images (N, C, H, W) by name: the backbone's names, channels and sizes."""
-        if self._originals != list(self.backbone.modules()):  # some were replaced, as by freezing
+    def __call__(self, images: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
+        """Feature maps by name, with the names, channels and sizes of the backbone's."""
+        if self._originals != list(self.backbone.modules()):  # replaced, for instance by freezing
             self._build()
         return self.network(images)
 
@@ -68,13 +71,14 @@ class AtrousTwin:
         return {"backbone": self.backbone, "ratio": self.ratio}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _originals=None)  # the copied backbone may not be whole yet
+        # Built at the first call: the copied backbone may still be incomplete here.
+        self.__dict__.update(state, _originals=None)
 
 
 def _sharing_copy(network: nn.Module) -> nn.Module:
-    """A copy in eval mode, without hooks, that holds the very tables of parameters and buffers.
+    """A copy in eval mode, without hooks, that shares the dicts of parameters and buffers.
 
-    Tables, and not only what is in them: moving a network or loading it may replace tensors.
+    It shares the dicts and not only their tensors, which moving or loading a network may replace.
     """
     originals = list(network.modules())
     copies = [object.__new__(type(module)) for module in originals]

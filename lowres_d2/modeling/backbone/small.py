@@ -1,7 +1,7 @@
 """A residual network small enough to train on a CPU in minutes.
 
-One basic block a stage, no max-pooling: (N, 3, H, W) gives ``res2`` to ``res5`` at strides 4 to 32,
-or 2 to 16 where the stem keeps the resolution, as suits low-resolution input.
+It has one basic block per stage and no max pooling. ``res2`` to ``res5`` have strides 4 to 32, or 2
+to 16 if the stem has stride 1, for low-resolution input.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import fvcore.nn.weight_init as weight_init
 import torch.nn.functional as F
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 from detectron2.modeling.backbone.resnet import BasicBlock, ResNet
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -21,7 +22,7 @@ class SmallStem(CNNBlockBase):
 
     Args:
         in_channels: channels of the image.
-        out_channels: channels of the features.
+        out_channels: channels of the output.
         stride: 2, or 1 to keep the resolution.
         norm: name of a normalisation that ``get_norm`` knows.
     """
@@ -39,8 +40,8 @@ class SmallStem(CNNBlockBase):
         )
         weight_init.c2_msra_fill(self.conv1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
+    def forward(self, x: Float[Tensor, "N _C H W"]) -> Float[Tensor, "N C h w"]:
+        """Features of images, at the stem's stride."""
         return F.relu_(self.conv1(x))
 
 
@@ -48,11 +49,15 @@ class SmallResNet(ResNet):
     """Detectron2's ResNet with few channels, basic blocks and a plain stem.
 
     Args:
-        channels: of the stem and of ``res2`` to ``res5``.
-        depths: blocks in each of ``res2`` to ``res5``.
+        channels: channels of the stem and of ``res2`` to ``res5``.
+        depths: number of blocks of ``res2`` to ``res5``.
         stem_stride: 2, or 1 for low-resolution input.
         norm: name of a normalisation that ``get_norm`` knows.
-        out_features: which stages ``forward`` returns.
+        out_features: names of the stages that ``forward`` returns.
+
+    Raises:
+        ValueError: ``channels`` and ``depths`` do not fit each other, or a stage does not change
+            the number of channels.
     """
 
     def __init__(
@@ -63,15 +68,16 @@ class SmallResNet(ResNet):
         norm: str = "BN",
         out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
     ) -> None:
-        steps = list(pairwise(channels))
-        if len(steps) != len(depths):
+        widths = list(pairwise(channels))
+        if len(widths) != len(depths):
             raise ValueError(
-                f"channels={list(channels)} and depths={list(depths)}: expected one channel count "
-                "more than stages"
+                f"channels={list(channels)}, depths={list(depths)}: expected channels of the stem "
+                "and of each stage, one more than depths"
             )
-        if any(before == after for before, after in steps):
-            # Detectron2's basic block has a convolution in its shortcut only where channels change.
-            raise ValueError(f"channels={list(channels)}: neighbouring counts have to differ")
+        if any(before == after for before, after in widths):
+            # Detectron2's basic block has a convolution in its shortcut only where channels change,
+            # and a block with stride 2 needs one.
+            raise ValueError(f"channels={list(channels)}: successive numbers must differ")
         stages = [
             ResNet.make_stage(
                 BasicBlock,
@@ -81,7 +87,7 @@ class SmallResNet(ResNet):
                 stride_per_block=[2] + [1] * (depth - 1),
                 norm=norm,
             )
-            for (before, after), depth in zip(steps, depths, strict=True)
+            for (before, after), depth in zip(widths, depths, strict=True)
         ]
         stem = SmallStem(3, channels[0], stem_stride, norm)
         super().__init__(stem, stages, out_features=list(out_features))

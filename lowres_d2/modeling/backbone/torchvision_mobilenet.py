@@ -1,9 +1,9 @@
-"""Torchvision's MobileNetV2 as a backbone, and a stage of it as the head of a C4 detector.
+"""Torchvision's MobileNetV2 as a backbone, and one of its stages as the head of a C4 detector.
 
-Source: Sandler et al., "MobileNetV2" (2018), in torchvision's layers and under their names:
-``https://download.pytorch.org/models/mobilenet_v2-b0353104.pth?matching_heuristics=True`` fills
-both (RGB pixels; mean 123.675, 116.28, 103.53, deviation 58.395, 57.12, 57.375).
-Shapes: images (N, 3, H, W); ``res2`` to ``res5`` have strides 4 to 32, as ResNet's of that name.
+Source: Sandler et al., "MobileNetV2" (2018). Layers and names are torchvision's, so that the
+weights ``https://download.pytorch.org/models/mobilenet_v2-b0353104.pth?matching_heuristics=True``
+fit both (RGB pixels; mean 123.675, 116.28, 103.53, standard deviation 58.395, 57.12, 57.375).
+``res2`` to ``res5`` have strides 4 to 32, as in ResNets.
 """
 
 from __future__ import annotations
@@ -16,27 +16,31 @@ from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 
 from detectron2.layers import get_norm
 from detectron2.modeling import Backbone
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-# The blocks of each stage, by their place in torchvision's ``features``.
+# Each stage's blocks: start and stop index in torchvision's ``features``.
 _STAGES = {"res2": (2, 4), "res3": (4, 7), "res4": (7, 14), "res5": (14, 18)}
 
 
 def _blocks(start: int, stop: int, width_mult: float, norm: str) -> nn.Sequential:
-    """Some of torchvision's ``features``, each under the number it has there."""
+    """A slice of torchvision's ``features``, under their original numbers."""
     network = mobilenet_v2(width_mult=width_mult, norm_layer=partial(get_norm, norm))
     named = list(network.features.named_children())[start:stop]
     return nn.Sequential(OrderedDict(named))
 
 
 class MobileNetV2(Backbone):
-    """MobileNetV2 up to its last stage that is asked for.
+    """MobileNetV2 up to the last of the requested stages.
 
     Args:
-        out_features: which stages ``forward`` returns.
-        width_mult: channels, relative to the paper's.
+        out_features: names of the stages that ``forward`` returns.
+        width_mult: multiplier of the paper's channels.
         norm: name of a normalisation that ``get_norm`` knows.
+
+    Raises:
+        ValueError: ``out_features`` is empty or has an unknown stage.
     """
 
     def __init__(
@@ -56,8 +60,8 @@ class MobileNetV2(Backbone):
             name: self.features[last].out_channels for last, name in self._last_blocks.items()
         }
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Map images (N, 3, H, W) to the stages in ``out_features``, finest first."""
+    def forward(self, x: Float[Tensor, "N 3 H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
+        """Feature maps of the stages in ``out_features``, finest first."""
         outputs = {}
         for index, block in enumerate(self.features):
             x = block(x)
@@ -67,12 +71,15 @@ class MobileNetV2(Backbone):
 
 
 class MobileNetV2Stage(nn.Module):
-    """One stage, of stride 2, such as ``res5`` on pooled boxes.
+    """One stage, with stride 2, such as ``res5`` on pooled regions.
 
     Args:
         stage: ``res2`` to ``res5``.
-        width_mult: as of the backbone.
-        norm: as of the backbone.
+        width_mult: same as the backbone's.
+        norm: same as the backbone's.
+
+    Raises:
+        ValueError: the stage is unknown.
     """
 
     def __init__(self, stage: str = "res5", width_mult: float = 1.0, norm: str = "BN") -> None:
@@ -82,8 +89,8 @@ class MobileNetV2Stage(nn.Module):
         self.features = _blocks(*_STAGES[stage], width_mult, norm)
         self.out_channels = self.features[-1].out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (R, C, P, P) to (R, out_channels, P / 2, P / 2)."""
+    def forward(self, x: Float[Tensor, "R _C _P _P"]) -> Float[Tensor, "R C P P"]:
+        """Features of regions with half the cells along each side."""
         return self.features(x)
 
 

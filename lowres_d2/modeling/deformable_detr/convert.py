@@ -1,8 +1,8 @@
-"""Weights of the authors' repository and of Hugging Face under the names that we have.
+"""Deformable DETR weights from the authors' repository or Hugging Face, renamed for this library.
 
-Both trained on RGB images with the backbone of torchvision (or timm, or Hugging Face), and with
-COCO's category ids as classes: 91 rows, of which 80 mean something. Every tensor must find its
-place and every place its tensor; tensors that a file has twice must be equal.
+Both were trained on RGB images with a backbone of torchvision, timm or Hugging Face, and use
+COCO's category ids as classes: 91 rows, of which 80 are used. Every tensor of the file must have a
+counterpart in the model, and vice versa. Tensors that a file has twice must be equal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 Weights = dict[str, Tensor]
 
-# Modules by their names in the files, without the last part (weight, bias, running_mean).
+# Module names in the files, without the last part (weight, bias, running_mean) -> names here.
 _BACKBONE = r"(?:backbone\.0\.body|model\.backbone(?:\.conv_encoder)?\.model)\."
 _STEM = {
     "conv1": "stem.conv1",
@@ -67,14 +67,14 @@ def convert_deformable_detr(
     """Rename, split and join weights so that ``model.load_state_dict`` takes them.
 
     Args:
-        weights: tensors by name, as the authors' or Hugging Face's files have them.
-        model: of the variant and size that the weights are of.
+        weights: tensors by name, as in the files of the authors or Hugging Face.
+        model: model of the same variant and size as the weights.
         classes: rows of the class heads to keep, in the order of the model's classes: COCO's 80
             category ids for a model with COCO's classes. None keeps all.
 
     Raises:
-        ValueError: the weights are of another variant, a tensor has no place, a place no tensor,
-            shapes differ, or two tensors for one place do.
+        ValueError: the weights are of another variant, a tensor has no counterpart in the model
+            or vice versa, shapes differ, or two tensors for one counterpart differ.
     """
     weights = {n: w for n, w in weights.items() if not n.endswith("num_batches_tracked")}
     _check_variant(weights, model)
@@ -110,7 +110,7 @@ def _check_variant(weights: Mapping[str, Tensor], model: DeformableDETR) -> None
 
 
 def _joined(weights: Mapping[str, Tensor]) -> Weights:
-    """Three projections of self-attention become one tensor, the queries' embedding becomes two."""
+    """Join the three projections of self-attention, and split the queries' embedding in two."""
     joined: Weights = {}
     for name, tensor in weights.items():
         projection = re.fullmatch(
@@ -124,7 +124,9 @@ def _joined(weights: Mapping[str, Tensor]) -> Weights:
             parts = [f"{projection[1]}{x}_proj.{projection[3]}" for x in "qkv"]
             missing = [part for part in parts if part not in weights]
             if missing:
-                raise ValueError(f"{name} is there but not {missing[0]}: the file is not complete")
+                raise ValueError(
+                    f"the weights have {name} but not {missing[0]}: use a complete file"
+                )
             joined[f"{projection[1]}in_proj_{projection[3]}"] = torch.cat(
                 [weights[part] for part in parts]
             )
@@ -132,7 +134,7 @@ def _joined(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def _target_name(name: str, model: DeformableDETR) -> str | None:
-    """Where a tensor belongs; None where there is no place for its like."""
+    """The model's name for a tensor; None where the name is unknown."""
     if name in ("queries.position", "queries.content"):
         return name
     module, _, leaf = name.rpartition(".")
@@ -167,7 +169,10 @@ def _projection_module(level: int, is_norm: bool, model: DeformableDETR) -> str:
 
 
 def _head_module(kind: str, index: int, model: DeformableDETR) -> str:
-    """The encoder's head follows those of the decoder's layers, which may be one and the same."""
+    """Name of a head; the encoder's has the index after those of the decoder's layers.
+
+    The decoder's layers share one head without box refinement.
+    """
     kind = {"class": "class", "bbox": "box"}[kind]
     if isinstance(model.queries, TwoStageQueries) and index == len(model.decoder.layers):
         return f"queries.{kind}_head"
@@ -177,17 +182,17 @@ def _head_module(kind: str, index: int, model: DeformableDETR) -> str:
 def _class_rows(tensor: Tensor, target: str, classes: Sequence[int]) -> list[int]:
     if max(classes) >= len(tensor):
         raise ValueError(
-            f"class {max(classes)} is asked for, the weights have {len(tensor)} classes: keep all "
-            "classes of weights that were trained on other data than COCO"
+            f"class {max(classes)} was requested, but the weights have {len(tensor)} classes: keep "
+            "all classes (no --coco) of weights that were not trained on COCO"
         )
     if target.startswith("queries."):
-        # Proposals are trained as one class, the first: its row stays where it is.
+        # Proposals are trained with a single class, the first, so row 0 stays first.
         return [0, *classes[1:]]
     return list(classes)
 
 
 def _repeat_shared_class_head(converted: Weights, model: DeformableDETR) -> None:
-    """transformers 5 shares one class head between refining layers, and writes it once."""
+    """Repeat the class head, which transformers 5 shares between refining layers and saves once."""
     layers = range(1, len(model.class_heads))
     if any(f"class_heads.{i}.weight" in converted for i in layers):
         return
@@ -211,10 +216,10 @@ def _check_complete(converted: Weights, unknown: Sequence[str], model: Deformabl
         if name in expected and tensor.shape != expected[name]
     ]
     problems = {
-        "no place is known for": unknown,
+        "unknown names:": unknown,
         "the model has no": surplus,
         "the weights lack": missing,
-        "another shape than the model's:": wrong,
+        "wrong shapes:": wrong,
     }
     found = [f"{what} {_listed(names)}" for what, names in problems.items() if names]
     if found:

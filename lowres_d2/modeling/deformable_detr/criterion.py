@@ -1,14 +1,13 @@
-"""Losses of a detector with queries: each object pulls the one query that is matched to it.
+"""Losses of a detector with queries, each object of which is matched to one query.
 
     loss_class = 2 / B * sum over all logits of focal(logit, target)     (alpha 0.25, gamma 2)
-    loss_bbox  = 5 / B * sum over matched pairs of |box - truth|_1
-    loss_giou  = 2 / B * sum over matched pairs of 1 - GIoU(box, truth)
+    loss_bbox  = 5 / B * sum over matched pairs of |box - ground truth|_1
+    loss_giou  = 2 / B * sum over matched pairs of 1 - GIoU(box, ground truth)
 
-B is the mean number of objects a process has, at least 1. Every decoder layer is matched and paid
-for on its own; in the two-stage variant the encoder's proposals are too, as of one class.
+B is the mean number of objects per process, at least 1. Every decoder layer has its own matching
+and its own losses. So do the encoder's proposals in the two-stage variant, with a single class.
 
-Shapes: L decoder layers, N images, Q queries, K classes, M objects (of one image), P matched
-pairs of all layers. Boxes are cxcywh in units of the image's width and height.
+Boxes are (x, y, width, height) around their centre, normalised by the image's size.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -32,12 +32,12 @@ class SetCriterion(nn.Module):
     """Weighted losses of all decoder layers after Hungarian matching.
 
     Args:
-        num_classes: number K of classes; background is none of them.
+        num_classes: number K of classes, without background.
         matcher: assigns queries to objects.
         class_weight: weight of the focal loss.
         bbox_weight: weight of the L1 loss.
         giou_weight: weight of the generalised IoU loss.
-        alpha: share of the focal loss that positives have.
+        alpha: weight of positives in the focal loss; negatives have ``1 - alpha``.
         gamma: exponent of the focal loss.
     """
 
@@ -60,22 +60,22 @@ class SetCriterion(nn.Module):
         self.alpha = alpha
         self.gamma = gamma
 
-    def forward(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Tensor]:
+    def forward(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Float[Tensor, ""]]:
         """Losses by name, already weighted.
 
         Args:
             outputs: ``pred_logits`` (N, Q, K) before the sigmoid and ``pred_boxes`` (N, Q, 4) of
                 the last layer; optionally ``aux_outputs``, a list of the same from earlier layers,
                 and ``enc_outputs``, the same from the encoder with its own number of queries.
-            targets: a dict an image with ``labels`` (M,) and ``boxes`` (M, 4).
+            targets: one dict per image with ``labels`` (M,) and ``boxes`` (M, 4).
 
         Returns:
-            ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer; with ``_0``, ``_1``
-            ... of earlier layers, with ``_enc`` of the encoder.
+            ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer; with the suffixes
+            ``_0``, ``_1`` ... of earlier layers, and with ``_enc`` of the encoder.
 
         Raises:
-            ValueError: a label that is no class.
-            FloatingPointError: predictions or ground truth are not finite.
+            ValueError: a label is not in the range of ``num_classes``.
+            FloatingPointError: predictions or ground truth are non-finite.
         """
         self._check_labels(targets)
         normalizer = _mean_over_processes(sum(len(t["labels"]) for t in targets), outputs)
@@ -89,17 +89,17 @@ class SetCriterion(nn.Module):
 
     def _losses(
         self,
-        layers: Sequence[Mapping[str, Tensor]],
+        layers: Sequence[Mapping[str, Float[Tensor, "N Q _size"]]],
         suffixes: Sequence[str],
         targets: Targets,
-        normalizer: Tensor,
-    ) -> dict[str, Tensor]:
+        normalizer: Float[Tensor, ""],
+    ) -> dict[str, Float[Tensor, ""]]:
         """Losses of layers with equal shapes, matched and computed all at once."""
-        logits = torch.cat([layer["pred_logits"] for layer in layers]).float()  # (L * N, Q, K)
-        boxes = torch.cat([layer["pred_boxes"] for layer in layers]).float()  # (L * N, Q, 4)
-        image, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (P,)
+        logits = torch.cat([layer["pred_logits"] for layer in layers]).float()  # (layers N, Q, K)
+        boxes = torch.cat([layer["pred_boxes"] for layer in layers]).float()  # (layers N, Q, 4)
+        image, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (pairs,)
         labels = torch.cat([t["labels"] for t in targets])[chosen]
-        truth = torch.cat([t["boxes"] for t in targets]).float()[chosen]
+        gt_boxes = torch.cat([t["boxes"] for t in targets]).float()[chosen]
         matched = boxes[image, query]
 
         one_hot = torch.zeros_like(logits)
@@ -107,18 +107,24 @@ class SetCriterion(nn.Module):
         focal = sigmoid_focal_loss(logits, one_hot, self.alpha, self.gamma, reduction="none")
         weighted = {
             "class": self.class_weight * focal,
-            "bbox": self.bbox_weight * (matched - truth).abs(),
-            "giou": self.giou_weight * _giou_loss(matched, truth),
+            "bbox": self.bbox_weight * (matched - gt_boxes).abs(),
+            "giou": self.giou_weight * _giou_loss(matched, gt_boxes),
         }
-        # All layers have equally many logits and pairs, so each is one row.
+        # All layers have the same number of logits and of pairs, so each layer is one chunk.
         return {
-            f"loss_{name}{suffix}": row.sum() / normalizer
+            f"loss_{name}{suffix}": chunk.sum() / normalizer
             for name, values in weighted.items()
-            for suffix, row in zip(suffixes, values.chunk(len(layers)), strict=True)
+            for suffix, chunk in zip(suffixes, values.chunk(len(layers)), strict=True)
         }
 
-    def _match(self, logits: Tensor, boxes: Tensor, targets: Targets, layers: int) -> Tensor:
-        """Rows (3, P): index of image and layer, of query, of object among the whole batch's."""
+    def _match(
+        self,
+        logits: Float[Tensor, "layers_images Q K"],
+        boxes: Float[Tensor, "layers_images Q 4"],
+        targets: Targets,
+        layers: int,
+    ) -> Int[Tensor, "3 pairs"]:
+        """Matched pairs: row of ``logits``, query, and object among those of the whole batch."""
         pairs = self.matcher(logits.detach(), boxes.detach(), [*targets] * layers)
         starts = list(itertools.accumulate((len(t["labels"]) for t in targets), initial=0))[:-1]
         found = [
@@ -134,18 +140,21 @@ class SetCriterion(nn.Module):
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise ValueError(
                 f"ground truth has class {int(labels.max())}, the detector has num_classes="
-                f"{self.num_classes} (0 to {self.num_classes - 1}): set it to the data set's"
+                f"{self.num_classes} (0 to {self.num_classes - 1}): set num_classes to the data "
+                "set's number of classes"
             )
 
 
-def _giou_loss(boxes: Tensor, truth: Tensor) -> Tensor:
+def _giou_loss(
+    boxes: Float[Tensor, "pairs 4"], gt_boxes: Float[Tensor, "pairs 4"]
+) -> Float[Tensor, " pairs"]:
     # The default eps, 1e-7, is no longer small beside the normalised area of a tiny box (1e-5).
     return generalized_box_iou_loss(
-        box_convert(boxes, "cxcywh", "xyxy"), box_convert(truth, "cxcywh", "xyxy"), eps=1e-12
+        box_convert(boxes, "cxcywh", "xyxy"), box_convert(gt_boxes, "cxcywh", "xyxy"), eps=1e-12
     )
 
 
-def _mean_over_processes(count: int, outputs: Mapping[str, Any]) -> Tensor:
+def _mean_over_processes(count: int, outputs: Mapping[str, Any]) -> Float[Tensor, ""]:
     mean = torch.tensor(float(count), device=outputs["pred_logits"].device)
     if comm.get_world_size() > 1:
         dist.all_reduce(mean)

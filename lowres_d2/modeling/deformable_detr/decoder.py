@@ -1,7 +1,7 @@
 """The decoder: object queries attend to each other, then to the pyramid around their references.
 
-Shapes: N images, Q queries, S cells of all levels, L levels, C channels. Layers normalise after
-adding. References and boxes are shares of the image, (x, y) and (x, y, width, height).
+References are points (x, y) or boxes (x, y, width, height) around their centre, normalised by the
+image's size. Layers are post-norm: they normalise the sum of input and residual.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from lowres_d2.modeling.deformable_detr.encoder import FeedForward
 from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -20,10 +21,10 @@ class DecoderLayer(nn.Module):
     """Self-attention of the queries, deformable attention to the pyramid, feed-forward block.
 
     Args:
-        channels: C.
-        num_heads: of both attentions.
-        num_levels: L.
-        num_points: of the deformable attention in each level.
+        channels: channels of a query and of a cell.
+        num_heads: heads of both attentions.
+        num_levels: levels of the pyramid.
+        num_points: points that each head of the deformable attention samples in each level.
         feedforward: channels inside the feed-forward block.
         dropout: probability.
     """
@@ -50,20 +51,20 @@ class DecoderLayer(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
-        position: Tensor,
-        reference: Tensor,
-        memory: Tensor,
+        x: Float[Tensor, "N Q C"],
+        position: Float[Tensor, "N Q C"],
+        reference: Float[Tensor, "N Q #L 2"] | Float[Tensor, "N Q #L 4"],
+        memory: Float[Tensor, "N S C"],
         geometry: PyramidGeometry,
-    ) -> Tensor:
+    ) -> Float[Tensor, "N Q C"]:
         """Update the queries.
 
         Args:
-            x: (N, Q, C).
-            position: (N, Q, C), added where queries and keys are made.
-            reference: (N, Q, L or 1, 2 or 4), in the frame of the maps.
-            memory: (N, S, C).
-            geometry: of the pyramid.
+            x: features of the queries.
+            position: positional encoding, added to the queries and keys of the attentions.
+            reference: points or boxes, normalised by the padded feature map of each level.
+            memory: the encoder's cells.
+            geometry: geometry of the pyramid.
         """
         placed = x + position
         attended, _ = self.self_attention(placed, placed, x, need_weights=False)
@@ -73,11 +74,11 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers one after the other; box heads, where given, move the references between them.
+    """Decoder layers in sequence; box heads, if given, refine the references between them.
 
     Args:
-        num_layers: how many.
-        num_levels: L.
+        num_layers: number of layers.
+        num_levels: levels of the pyramid.
         **layer: arguments of ``DecoderLayer``.
     """
 
@@ -89,26 +90,27 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
-        position: Tensor,
-        reference: Tensor,
-        memory: Tensor,
+        x: Float[Tensor, "N Q C"],
+        position: Float[Tensor, "N Q C"],
+        reference: Float[Tensor, "N Q 2"] | Float[Tensor, "N Q 4"],
+        memory: Float[Tensor, "N S C"],
         geometry: PyramidGeometry,
         refine: Sequence[nn.Module] = (),
-    ) -> list[tuple[Tensor, Tensor]]:
+    ) -> list[tuple[Float[Tensor, "N Q C"], Float[Tensor, "N Q 2"] | Float[Tensor, "N Q 4"]]]:
         """Run all layers.
 
         Args:
-            x: (N, Q, C) queries.
-            position: (N, Q, C) of the queries.
-            reference: (N, Q, 2) points or (N, Q, 4) boxes.
-            memory: (N, S, C), the encoder's cells.
-            geometry: of the pyramid.
-            refine: a box head a layer; each layer looks around the boxes of the one before.
+            x: features of the queries.
+            position: positional encoding of the queries.
+            reference: points or boxes.
+            memory: the encoder's cells.
+            geometry: geometry of the pyramid.
+            refine: one box head per layer; each layer samples around the boxes of the layer
+                before.
 
         Returns:
-            For each layer its queries (N, Q, C), and either the boxes that its head made of them
-            or, without ``refine``, the references.
+            For each layer its queries, and the boxes that its head made of them; without
+            ``refine`` the references.
         """
         states = []
         for index, layer in enumerate(self.layers):
@@ -118,6 +120,6 @@ class Decoder(nn.Module):
                 continue
             boxes = refine[index](x, reference)
             states.append((x, boxes))
-            # Eq. 9's gradient goes through one layer's offsets only.
+            # As in the paper, Eq. 9, the gradient of a box goes through one layer's offsets only.
             reference = boxes.detach()
         return states

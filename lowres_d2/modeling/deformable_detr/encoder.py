@@ -1,6 +1,6 @@
 """The encoder: every cell of the pyramid attends to points around itself, in all levels.
 
-Shapes: N images, S cells of all levels, L levels, C channels. Layers normalise after adding.
+Layers are post-norm: they normalise the sum of input and residual.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Any
 from lowres_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU, added to their input and normalised.
+    """Two linear layers with a ReLU between; their output is added to the input and normalised.
 
     Args:
-        channels: of input and output.
-        hidden: of the layer between.
+        channels: channels of input and output.
+        hidden: channels between both layers.
         dropout: probability.
     """
 
@@ -31,8 +32,8 @@ class FeedForward(nn.Module):
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) to the same."""
+    def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any C"]:
+        """Update queries or cells."""
         hidden = self.dropout(self.linear1(x).relu_())
         return self.norm(x + self.dropout(self.linear2(hidden)))
 
@@ -41,10 +42,10 @@ class EncoderLayer(nn.Module):
     """Deformable self-attention and a feed-forward block.
 
     Args:
-        channels: C.
-        num_heads: of the attention.
-        num_levels: L.
-        num_points: of the attention in each level.
+        channels: channels of a cell.
+        num_heads: heads of the attention.
+        num_levels: levels of the pyramid.
+        num_points: points that each head samples in each level.
         feedforward: channels inside the feed-forward block.
         dropout: probability.
     """
@@ -65,26 +66,30 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(channels, feedforward, dropout)
 
     def forward(
-        self, x: Tensor, position: Tensor, reference: Tensor, geometry: PyramidGeometry
-    ) -> Tensor:
+        self,
+        x: Float[Tensor, "N S C"],
+        position: Float[Tensor, "#N S C"],
+        reference: Float[Tensor, "#N S #L 2"],
+        geometry: PyramidGeometry,
+    ) -> Float[Tensor, "N S C"]:
         """Update the cells.
 
         Args:
-            x: (N, S, C).
-            position: (N or 1, S, C), added where queries are made.
-            reference: (N or 1, S, L or 1, 2), the cells' own places in every level.
-            geometry: of the pyramid.
+            x: features of the cells.
+            position: positional encoding, added to the queries of the attention.
+            reference: centre of each cell, normalised by the padded feature map of each level.
+            geometry: geometry of the pyramid.
         """
         attended = self.attention(x + position, reference, x, geometry.sizes, geometry.padding)
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
 class Encoder(nn.Module):
-    """Layers one after the other.
+    """Encoder layers in sequence.
 
     Args:
-        num_layers: how many.
-        num_levels: L.
+        num_layers: number of layers.
+        num_levels: levels of the pyramid.
         **layer: arguments of ``EncoderLayer``.
     """
 
@@ -94,8 +99,13 @@ class Encoder(nn.Module):
             EncoderLayer(num_levels=num_levels, **layer) for _ in range(num_layers)
         )
 
-    def forward(self, x: Tensor, position: Tensor, geometry: PyramidGeometry) -> Tensor:
-        """(N, S, C) cells, (N or 1, S, C) positions, to (N, S, C)."""
+    def forward(
+        self,
+        x: Float[Tensor, "N S C"],
+        position: Float[Tensor, "#N S C"],
+        geometry: PyramidGeometry,
+    ) -> Float[Tensor, "N S C"]:
+        """Run all layers on the cells ``x`` with their positional encoding."""
         reference = geometry.to_maps(geometry.centres())
         for layer in self.layers:
             x = layer(x, position, reference, geometry)

@@ -1,6 +1,7 @@
-"""What is predicted of a query: class logits and a box.
+"""Prediction heads of a query: class logits and a box.
 
-Shapes: (..., C) queries, K classes. Boxes are (x, y, width, height), shares of the image.
+Boxes are (x, y, width, height) around their centre, points (x, y); both are normalised by the
+image's size.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 def class_head(channels: int, num_classes: int, prior: float = 0.01) -> nn.Linear:
-    """(..., C) to (..., K) logits that start at a probability (Lin et al. 2017).
+    """A linear layer from queries to logits, with the initial bias of Lin et al. 2017.
 
     Args:
-        channels: C.
-        num_classes: K.
-        prior: probability of every class at first.
+        channels: channels of a query.
+        num_classes: number K of classes.
+        prior: initial probability of every class.
     """
     linear = nn.Linear(channels, num_classes)
     nn.init.constant_(linear.bias, -math.log((1 - prior) / prior))
@@ -25,11 +27,11 @@ def class_head(channels: int, num_classes: int, prior: float = 0.01) -> nn.Linea
 
 
 class BoxHead(nn.Module):
-    """Three linear layers; their output moves a reference in the space of logits.
+    """Three linear layers, whose output is added to the logits of a reference.
 
     Args:
-        channels: C.
-        size_bias: what the logits of width and height start at.
+        channels: channels of a query.
+        size_bias: initial logit of width and height.
     """
 
     def __init__(self, channels: int, size_bias: float = 0.0) -> None:
@@ -39,13 +41,17 @@ class BoxHead(nn.Module):
         nn.init.zeros_(self.layers[-1].bias)
         nn.init.constant_(self.layers[-1].bias[2:], size_bias)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """(..., C) to (..., 4), before a reference is added."""
+    def logits(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any 4"]:
+        """The layers' output, before a reference is added."""
         for layer in self.layers[:-1]:
             x = layer(x).relu_()
         return self.layers[-1](x)
 
-    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(..., C) queries and (..., 2) points or (..., 4) boxes to (..., 4) boxes."""
+    def forward(
+        self,
+        x: Float[Tensor, "*any C"],
+        reference: Float[Tensor, "*any 2"] | Float[Tensor, "*any 4"],
+    ) -> Float[Tensor, "*any 4"]:
+        """Boxes of queries, from their reference points or reference boxes."""
         known = reference.logit(eps=1e-5)
         return (self.logits(x) + F.pad(known, (0, 4 - known.shape[-1]))).sigmoid()

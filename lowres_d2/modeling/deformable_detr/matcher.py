@@ -2,11 +2,10 @@
 
     cost(q, m) = 2 focal(q, class of m) + 5 |box(q) - box(m)|_1 + 2 (-GIoU(box(q), box(m)))
 
-where focal is how much the focal loss of a logit grows when its target turns from 0 to 1. There
-are more queries than objects: queries that no object gets are background.
+where focal is the focal loss of a logit with target 1 minus that with target 0. There are more
+queries than objects; queries without an object are background.
 
-Shapes: N images, Q queries, K classes, M objects (of one image). Boxes are cxcywh in units of
-the image's width and height.
+Boxes are (x, y, width, height) around their centre, normalised by the image's size.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
@@ -27,7 +27,7 @@ class HungarianMatcher:
         class_cost: weight of the class, in the form of a focal loss.
         bbox_cost: weight of the L1 distance of normalised boxes.
         giou_cost: weight of the negative generalised IoU.
-        alpha: share of the focal loss that positives have.
+        alpha: weight of positives in the focal loss; negatives have ``1 - alpha``.
         gamma: exponent of the focal loss.
     """
 
@@ -47,21 +47,25 @@ class HungarianMatcher:
 
     @torch.no_grad()
     def __call__(
-        self, logits: Tensor, boxes: Tensor, targets: Sequence[Mapping[str, Tensor]]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Match every image of a batch; costs cross from the device to the CPU once.
+        self,
+        logits: Float[Tensor, "N Q K"],
+        boxes: Float[Tensor, "N Q 4"],
+        targets: Sequence[Mapping[str, Tensor]],
+    ) -> list[tuple[Int[Tensor, " _pairs"], Int[Tensor, " _pairs"]]]:
+        """Match every image of a batch; the costs are copied to the CPU once.
 
         Args:
-            logits: (N, Q, K), before the sigmoid.
-            boxes: (N, Q, 4).
-            targets: a dict an image with ``labels`` (M,) and ``boxes`` (M, 4).
+            logits: class logits, before the sigmoid.
+            boxes: predicted boxes.
+            targets: one dict per image with ``labels`` (M,) and ``boxes`` (M, 4).
 
         Returns:
-            For each image indices of min(Q, M) queries and of the objects they stand for, int64
-            on the CPU, in order of the queries.
+            For each image the indices of min(Q, M) queries and of their objects, on the CPU, in
+            ascending order of the queries.
 
         Raises:
-            FloatingPointError: a cost is not finite; the message says by whose fault.
+            FloatingPointError: a cost is non-finite; the message names predictions or ground
+                truth as its origin.
         """
         costs = [
             self.costs(logits[i], boxes[i], target["labels"], target["boxes"])
@@ -79,24 +83,32 @@ class HungarianMatcher:
             (torch.from_numpy(queries), torch.from_numpy(objects)) for queries, objects in pairs
         ]
 
-    def costs(self, logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
-        """Costs (Q, M) of one image's predictions (Q, K) and (Q, 4) for its objects."""
-        logits, boxes, truth = logits.float(), boxes.float(), truth.float()
+    def costs(
+        self,
+        logits: Float[Tensor, "Q K"],
+        boxes: Float[Tensor, "Q 4"],
+        labels: Int[Tensor, " M"],
+        gt_boxes: Float[Tensor, "M 4"],
+    ) -> Float[Tensor, "Q M"]:
+        """Cost of each pair of query and object of one image."""
+        logits, boxes, gt_boxes = logits.float(), boxes.float(), gt_boxes.float()
         probability = logits.sigmoid()
         as_object = self.alpha * (1 - probability) ** self.gamma * F.softplus(-logits)
         as_background = (1 - self.alpha) * probability**self.gamma * F.softplus(logits)
         overlap = generalized_box_iou(
-            box_convert(boxes, "cxcywh", "xyxy"), box_convert(truth, "cxcywh", "xyxy")
+            box_convert(boxes, "cxcywh", "xyxy"), box_convert(gt_boxes, "cxcywh", "xyxy")
         )
         return (
             self.class_cost * (as_object - as_background)[:, labels]
-            + self.bbox_cost * torch.cdist(boxes, truth, p=1)
+            + self.bbox_cost * torch.cdist(boxes, gt_boxes, p=1)
             - self.giou_cost * overlap
         )
 
 
 def _describe_non_finite(
-    logits: Tensor, boxes: Tensor, targets: Sequence[Mapping[str, Tensor]]
+    logits: Float[Tensor, "N Q K"],
+    boxes: Float[Tensor, "N Q 4"],
+    targets: Sequence[Mapping[str, Tensor]],
 ) -> str:
     for index, target in enumerate(targets):
         found = {
@@ -109,6 +121,10 @@ def _describe_non_finite(
             if bad:
                 return (
                     f"matching: {bad} of {values.numel()} {name} of image {index} of the batch "
-                    "are not finite: lower the learning rate or clip gradients, or mend the boxes"
+                    "are non-finite: lower the learning rate, clip gradients, or correct the "
+                    "ground truth"
                 )
-    return "matching: costs are not finite: a ground-truth box and a predicted box have no area"
+    return (
+        "matching: costs are non-finite: a ground-truth box and a predicted box both have no area: "
+        "drop such ground truth"
+    )

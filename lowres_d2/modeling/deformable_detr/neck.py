@@ -1,25 +1,27 @@
-"""From a backbone's maps to a pyramid of equal channels: Deformable DETR, appendix A.2.
-
-Maps are (N, channels, H_l, W_l), finest first.
-"""
+"""From a backbone's feature maps to a pyramid of equal channels: Deformable DETR, appendix A.2."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class LevelProjection(nn.Module):
-    """1x1 convolutions of the backbone's maps, 3x3 ones of stride 2 for the levels below.
+    """1x1 convolutions of the backbone's feature maps; 3x3 with stride 2 for coarser levels.
 
     Args:
-        input_shape: of the backbone's maps by name.
-        in_features: maps that are used, finest first.
-        out_channels: of every level.
-        num_levels: levels in all; those that the backbone lacks start from its last map.
-        norm: normalisation that ``get_norm`` knows, or a function of the channels.
+        input_shape: shapes of the backbone's feature maps by name.
+        in_features: names of the feature maps to use, finest first.
+        out_channels: channels of every level.
+        num_levels: total number of levels; those that the backbone lacks are computed from its
+            last feature map.
+        norm: name of a normalisation that ``get_norm`` knows, or a function of the channels.
+
+    Raises:
+        ValueError: ``in_features`` are unknown to the backbone, none, or more than ``num_levels``.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class LevelProjection(nn.Module):
         if unknown or not 1 <= len(in_features) <= num_levels:
             raise ValueError(
                 f"in_features={list(in_features)}: expected 1 to {num_levels} of the backbone's "
-                f"{list(input_shape)}"
+                f"feature maps {list(input_shape)}"
             )
         self.in_features = list(in_features)
         widths = [input_shape[name].channels for name in in_features]
@@ -59,8 +61,10 @@ class LevelProjection(nn.Module):
             nn.init.xavier_uniform_(convolution.weight)
             nn.init.zeros_(convolution.bias)
 
-    def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """The backbone's maps to (N, out_channels, H_l, W_l) for each level."""
+    def forward(
+        self, features: Mapping[str, Float[Tensor, "N _C _h _w"]]
+    ) -> list[Float[Tensor, "N C _h _w"]]:
+        """The levels of the pyramid, finest first."""
         maps = [features[name] for name in self.in_features]
         levels = [convolution(x) for convolution, x in zip(self.lateral, maps, strict=True)]
         last = maps[-1]

@@ -1,6 +1,7 @@
-"""Sine features of positions: Vaswani et al. 2017, in two dimensions as in DETR.
+"""Sinusoidal positional encoding: Vaswani et al. 2017, in two dimensions as in DETR.
 
-Positions are shares of the image, 0 to 1, at most one period (2 pi) of the slowest wave.
+Positions are normalised by the image's size, 0 to 1. The fastest wave has one period over the
+image.
 """
 
 from __future__ import annotations
@@ -8,19 +9,19 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def sine_features(position: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
-    """Sines and cosines, in turns, of waves from fast to slow.
+def sine_features(
+    position: Float[Tensor, "*any"], channels: int, temperature: float = 10000.0
+) -> Float[Tensor, "*any channels"]:
+    """Sines and cosines, alternating, of waves from fast to slow.
 
     Args:
-        position: (...), 0 to 1.
-        channels: even number of features.
-        temperature: how many times slower than the first the waves become.
-
-    Returns:
-        (..., channels).
+        position: coordinates, 0 to 1.
+        channels: number of features, even.
+        temperature: upper limit of the ratio of the slowest wave's period to the fastest's.
     """
     octave = torch.arange(0, channels, 2, device=position.device, dtype=position.dtype)
     phase = position[..., None] * (2 * math.pi / temperature ** (octave / channels))

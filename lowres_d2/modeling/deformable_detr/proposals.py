@@ -1,7 +1,7 @@
 """Queries: learned ones, or the encoder's best cells (two-stage: Zhu et al. 2021, section 4.2).
 
-Shapes: N images, Q queries, S cells of all levels, C channels, K classes. References and boxes
-are shares of the image, (x, y) and (x, y, width, height).
+References are points (x, y) or boxes (x, y, width, height) around their centre, normalised by the
+image's size.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from lowres_d2.modeling.deformable_detr.heads import BoxHead, class_head
 from lowres_d2.modeling.deformable_detr.position import sine_features
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Queries:
-    """What the decoder starts from.
+    """Input of the decoder.
 
     Attributes:
-        content: (N, Q, C).
-        position: (N, Q, C).
-        reference: (N, Q, 2) points or (N, Q, 4) boxes.
+        content: initial features of the queries.
+        position: positional encoding of the queries.
+        reference: points or boxes.
         proposals: ``pred_logits`` (N, S, K) and ``pred_boxes`` (N, S, 4) of all cells; None for
             learned queries.
     """
 
-    content: Tensor
-    position: Tensor
-    reference: Tensor
-    proposals: dict[str, Tensor] | None = None
+    content: Float[Tensor, "N Q C"]
+    position: Float[Tensor, "N Q C"]
+    reference: Float[Tensor, "N Q 2"] | Float[Tensor, "N Q 4"]
+    proposals: dict[str, Float[Tensor, "N S _size"]] | None = None
 
 
 class LearnedQueries(nn.Module):
     """The same queries for every image.
 
     Args:
-        num_queries: Q.
-        channels: C.
+        num_queries: number of queries.
+        channels: channels of a query.
     """
 
     def __init__(self, num_queries: int, channels: int) -> None:
@@ -50,22 +51,22 @@ class LearnedQueries(nn.Module):
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
 
-    def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
-        """The queries of as many images as ``memory`` (N, S, C) has."""
+    def forward(self, memory: Float[Tensor, "N S C"], geometry: PyramidGeometry) -> Queries:
+        """The queries, repeated for each image of ``memory``."""
         reference = self.reference_points(self.position).to(self.position).sigmoid()
-        # Copies: a view of a parameter says in no_grad that it requires gradients, which ends
-        # torch's FLOP counter.
+        # Copies, no views: under no_grad a view of a parameter still says that it requires
+        # gradients, and torch's FLOP counter fails on it.
         alike = (x.repeat(len(memory), 1, 1) for x in (self.content, self.position, reference))
         return Queries(*alike)
 
 
 class TwoStageQueries(nn.Module):
-    """Every cell proposes a box; the best become references, and their features become queries.
+    """Every cell proposes a box; the best boxes become references and are encoded as queries.
 
     Args:
-        num_queries: Q.
-        channels: C.
-        num_classes: K.
+        num_queries: number of queries.
+        channels: channels of a query and of a cell.
+        num_classes: number K of classes.
     """
 
     def __init__(self, num_queries: int, channels: int, num_classes: int) -> None:
@@ -80,15 +81,15 @@ class TwoStageQueries(nn.Module):
         for linear in (self.cell, self.position):
             nn.init.xavier_uniform_(linear.weight)
 
-    def forward(self, memory: Tensor, geometry: PyramidGeometry) -> Queries:
-        """The queries of the images whose encoded cells are ``memory`` (N, S, C)."""
+    def forward(self, memory: Float[Tensor, "N S C"], geometry: PyramidGeometry) -> Queries:
+        """The queries of the images whose encoded cells are ``memory``."""
         anchors = _anchors(geometry)  # (N or 1, S, 4)
         usable = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
         if geometry.padding is not None:
             usable = usable & ~geometry.padding[..., None]
         cells = self.cell_norm(self.cell(memory.masked_fill(~usable, 0)))
         logits = self.class_head(cells)
-        # Cells that are not usable have boxes at infinity, as in the authors' checkpoints.
+        # Unusable cells have box logits of infinity, as the authors' checkpoints were trained.
         known = anchors.logit().masked_fill(~usable, float("inf"))
         box_logits = self.box_head.logits(cells) + known
         # The proposals are trained as one class, the first.
@@ -100,8 +101,8 @@ class TwoStageQueries(nn.Module):
         return Queries(content, position, reference, proposals)
 
 
-def _anchors(geometry: PyramidGeometry) -> Tensor:
-    """A square on every cell (N or 1, S, 4): 0.05 wide in the first level, then twice that."""
+def _anchors(geometry: PyramidGeometry) -> Float[Tensor, "N S 4"]:
+    """A square around every cell: 0.05 wide in the first level, then twice as wide per level."""
     centres = geometry.centres()
     widths = [
         centres.new_full((h * w, 2), 0.05 * 2**level) for level, (h, w) in enumerate(geometry.sizes)

@@ -1,5 +1,5 @@
-"""Meta-architectures: the composition, for one factor and for many, Deformable DETR, R-CNN with
-super-resolution, and FCOS changed for tiny objects."""
+"""Meta-architectures: detection at low resolution with one factor or several, Deformable DETR,
+R-CNN with super-resolution, and FCOS for tiny objects."""
 
 from lowres_d2.modeling.meta_arch.any_factor_detector import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR

@@ -1,7 +1,7 @@
 """Deformable DETR (Zhu et al. 2021, arXiv 2010.04159) as a Detectron2 meta-architecture.
 
-Shapes: N images, L levels, S cells of all levels, C channels, Q queries, K classes. Boxes are
-(x, y, width, height) in shares of the unpadded image inside, XYXY in pixels outside.
+Inside, boxes are (centre x, centre y, width, height), relative to the unpadded image; in inputs and
+outputs they are XYXY in pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
@@ -27,34 +28,35 @@ Outputs = dict[str, Any]
 
 
 class DeformableDETR(nn.Module):
-    """Detection as a set: queries look at a few points of a feature pyramid each.
+    """Set prediction with queries, each of which attends to a few points of a feature pyramid.
 
-    Places for taps, each passed once in a forward: ``pred_logits`` gives the last layer's logits
-    (N, Q, K), ``pred_boxes`` its boxes (N, Q, 4), ``encoder`` the cells (N, S, C); features of
-    the backbone are at ``backbone.res3`` and so on.
+    Modules for taps, each called once in a forward pass: ``pred_logits`` outputs the last decoder
+    layer's class logits (N, Q, K), ``pred_boxes`` its boxes (N, Q, 4), ``encoder`` the encoded
+    cells (N, S, C); the backbone's feature maps are at ``backbone.res3`` and so on.
 
     Args:
-        backbone: gives the maps.
-        in_features: those that are used, finest first; levels below are made of the last.
-        num_classes: K.
-        criterion: takes outputs and targets (see ``losses``), gives weighted losses by name.
-        pixel_mean: taken from each channel of an image.
-        pixel_std: divides each channel.
-        num_queries: Q.
-        channels: C.
-        num_heads: of every attention.
-        num_levels: L.
-        num_points: that a query looks at in each level, with each head.
+        backbone: network whose feature maps are used.
+        in_features: names of these feature maps, finest first; coarser levels are computed from
+            the last one.
+        num_classes: number of classes K.
+        criterion: computes weighted losses by name from outputs and targets, see ``SetCriterion``.
+        pixel_mean: mean that is subtracted from each channel of an image.
+        pixel_std: standard deviation by which each channel is divided.
+        num_queries: number of queries Q.
+        channels: channels C of encoder and decoder.
+        num_heads: heads of every attention.
+        num_levels: number of levels L.
+        num_points: points that each head of a query samples in each level.
         feedforward: channels inside the feed-forward blocks.
-        encoder_layers: how many.
-        decoder_layers: how many.
+        encoder_layers: number of encoder layers.
+        decoder_layers: number of decoder layers.
         dropout: probability in training.
-        norm: normalisation of the projected maps.
-        aux_loss: whether earlier decoder layers are trained to predict, too.
-        with_box_refine: whether each decoder layer looks around the boxes of the one before; heads
-            are then not shared.
-        two_stage: whether queries come from the encoder's best cells.
-        test_topk: detections of an image.
+        norm: normalisation of the projected feature maps.
+        aux_loss: whether all decoder layers are trained to predict, not only the last.
+        with_box_refine: whether each decoder layer refines the boxes of the layer before; heads are
+            then not shared.
+        two_stage: whether queries are initialised from the encoder's best cells.
+        test_topk: number of detections per image.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class DeformableDETR(nn.Module):
         self.decoder = Decoder(decoder_layers, **layer)
         heads = decoder_layers if with_box_refine else 1
         self.class_heads = nn.ModuleList(class_head(channels, num_classes) for _ in range(heads))
-        # Widths and heights start at a tenth where no box is known before.
+        # Without proposals, widths and heights start at a tenth of the image: sigmoid(-2) = 0.12.
         self.box_heads = nn.ModuleList(
             BoxHead(channels, 0.0 if two_stage or index else -2.0) for index in range(heads)
         )
@@ -119,21 +121,21 @@ class DeformableDETR(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device of the model."""
         return self.pixel_mean.device
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
-    ) -> dict[str, Tensor] | list[dict[str, Instances]]:
+    ) -> dict[str, Float[Tensor, ""]] | list[dict[str, Instances]]:
         """Losses in training, detections in evaluation.
 
         Args:
-            batched_inputs: a dict an image: ``image`` (channels, H, W), 0 to 255; ``instances``
-                with ``gt_boxes`` and ``gt_classes`` in training; ``height`` and ``width`` that
-                detections are wanted in, by default the image's.
+            batched_inputs: a dict for each image: ``image`` (C, H, W), 0 to 255; ``instances``
+                with ``gt_boxes`` and ``gt_classes`` in training; ``height`` and ``width`` of the
+                frame that detections are scaled to, by default the image's.
 
         Returns:
-            In training losses by name, weighted. In evaluation for each image ``instances`` with
+            In training weighted losses by name. In evaluation ``instances`` of each image, with
             ``pred_boxes``, ``scores`` and ``pred_classes``, best first.
         """
         images = self.preprocess_image(batched_inputs)
@@ -153,7 +155,7 @@ class DeformableDETR(nn.Module):
         ]
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """The images on the model's device, normalised and padded into a batch."""
+        """Images on the model's device, normalised and padded to a batch."""
         return ImageList.from_tensors(
             [
                 (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std
@@ -164,12 +166,12 @@ class DeformableDETR(nn.Module):
         )
 
     def predict(self, images: ImageList) -> Outputs:
-        """What the network says of a batch.
+        """The network's predictions for a batch.
 
         Returns:
             ``pred_logits`` (N, Q, K) and ``pred_boxes`` (N, Q, 4) of the last decoder layer. In
             training also ``aux_outputs``, a list of the same for each earlier layer (with
-            ``aux_loss``), and ``enc_outputs``, the same for all cells (with ``two_stage``).
+            ``aux_loss``), and ``enc_outputs``, the same for every cell (with ``two_stage``).
         """
         levels = self.neck(self.backbone(images.tensor))
         geometry = PyramidGeometry.of(levels, images.tensor.shape[-2:], images.image_sizes)
@@ -204,15 +206,19 @@ class DeformableDETR(nn.Module):
             outputs["enc_outputs"] = queries.proposals
         return outputs
 
-    def _outputs(self, index: int, queries: Tensor, box: Tensor) -> Outputs:
-        """Predictions of a decoder layer from its queries, and boxes or references."""
+    def _outputs(
+        self, index: int, queries: Float[Tensor, "N Q C"], box: Float[Tensor, "N Q _"]
+    ) -> Outputs:
+        """Predictions of a decoder layer from its queries, and its boxes or reference points."""
         if self.with_box_refine:
             return {"pred_logits": self.class_heads[index](queries), "pred_boxes": box}
         boxes = self.box_heads[0](queries, box)
         return {"pred_logits": self.class_heads[0](queries), "pred_boxes": boxes}
 
-    def targets(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """The ground truth: for each image ``labels`` (M,) and ``boxes`` (M, 4)."""
+    def targets(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> list[dict[str, Shaped[Tensor, " _M *any"]]]:
+        """Ground truth of each image: ``labels`` (M,) and ``boxes`` (M, 4)."""
         if "instances" not in batched_inputs[0]:
             raise KeyError("training needs 'instances' (ground truth) in every input")
         targets = []
@@ -227,7 +233,7 @@ class DeformableDETR(nn.Module):
     def inference(
         self, outputs: Outputs, image_sizes: Sequence[tuple[int, int]]
     ) -> list[Instances]:
-        """The best pairs of query and class, in pixels of the images as the model got them."""
+        """The best pairs of query and class, with boxes in pixels of the model's input images."""
         num_classes = outputs["pred_logits"].shape[-1]
         scores = outputs["pred_logits"].sigmoid().flatten(1)
         scores, pairs = scores.topk(min(self.test_topk, scores.shape[1]))

@@ -1,11 +1,11 @@
-"""The border between a composition and the detector inside it: Detectron2 inputs and outputs.
+"""Inputs and outputs of the detector inside ``LowResDetector``, in Detectron2's format.
 
-Going in, an image is replaced by its low-resolution copy (float32, 0 to 255, channels as they
-came), ground truth and proposals are moved to its frame, and ``height`` and ``width`` are set to
-the padded full-resolution size, so that the detector's own post-processing scales by exactly the
-factor. Coming out, detections are clipped to the image and brought to the size that the input
-asked for. At a factor of 1 nothing but the image is touched. Boxes are XYXY pixels of the frame
-at hand.
+Inputs: the image is replaced by the low-resolution image (float32, 0 to 255, same channel order),
+ground truth and proposals are scaled to its frame, and ``height`` and ``width`` are set to the
+padded full-resolution size, so that the detector's own post-processing scales by exactly the
+factor. Outputs: detections are clipped to the image and scaled to the size that the original input
+asked for. At a factor of 1 only the image is changed. Boxes are XYXY, in pixels of the respective
+frame.
 """
 
 from __future__ import annotations
@@ -23,25 +23,29 @@ from lowres_d2.structures import (
 )
 
 from detectron2.structures import Instances
+from jaxtyping import Float
 from torch import Tensor
 
-# What post-processing makes of these is laid out in the padded frame, and is not cut back here.
+# Post-processing resizes these to the padded frame; cropping them to the image is not implemented.
 _SPATIAL_OUTPUTS = ("sem_seg", "panoptic_seg")
 
 
 def detector_input(
-    original: dict[str, Any], low_res: Tensor | None, size: Size, factor: Fraction
+    original: dict[str, Any],
+    low_res: Float[Tensor, "C H W"] | None,
+    size: Size,
+    factor: Fraction,
 ) -> dict[str, Any]:
     """Detectron2 input for the detector.
 
     Args:
-        original: the composition's input.
-        low_res: low-resolution image, 0 to 255; None where it is the original itself.
+        original: input of ``LowResDetector``.
+        low_res: low-resolution image, 0 to 255; None if it is the original image itself.
         size: size of the full-resolution image.
         factor: full-resolution pixels in one low-resolution pixel.
 
     Raises:
-        ValueError: the input has something with coordinates that cannot be moved.
+        ValueError: the input has a tensor that may have coordinates and cannot be scaled.
     """
     inputs = dict(original)
     if low_res is not None:
@@ -53,7 +57,7 @@ def detector_input(
             inputs[key] = scale_instances(value, factor, low_res_size(size, factor))
         elif isinstance(value, Tensor) and value.dim() > 1 and key != "image":
             raise ValueError(
-                f"input '{key}' may be laid out like the image and cannot be moved to the "
+                f"input '{key}' may have the image's coordinates and cannot be scaled to the "
                 "low-resolution frame: remove it in the mapper, or use a factor of 1"
             )
     inputs["height"], inputs["width"] = padded_size(size, factor)
@@ -63,15 +67,15 @@ def detector_input(
 def drop_small_objects(
     original: dict[str, Any], inputs: dict[str, Any], min_size: float
 ) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """Leave out objects that have become too small, from both frames alike.
+    """Drop the objects that are too small at low resolution, in both frames.
 
     Args:
-        original: the composition's input.
-        inputs: the detector's.
-        min_size: least shorter side, in pixels of the detector's image.
+        original: input of ``LowResDetector``.
+        inputs: input of the detector.
+        min_size: least length of the shorter side, in pixels of the detector's image.
 
     Returns:
-        The two inputs without those objects, and how many there were.
+        Both inputs without those objects, and the number of objects dropped.
     """
     instances = inputs.get("instances")
     if instances is None or not min_size or not instances.has("gt_boxes"):
@@ -87,25 +91,32 @@ def drop_small_objects(
 def restore_output(
     output: dict[str, Any], original: dict[str, Any], size: Size, factor: Fraction
 ) -> dict[str, Any]:
-    """Bring one image's detections to the frame that the input asked for.
+    """Scale the detections of one image to the frame that the original input asked for.
+
+    Args:
+        output: output of the detector.
+        original: input of ``LowResDetector``.
+        size: size of the full-resolution image.
+        factor: full-resolution pixels in one low-resolution pixel.
 
     Raises:
-        ValueError: the detector did not post-process to the size that it was told, or its output
-            has something with coordinates that cannot be moved.
+        ValueError: the detector did not post-process to the ``height`` and ``width`` of its input,
+            or its output has a segmentation, which cannot be scaled.
     """
     if factor == 1:
         return output
-    told = padded_size(size, factor)
+    expected = padded_size(size, factor)
     wanted = original.get("height", size[0]), original.get("width", size[1])
     restored = {}
     for key, value in output.items():
         if key in _SPATIAL_OUTPUTS:
             raise ValueError(f"output '{key}' is not supported at a factor other than 1: {factor}")
         if isinstance(value, Instances):
-            if tuple(value.image_size) != told:
+            if tuple(value.image_size) != expected:
                 raise ValueError(
-                    f"the detector gave '{key}' for a size of {tuple(value.image_size)} though its "
-                    f"input said {told}: it has to post-process to `height` and `width`"
+                    f"the detector's '{key}' have a size of {tuple(value.image_size)}, expected "
+                    f"{expected}: the detector has to post-process to its input's `height` and "
+                    "`width`"
                 )
             value = fit_instances(value, size, wanted)
         restored[key] = value

@@ -1,9 +1,9 @@
-"""Which losses count, and how much.
+"""Selection and weights of losses.
 
 Every loss is called ``<group>/<name>``: the group is ``detector`` or an objective's name. Patterns
-are shell-style, each part matched on its own; one without a slash stands for its whole group, so
-that ``detector``, ``feature/*`` and ``*/loss_cls`` all say what they seem to say. Whether a group
-counts at all is known without computing it.
+are shell-style and match group and name separately, such as ``*/loss_cls``. A pattern without a
+slash stands for a whole group: ``detector`` is ``detector/*``. Whether a group has an active loss
+is known before its losses are computed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
+from jaxtyping import Float
 from torch import Tensor
 
 DETECTOR = "detector"
@@ -24,7 +25,7 @@ class LossTerms:
 
     Args:
         groups: names of all groups.
-        weights: pattern to weight; the first pattern that fits a loss decides, 1 where none does.
+        weights: weight by pattern; the first pattern that fits a loss decides, 1 if none does.
     """
 
     def __init__(self, groups: Collection[str], weights: Mapping[str, float]) -> None:
@@ -35,7 +36,7 @@ class LossTerms:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Patterns of the losses that count."""
+        """Patterns of the losses to train with."""
         return self._active
 
     @active.setter
@@ -47,14 +48,16 @@ class LossTerms:
         """Whether any loss of the group can be active."""
         return any(fnmatchcase(group, _parts(pattern)[0]) for pattern in self._active)
 
-    def combine(self, raw: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Weighted active losses, ready to be summed; raw values go to the event storage.
+    def combine(
+        self, raw: Mapping[str, Mapping[str, Float[Tensor, ""]]]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Weighted active losses; their unweighted values are logged to the event storage.
 
         Args:
-            raw: for each group its raw losses by name.
+            raw: unweighted losses by name, for each group.
 
         Returns:
-            The detector's losses under their own names, those of objectives as
+            The detector's losses under their own names, the objectives' as
             ``loss_<group>_<name>``.
 
         Raises:
@@ -72,7 +75,7 @@ class LossTerms:
                     unweighted[f"[metric]{group}/{name}"] = value.detach()
         if not losses:
             raise ValueError(
-                f"no loss is active under the patterns {list(self._active)}: there are "
+                f"no loss is active under the patterns {list(self._active)}: the losses are "
                 f"{[f'{group}/{name}' for group, terms in raw.items() for name in terms]}"
             )
         _log(unweighted)
@@ -105,8 +108,8 @@ def _fits(pattern: str, group: str, name: str) -> bool:
     return fnmatchcase(group, group_pattern) and fnmatchcase(name, name_pattern)
 
 
-def _log(values: Mapping[str, Tensor]) -> None:
+def _log(values: Mapping[str, Float[Tensor, ""]]) -> None:
     if values and has_event_storage():
-        # One transfer for all of them, not one wait for the device each.
+        # One transfer from the device for all values, instead of one for each.
         numbers = torch.stack([value.float() for value in values.values()]).tolist()
         get_event_storage().put_scalars(**dict(zip(values, numbers, strict=True)))

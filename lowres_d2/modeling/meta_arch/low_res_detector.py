@@ -1,11 +1,11 @@
-"""The composition: resampler, detector, teacher and objectives as one Detectron2 meta-architecture.
+"""Resampler, detector, teacher and objectives, composed to one Detectron2 meta-architecture.
 
     images -> resampler -> detector -> losses or detections
         \\-> teacher -> taps -> objectives -> losses
 
-Images are CHW in 0 to 255 outside and float32 in [0, 1] inside; boxes are XYXY pixels, of the
-full-resolution image outside and of the low-resolution one in the detector. The frames are those
-of ``lowres_d2.structures.frames``.
+Input images are CHW from 0 to 255; inside they are float32 in [0, 1]. Boxes are XYXY, in pixels of
+the full-resolution image in inputs and outputs, and of the low-resolution image in the detector.
+``lowres_d2.structures.frames`` defines the frames.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from lowres_d2.structures import ObjectiveContext, image_sizes
 
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 
 class LowResDetector(nn.Module):
-    """Any Detectron2 detector or classifier, on images that a resampler has reduced.
+    """Any Detectron2 detector or classifier, on images that a resampler has downsampled.
 
     Args:
-        detector: called unmodified, on ordinary Detectron2 inputs.
-        resampler: what happens to the images first.
+        detector: unmodified model, called with ordinary Detectron2 inputs.
+        resampler: downsamples the images before the detector.
         teacher: frozen network that sees the full-resolution images in training.
         objectives: extra losses, each with a name of its own.
         loss_weights: weights by pattern, such as ``{"feature/*": 0.5, "detector/loss_cls": 2}``;
-            the first pattern that fits decides, 1 where none does.
-        min_box_size: objects whose shorter side falls under this many low-resolution pixels are
+            the first pattern that fits a loss decides, 1 if none does.
+        min_box_size: objects whose shorter side is under this many low-resolution pixels are
             dropped from the ground truth and counted as ``[metric]low_res/dropped_boxes``.
     """
 
@@ -67,31 +68,31 @@ class LowResDetector(nn.Module):
             teacher.watch(teacher_taps)
         elif teacher_taps:
             raise ValueError(
-                f"objective taps {teacher_taps[0].path!r} of a teacher, but there is none: set "
-                "`teacher`"
+                f"an objective needs the teacher's {teacher_taps[0].path!r}, but there is no "
+                "teacher: set `teacher`"
             )
 
     @property
     def device(self) -> torch.device | None:
-        """Device of the weights; None where there are none."""
+        """Device of the weights; None if there are none."""
         tensors = itertools.chain(self.parameters(), self.buffers())
         return next((tensor.device for tensor in tensors), None)
 
     def forward(
         self, batched_inputs: list[dict[str, Any]]
-    ) -> dict[str, Tensor] | list[dict[str, Any]]:
+    ) -> dict[str, Float[Tensor, ""]] | list[dict[str, Any]]:
         """Losses in training, detections in evaluation.
 
         Args:
-            batched_inputs: a dict an image, in Detectron2's format: ``image`` (C, H, W) in 0 to
+            batched_inputs: a dict for each image, in Detectron2's format: ``image`` (C, H, W), 0 to
                 255; ``instances`` with ``gt_boxes`` and ``gt_classes`` in training (``label`` for a
-                classifier); ``height`` and ``width`` of the frame that detections are wanted in, by
+                classifier); ``height`` and ``width`` of the frame that detections are scaled to, by
                 default the image's.
 
         Returns:
-            In training scalar losses by name, weighted. In evaluation for each image what the
-            detector gives: ``{"instances": Instances}`` with ``pred_boxes``, ``scores`` and
-            ``pred_classes``, or ``{"scores": ...}`` of a classifier.
+            In training weighted losses by name. In evaluation the detector's output for each image:
+            ``{"instances": Instances}`` with ``pred_boxes``, ``scores`` and ``pred_classes``, or
+            ``{"scores": ...}`` of a classifier.
         """
         batched_inputs = [{**x, "image": x["image"].to(self.device)} for x in batched_inputs]
         images = [_between_0_and_1(x["image"]) for x in batched_inputs]
@@ -111,7 +112,7 @@ class LowResDetector(nn.Module):
             )
         ]
 
-    def _resample(self, images: list[Tensor]) -> list[Tensor]:
+    def _resample(self, images: list[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
         with torch.autocast(images[0].device.type, enabled=False):
             return self.resampler(images)
 
@@ -119,9 +120,9 @@ class LowResDetector(nn.Module):
         self,
         batched_inputs: list[dict[str, Any]],
         inputs: list[dict[str, Any]],
-        images: list[Tensor],
-        low_res: list[Tensor],
-    ) -> dict[str, Tensor]:
+        images: list[Float[Tensor, "C _H _W"]],
+        low_res: list[Float[Tensor, "C _H _W"]],
+    ) -> dict[str, Float[Tensor, ""]]:
         originals, inputs = self._without_small_objects(batched_inputs, inputs)
         active = [o for o in self.objectives.values() if self.loss_terms.may_count(o.name)]
         student_taps = {tap for o in active for tap in o.student_taps}
@@ -157,7 +158,9 @@ class LowResDetector(nn.Module):
             get_event_storage().put_scalar("[metric]low_res/dropped_boxes", dropped)
         return [x for x, *_ in triples], [y for _, y, _ in triples]
 
-    def _teach(self, images: list[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+    def _teach(
+        self, images: list[Float[Tensor, "C _H _W"]], taps: Collection[Tap]
+    ) -> dict[Tap, list[Any]]:
         if not taps:
             return {}
         if self.teacher is None:
@@ -168,21 +171,21 @@ class LowResDetector(nn.Module):
         return self.teacher(images, taps)
 
     def train(self, mode: bool = True) -> LowResDetector:
-        """Training or evaluation mode; the teacher is no part of it but is loaded for training."""
+        """Training or evaluation mode; the teacher, which is no submodule, is loaded to train."""
         if mode and self.teacher is not None:
             self.teacher.load()
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> LowResDetector:
-        # Everything that moves or casts a module goes through here; the teacher is no submodule.
+        # `to`, `cuda`, `half` and the like call this; the teacher is no submodule.
         if self.teacher is not None:
             self.teacher.model._apply(fn)
         return super()._apply(fn, recurse)
 
 
-def _between_0_and_1(image: Tensor) -> Tensor:
-    # Dividing by 255 and multiplying by it again gives every byte back; by 1/255 it does not.
-    # Bytes are divided as they are, which makes one pass over the image.
+def _between_0_and_1(image: Shaped[Tensor, "C H W"]) -> Float[Tensor, "C H W"]:
+    # Dividing by 255 and multiplying by 255 restores every byte; multiplying by 1/255 does not.
+    # uint8 is divided without a cast, which saves a pass over the image.
     return (image if image.dtype == torch.uint8 else image.float()) / 255
 
 

@@ -1,13 +1,14 @@
-"""FCOS in which every object, however small, has a positive location.
+"""FCOS in which every object, however small, has a positive cell.
 
-FCOS calls a location positive for an object when it lies inside the object's box. An object smaller
-than the finest stride mostly contains none: of 8-pixel objects at 4x, 4 % do. Here an object that
-is left without a location gets the nearest one of its level that is free. Such a location lies
-outside the box, where distances to its four sides cannot be regressed and FCOS's centre-ness is not
-a number: boxes are regressed by centre and size instead, and centre-ness is extended.
+In FCOS a cell (its paper says location) is positive for an object if its centre lies inside the
+object's box. Most objects that are smaller than the finest stride contain no centre: of 8-pixel
+objects at 4x, 4 % do. Here an object without a positive cell gets the nearest free cell of its
+level. The centre of that cell may lie outside the box, where distances to the four sides cannot be
+regressed and FCOS's centre-ness is NaN. Therefore boxes are regressed by centre and size, and
+centre-ness is extended.
 
-Shapes: M objects, R locations of all levels. Boxes are XYXY in pixels of the detector's image; a
-location is the centre of its anchor, a square of one stride.
+Boxes are XYXY in pixels of the detector's image. A cell has one anchor, a square of one stride
+around its centre.
 """
 
 from __future__ import annotations
@@ -20,20 +21,22 @@ import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.fcos import FCOS
 from detectron2.structures import Boxes, Instances
+from jaxtyping import Float, Int
 from torch import Tensor
 
-# Locations that an object may be given, so that at most as many share a place.
+# Nearest cells that an object may get: of more objects at one place, only so many get a cell.
 _CANDIDATES = 64
-# FCOS's scale ranges: the sides of a box are at most this many strides from its locations.
+# FCOS's scale ranges: the sides of a box are at most this many strides from its cells' centres.
 _STRIDES_TO_A_SIDE = 8
 
 
 class NearestPointFCOS(FCOS):
-    """Detectron2's FCOS; arguments are those of ``FCOS``.
+    """Detectron2's FCOS, with its arguments.
 
     Args:
-        box2box_transform: how boxes are regressed from locations; by default by centre and size,
-            relative to an anchor of one stride.
+        box2box_transform: how boxes are regressed from anchors; by default by centre and size,
+            relative to the anchor.
+        **kwargs: arguments of ``FCOS``.
     """
 
     def __init__(self, *, box2box_transform: Box2BoxTransform | None = None, **kwargs: Any) -> None:
@@ -44,28 +47,28 @@ class NearestPointFCOS(FCOS):
     @torch.no_grad()
     def label_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """As FCOS's, by :meth:`owners`: labels (R,) and boxes (R, 4) of each image."""
+    ) -> tuple[list[Int[Tensor, " S"]], list[Float[Tensor, "S 4"]]]:
+        """Classes and boxes that the cells of each image learn; :meth:`owners` assigns objects."""
         labels, boxes = [], []
-        for truth in gt_instances:
-            owner = self.owners(truth.gt_boxes, anchors)
-            if len(truth):
+        for instances in gt_instances:
+            owner = self.owners(instances.gt_boxes, anchors)
+            if len(instances):
                 index = owner.clamp(min=0)
-                labels.append(truth.gt_classes[index].masked_fill(owner < 0, self.num_classes))
-                boxes.append(truth.gt_boxes.tensor[index])
+                labels.append(instances.gt_classes[index].masked_fill(owner < 0, self.num_classes))
+                boxes.append(instances.gt_boxes.tensor[index])
             else:
                 labels.append(torch.full_like(owner, self.num_classes))
                 boxes.append(torch.zeros_like(Boxes.cat(anchors).tensor))
         return labels, boxes
 
-    def owners(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
-        """The object (R,) that each location is positive for, -1 for none.
+    def owners(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Int[Tensor, " S"]:
+        """Index of the object that each cell is positive for, -1 for none.
 
-        FCOS's own choice, and a location for every object that would have none.
+        This is FCOS's own assignment, plus a cell for each object that would have none.
 
         Args:
-            gt_boxes: M objects.
-            anchors: the locations of each level, finest first.
+            gt_boxes: boxes of the objects.
+            anchors: anchors of each level, finest level first.
         """
         number = sum(len(level) for level in anchors)
         if not len(gt_boxes):
@@ -77,25 +80,24 @@ class NearestPointFCOS(FCOS):
         owned = torch.bincount(owner[owner >= 0], minlength=len(gt_boxes))
         orphans = (owned == 0).nonzero().squeeze(1)
         if len(orphans):
-            nearest = _nearest_locations(gt_boxes.tensor[orphans], anchors)
-            chosen = _share_out(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
+            nearest = _nearest_cells(gt_boxes.tensor[orphans], anchors)
+            chosen = _assign(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
             pairs = torch.tensor(chosen, dtype=torch.long, device=owner.device)
-            orphan, location = pairs.reshape(-1, 2).T
-            owner[location] = orphan
+            orphan, cell = pairs.reshape(-1, 2).T
+            owner[cell] = orphan
         return owner
 
-    def compute_ctrness_targets(self, anchors: list[Boxes], gt_boxes: list[Tensor]) -> Tensor:
-        """Centre-ness in boxes that are taken to be at least two strides wide and high.
+    def compute_ctrness_targets(
+        self, anchors: list[Boxes], gt_boxes: list[Float[Tensor, "S 4"]]
+    ) -> Float[Tensor, "N S"]:
+        """Centre-ness of cells, where each side of a box counts as at least two strides.
 
-        The nearest location of an object is at most half a stride from its centre, so that it has a
-        centre-ness of at least 1/3.
+        The nearest cell of an object is at most half a stride from the object's centre on either
+        axis, so that it has a centre-ness of at least 1/3.
 
         Args:
-            anchors: per level.
-            gt_boxes: per image, the (R, 4) box of each location's object.
-
-        Returns:
-            (number of images, R).
+            anchors: anchors of each level.
+            gt_boxes: for each image the box of each cell's object.
         """
         squares = Boxes.cat(anchors).tensor
         boxes = torch.stack(gt_boxes)
@@ -106,10 +108,12 @@ class NearestPointFCOS(FCOS):
         return ratio.prod(dim=-1).sqrt()
 
 
-def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
-    """(number of boxes, candidates) locations of each box's level, nearest to its centre first.
+def _nearest_cells(
+    boxes: Float[Tensor, "M 4"], anchors: list[Boxes]
+) -> Int[Tensor, "M candidates"]:
+    """Indices of the cells of each box's level whose centres are nearest to its own, nearest first.
 
-    Its level is the finest one whose scale range reaches from the centre to the farthest side.
+    A box's level is the finest one whose scale range reaches from the centre to the farthest side.
     """
     strides = torch.stack([level.tensor[0, 2] - level.tensor[0, 0] for level in anchors])
     half = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) / 2
@@ -118,44 +122,44 @@ def _nearest_locations(boxes: Tensor, anchors: list[Boxes]) -> Tensor:
         torch.arange(len(anchors), device=boxes.device),
         torch.tensor([len(a) for a in anchors], device=boxes.device),
     )
-    locations = Boxes.cat(anchors).get_centers()
+    cells = Boxes.cat(anchors).get_centers()
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    step = max(1, CHUNK_ENTRIES // len(locations))
+    step = max(1, CHUNK_ENTRIES // len(cells))
     nearest = []
     for some, their_level in zip(centres.split(step), level.split(step), strict=True):
-        # Not by way of a matrix product, which loses the last tenths of a pixel.
-        distance = torch.cdist(some, locations, compute_mode="donot_use_mm_for_euclid_dist")
+        # A matrix product would lose the last tenths of a pixel.
+        distance = torch.cdist(some, cells, compute_mode="donot_use_mm_for_euclid_dist")
         distance += torch.where(their_level[:, None] == of_level, 0.0, 1e6)
-        nearest.append(distance.topk(min(_CANDIDATES, len(locations)), largest=False).indices)
+        nearest.append(distance.topk(min(_CANDIDATES, len(cells)), largest=False).indices)
     return torch.cat(nearest)
 
 
-def _share_out(
+def _assign(
     orphans: list[int], nearest: list[list[int]], owner: list[int], owned: list[int]
 ) -> list[tuple[int, int]]:
-    """Give each orphan its nearest location that is not another object's only one.
+    """Assign to each orphan its nearest cell that is not the only cell of another object.
 
-    Where all of its candidates (at most 64) are others' only ones it stays without: of a denser
-    cluster only so many objects are learned from.
+    An orphan gets no cell if each of its candidates (at most 64) is the only cell of another
+    object. Of a denser cluster only so many objects are therefore trained on.
 
     Args:
-        orphans: objects without a location.
-        nearest: for each of them candidates, nearest first.
-        owner: for each location its object, -1 for none.
-        owned: for each object how many locations it has.
+        orphans: objects without a cell.
+        nearest: candidate cells of each orphan, nearest first.
+        owner: object of each cell, -1 for none; changed in place.
+        owned: number of cells of each object; changed in place.
 
     Returns:
-        (object, location) pairs.
+        (object, cell) pairs.
     """
     chosen = []
     for orphan, candidates in zip(orphans, nearest, strict=True):
-        for location in candidates:
-            present = owner[location]
+        for cell in candidates:
+            present = owner[cell]
             if present >= 0 and owned[present] == 1:
                 continue
             if present >= 0:
                 owned[present] -= 1
-            owner[location], owned[orphan] = orphan, 1
-            chosen.append((orphan, location))
+            owner[cell], owned[orphan] = orphan, 1
+            chosen.append((orphan, cell))
             break
     return chosen

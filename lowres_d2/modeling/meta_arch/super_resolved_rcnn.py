@@ -1,9 +1,9 @@
-"""Two-stage detectors whose heads super-resolve small proposals: the passes that training needs.
+"""Two-stage detectors whose heads super-resolve small proposals: forward passes in training.
 
-"Better to Follow", ICCV 2019, Fig. 4: the backbone sees the image and, reduced, the image
-again; its atrous twin, which shares its parameters, sees the image with a receptive field larger
-by the ratio of the reduction, 2 in the paper. Shapes: N images (C, H, W). Boxes are XYXY in
-pixels of the network's input.
+"Better to Follow", ICCV 2019, Fig. 4: the backbone sees the image, and the downsampled image as
+well. Its atrous twin, which shares its parameters, sees the image with a receptive field that is
+larger by the ratio of the downsampling, 2 in the paper. Boxes are XYXY in pixels of the network's
+input.
 """
 
 from __future__ import annotations
@@ -19,24 +19,27 @@ from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import ImageList, Instances
+from jaxtyping import Float
 from torch import Tensor, nn
+
+Features = dict[str, Float[Tensor, "N _C _h _w"]]
 
 
 class SuperResolvedRCNN(GeneralizedRCNN):
     """Faster or Cascade R-CNN with super-resolved heads.
 
-    In evaluation it is ``GeneralizedRCNN``: nothing that only supervises is run. In training only
-    those losses come out that reach a parameter to be trained.
+    In evaluation it runs as ``GeneralizedRCNN``, without the parts that only supervise. In training
+    it returns only losses that depend on a trainable parameter.
 
     Args:
-        roi_heads: ``SuperResolvedRes5ROIHeads`` or one of its kind.
-        reducer: makes the low-resolution images that super-resolution learns from, where it has
-            a single ratio; None: bicubic interpolation, by each ratio.
-        **kwargs: those of ``GeneralizedRCNN``.
+        roi_heads: ``SuperResolvedRes5ROIHeads`` or another ``SuperResolvedHeads``.
+        reducer: downsampler of the images that super-resolution learns from, if it has a single
+            ratio; None: bicubic interpolation by each ratio.
+        **kwargs: other arguments of ``GeneralizedRCNN``.
 
     Raises:
-        ValueError: the backbone does not give a map that sub features are pooled from, or the
-            reducer is not for the ratio of super-resolution.
+        ValueError: the backbone lacks a feature map of ``sub_in_features``, or the reducer's factor
+            is not the only ratio of super-resolution.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         missing = [name for name in rules.sub_in_features if name not in layers]
         if missing:
             raise ValueError(
-                f"super_resolution.sub_in_features: the backbone does not give {missing[0]!r}, "
+                f"super_resolution.sub_in_features: the backbone does not output {missing[0]!r}, "
                 f"only {', '.join(layers)}: add it to the backbone's out_features"
             )
         if reducer is not None and rules.ratios != (reducer.factor,):
@@ -62,14 +65,14 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         self.reducers = nn.ModuleDict(
             {str(r): Bicubic(r) if reducer is None else reducer for r in rules.ratios}
         )
-        # No modules: their parameters are the backbone's.
+        # Not registered as modules: their parameters are the backbone's.
         self._twins: dict[int, AtrousTwin] = {}
 
     def train(self, mode: bool = True) -> SuperResolvedRCNN:
-        """Training or evaluation mode; twins are built for training alone.
+        """Training or evaluation mode; atrous twins are built for training alone.
 
         Raises:
-            ValueError: a twin of this backbone cannot be built.
+            ValueError: this backbone cannot have an atrous twin.
         """
         rules = self.roi_heads.super_resolution
         if mode and rules.supervision == "atrous":
@@ -77,7 +80,9 @@ class SuperResolvedRCNN(GeneralizedRCNN):
                 self._make_twin(ratio)
         return super().train(mode)
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict]:
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Float[Tensor, ""]] | list[dict]:
         """Losses in training, detections in evaluation: see ``GeneralizedRCNN.forward``."""
         if not self.training:
             return self.inference(batched_inputs)
@@ -95,10 +100,10 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         self,
         batched_inputs: list[dict[str, Any]],
         images: ImageList,
-        features: dict[str, Tensor],
+        features: Features,
         sampled: list[Instances],
-    ) -> dict[str, Tensor]:
-        """Losses of generator or discriminator, means over the ratios that this step teaches."""
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses of generator or discriminator, means over the ratios of this iteration."""
         found = []
         for ratio in self.roi_heads.super_resolution.taught_ratios:
             reduced = self.reduced_features(batched_inputs, ratio)
@@ -107,24 +112,23 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         return {name: sum(losses[name] for losses in found) / len(found) for name in found[0]}
 
     @torch.no_grad()
-    def reduced_features(
-        self, batched_inputs: list[dict[str, Any]], ratio: int
-    ) -> dict[str, Tensor]:
-        """The backbone's maps of the images reduced by the ratio; no statistics move."""
+    def reduced_features(self, batched_inputs: list[dict[str, Any]], ratio: int) -> Features:
+        """The backbone's feature maps of images downsampled by ``ratio``.
+
+        The backbone is in evaluation mode, so that its running statistics do not change.
+        """
         images = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
         reduced = [{"image": 255 * image} for image in self.reducers[str(ratio)](images)]
         with _in_eval_mode(self.backbone):
             return self.backbone(self.preprocess_image(reduced).tensor)
 
-    def target_features(
-        self, images: ImageList, features: dict[str, Tensor], ratio: int
-    ) -> dict[str, Tensor]:
-        """Maps of the full images that super-resolution follows.
+    def target_features(self, images: ImageList, features: Features, ratio: int) -> Features:
+        """Feature maps of the full images that are super-resolution's targets.
 
         Args:
-            images: the full images, normalised and padded.
-            features: the backbone's maps of them, which naive supervision takes.
-            ratio: of the twin.
+            images: full images, normalised and padded.
+            features: the backbone's feature maps of them, the targets of naive supervision.
+            ratio: ratio of the atrous twin, whose feature maps are the targets otherwise.
         """
         if self.roi_heads.super_resolution.supervision == "naive":
             return features
@@ -138,7 +142,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 
 @contextmanager
 def _in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Passes that must not move running statistics."""
+    """Evaluation mode for a while, in which running statistics do not change."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""Extra losses: the protocol and its implementations."""
+"""Extra losses: their interface and its implementations."""
 
 from lowres_d2.modeling.objectives.dense.box_distillation import DenseBoxDistillation
 from lowres_d2.modeling.objectives.dense.logit_distillation import DenseLogitDistillation

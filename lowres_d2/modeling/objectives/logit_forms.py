@@ -1,15 +1,16 @@
-"""Distances between class logits: what "the student says what the teacher says" can mean.
+"""Distances between the class logits of student and teacher, called forms.
 
-softmax  T^2 KL(softmax(t / T) || softmax(s / T)): ThumbDet, Eq. 6 and 7; T^2 keeps the size of the
+softmax  T^2 KL(softmax(t / T) || softmax(s / T)): ThumbDet, Eq. 6 and 7; T^2 keeps the scale of the
          gradient (Hinton et al., "Distilling the knowledge in a neural network", 2015, Sec. 2).
 sigmoid  the same with a Bernoulli distribution for each class, summed over classes: heads trained
-         by focal loss have independent classes, whose softmax says nothing of the background.
+         with focal loss have independent classes, and a softmax over them ignores background.
 focal    |p_t - p_s|^b BCE(p_s, p_t), summed over classes: the quality focal loss (Li et al.,
-         "Generalized Focal Loss", 2020, Eq. 5) with the teacher's probability for the quality, as
-         Yang et al. ("Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object
-         Detection", 2023) distil dense heads. Easy background weighs nothing: needs no filter.
+         "Generalized Focal Loss", 2020, Eq. 5) with the teacher's probability as the quality, which
+         is how Yang et al. ("Bridging Cross-task Protocol Inconsistency for Distillation in Dense
+         Object Detection", 2023) distil dense heads. Easy background has almost no weight, so that
+         no filter is needed.
 
-Shapes: P points, K classes; s and t are the logits (P, K) of student and teacher.
+s and t are the logits of student and teacher, p_s and p_t their sigmoid.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 Form = Literal["softmax", "sigmoid", "focal"]
@@ -24,11 +26,18 @@ FORMS = ("softmax", "sigmoid", "focal")
 
 
 def logit_distance(
-    student: Tensor, teacher: Tensor, form: Form, temperature: float = 1.0, focus: float = 2.0
-) -> Tensor:
-    """Distance (P,) of each point's logits; zero where they are equal.
+    student: Float[Tensor, "pairs K"],
+    teacher: Float[Tensor, "pairs K"],
+    form: Form,
+    temperature: float = 1.0,
+    focus: float = 2.0,
+) -> Float[Tensor, " pairs"]:
+    """Distance of the logits of each pair of predictions; zero where they are equal.
 
     Args:
+        student: its logits; with background where the head has a score for it.
+        teacher: its logits for the same classes.
+        form: which distance, see the head of this module.
         temperature: T of the forms ``softmax`` and ``sigmoid``.
         focus: exponent b of the form ``focal``.
     """
@@ -42,7 +51,7 @@ def logit_distance(
         log_goal, log_found = teacher.log_softmax(dim=-1), student.log_softmax(dim=-1)
         divergence = F.kl_div(log_found, log_goal, reduction="none", log_target=True)
     else:
-        # p_t (log p_t - log p_s) of the class, and the same of its absence.
+        # p_t (log p_t - log p_s) for the class, and the same for its absence.
         divergence = teacher.sigmoid() * (F.logsigmoid(teacher) - F.logsigmoid(student))
         absence = F.logsigmoid(-teacher) - F.logsigmoid(-student)
         divergence = divergence + (-teacher).sigmoid() * absence
@@ -52,11 +61,14 @@ def logit_distance(
 def check_form(
     form: str, temperature: float, num_classes: int | None = None, filtered: bool = False
 ) -> None:
-    """Refuse a form or temperature that cannot be meant.
+    """Raise if the form or the temperature makes no sense.
 
     Args:
-        num_classes: where known; a softmax needs two.
-        filtered: whether background is left out, which ``focal`` is for.
+        form: name of the distance.
+        temperature: T.
+        num_classes: number of classes, if known; a softmax needs two.
+        filtered: whether background is filtered out; ``focal``, which needs no filter, is then not
+            allowed.
     """
     forms = FORMS[:2] if filtered else FORMS
     if form not in forms:

@@ -1,15 +1,13 @@
-"""Moment matching: a thumbnail keeps the colours and the contrast of its image.
+"""Moment matching: the low-resolution image keeps the colours and the contrast of the full one.
 
 Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 5, for each image x and its
-thumbnail y:
+low-resolution image (the paper's thumbnail) y:
 
     loss = sum over colour channels of (mean(x) - mean(y))^2 + lambda (spread(x) - spread(y))^2
 
-Moments are taken over each image's own pixels, in [0, 1]. The paper does not say in which range
-it takes them: of images normalised with ImageNet's standard deviation (0.225) they would be about
-20 times larger, which ``loss_weights={"moments/*": 20}`` gives.
-
-Shapes: C colour channels, H and W of each image.
+Moments are computed over each image's own pixels, without padding, in the range [0, 1]. The paper
+does not state the range: the loss of images normalised with ImageNet's standard deviation (0.225)
+would be about 20 times larger, which ``loss_weights={"moments/*": 20}`` gives.
 """
 
 from __future__ import annotations
@@ -21,19 +19,20 @@ from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.structures import ObjectiveContext
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-# Under the root, where a flat image would have an infinite gradient; 1e-4 of the range.
+# Added under the root, where a flat image would have an infinite gradient; 1e-4 of the range.
 _EPSILON = 1e-8
 
 
 class MomentMatching(Objective):
-    """Squared differences of means and of spreads between images and thumbnails (Eq. 5).
+    """Squared differences of means and spreads between full and low-resolution images (Eq. 5).
 
     Args:
         spread_weight: lambda.
-        spread: ``"std"`` compares standard deviations, ``"variance"`` variances: the paper's text
-            speaks of the second moment and of variance.
+        spread: ``"std"`` compares standard deviations, ``"variance"`` variances; the paper speaks
+            both of the second moment and of variance.
         name: group of the losses.
     """
 
@@ -49,14 +48,15 @@ class MomentMatching(Objective):
         self.spread_weight = spread_weight
         self.spread = spread
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """``mean`` and ``spread``, averaged over the images; lambda is applied."""
-        thumbnails: dict[torch.Size, list[int]] = defaultdict(list)
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
+        """Losses ``mean`` and ``spread``, means over the images; ``spread`` includes lambda."""
+        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
         for index, low_res in enumerate(context.low_res_images):
-            thumbnails[low_res.shape].append(index)
+            by_shape[low_res.shape].append(index)
         means, spreads = [], []
-        for members in thumbnails.values():
-            # Images stay apart, to save a copy; thumbnails of a size share their graph.
+        for members in by_shape.values():
+            # Full images are not stacked, which saves a copy; low-resolution images of one size
+            # are, so that they share one graph.
             images = [self._moments(context.images[k][None]) for k in members]
             mean, spread = (torch.cat(parts) for parts in zip(*images, strict=True))
             low_res = torch.stack([context.low_res_images[k] for k in members])
@@ -69,8 +69,10 @@ class MomentMatching(Objective):
             "spread": self.spread_weight * torch.stack(spreads).sum() / number,
         }
 
-    def _moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C) means and spreads of images (N, C, H, W)."""
+    def _moments(
+        self, images: Float[Tensor, "N C H W"]
+    ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N C"]]:
+        """Means and spreads of the pixels of each channel."""
         pixels = images.float().flatten(2)
         mean = pixels.mean(dim=2)
         # Not `var_mean`: on a CPU it takes 14 times as long.

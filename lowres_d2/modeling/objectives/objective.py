@@ -1,8 +1,8 @@
-"""The protocol of extra losses.
+"""The interface of extra losses.
 
-An objective turns one ``ObjectiveContext`` into named raw losses. The composition weights and logs
-them; it runs objectives in float32, outside autocast. Parameters of an objective are trained and
-saved under ``objectives.<name>`` and dropped at deployment.
+An objective computes named raw losses from one ``ObjectiveContext``. ``LowResDetector`` weights and
+logs them; it runs objectives in float32, outside autocast. Parameters of an objective are trained,
+stored in checkpoints under ``objectives.<name>``, and dropped at deployment.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import ObjectiveContext
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -17,12 +18,12 @@ class Objective(nn.Module):
     """Base of all objectives.
 
     Args:
-        name: group of its losses: they are called ``<name>/<loss>`` in patterns and diagnostics,
+        name: group of its losses: they are called ``<name>/<loss>`` in loss patterns and metrics,
             and ``loss_<name>_<loss>`` among the losses of the model.
 
     Attributes:
-        student_taps: what it reads of the detector.
-        teacher_taps: what it reads of the teacher.
+        student_taps: places of the detector whose features it needs.
+        teacher_taps: places of the teacher whose features it needs.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,6 +34,6 @@ class Objective(nn.Module):
         self.student_taps: tuple[Tap, ...] = ()
         self.teacher_taps: tuple[Tap, ...] = ()
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """Raw losses, scalars by name."""
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
+        """Raw losses by name."""
         raise NotImplementedError

@@ -1,12 +1,13 @@
-"""Distillation of two-stage detectors: the teacher scores the student's sampled boxes.
+"""Distillation of two-stage detectors: the teacher scores the student's sampled proposals.
 
-The boxes that the student's head samples in training, times the factor, are pooled from the
-teacher's features and go through its head: the same image region for both (Chen et al., "Learning
-efficient object detection models with knowledge distillation", 2017, Sec. 3.2, on the teacher's
-proposals there). A teacher costs its backbone and its head on these boxes, no proposals of its own.
+The proposals that the student's head samples in training are multiplied by the factor, pooled from
+the teacher's features and passed through the teacher's head, so that both see the same image region
+(Chen et al., "Learning efficient object detection models with knowledge distillation", 2017, Sec.
+3.2; they use the teacher's proposals). The teacher runs its backbone and its head, and generates no
+proposals.
 
-Shapes: R sampled boxes of all images, K classes and background, which is last. Boxes are XYXY, in
-pixels of the detector's image, or of the full-resolution one once multiplied by the factor.
+Class logits have background last. Boxes are XYXY, in pixels of the detector's image, or of the
+full-resolution image once multiplied by the factor.
 """
 
 from __future__ import annotations
@@ -22,25 +23,26 @@ from lowres_d2.structures import ObjectiveContext
 
 import torch
 from detectron2.structures import Boxes
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
 class ProposalLogitDistillation(Objective):
-    """The student says of its sampled boxes what the teacher says of the same regions.
+    """The student learns the teacher's predictions for its own sampled proposals.
 
-    Means over the boxes in which the teacher sees an object, 0 where there are none: ``cls``, and
-    with ``learn_boxes`` ``box``, the L1 distance of the deltas of the teacher's class, summed over
-    the four. A cascade's losses end in ``_stage<k>``: each stage has boxes of its own.
+    Losses are means over the proposals in which the teacher sees an object, 0 if there are none:
+    ``cls``, and with ``learn_boxes`` also ``box``, the L1 distance of the four deltas of the
+    teacher's class. A cascade's losses end in ``_stage<k>``: each stage has proposals of its own.
 
     Args:
-        pooler: place of the student's pooler: ``roi_heads.box_pooler``, or ``roi_heads.pooler`` of
+        pooler: path of the student's pooler: ``roi_heads.box_pooler``, or ``roi_heads.pooler`` of
             the C4 head.
-        stages: those of a cascade that learn; None for a head that has none.
-        form: ``"softmax"``, over classes and background; ``"sigmoid"``, for heads trained that way
-            (``use_sigmoid_ce``), which have no use for background. See ``logit_forms``.
-        temperature: T.
-        threshold: best class probability of the teacher above which a box counts; 0 for all.
-        learn_boxes: whether deltas follow, too; both heads need the same transform.
+        stages: stages of a cascade that learn; None for a head without stages.
+        form: ``"softmax"``, over classes and background; ``"sigmoid"``, for heads trained with
+            ``use_sigmoid_ce``, whose background score is not used. See ``logit_forms``.
+        temperature: T of the form.
+        threshold: best class probability of the teacher above which a proposal counts; 0 for all.
+        learn_boxes: whether deltas are learned, too; both heads need the same box transform.
         name: group of the losses.
     """
 
@@ -71,8 +73,8 @@ class ProposalLogitDistillation(Objective):
         self.student_taps = (*self.boxes, *self.predictions)
         self.teacher_taps = (self.features,)
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """Losses ``cls`` and, where deltas are learned, ``box``; of each stage."""
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
+        """Losses ``cls`` and, if deltas are learned, ``box``, of each stage."""
         features = context.teacher_taps[self.features][0]
         losses = {}
         for stage, boxes, predictions in zip(
@@ -86,7 +88,10 @@ class ProposalLogitDistillation(Objective):
             losses |= {f"{key}{suffix}": x for key, x in self._compare(ours, theirs).items()}
         return losses
 
-    def _compare(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _compare(
+        self, ours: Sequence[Float[Tensor, "R _"]], theirs: Sequence[Float[Tensor, "R _"]]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses from (class logits, deltas) of student and teacher."""
         (logits, deltas), (goal, goal_deltas) = ours, theirs
         if logits.shape[1] != goal.shape[1]:
             raise ValueError(
@@ -108,19 +113,26 @@ class ProposalLogitDistillation(Objective):
 
 @torch.no_grad()
 def teacher_predictions(
-    heads: nn.Module, features: dict[str, Tensor], boxes: list[Boxes], stage: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Class logits (R, K + 1) and deltas (R, 4 or 4 K) of a two-stage head for given boxes.
+    heads: nn.Module,
+    features: dict[str, Float[Tensor, "N _C _h _w"]],
+    boxes: list[Boxes],
+    stage: int | None = None,
+) -> tuple[Float[Tensor, "R scores"], Float[Tensor, "R deltas"]]:
+    """Class logits and deltas that a two-stage head predicts for given boxes.
 
     Args:
         heads: ``StandardROIHeads``, ``CascadeROIHeads`` or ``Res5ROIHeads``, in eval mode.
-        features: of the backbone, by name; the head runs in their precision.
-        boxes: of each image, in pixels of the network's input.
-        stage: of a cascade; all its stages can be asked about any boxes.
+        features: the backbone's feature maps by name; the head runs in their precision.
+        boxes: boxes of each image, in pixels of the network's input.
+        stage: stage of a cascade; every stage accepts any boxes.
+
+    Returns:
+        K class logits and background's, last; 4 deltas for each class, or 4 for all classes.
     """
     maps = [features[name] for name in heads.in_features]
     precision, device = maps[0].dtype, maps[0].device.type
-    # Poolers take boxes in the precision of the maps: half of it is a pixel off at x = 1024.
+    # Poolers cast boxes to the precision of the feature maps: from x = 1024 on, float16 rounds to
+    # whole pixels and bfloat16 to every eighth.
     maps = [level.float() for level in maps]
     with torch.autocast(device, precision, enabled=precision != torch.float32):
         if hasattr(heads, "box_pooler"):
@@ -136,8 +148,10 @@ def teacher_predictions(
     return logits.float(), deltas.float()
 
 
-def _of_class(deltas: Tensor, classes: Tensor) -> Tensor:
-    """(P, 4) of each box's class; of all classes alike where the head knows no difference."""
+def _of_class(
+    deltas: Float[Tensor, "R deltas"], classes: Int[Tensor, " R"]
+) -> Float[Tensor, "R 4"]:
+    """Deltas of each region's class; the same for all classes if the head is class-agnostic."""
     by_class = deltas.unflatten(1, (-1, 4))
     if by_class.shape[1] == 1:
         return by_class[:, 0]

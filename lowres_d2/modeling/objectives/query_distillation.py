@@ -1,12 +1,11 @@
-"""Distillation of queries (DETR and its kin): each kept query of the teacher teaches one.
+"""Distillation of queries (DETR and its variants): each kept query of the teacher teaches one.
 
-Kept are the teacher's queries that pass the query filter (ThumbDet, Algorithm 1). A student that
-starts from its teacher has the same queries, and each teaches its own. Otherwise a query's number
-means nothing, and the student's queries are matched to what the teacher says, as if it were ground
-truth (Chang et al., "DETRDistill", 2023, Sec. 3.1).
+Only the teacher's queries that pass the query filter are kept (ThumbDet, Algorithm 1). A student
+that starts from its teacher's weights has the same queries: each learns from the teacher's query of
+the same index. Otherwise indices mean nothing, and the student's queries are matched to the
+teacher's predictions as if these were ground truth (Chang et al., "DETRDistill", 2023, Sec. 3.1).
 
-Shapes: N images, Q queries, K classes, P queries kept.
-Boxes are (x, y, width, height) in shares of the image that the network got.
+Boxes are (centre x, centre y, width, height), relative to the image that the network received.
 """
 
 from __future__ import annotations
@@ -25,31 +24,33 @@ from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import ObjectiveContext, image_sizes
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss
 
-Indices = tuple[Tensor, Tensor]  # (P,) images and (P,) queries
+Indices = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]  # of images and of their queries
 
 
 class QueryLogitDistillation(Objective):
-    """The student's queries say what the teacher's confident ones say.
+    """The student's queries learn the predictions of the teacher's confident queries.
 
-    Losses are means over the kept queries of the batch, 0 where there are none: ``cls``; with
-    ``learn_boxes`` also ``l1``, of the four numbers' sum, and ``giou``, as the detector's own.
+    Losses are means over the kept queries of the batch, 0 if there are none: ``cls``, and with
+    ``learn_boxes`` also ``l1``, summed over the four box coordinates, and ``giou``, both as in the
+    detector's own criterion.
 
     Args:
-        path: place of the last layer's class logits (N, Q, K).
-        box_path: place of its boxes (N, Q, 4); needed to match or to learn them.
-        teacher_path: as ``path``, in the teacher; None where it is the same.
-        teacher_box_path: as ``box_path``; None likewise.
+        path: module whose output is the last layer's class logits (N, Q, K).
+        box_path: module whose output is its boxes (N, Q, 4); used to match and to learn boxes.
+        teacher_path: ``path`` in the teacher; None if it is the same.
+        teacher_box_path: ``box_path`` in the teacher; None if it is the same.
         form: ``"softmax"`` is the paper's Eq. 6 and 7; see ``logit_forms``.
-        temperature: T.
+        temperature: T of the form.
         threshold: best class probability above which a query of the teacher is kept.
-        activation: what makes probabilities of the logits for the filter: ``"sigmoid"``, as the
-            detector itself does, or ``"softmax"`` over the classes.
-        pairing: ``"index"``, each query teaches the student's of the same number: for a student
-            that starts from the teacher's weights; ``"hungarian"`` matches them.
-        learn_boxes: whether boxes follow, too.
+        activation: function that turns logits into the filter's probabilities: ``"sigmoid"``, as in
+            the detector itself, or ``"softmax"`` over the classes.
+        pairing: ``"index"``: each query learns from the teacher's query of the same index, for a
+            student that starts from the teacher's weights; ``"hungarian"`` matches queries.
+        learn_boxes: whether boxes are learned, too.
         name: group of the losses.
     """
 
@@ -84,13 +85,13 @@ class QueryLogitDistillation(Objective):
             self.student_taps += (Tap(box_path, 0),)
             self.teacher_taps += (Tap(teacher_box_path or box_path, 0),)
         if pairing == "hungarian":
-            # Not above: importing scipy's optimizers takes longer than all of this folder.
+            # Imported here because importing scipy's optimizers takes longer than this package.
             from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
 
             self.matcher = HungarianMatcher()
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """Loss ``cls``, and ``l1`` and ``giou`` where boxes are learned."""
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
+        """Loss ``cls``, and ``l1`` and ``giou`` if boxes are learned."""
         student, own_boxes = _read(self.student_taps, context.student_taps)
         teacher, boxes = _read(self.teacher_taps, context.teacher_taps)
         self._check(student, teacher)
@@ -103,15 +104,20 @@ class QueryLogitDistillation(Objective):
             ours, theirs = own_boxes[own], boxes[kept]
             losses["l1"] = mean_of((ours - theirs).abs().sum(dim=1))
             corners = (box_convert(b, "cxcywh", "xyxy") for b in (ours, theirs))
-            # As in the criterion: beside a tiny object's normalised area 1e-7 is not small.
+            # As in the criterion: the default of 1e-7 is not small beside the relative area of a
+            # tiny object.
             losses["giou"] = mean_of(generalized_box_iou_loss(*corners, eps=1e-12))
         return losses
 
     @torch.no_grad()
     def _pairs(
-        self, student: Tensor, own_boxes: Tensor | None, teacher: Tensor, boxes: Tensor | None
+        self,
+        student: Float[Tensor, "N Q K"],
+        own_boxes: Float[Tensor, "N Q 4"] | None,
+        teacher: Float[Tensor, "N teacher_Q K"],
+        boxes: Float[Tensor, "N teacher_Q 4"] | None,
     ) -> tuple[Indices, Indices]:
-        """Queries of the student, and those of the teacher that they learn from."""
+        """Queries of the student, and the teacher's queries that they learn from."""
         best = best_class_probability(teacher, self.activation)
         image, query = (best > self.threshold).nonzero(as_tuple=True)
         if self.pairing == "index":
@@ -134,7 +140,7 @@ class QueryLogitDistillation(Objective):
         image = torch.arange(len(matches)).repeat_interleave(counts).to(device)
         return (image, own), (image, their)
 
-    def _check(self, student: Tensor, teacher: Tensor) -> None:
+    def _check(self, student: Float[Tensor, "N _Q _K"], teacher: Float[Tensor, "N _Q _K"]) -> None:
         check_form(self.form, self.temperature, student.shape[-1])
         what = None
         if student.shape[-1] != teacher.shape[-1]:
@@ -148,16 +154,20 @@ class QueryLogitDistillation(Objective):
             )
 
 
-def _read(taps: tuple[Tap, ...], captured: Any) -> tuple[Tensor, Tensor | None]:
-    """Logits, and boxes where they are tapped."""
+def _read(
+    taps: tuple[Tap, ...], captured: Any
+) -> tuple[Float[Tensor, "N Q K"], Float[Tensor, "N Q 4"] | None]:
+    """Logits, and boxes if they are tapped."""
     logits, *boxes = (captured[tap][0].float() for tap in taps)
     return logits, boxes[0] if boxes else None
 
 
-def _low_res_shares(context: ObjectiveContext, like: Tensor) -> Tensor:
-    """(N, 1, 4): the low-resolution image in shares of the full one; 1 where nothing is padded.
+def _low_res_shares(
+    context: ObjectiveContext, like: Float[Tensor, "N Q 4"]
+) -> Float[Tensor, "N 1 4"]:
+    """Size of the low-resolution image relative to the full one; 1 where nothing is padded.
 
-    A thumbnail of 4x covers up to three columns more than its image has.
+    At 4x a low-resolution image covers up to three columns more than the full image has.
     """
     shares = [
         [low[1] * float(context.factor) / full[1], low[0] * float(context.factor) / full[0]] * 2

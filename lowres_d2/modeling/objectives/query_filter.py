@@ -1,37 +1,36 @@
 """The query filter: which of a teacher's predictions are worth learning from.
 
-A detector predicts far more than it sees: most queries, cells and proposals are background, about
-which a teacher's class distribution says nothing. Kept are those whose best class probability is
-above a threshold ("ThumbDet", Pattern Recognition 138, 2023, Algorithm 1: 0.5). A mean over none of
-them is zero, with a gradient of zero.
-
-Shapes: ... predictions, K classes.
+Most predictions of a detector (queries, cells, proposals) are background, about which the teacher's
+class distribution says nothing. Only predictions whose best class probability is above a threshold
+are kept ("ThumbDet", Pattern Recognition 138, 2023, Algorithm 1: 0.5). The mean over no predictions
+is zero, with a gradient of zero.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor
 
 Activation = Literal["sigmoid", "softmax"]
 
 
 def check_activation(activation: str) -> None:
-    """Refuse anything but the two activations of class logits."""
+    """Raise unless this is an activation that class logits can have."""
     if activation not in ("sigmoid", "softmax"):
         raise ValueError(f"activation={activation!r}: expected 'sigmoid' or 'softmax'")
 
 
 def best_class_probability(
-    logits: Tensor, activation: Activation, background: bool = False
-) -> Tensor:
-    """Probability (...) of the likeliest class.
+    logits: Float[Tensor, "*any scores"], activation: Activation, background: bool = False
+) -> Float[Tensor, "*any"]:
+    """Probability of the likeliest class.
 
     Args:
-        logits: (..., K), or (..., K + 1) with background last.
-        activation: what makes probabilities of the head's logits.
-        background: whether the last class is background, which is not counted.
+        logits: one score for each class; for background too where ``background`` is set.
+        activation: function that turns the head's logits into probabilities.
+        background: whether the last score is background's, which is never the likeliest class.
     """
     best = (logits[..., :-1] if background else logits).amax(dim=-1)
     if activation == "sigmoid":
@@ -39,8 +38,10 @@ def best_class_probability(
     return (best - logits.logsumexp(dim=-1)).exp()
 
 
-def mean_of(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean, weighted where weights are given; of nothing it is zero, with its graph."""
+def mean_of(
+    values: Float[Tensor, "*any"], weights: Float[Tensor, "*any"] | None = None
+) -> Float[Tensor, ""]:
+    """Mean, weighted if weights are given; zero over no values, and still part of the graph."""
     if weights is None:
         return values.sum() / max(values.numel(), 1)
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""The image-space stage of a low-resolution detector."""
+"""Resamplers: what a low-resolution detector does to its images first."""
 
 from lowres_d2.modeling.resample.any_factor import AnyFactor
 from lowres_d2.modeling.resample.interpolation import Bicubic, DownUp, Identity

@@ -1,7 +1,6 @@
-"""Several resamplers of which one is in use: one detector for images reduced by any of a few
-factors.
+"""Several resamplers of which one is in use, so that one detector serves several factors.
 
-Images as in ``resampler``.
+Images are those of ``resampler``.
 """
 
 from __future__ import annotations
@@ -12,20 +11,21 @@ from fractions import Fraction
 from lowres_d2.modeling.resample.resampler import Resampler
 from lowres_d2.structures import as_factor
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class AnyFactor(Resampler):
-    """One resampler a factor.
+    """One resampler per factor.
 
     Args:
-        resamplers: each with a factor of its own.
-        factor: of the one that evaluation uses.
-        shares: how often training draws each, relative to each other; None: all alike.
+        resamplers: resamplers with different factors.
+        factor: the factor that evaluation uses.
+        shares: relative frequencies with which training draws the resamplers; None: equal ones.
 
     Raises:
-        ValueError: two have one factor, none has the one asked for, or the shares are no positive
-            numbers, one for each.
+        ValueError: two resamplers have the same factor, none has the requested one, or the shares
+            are not one positive number per resampler.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class AnyFactor(Resampler):
         self.evaluated_factor = self.factor
 
     def use(self, factor: Fraction | int | float | str) -> None:
-        """Reduce images by this factor from now on.
+        """Downsample images by this factor from now on.
 
         Raises:
-            ValueError: there is no resampler for it.
+            ValueError: there is no resampler for this factor.
         """
         factor = as_factor(factor)
         if factor not in self.factors:
@@ -67,6 +67,6 @@ class AnyFactor(Resampler):
             )
         self.factor = factor
 
-    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """What the resampler in use makes of them."""
+    def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+        """Apply the resampler in use."""
         return self.by_factor[str(self.factor)](images)

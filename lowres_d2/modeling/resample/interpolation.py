@@ -1,8 +1,8 @@
-"""Resamplers without parameters: nothing, antialiased bicubic, and down-up degradation.
+"""Resamplers without parameters: identity, antialiased bicubic, and down-up degradation.
 
-Interpolation is in phase with the frames of ``lowres_d2.structures``: low-resolution pixel ``j`` is
-centred at ``f (j + 1/2)`` of the full image. Bicubic kernels overshoot at edges, so results are
-clamped to [0, 1].
+Interpolation is aligned with the frames of ``lowres_d2.structures``: the centre of low-resolution
+pixel ``j`` is at ``f (j + 1/2)`` of the full-resolution image. Bicubic kernels overshoot at edges,
+so results are clamped to [0, 1].
 """
 
 from __future__ import annotations
@@ -14,41 +14,40 @@ from lowres_d2.modeling.resample.resampler import Resampler
 from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 
 class Identity(Resampler):
-    """No resampling: the detector sees the full-resolution image itself."""
+    """No resampling: the detector's input is the full-resolution image."""
 
     def __init__(self) -> None:
         super().__init__(1)
 
-    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """The images themselves, not copies."""
+    def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+        """Return the images themselves, not copies."""
         return list(images)
 
 
 class Bicubic(Resampler):
     """Antialiased bicubic interpolation by any rational factor."""
 
-    def resample(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H / f, W / f)."""
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
         return _bicubic(images, low_res_size(_size(images), self.factor))
 
 
 class DownUp(Resampler):
-    """Lower the resolution and interpolate back: same size and frame, less detail.
+    """Downsample and upsample again: same size and frame, less detail.
 
     Args:
-        factor: by how much the resolution is lowered; ``self.factor``, that of the frame, is 1.
+        factor: factor of the downsampling. ``self.factor`` is 1, since the frame does not change.
     """
 
     def __init__(self, factor: Fraction | int | float | str) -> None:
         super().__init__(1)
         self.degradation = as_factor(factor)
 
-    def resample(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         size = _size(images)
         check_factor_fits(size, self.degradation)
         padded = pad_to_factor(images, self.degradation)
@@ -59,10 +58,12 @@ class DownUp(Resampler):
         return f"degradation={self.degradation}"
 
 
-def _size(images: Tensor) -> Size:
+def _size(images: Float[Tensor, "N C H W"]) -> Size:
     return images.shape[-2], images.shape[-1]
 
 
-def _bicubic(images: Tensor, size: Size) -> Tensor:
+def _bicubic(
+    images: Float[Tensor, "N C H W"], size: Size
+) -> Float[Tensor, "N C resized_H resized_W"]:
     resized = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)

@@ -1,15 +1,13 @@
 """The learned downsampler of ThumbDet: a few strided convolutions, trained with the detector.
 
 Source: "ThumbDet: One thumbnail image is enough for object detection", Pattern Recognition 138
-(2023) 109424, Sec. 3.3; the variants with one and with five layers are of its Table 4.
+(2023) 109424, Sec. 3.3; the variants with one and with five layers are from its Table 4.
 
-It works on images in [0, 1], before the detector's normalisation: after the last ReLU a
-normalised image could not keep its mean. Each kernel stands in phase with the frames of
+It processes images in [0, 1], before the detector's normalisation, because the last ReLU would cut
+off the negative values of a normalised image. Each kernel is aligned with the frames of
 ``lowres_d2.structures``: its central taps are exactly the pixels that one low-resolution pixel
-covers. Beyond its border an image goes on with its outermost pixels: zeros there would tint the
-first rows and columns of every thumbnail.
-
-Shapes: N images of one size, C = 3 colour channels, H and W multiples of the factor f.
+covers. Images are padded with their outermost pixels: zeros would tint the first rows and columns
+of every thumbnail.
 """
 
 from __future__ import annotations
@@ -23,14 +21,15 @@ from lowres_d2.modeling.resample.resampler import Resampler
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 COLOURS = 3
-# A channel counts as dead where it is positive in a smaller share of the pixels, and starts well
-# where it is positive in at least half of them.
+# A colour channel is dead if a smaller share of its pixels is positive; a random start is accepted
+# if at least half of them are.
 _ALIVE_SHARE = 0.01
 _WELL_ALIVE_SHARE = 0.5
-# Filters that a random start draws before it gives up; half of all filters are alive.
+# Draws of a random start before it gives up; about half of all drawn filters are alive.
 _REDRAWS = 100
 
 
@@ -41,32 +40,32 @@ class _Layers:
     channels: tuple[int, ...]
 
 
-# (factor, number of layers) -> the layers. The paper gives kernels and channels of the two-layer
-# ones, the strides of the 4x one, and the five kernels; (1, 2) for 2x fits its 0.90 GMACs. Strides
-# and channels of five layers are our choice.
+# (factor, number of layers) -> the layers. The paper gives the kernels and channels of the variants
+# with two layers, the strides of the 4x one, and the five kernels. Strides (1, 2) for 2x match its
+# 0.90 GMACs. Strides and channels of the five layers are our choice.
 _VARIANTS = {
     (4, 1): _Layers((5,), (4,), (COLOURS,)),
     (4, 2): _Layers((3, 3), (2, 2), (12, COLOURS)),
     (4, 5): _Layers((7, 5, 3, 1, 1), (2, 2, 1, 1, 1), (12, 12, 12, 12, COLOURS)),
     (2, 2): _Layers((5, 5), (1, 2), (12, COLOURS)),
-    # Not the paper's.
+    # Not in the paper.
     (3, 2): _Layers((5, 3), (3, 1), (12, COLOURS)),
 }
 
 
 class LearnedDownsampler(Resampler):
-    """Convolutions with ReLUs that make an image 2, 3 or 4 times smaller (Sec. 3.3, Table 4).
+    """Convolutions with ReLUs that downsample images by 2, 3 or 4 (Sec. 3.3, Table 4).
 
     Args:
-        factor: 4 or 2, or 3, which is not the paper's.
-        layers: 1, 2 (the paper's) or 5 of them for 4x; 2 otherwise.
-        strides: of each layer, where other ones are wanted; their product is the factor.
-        init: ``"box"`` starts as a box filter: colours are averaged over each low-resolution pixel,
-            and the other hidden channels start random without a say. ``"random"`` draws everything
-            and redraws the filters of colours that would be dead.
+        factor: 4 or 2; 3 is not in the paper.
+        layers: number of layers: 1, 2 (the paper's choice) or 5 for 4x; 2 otherwise.
+        strides: strides of the layers instead of the variant's; their product is the factor.
+        init: ``"box"`` starts as a box filter: it averages colours over each low-resolution pixel;
+            the other hidden channels start random, with zero weight in the next layer. ``"random"``
+            draws all weights and redraws the filters of colours that would be dead.
 
     Raises:
-        ValueError: there is no such variant, or the strides do not make the factor.
+        ValueError: there is no such variant, or the product of the strides is not the factor.
     """
 
     def __init__(
@@ -101,30 +100,29 @@ class LearnedDownsampler(Resampler):
         self._margin = _margin(variant.kernels, strides)
         if init == "box":
             self._start_as_box_filter()
-        elif not self.layers[0].weight.is_meta:  # no values, none dead
+        elif not self.layers[0].weight.is_meta:  # meta tensors have no values to check
             self._redraw_dead_filters()
 
-    def resample(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, 3, H / f, W / f), at least 0 and, once trained, not bound by 1."""
+    def resample(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 low_H low_W"]:
+        """Downsample images of one size to values of at least 0, which training may push over 1."""
         before, after = self._margin
         images = F.pad(images, (before, after, before, after), mode="replicate")
         for layer in self.layers:
             images = F.relu(layer(images), inplace=True)
-        # Channels last, three numbers in a row, whatever follows pixel by pixel would be slow.
+        # In channels_last, with 3 channels innermost, later per-pixel operations would be slow.
         return images.contiguous()
 
     @torch.no_grad()
-    def dead_channels(self, images: Sequence[Tensor]) -> list[int]:
-        """Colour channels that are zero nearly everywhere in all of these images' thumbnails.
+    def dead_channels(self, images: Sequence[Float[Tensor, "3 _H _W"]]) -> list[int]:
+        """Colour channels that are zero nearly everywhere in the thumbnails of these images.
 
         A dead channel gets no gradient through its ReLU and stays dead.
-
-        Args:
-            images: (3, H, W) each, in [0, 1].
         """
         return self._positive_in_less_than(_ALIVE_SHARE, images)
 
-    def _positive_in_less_than(self, share: float, images: Sequence[Tensor]) -> list[int]:
+    def _positive_in_less_than(
+        self, share: float, images: Sequence[Float[Tensor, "3 _H _W"]]
+    ) -> list[int]:
         positive = [(low_res > 0).flatten(1) for low_res in self(images)]
         shares = torch.cat(positive, dim=1).float().mean(dim=1)
         return (shares < share).nonzero().flatten().tolist()
@@ -139,8 +137,9 @@ class LearnedDownsampler(Resampler):
             layer.weight[:COLOURS] = 0
             for colour in range(COLOURS):
                 layer.weight[colour, colour, covered, covered] = 1 / stride**2
-            # Hidden channels beyond the first three stay random, and their biases let an average
-            # pixel through the ReLU; but no colour listens to them yet: the start is exact.
+            # Hidden channels beyond the first three stay random, with biases that make them
+            # positive for an average pixel. The next layer's colours do not use them yet (zero
+            # weights), so the start is an exact box filter.
             layer.bias[:] = 0
             mean = layer(probes).mean(dim=(0, 2, 3))
             layer.bias[COLOURS:] = 0.1 + F.relu(-mean[COLOURS:])
@@ -158,18 +157,18 @@ class LearnedDownsampler(Resampler):
             last.weight[dead] = fresh.weight[dead]
             last.bias[dead] = fresh.bias[dead]
         raise ValueError(
-            f"LearnedDownsampler: channels {dead} stay dead after {_REDRAWS} draws: use another "
+            f"LearnedDownsampler: channels {dead} are dead after {_REDRAWS} draws: use another "
             "train.seed or init='box'"
         )
 
 
 def _taps_before(kernel: int, stride: int) -> int:
-    """Taps before the first pixel that is covered: the covered ones are central in the kernel."""
+    """Taps before the first covered pixel; the covered pixels are central in the kernel."""
     return (kernel - stride + 1) // 2
 
 
 def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
-    """Pixels that all layers together need before and after an image."""
+    """Pixels of padding that all layers together need before and after an image."""
     before = after = 0
     scale = 1  # of a layer's input, in pixels
     for kernel, stride in zip(kernels, strides, strict=True):
@@ -180,8 +179,8 @@ def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
     return before, after
 
 
-def _probe_images(factor: int) -> list[Tensor]:
-    """Sixteen flat colours with a little noise, 8 x 8 low-resolution pixels each."""
+def _probe_images(factor: int) -> list[Float[Tensor, "3 H W"]]:
+    """Sixteen uniform colours with a little noise, 8 x 8 low-resolution pixels each."""
     side = 8 * factor
     colours = torch.rand(16, COLOURS, 1, 1)
     return list((colours + 0.1 * torch.randn(16, COLOURS, side, side)).clamp(0, 1))

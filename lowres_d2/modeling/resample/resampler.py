@@ -1,8 +1,6 @@
-"""The image-space stage: full-resolution images in, what the detector sees out.
+"""The base of all resamplers: full-resolution images in, the detector's input images out.
 
-Images are float32 in [0, 1]. Shapes: N images of one size, C channels, H height, W width; under
-the factor f = p / q a batch (N, C, H, W), already padded to multiples of p, becomes
-(N, C, H / f, W / f). A resampler runs outside autocast.
+Images are float32 in [0, 1]. A resampler runs outside autocast.
 """
 
 from __future__ import annotations
@@ -14,28 +12,26 @@ from fractions import Fraction
 from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class Resampler(nn.Module):
-    """Base of all resamplers; a subclass writes ``resample``.
+    """Base of all resamplers; a subclass implements ``resample``.
 
     Args:
-        factor: full-resolution pixels in one low-resolution pixel on either axis.
+        factor: full-resolution pixels in one low-resolution pixel, on both axes.
     """
 
     def __init__(self, factor: Fraction | int | float | str) -> None:
         super().__init__()
         self.factor = as_factor(factor)
 
-    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """Resample each image as if it were alone.
-
-        Args:
-            images: (C, H, W) each, of any sizes.
+    def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+        """Resample each image as if it were alone; images of one size are computed as a batch.
 
         Returns:
-            A low-resolution image for each, in the same order.
+            The low-resolution images in the same order.
         """
         by_size: dict[Size, list[int]] = defaultdict(list)
         for index, image in enumerate(images):
@@ -43,7 +39,7 @@ class Resampler(nn.Module):
         results: dict[int, Tensor] = {}
         for size, members in by_size.items():
             check_factor_fits(size, self.factor)
-            alone = len(members) == 1  # then without a copy
+            alone = len(members) == 1  # a view then, no copy
             first = images[members[0]]
             batch = first[None] if alone else torch.stack([images[i] for i in members])
             batch = pad_to_factor(batch, self.factor)
@@ -52,11 +48,15 @@ class Resampler(nn.Module):
             results.update(zip(members, low_res.unbind(), strict=True))
         return [results[index] for index in range(len(images))]
 
-    def resample(self, images: Tensor) -> Tensor:
-        """(N, C, H, W), padded to multiples of the factor's numerator, to (N, C, H / f, W / f)."""
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
+        """Downsample images of one size by exactly the factor.
+
+        Args:
+            images: height and width are padded to multiples of the factor's numerator.
+        """
         raise NotImplementedError
 
-    def _check(self, low_res: Tensor, size: Size) -> None:
+    def _check(self, low_res: Float[Tensor, "N C low_H low_W"], size: Size) -> None:
         expected = low_res_size(size, self.factor)
         if tuple(low_res.shape[-2:]) != expected:
             raise ValueError(

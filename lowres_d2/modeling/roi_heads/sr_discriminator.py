@@ -1,24 +1,25 @@
 """The discriminator of super-resolved region features: "Better to Follow", ICCV 2019, Eq. 5 and 6.
 
-Shapes: R regions of C channels and P x P cells; logits (R,), above 0 for a target.
+Logits are above 0 for regions that it takes for targets.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class SRDiscriminator(nn.Module):
     """A three-layer perceptron that tells target features from super-resolved ones.
 
-    The paper does not say how a region's cells enter it: they are averaged, over the whole region
-    or over each part of a ``grid`` x ``grid`` division.
+    The paper does not say how a region's cells enter it. Here they are averaged, over the whole
+    region or over each part of a ``grid`` x ``grid`` division.
 
     Args:
-        channels: C.
-        hidden: features of the two layers in between.
+        channels: channels of a region.
+        hidden: width of the two hidden layers.
         grid: parts of a region along each side.
     """
 
@@ -33,32 +34,38 @@ class SRDiscriminator(nn.Module):
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, regions: Tensor) -> Tensor:
-        """(R, C, P, P) to logits (R,), in float32 under autocast, too."""
+    def forward(self, regions: Float[Tensor, "R C P P"]) -> Float[Tensor, " R"]:
+        """Logits of regions, computed in float32 even under autocast."""
         with torch.autocast(regions.device.type, enabled=False):
             pooled = F.adaptive_avg_pool2d(regions.float(), self.grid)
             return self.layers(pooled.flatten(1))[:, 0]
 
 
-def discriminator_loss(discriminator: nn.Module, targets: Tensor, generated: Tensor) -> Tensor:
+def discriminator_loss(
+    discriminator: nn.Module,
+    targets: Float[Tensor, "R C P P"],
+    generated: Float[Tensor, "R C P P"],
+) -> Float[Tensor, ""]:
     """Eq. 6, the mean over regions: -log D(target) - log(1 - D(generated)).
 
     Args:
-        discriminator: from regions to logits.
-        targets: (R, C, P, P).
-        generated: (R, C, P, P); no gradient flows into them.
+        discriminator: maps regions to logits.
+        targets: features of the full image's regions; no gradient flows into them.
+        generated: super-resolved features of the same regions; no gradient flows into them.
     """
     right = F.softplus(-discriminator(targets.detach()))
     wrong = F.softplus(discriminator(generated.detach()))
     return (right + wrong).sum() / max(len(targets), 1)
 
 
-def adversarial_loss(discriminator: nn.Module, generated: Tensor) -> Tensor:
-    """Eq. 5, the mean over regions: -log D(generated), which does not saturate.
+def adversarial_loss(
+    discriminator: nn.Module, generated: Float[Tensor, "R C P P"]
+) -> Float[Tensor, ""]:
+    """Eq. 5, the mean over regions: -log D(generated), the non-saturating form.
 
     Args:
-        discriminator: from regions to logits; no gradient flows into its parameters.
-        generated: (R, C, P, P).
+        discriminator: maps regions to logits; no gradient flows into its parameters.
+        generated: super-resolved features.
     """
     fixed = {name: p.detach() for name, p in discriminator.named_parameters()}
     logits = torch.func.functional_call(discriminator, fixed, (generated,))

@@ -1,32 +1,33 @@
 """The generator of super-resolved region features: "Better to Follow", ICCV 2019, Sec. 4.2, Fig. 5.
 
-Shapes: R regions; (R, C, P, P) pooled from the base layer, which the predictors read, and
-(R, S, P, P) pooled from a sub layer, an earlier one that still has the detail.
+Base features are pooled from the base layer, which the predictors read; sub features are pooled
+from the sub layer, an earlier one that still has the detail.
 """
 
 from __future__ import annotations
 
 import fvcore.nn.weight_init as weight_init
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class SRGenerator(nn.Module):
-    """Residual blocks on both layers' features together; the base layer's part comes out.
+    """Residual blocks on the concatenated base and sub features; returns the base channels.
 
-    Each block's last convolution starts at zero: an untrained generator gives the base features
-    themselves, so that a detector with it starts as it is without it.
+    Each block's last convolution starts at zero, so an untrained generator returns the base
+    features unchanged, and a detector starts with the outputs that it has without a generator.
 
     Args:
-        base_channels: C.
-        sub_channels: S.
-        num_blocks: B, residual blocks in a row, each of two 3x3 convolutions.
-        bottleneck_channels: None for those; a number for narrow blocks, 1x1, 3x3 and 1x1 with so
-            many channels between them. At ResNet's res4 the wide blocks alone take longer than
-            the detector.
+        base_channels: channels of the base features.
+        sub_channels: channels of the sub features.
+        num_blocks: number B of residual blocks.
+        bottleneck_channels: None: each block has two 3x3 convolutions on all channels. A number:
+            each block is a bottleneck (1x1, 3x3, 1x1) with so many inner channels. At ResNet's
+            res4 the wide blocks alone take longer than the detector without a generator.
 
     Raises:
-        ValueError: there is no block.
+        ValueError: ``num_blocks`` is under 1.
     """
 
     def __init__(
@@ -45,16 +46,10 @@ class SRGenerator(nn.Module):
             _block(channels, bottleneck_channels) for _ in range(num_blocks)
         )
 
-    def forward(self, base: Tensor, sub: Tensor) -> Tensor:
-        """Super-resolve regions.
-
-        Args:
-            base: (R, C, P, P).
-            sub: (R, S, P, P), of the same regions.
-
-        Returns:
-            (R, C, P, P), in place of ``base``.
-        """
+    def forward(
+        self, base: Float[Tensor, "R C P P"], sub: Float[Tensor, "R sub P P"]
+    ) -> Float[Tensor, "R C P P"]:
+        """Super-resolved features, which take the place of ``base``; ``sub``: the same regions."""
         features = torch.cat([base, sub], dim=1)
         for block in self.blocks:
             features = features + block(features)
@@ -62,7 +57,7 @@ class SRGenerator(nn.Module):
 
 
 def _block(channels: int, bottleneck: int | None) -> nn.Sequential:
-    """What a residual block adds to its input."""
+    """The residual branch of a block."""
     if bottleneck is None:
         layers = [
             nn.Conv2d(channels, channels, 3, padding=1),

@@ -1,9 +1,8 @@
 """Super-resolution of small proposals' features: "Better to Follow", ICCV 2019, Sec. 4.
 
-Shapes: R regions; pooled base features (R, C, P, P), sub features (R, S, P, P). Boxes are XYXY in
-pixels of the network's input, which is also where areas are measured; in the reduced image they
-are divided by the ratio of the reduction. The paper has one ratio, 2; one chosen for each proposal
-is what it leaves to the future.
+Boxes are XYXY in pixels of the network's input, and areas are square pixels of it; in a downsampled
+image boxes are divided by the downsampling ratio. The paper uses one ratio, 2, and leaves a ratio
+chosen for each proposal to future work.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, disc
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import get_event_storage, has_event_storage
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Supervision = Literal["atrous", "naive", "none"]
@@ -26,31 +26,36 @@ _SUPERVISIONS = ("atrous", "naive", "none")
 
 
 class SuperResolution(nn.Module):
-    """Which proposals are small, what their features become, and how that is learned.
+    """Decides which proposals are small, super-resolves their features, and gives the losses.
 
-    Each ratio has a generator and a discriminator of its own, which start alike. In a run a step
-    teaches one ratio, so that it costs what one costs: the next one has its turn when both players
-    of this one had theirs.
+    Each ratio has its own generator and discriminator; those of all ratios start with equal
+    weights. In a run an iteration trains a single ratio, so that several ratios cost no more than
+    one. The next ratio follows after both generator and discriminator of this one were trained.
 
     Args:
-        generator: from base and sub features to super-resolved base features, for the first ratio;
-            copied for the others.
-        discriminator: from base features to logits, likewise; None where no one supervises.
-        sub_in_features: feature maps that the sub features are pooled from.
-        sub_pooler: pools them to the base features' cells.
-        max_area: below it a proposal is small. In the paper 32 x 32 pixels for TT100K, 96 x 96 for
-            VOC and COCO.
-        min_target_area: a region smaller than this in the full image makes no target: it is not
-            high resolution either.
-        max_pairs: of the regions of an image that could teach at most so many do, drawn at random
-            in each step: they cost memory.
-        supervision: what the generated features of the reduced image shall be like: those of the
-            full image by the ``atrous`` twin, whose relative receptive field fits; by the
-            backbone itself (``naive``); or ``none``: the small predictor's losses alone.
-        discriminator_period: every so many steps are the discriminator's, the others the
-            generator's: 2 for turns.
-        ratios: whole numbers from 2 on, in order. A proposal's is the smallest one, 1 among them,
-            by which its sides have to grow to reach ``max_area``; the largest, where none does it.
+        generator: maps base and sub features to super-resolved base features. It serves the first
+            ratio; the other ratios get copies.
+        discriminator: maps base features to logits; copied likewise. None if ``supervision`` is
+            ``none``.
+        sub_in_features: names of the feature maps that the sub features are pooled from.
+        sub_pooler: pools them to as many cells as the base features have.
+        max_area: proposals with a smaller area are small. In the paper 32 x 32 pixels for TT100K,
+            96 x 96 for VOC and COCO.
+        min_target_area: regions with a smaller area in the full image are no targets: they are
+            not high resolution either.
+        max_pairs: maximum number of regions of an image that an iteration trains with, drawn at
+            random. Each one takes memory.
+        supervision: where the targets of the generated features come from. ``atrous``: the atrous
+            twin on the full image, whose relative receptive field fits; ``naive``: the backbone
+            itself on the full image; ``none``: no targets, only the small predictor's losses.
+        discriminator_period: one iteration in so many trains the discriminator, the others train
+            the generator; 2 alternates.
+        ratios: ascending integers from 2 up. A proposal's ratio is the smallest of 1 and these by
+            which its sides must grow to reach ``max_area``, or the largest if none suffices.
+
+    Raises:
+        ValueError: an argument is out of its range, or ``supervision`` and ``discriminator``
+            contradict each other.
     """
 
     def __init__(
@@ -74,19 +79,22 @@ class SuperResolution(nn.Module):
         if (discriminator is None) != (supervision == "none"):
             raise ValueError(
                 f"supervision={supervision!r} with {'no' if discriminator is None else 'a'} "
-                "discriminator: one supervises, 'none' has no use for it"
+                "discriminator: expected one for 'atrous' and 'naive', None for 'none'"
             )
         if discriminator_period < 2:
             raise ValueError(
-                f"discriminator_period={discriminator_period}: from 2 on, so that the generator "
-                "has its turns"
+                f"discriminator_period={discriminator_period}: expected 2 or more, so that the "
+                "generator is trained, too"
             )
         if max_pairs < 1:
-            raise ValueError(f"max_pairs={max_pairs}: from 1 on; supervision='none' is without any")
+            raise ValueError(
+                f"max_pairs={max_pairs}: expected 1 or more; to train without pairs set "
+                "supervision='none'"
+            )
         self.ratios = tuple(ratios)
         whole = all(isinstance(ratio, int) for ratio in self.ratios)
         if not (self.ratios and whole and all(a < b for a, b in pairwise((1, *self.ratios)))):
-            raise ValueError(f"ratios={[*ratios]}: expected whole numbers from 2 on, in order")
+            raise ValueError(f"ratios={[*ratios]}: expected ascending integers from 2 up")
         self.generators = self._one_for_each_ratio(generator)
         self.discriminators = (
             None if discriminator is None else self._one_for_each_ratio(discriminator)
@@ -103,29 +111,32 @@ class SuperResolution(nn.Module):
         first, *others = map(str, self.ratios)
         return nn.ModuleDict({first: module} | {key: copy.deepcopy(module) for key in others})
 
-    def ratio_of(self, boxes: Sequence[Boxes]) -> list[Tensor]:
-        """For each image the ratios of its boxes (int64), 1 for those that are not small."""
+    def ratio_of(self, boxes: Sequence[Boxes]) -> list[Int[Tensor, " _R"]]:
+        """The ratio of each box, by image; 1 for boxes that are not small."""
         return [self._ratio_of_areas(b.area()) for b in boxes]
 
-    def _ratio_of_areas(self, areas: Tensor) -> Tensor:
-        steps = (1, *self.ratios)
-        missed = sum((areas < self.max_area / step**2).long() for step in steps[:-1])
-        return torch.tensor(steps, device=areas.device)[missed]
+    def _ratio_of_areas(self, areas: Float[Tensor, " R"]) -> Int[Tensor, " R"]:
+        ratios = (1, *self.ratios)
+        too_low = sum((areas < self.max_area / ratio**2).long() for ratio in ratios[:-1])
+        return torch.tensor(ratios, device=areas.device)[too_low]
 
-    def is_small(self, boxes: Sequence[Boxes]) -> list[Tensor]:
-        """For each image a mask of its boxes, those of less than ``max_area``."""
+    def is_small(self, boxes: Sequence[Boxes]) -> list[Bool[Tensor, " _R"]]:
+        """Masks of the boxes with less than ``max_area``, by image."""
         return [b.area() < self.max_area for b in boxes]
 
-    def is_pair(self, boxes: Sequence[Boxes], ratio: int) -> list[Tensor]:
-        """Boxes that teach: large enough to be a target, of this ratio once they are reduced."""
+    def is_pair(self, boxes: Sequence[Boxes], ratio: int) -> list[Bool[Tensor, " _R"]]:
+        """Masks of the boxes of full images that can train this ratio, by image.
+
+        They are large enough to be targets, and after downsampling their ratio is this one.
+        """
         areas = [b.area() for b in boxes]
         return [
             (area >= self.min_target_area) & (self._ratio_of_areas(area / ratio**2) == ratio)
             for area in areas
         ]
 
-    def draw_pairs(self, boxes: Sequence[Boxes], ratio: int) -> list[Tensor]:
-        """Indices of the boxes of each image that teach in this step, ``max_pairs`` at most."""
+    def draw_pairs(self, boxes: Sequence[Boxes], ratio: int) -> list[Int[Tensor, " _pairs"]]:
+        """Indices of boxes drawn for this iteration, by image: ascending, up to ``max_pairs``."""
         found = [mask.nonzero()[:, 0] for mask in self.is_pair(boxes, ratio)]
         return [
             k[torch.randperm(len(k), device=k.device)[: self.max_pairs].sort().values]
@@ -134,21 +145,18 @@ class SuperResolution(nn.Module):
 
     def forward(
         self,
-        base: Tensor,
-        features: dict[str, Tensor],
+        base: Float[Tensor, "R C P P"],
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
         boxes: Sequence[Boxes],
         ratio: int | None = None,
-    ) -> Tensor:
-        """Super-resolve the pooled features of all boxes.
+    ) -> Float[Tensor, "R C P P"]:
+        """Super-resolve the pooled features of small boxes.
 
         Args:
-            base: (R, C, P, P), pooled from the base layer.
-            features: maps of the image that the boxes are in, by name.
-            boxes: of each image, R in all; small ones.
-            ratio: of all of them; None: each box has its own.
-
-        Returns:
-            (R, C, P, P).
+            base: features of all boxes, pooled from the base layer.
+            features: feature maps of the images that the boxes are in, by name.
+            boxes: small boxes of each image, R in all.
+            ratio: ratio of all boxes; None: each box has its own.
         """
         sub = self.sub_pooler([features[name] for name in self.sub_in_features], list(boxes))
         if ratio is not None:
@@ -156,7 +164,7 @@ class SuperResolution(nn.Module):
         of_boxes = torch.cat(self.ratio_of(boxes))
         rows = {r: (of_boxes == r).nonzero()[:, 0] for r in self.ratios}
         present = [r for r in self.ratios if len(rows[r])] or [self.ratios[0]]
-        if len(present) == 1:  # then without a copy
+        if len(present) == 1:  # no need to copy rows
             return self.generators[str(present[0])](base, sub)
         finer = [self.generators[str(r)](base[rows[r]], sub[rows[r]]) for r in present]
         order = torch.cat([rows[r] for r in present]).argsort()
@@ -164,12 +172,12 @@ class SuperResolution(nn.Module):
 
     @property
     def is_taught(self) -> bool:
-        """Whether a generator trains, and on more than the small predictor's losses."""
+        """Whether a generator is trained with more than the small predictor's losses."""
         return self.supervision != "none" and trains(self.generators)
 
     @property
     def taught_ratios(self) -> tuple[int, ...]:
-        """Ratios that this step teaches: one of them in a run, outside one all."""
+        """Ratios that this iteration trains: one of them in a run, all of them outside a run."""
         if not has_event_storage():
             return self.ratios
         cycle = get_event_storage().iter // self.discriminator_period
@@ -177,33 +185,39 @@ class SuperResolution(nn.Module):
 
     @property
     def is_discriminators_turn(self) -> bool:
-        """Whether this step is the discriminator's."""
+        """Whether this iteration trains the discriminator."""
         return self._turn("discriminator")
 
     @property
     def is_generators_turn(self) -> bool:
-        """Whether this step is the generator's; all are that it learns from labels alone."""
+        """Whether this iteration trains the generator: every one where no discriminator trains."""
         return self._turn("generator")
 
     def _turn(self, player: str) -> bool:
         if not (self.is_taught and trains(self.discriminators)):
             return player == "generator"
         if not has_event_storage():
-            return True  # outside a run both learn: their losses reach no parameter in common
+            return True  # outside a run both train: their losses share no trainable parameter
         discriminates = get_event_storage().iter % self.discriminator_period == 0
         return discriminates == (player == "discriminator")
 
-    def losses(self, generated: Tensor, targets: Tensor, ratio: int) -> dict[str, Tensor]:
-        """Losses of the player whose turn it is.
+    def losses(
+        self,
+        generated: Float[Tensor, "R C P P"],
+        targets: Float[Tensor, "R C P P"],
+        ratio: int,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses of the generator or the discriminator, whichever this iteration trains.
 
         Args:
-            generated: (R, C, P, P), super-resolved from the reduced image.
-            targets: (R, C, P, P), of the same regions in the full image.
-            ratio: by which the image was reduced.
+            generated: features super-resolved from the downsampled image.
+            targets: features of the same regions in the full image.
+            ratio: ratio by which the image was downsampled.
 
         Returns:
             ``loss_content`` (Eq. 4, the mean over regions, channels and cells) and
-            ``loss_generator`` (Eq. 5), or ``loss_discriminator`` (Eq. 6). 0 without regions.
+            ``loss_generator`` (Eq. 5), or ``loss_discriminator`` (Eq. 6); outside a run all three.
+            They are 0 without regions.
         """
         losses, discriminator = {}, self.discriminators[str(ratio)]
         if self.is_generators_turn:
@@ -216,22 +230,24 @@ class SuperResolution(nn.Module):
 
 
 def trains(*modules: nn.Module) -> bool:
-    """Whether any parameter is to be trained."""
+    """Whether any parameter is trainable."""
     return any(p.requires_grad for module in modules for p in module.parameters())
 
 
 def divided(boxes: Sequence[Boxes], ratio: int) -> list[Boxes]:
-    """The same regions in images that are so many times smaller."""
+    """The same regions in images downsampled by ``ratio``."""
     return [Boxes(b.tensor / ratio) for b in boxes]
 
 
-def chosen(items: Sequence, masks: Sequence[Tensor]) -> list:
-    """Of each image's boxes or instances those under its mask, or at its indices."""
+def chosen(items: Sequence, masks: Sequence[Bool[Tensor, " _R"] | Int[Tensor, " _pairs"]]) -> list:
+    """The boxes or instances of each image that its mask or its indices select."""
     return [item[mask] for item, mask in zip(items, masks, strict=True)]
 
 
 @torch.no_grad()
-def masks_joined(masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows of a batch that are under the images' masks, and those that are not."""
+def masks_joined(
+    masks: Sequence[Bool[Tensor, " _R"]],
+) -> tuple[Int[Tensor, " inside"], Int[Tensor, " outside"]]:
+    """Indices of a batch's regions inside the images' masks, and of those outside."""
     joined = torch.cat(list(masks))
     return joined.nonzero()[:, 0], (~joined).nonzero()[:, 0]

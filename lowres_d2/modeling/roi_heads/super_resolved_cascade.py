@@ -1,7 +1,7 @@
-"""The cascade with super-resolution: every stage has a small predictor of its own.
+"""The cascade with super-resolution: every stage has its own small predictor.
 
-The generator is one for all stages; whether a box is small is asked anew in each, of the box that
-the stage before gave. Shapes and frames as in ``super_resolved_heads``; T stages.
+All stages share the generators. Each stage decides anew which boxes are small, from the boxes of
+the stage before. Frames are as in ``super_resolved_heads``.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from lowres_d2.modeling.roi_heads.super_resolved_heads import (
 from detectron2.modeling.roi_heads import CascadeROIHeads
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.structures import Instances
+from jaxtyping import Float
 from torch import Tensor
 
 
 class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHeads):
-    """Cascade R-CNN's head.
+    """Cascade R-CNN's heads with super-resolution.
 
     Args:
-        super_resolution: on what the box pooler gives.
-        **kwargs: those of ``CascadeROIHeads``.
+        super_resolution: super-resolves the features that the box pooler gives.
+        **kwargs: arguments of ``CascadeROIHeads``.
     """
 
     def _forward_box(
         self,
-        features: dict[str, Tensor],
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: list[Instances],
         targets: list[Instances] | None = None,
-    ) -> dict[str, Tensor] | list[Instances]:
+    ) -> dict[str, Float[Tensor, ""]] | list[Instances]:
         if self.training and self.is_plain:
             return CascadeROIHeads._forward_box(self, features, proposals, targets)
         if self.training:
@@ -54,10 +55,10 @@ class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHead
 
     def _cascade_losses(
         self,
-        features: dict[str, Tensor],
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: list[Instances],
         targets: list[Instances],
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Float[Tensor, ""]]:
         if not self._trained_groups():
             return {}
         image_sizes = [p.image_size for p in proposals]
@@ -77,10 +78,12 @@ class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHead
             boxes = self.box_predictor[stage].predict_boxes(predictions, proposals)
         return losses
 
-    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+    def _predict_regions(
+        self, regions: Float[Tensor, "R C P P"], group: str, stage: int | None
+    ) -> Predictions:
         if regions.requires_grad:
-            # As in the plain cascade: losses are summed over T stages, which train T times as
-            # fast, and what they ask of the features they share is divided by T.
+            # As in the plain cascade: the sum of losses trains the T heads T times as fast as
+            # their mean, and the gradient into the features that they share is divided by T.
             regions = regions.view_as(regions)
             regions.register_hook(self._of_one_stage)
         if group == "small":

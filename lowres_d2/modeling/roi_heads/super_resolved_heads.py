@@ -1,11 +1,10 @@
-"""Heads with a predictor for small proposals behind super-resolution, and one for large ones.
+"""RoI heads with a small predictor, which gets super-resolved features, and a large predictor.
 
-"Better to Follow", ICCV 2019, Sec. 4.2 and 4.3. What is computed in training follows from what is
-to be trained: while neither generator nor small predictor train, these are the plain heads; the
-large predictor learns from all proposals then, and from large ones alone beside a small predictor.
+"Better to Follow", ICCV 2019, Sec. 4.2 and 4.3. Which parameters are trainable decides what
+training computes. While generators and small predictor are frozen these are the plain heads, whose
+large predictor learns from all proposals; otherwise it learns from the large proposals alone.
 
-Shapes: N images, R proposals of all of them, (R, C, P, P) pooled; predictions are scores
-(R, K + 1) and deltas (R, 4 K) or (R, 4). Boxes are XYXY in pixels of the network's input.
+Boxes are XYXY in pixels of the network's input.
 """
 
 from __future__ import annotations
@@ -26,20 +25,22 @@ import torch
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
+from jaxtyping import Float
 from torch import Tensor, nn
 
-Predictions = tuple[Tensor, Tensor]
+# Scores (R, K + 1), background last, and deltas (R, 4 K), or (R, 4) if class-agnostic.
+Predictions = tuple[Float[Tensor, "R scores"], Float[Tensor, "R deltas"]]
 
 
 class SuperResolvedHeads(nn.Module):
-    """What the heads below share; each names the layers that its predictors consist of.
+    """The common part of the heads below, which name the layers that their predictors consist of.
 
-    A small predictor is built as the large one, and takes the large one's weights where a file has
-    none for it.
+    A small predictor has the layers of the large one. Where a weight file has no weights for it,
+    it takes those of the large one.
     """
 
     super_resolution: SuperResolution
-    copies: dict[str, str]  # name of a layer of the small predictor -> of the large one
+    copies: dict[str, str]  # layer of the small predictor -> layer of the large predictor
 
     def _add_small_predictor(
         self, super_resolution: SuperResolution, copies: Mapping[str, str]
@@ -52,18 +53,18 @@ class SuperResolvedHeads(nn.Module):
 
     def super_resolution_losses(
         self,
-        reduced: dict[str, Tensor],
-        target: dict[str, Tensor],
+        reduced: dict[str, Float[Tensor, "N _C _h _w"]],
+        target: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: Sequence[Instances],
         ratio: int,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Float[Tensor, ""]]:
         """Losses of generator or discriminator: see `SuperResolution.losses`.
 
         Args:
-            reduced: feature maps of the reduced images.
-            target: feature maps of the full images that are to be followed.
-            proposals: sampled ones, N times, in the full images.
-            ratio: of the reduction, one that super-resolution has.
+            reduced: feature maps of the downsampled images.
+            target: feature maps of the full images, which the targets are pooled from.
+            proposals: sampled proposals of each full image.
+            ratio: downsampling ratio, one of ``super_resolution.ratios``.
         """
         boxes = [p.proposal_boxes for p in proposals]
         boxes = chosen(boxes, self.super_resolution.draw_pairs(boxes, ratio))
@@ -73,22 +74,22 @@ class SuperResolvedHeads(nn.Module):
 
     def follow(
         self,
-        reduced: dict[str, Tensor],
-        target: dict[str, Tensor],
+        reduced: dict[str, Float[Tensor, "N _C _h _w"]],
+        target: dict[str, Float[Tensor, "N _C _h _w"]],
         boxes: Sequence[Boxes],
         ratio: int,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What is followed, and how far it is reached.
+    ) -> tuple[Float[Tensor, "R C P P"], Float[Tensor, "R C P P"], Float[Tensor, "R C P P"]]:
+        """Features of regions before and after super-resolution, and their targets.
 
         Args:
-            reduced: feature maps of the reduced images.
+            reduced: feature maps of the downsampled images.
             target: feature maps of the full images.
-            boxes: R regions of all images, in the full ones.
-            ratio: of the reduction, one that super-resolution has.
+            boxes: regions of each full image, R in all.
+            ratio: downsampling ratio, one of ``super_resolution.ratios``.
 
         Returns:
-            Features of the reduced regions, what the generator makes of them, and those of the
-            full regions, (R, C, P, P) each; gradients flow into the second ones.
+            Features of the regions in the downsampled images; the same, super-resolved; features
+            of the regions in the full images. Only the second ones have gradients.
         """
         with torch.no_grad():
             targets = self._pool(target, boxes)
@@ -98,22 +99,22 @@ class SuperResolvedHeads(nn.Module):
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing of super-resolution is to be trained."""
+        """Whether generators and small predictor are frozen."""
         small = [getattr(self, name) for name in self.copies]
         return not trains(*small, self.super_resolution.generators)
 
     def _trained_groups(self) -> list[str]:
-        """Predictors with losses in this step: ``small``, ``large``."""
+        """Predictors with losses in this iteration: ``small``, ``large``."""
         large = trains(*(getattr(self, name) for name in self.copies.values()))
         small = self.super_resolution.is_generators_turn
         return ["small"] * small + ["large"] * large
 
     def _training_losses(
         self,
-        features: dict[str, Tensor],
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: list[Instances],
         predictors: Mapping[str, FastRCNNOutputLayers],
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Float[Tensor, ""]]:
         """Losses of small and large predictor on sampled proposals."""
         if not self._trained_groups():
             return {}
@@ -121,14 +122,17 @@ class SuperResolvedHeads(nn.Module):
         return self._losses(self._predict(features, proposals), proposals, predictors)
 
     def _proposals_that_count(self, proposals: list[Instances]) -> list[Instances]:
-        """Those that the trained predictors see: large ones are dropped where none is for them."""
+        """Proposals of the trained predictors: without the large predictor only small ones."""
         if "large" in self._trained_groups():
             return proposals
         small = self.super_resolution.is_small([p.proposal_boxes for p in proposals])
         return chosen(proposals, small)
 
     def _predict(
-        self, features: dict[str, Tensor], proposals: list[Instances], stage: int | None = None
+        self,
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
+        proposals: list[Instances],
+        stage: int | None = None,
     ) -> Predictions:
         """Predictions for all proposals in order, each by the predictor for its size."""
         boxes = [p.proposal_boxes for p in proposals]
@@ -151,35 +155,41 @@ class SuperResolvedHeads(nn.Module):
         predictions: Predictions,
         proposals: list[Instances],
         predictors: Mapping[str, FastRCNNOutputLayers],
-    ) -> dict[str, Tensor]:
-        """Losses of each trained predictor on its proposals; ``_small`` ends the small one's.
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses of each trained predictor on its proposals; the small one's end in ``_small``.
 
-        A predictor without proposals has a loss of 0, so that all processes log the same names.
+        A predictor without proposals has losses of 0, so that all processes log the same names.
         """
         masks = self.super_resolution.is_small([p.proposal_boxes for p in proposals])
         losses = {}
         for group in self._trained_groups():
             mine = masks if group == "small" else [~mask for mask in masks]
             rows, _ = masks_joined(mine)
-            theirs = predictions[0][rows], predictions[1][rows]
-            found = _losses_in_scope(group, predictors[group], theirs, chosen(proposals, mine))
+            selected = predictions[0][rows], predictions[1][rows]
+            found = _losses_in_scope(group, predictors[group], selected, chosen(proposals, mine))
             suffix = "_small" if group == "small" else ""
             losses |= {f"{name}{suffix}": loss for name, loss in found.items()}
         return losses
 
-    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+    def _pool(
+        self, features: dict[str, Float[Tensor, "N _C _h _w"]], boxes: Sequence[Boxes]
+    ) -> Float[Tensor, "R C P P"]:
+        """Base features of the boxes of all images."""
         raise NotImplementedError
 
-    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+    def _predict_regions(
+        self, regions: Float[Tensor, "R C P P"], group: str, stage: int | None
+    ) -> Predictions:
+        """Predictions of the ``small`` or ``large`` predictor; ``stage`` is for cascades."""
         raise NotImplementedError
 
 
 class SuperResolvedRes5ROIHeads(SuperResolvedHeads, Res5ROIHeads):
-    """The C4 head: a small predictor has a last stage of its own, too.
+    """The C4 head; here the small predictor includes its own copy of ``res5``.
 
     Args:
-        super_resolution: on what the pooler gives.
-        **kwargs: those of ``Res5ROIHeads``.
+        super_resolution: super-resolves the features that the pooler gives.
+        **kwargs: arguments of ``Res5ROIHeads``.
     """
 
     def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
@@ -190,11 +200,11 @@ class SuperResolvedRes5ROIHeads(SuperResolvedHeads, Res5ROIHeads):
     def forward(
         self,
         images: ImageList,
-        features: dict[str, Tensor],
+        features: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: list[Instances],
         targets: list[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """See ``ROIHeads.forward``; in training the sampled proposals come back."""
+    ) -> tuple[list[Instances], dict[str, Float[Tensor, ""]]]:
+        """See ``ROIHeads.forward``; in training it returns the sampled proposals."""
         if not self.training:
             predictions = self._predict(features, proposals)
             return self.box_predictor.inference(predictions, proposals)[0], {}
@@ -206,10 +216,14 @@ class SuperResolvedRes5ROIHeads(SuperResolvedHeads, Res5ROIHeads):
         predictors = {"small": self.small_box_predictor, "large": self.box_predictor}
         return sampled, self._training_losses(features, sampled, predictors)
 
-    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+    def _pool(
+        self, features: dict[str, Float[Tensor, "N _C _h _w"]], boxes: Sequence[Boxes]
+    ) -> Float[Tensor, "R C P P"]:
         return self.pooler([features[name] for name in self.in_features], list(boxes))
 
-    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+    def _predict_regions(
+        self, regions: Float[Tensor, "R C P P"], group: str, stage: int | None
+    ) -> Predictions:
         if group == "small":
             return self.small_box_predictor(self.small_res5(regions).mean(dim=(2, 3)))
         return self.box_predictor(self.res5(regions).mean(dim=(2, 3)))
@@ -219,8 +233,8 @@ class SuperResolvedStandardROIHeads(SuperResolvedHeads, StandardROIHeads):
     """The head on a feature pyramid.
 
     Args:
-        super_resolution: on what the box pooler gives.
-        **kwargs: those of ``StandardROIHeads``.
+        super_resolution: super-resolves the features that the box pooler gives.
+        **kwargs: arguments of ``StandardROIHeads``.
     """
 
     def __init__(self, *, super_resolution: SuperResolution, **kwargs: Any) -> None:
@@ -229,8 +243,8 @@ class SuperResolvedStandardROIHeads(SuperResolvedHeads, StandardROIHeads):
         self._add_small_predictor(super_resolution, copies)
 
     def _forward_box(
-        self, features: dict[str, Tensor], proposals: list[Instances]
-    ) -> dict[str, Tensor] | list[Instances]:
+        self, features: dict[str, Float[Tensor, "N _C _h _w"]], proposals: list[Instances]
+    ) -> dict[str, Float[Tensor, ""]] | list[Instances]:
         if not self.training:
             predictions = self._predict(features, proposals)
             return self.box_predictor.inference(predictions, proposals)[0]
@@ -239,10 +253,14 @@ class SuperResolvedStandardROIHeads(SuperResolvedHeads, StandardROIHeads):
         predictors = {"small": self.small_box_predictor, "large": self.box_predictor}
         return self._training_losses(features, proposals, predictors)
 
-    def _pool(self, features: dict[str, Tensor], boxes: Sequence[Boxes]) -> Tensor:
+    def _pool(
+        self, features: dict[str, Float[Tensor, "N _C _h _w"]], boxes: Sequence[Boxes]
+    ) -> Float[Tensor, "R C P P"]:
         return self.box_pooler([features[name] for name in self.box_in_features], list(boxes))
 
-    def _predict_regions(self, regions: Tensor, group: str, stage: int | None) -> Predictions:
+    def _predict_regions(
+        self, regions: Float[Tensor, "R C P P"], group: str, stage: int | None
+    ) -> Predictions:
         if group == "small":
             return self.small_box_predictor(self.small_box_head(regions))
         return self.box_predictor(self.box_head(regions))
@@ -253,8 +271,8 @@ def _losses_in_scope(
     predictor: FastRCNNOutputLayers,
     predictions: Predictions,
     proposals: list[Instances],
-) -> dict[str, Tensor]:
-    """A predictor's losses; what it logs about them stands under the group's name."""
+) -> dict[str, Float[Tensor, ""]]:
+    """A predictor's losses; what it logs is prefixed with the group's name."""
     if not has_event_storage():
         return predictor.losses(predictions, proposals)
     with get_event_storage().name_scope(group):
@@ -264,10 +282,10 @@ def _losses_in_scope(
 def _fill_small_predictor(
     heads: SuperResolvedHeads, state: dict[str, Tensor], prefix: str, *_: Any
 ) -> None:
-    """Give the small predictor the large one's weights where a file has none for it."""
+    """Give the small predictor the large one's weights where ``state`` has none for it."""
     for small, large in heads.copies.items():
         names = getattr(heads, small).state_dict()
         for name in names:
-            theirs, mine = f"{prefix}{large}.{name}", f"{prefix}{small}.{name}"
-            if theirs in state:
-                state.setdefault(mine, state[theirs])
+            of_large, of_small = f"{prefix}{large}.{name}", f"{prefix}{small}.{name}"
+            if of_large in state:
+                state.setdefault(of_small, state[of_large])

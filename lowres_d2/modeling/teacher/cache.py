@@ -1,12 +1,10 @@
-"""A teacher's outputs on disk, for images that come back unchanged epoch after epoch.
+"""A teacher's outputs cached on disk, for images that are the same in every epoch.
 
-An entry belongs to the content of an image, to the teacher's weights and to the taps: another
-augmentation is another image, so that what is read is never another's. Each image goes through
-the teacher alone, and what is given is rounded to float16 (relative error 2^-11) whether it was
-read or has just been computed: losses depend neither on the images' company nor on what the cache
-holds. Without it the images of a batch of several sizes see each other through their padding.
-
-Shapes: N images, C channels, h and w cells; each output of one image has 1 in place of N.
+The key of an entry is the content of an image, the teacher's weights and the taps, so that an image
+with another augmentation has another entry. The teacher runs on one image at a time, and outputs
+are rounded to float16 (relative error 2^-11) even if they have just been computed. Losses therefore
+depend neither on the other images of a batch nor on what the cache contains. (Without a cache,
+images of different sizes in a batch affect each other through their padding.)
 """
 
 from __future__ import annotations
@@ -23,23 +21,24 @@ from lowres_d2.modeling.teacher.tap import Tap
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float16
 from torch import Tensor, nn
 
 Captures = Mapping[Tap, list[Any]]
 
 
 class TeacherCache:
-    """Outputs of a frozen teacher, computed once an image.
+    """Outputs of a frozen teacher, computed once per image.
 
-    After a change of the network's code its folder is to be deleted: weights and layers tell the
-    teachers in it apart, code does not.
+    Delete the folder after a change of the network's code: teachers are identified by their layers
+    and weights, not by their code.
 
     Args:
-        folder: where they are kept; each teacher with each choice of taps has a folder in it.
-        limit_gb: the most that one of these may hold, in 10^9 bytes.
+        folder: folder of all caches; each teacher with each choice of taps has a subfolder.
+        limit_gb: maximum size of a subfolder, in 10^9 bytes.
 
     Attributes:
-        dataset_size: how many images there are, for an estimate of the size; set by the run.
+        dataset_size: number of images, to estimate the size of the cache; set by the run.
     """
 
     def __init__(self, folder: str | Path, limit_gb: float = 20.0) -> None:
@@ -50,25 +49,26 @@ class TeacherCache:
 
     def outputs(
         self,
-        images: Sequence[Tensor],
+        images: Sequence[Float[Tensor, "C _H _W"]],
         taps: Collection[Tap],
-        compute: Callable[[Tensor], Captures],
+        compute: Callable[[Float[Tensor, "C H W"]], Captures],
         teacher: str,
-    ) -> dict[Tap, list[Tensor]]:
-        """What the taps capture of these images, read or computed.
+    ) -> dict[Tap, list[Float[Tensor, "N ..."]]]:
+        """Read the teacher's outputs for these images, and compute those that are not cached.
 
         Args:
-            images: (C, H, W) each, of any sizes.
-            taps: places in the teacher.
-            compute: captures of one image.
-            teacher: fingerprint of the network, of :func:`fingerprint`.
+            images: images in [0, 1].
+            taps: taps in the teacher.
+            compute: returns the captures of one image.
+            teacher: the network's :func:`fingerprint`.
 
         Returns:
-            For each tap one tensor a call, (N, ...), on the images' device: float16 on a GPU,
-            float32 on a CPU. Maps (N, C, h, w) of images of several sizes are padded with zeros.
+            One tensor per call for each tap, on the images' device: float16 on a GPU, float32 on a
+            CPU. Feature maps of images of several sizes are padded with zeros.
 
         Raises:
-            ValueError: a tap captures what cannot be cached, or all of it would not fit.
+            ValueError: a tap captures something that cannot be cached, or the outputs of the whole
+                data set would not fit.
         """
         ordered = sorted(taps, key=repr)
         names = (teacher, *map(repr, ordered))
@@ -94,8 +94,9 @@ class TeacherCache:
 
 
 def fingerprint(network: nn.Module, *more: object) -> str:
-    """Of a network's layers and values, and of whatever else its outputs depend on."""
-    described = re.sub(r" at 0x[0-9a-f]+", "", repr((network, more)))  # of functions among layers
+    """Hash of a network's layers and values, and of whatever else its outputs depend on."""
+    # Addresses of functions among the layers differ between processes.
+    described = re.sub(r" at 0x[0-9a-f]+", "", repr((network, more)))
     digest = hashlib.sha256(described.encode())
     for tensors in (network.named_parameters(), network.named_buffers()):
         for name, tensor in tensors:
@@ -104,9 +105,9 @@ def fingerprint(network: nn.Module, *more: object) -> str:
     return digest.hexdigest()
 
 
-def content_key(image: Tensor) -> str:
-    """Key of an image's shape and values, (C, H, W) in [0, 1]."""
-    # Images made of bytes are told apart by these, a quarter of the data; others by their floats.
+def content_key(image: Float[Tensor, "C H W"]) -> str:
+    """Hash of the shape and values of an image in [0, 1]."""
+    # If all values are bytes / 255, the bytes are hashed, a quarter of the data; else the floats.
     scaled = image * 255
     content = scaled.to(torch.uint8)
     if scaled.sub_(content).count_nonzero():
@@ -126,8 +127,8 @@ def _entry(captured: Captures, taps: Sequence[Tap]) -> CacheEntry:
     return CacheEntry(torch.cat(values), shapes, [len(captured[tap]) for tap in taps])
 
 
-def _rounded(output: Any, tap: Tap) -> Tensor:
-    """An output of one image in float16, refused where it is none or does not fit in."""
+def _rounded(output: Any, tap: Tap) -> Float16[Tensor, "1 ..."]:
+    """Round an output of one image to float16, or refuse what is no tensor or out of range."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape[:1] != (1,):
         found = f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else ""
         raise ValueError(
@@ -144,8 +145,8 @@ def _rounded(output: Any, tap: Tap) -> Tensor:
     return half
 
 
-def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Tensor]:
-    """The outputs of several images put together, one tensor (N, ...) a call."""
+def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Float[Tensor, "N ..."]]:
+    """Concatenate the outputs of several images, one tensor per call."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     first = entries[0].shapes
     if all(entry.shapes == first for entry in entries):
@@ -155,17 +156,18 @@ def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Tensor]:
             part.view(len(entries), *shape[1:]) for part, shape in zip(parts, first, strict=True)
         ]
     outputs = zip(*(entry.split() for entry in entries), strict=True)
-    return [torch.cat(_same_size(maps)).to(device, dtype) for maps in outputs]
+    return [torch.cat(_same_size(of_call)).to(device, dtype) for of_call in outputs]
 
 
-def _same_size(maps: Sequence[Tensor]) -> list[Tensor]:
-    if all(one.shape == maps[0].shape for one in maps):
-        return list(maps)
-    if any(one.ndim != 4 for one in maps):
+def _same_size(outputs: Sequence[Float[Tensor, "1 ..."]]) -> list[Float[Tensor, "1 ..."]]:
+    """Pad feature maps with zeros to the size of the largest; other outputs must have one shape."""
+    if all(one.shape == outputs[0].shape for one in outputs):
+        return list(outputs)
+    if any(one.ndim != 4 for one in outputs):
         raise ValueError(
-            f"teacher cache: outputs of {[tuple(one.shape) for one in maps]} of images of "
-            "several sizes cannot be put together: give all images one size, or train without "
+            f"teacher cache: outputs of shapes {[tuple(one.shape) for one in outputs]} from images "
+            "of several sizes cannot be batched: give all images one size, or train without "
             "model.teacher.cache"
         )
-    height, width = (max(one.shape[axis] for one in maps) for axis in (2, 3))
-    return [F.pad(one, (0, width - one.shape[3], 0, height - one.shape[2])) for one in maps]
+    height, width = (max(one.shape[axis] for one in outputs) for axis in (2, 3))
+    return [F.pad(one, (0, width - one.shape[3], 0, height - one.shape[2])) for one in outputs]

@@ -1,6 +1,6 @@
-"""The files of a teacher's cache: one an image, never over a limit.
+"""The files of a teacher's cache: one per image, up to a total size.
 
-They are written beside and renamed, so that several processes may share a folder.
+They are written to temporary files and renamed, so that several processes can share a folder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
 
+from jaxtyping import Float, Float16
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,8 +23,8 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 GB = 1e9
-# Different images, as a multiple of the data set's, that fixed augmentations may make: a flip
-# makes two of each. Random ones make more and more.
+# Fixed augmentations make at most this many different versions of an image (a flip makes two);
+# random ones make new versions in every epoch.
 VERSIONS = 2
 
 
@@ -32,16 +33,16 @@ class CacheEntry:
     """Outputs of one image, tap by tap.
 
     Attributes:
-        values: all of them behind each other, float16.
-        shapes: of each.
-        calls: how many of them each tap has.
+        values: all outputs, flattened and concatenated.
+        shapes: shape of each output.
+        calls: number of outputs of each tap.
     """
 
-    values: Tensor
+    values: Float16[Tensor, " values"]
     shapes: list[list[int]]
     calls: list[int]
 
-    def split(self) -> list[Tensor]:
+    def split(self) -> list[Float[Tensor, "1 ..."]]:
         """Each output in its shape."""
         parts = self.values.split([math.prod(shape) for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -51,9 +52,9 @@ class CacheStore:
     """The folder of one teacher with one choice of taps.
 
     Args:
-        folder: made on the first write.
-        limit_gb: the most it may hold, in 10^9 bytes.
-        dataset_size: how many images are to come; None: not known.
+        folder: created on the first write.
+        limit_gb: maximum size of its files, in 10^9 bytes.
+        dataset_size: number of images of the data set; None: unknown.
     """
 
     def __init__(self, folder: Path, limit_gb: float, dataset_size: int | None) -> None:
@@ -61,10 +62,10 @@ class CacheStore:
         sizes = [path.stat().st_size for path in folder.glob("??/*.safetensors")]
         self.number, self.bytes = len(sizes), sum(sizes)
         self.misses = 0
-        self.estimated = self.full = self.told = False
+        self.estimated = self.full = self.warned_of_random_images = False
 
     def read(self, key: str) -> CacheEntry | None:
-        """An entry; None where it is not there, or not whole."""
+        """Read an entry; None if there is no file, or if it is broken."""
         try:
             with safe_open(self._path(key), "pt") as file:
                 described = file.metadata()
@@ -74,10 +75,10 @@ class CacheStore:
             return None
 
     def write(self, entries: Mapping[str, CacheEntry]) -> None:
-        """Keep entries, as far as the limit allows.
+        """Write entries until the limit is reached.
 
         Raises:
-            ValueError: at the first ones: those of the whole data set would not fit.
+            ValueError: on the first write, if the entries of the whole data set would not fit.
         """
         if not entries:
             return
@@ -86,7 +87,7 @@ class CacheStore:
             self._check_size(mean)
             self.estimated = True
         self.misses += len(entries)
-        self._tell_of_random_images()
+        self._warn_of_random_images()
         for key, entry in entries.items():
             self._write(key, entry)
 
@@ -94,8 +95,8 @@ class CacheStore:
         if self.bytes + entry.values.nbytes > self.limit:
             if not self.full:
                 logger.warning(
-                    "teacher cache %s is full (%.1f GB, %d images): others are computed every "
-                    "time; raise limit_gb",
+                    "teacher cache %s is full (%.1f GB, %d images): other images are computed "
+                    "every time; raise limit_gb",
                     self.folder,
                     self.bytes / GB,
                     self.number,
@@ -103,13 +104,13 @@ class CacheStore:
             self.full = True
             return
         described = {"shapes": json.dumps(entry.shapes), "calls": json.dumps(entry.calls)}
-        with atomic_path(self._path(key)) as beside:
-            save_file({"values": entry.values}, beside, described)
+        with atomic_path(self._path(key)) as temporary:
+            save_file({"values": entry.values}, temporary, described)
         self.number += 1
         self.bytes += entry.values.nbytes
 
     def _check_size(self, mean: float) -> None:
-        """Say how much it will be, before much is written."""
+        """Log the estimated size of the whole cache, or raise if it would not fit."""
         if self.dataset_size is None:
             return
         whole = mean * self.dataset_size
@@ -117,8 +118,8 @@ class CacheStore:
         if whole > self.limit:
             raise ValueError(
                 f"teacher cache {self.folder} would need {needs}, over "
-                f"limit_gb={self.limit / GB:g}: raise it, tap fewer or smaller maps, or train "
-                "without model.teacher.cache"
+                f"limit_gb={self.limit / GB:g}: raise it, tap fewer or smaller feature maps, "
+                "or train without model.teacher.cache"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
@@ -128,15 +129,17 @@ class CacheStore:
                 f"{free / GB:.2f} GB free: give it another folder, or train without "
                 "model.teacher.cache"
             )
-        logger.info("teacher cache %s: %d there; %s", self.folder, self.number, needs)
+        logger.info("teacher cache %s: %d images cached; %s", self.folder, self.number, needs)
 
-    def _tell_of_random_images(self) -> None:
-        if self.dataset_size is None or self.told or self.misses <= VERSIONS * self.dataset_size:
+    def _warn_of_random_images(self) -> None:
+        if self.dataset_size is None or self.warned_of_random_images:
             return
-        self.told = True
+        if self.misses <= VERSIONS * self.dataset_size:
+            return
+        self.warned_of_random_images = True
         logger.warning(
-            "teacher cache: %d different images so far of a data set of %d: random augmentation "
-            "makes new ones every epoch, which no cache can know; use fixed augmentations, or "
+            "teacher cache: %d different images so far from a data set of %d: random augmentation "
+            "makes new ones in every epoch, which cannot be cached; use fixed augmentations, or "
             "train without model.teacher.cache",
             self.misses,
             self.dataset_size,

@@ -1,9 +1,9 @@
-"""Taps: reading features out of a network that knows nothing of it.
+"""Taps: capture features of a network with hooks, without changing its code.
 
-A tap stands at a module's output or input, best at a block or head: in-place ReLUs, and the
-in-place sigmoid of FCOS's post-processing, change what is captured inside a block or after a head.
+A tap captures a module's output or input. Tap whole blocks and heads: in-place operations change
+tensors after their capture, such as ReLUs inside a block and the sigmoid of FCOS's post-processing.
 Hooks are installed once, before compilation and DDP (a hook added after the first compiled call is
-silently missed); they do nothing outside ``recording``.
+silently ignored); they do nothing outside ``recording``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Key = tuple[str, str]  # path and side of a hook
 
 
 class Tap:
-    """A place in a network whose features are captured; equal taps are one and the same.
+    """A place in a network where features are captured; taps compare by value.
 
-    Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
+    Not a dataclass: OmegaConf would turn a dataclass in a recipe's list into a configuration.
 
     Args:
         path: submodule, such as ``backbone.bottom_up.res3`` or ``head.cls_score``.
-        call: ``"all"``, or the number of one call in a forward (heads run once per level).
+        call: ``"all"``, or the index of one call in a forward (heads run once per level).
         side: the module's output, its first input, or the tuple of all its positional inputs.
     """
 
@@ -57,18 +57,18 @@ class Tap:
 
 
 class StopForward(Exception):
-    """Ends a forward whose last tap has captured what it was asked for."""
+    """Ends a forward as soon as every tap has captured its calls."""
 
 
 class TapRecorder:
     """The hooks of one network.
 
     Args:
-        model: the network; its hooks are installed here, once.
-        taps: every place that will ever be asked for.
+        model: the network in which the hooks are installed.
+        taps: every tap that will ever be recorded.
 
     Raises:
-        KeyError: a path names no submodule; the message has the nearest ones.
+        KeyError: a path names no submodule; the message suggests similar ones.
     """
 
     def __init__(self, model: nn.Module, taps: Collection[Tap]) -> None:
@@ -88,15 +88,15 @@ class TapRecorder:
     def recording(
         self, taps: Collection[Tap], calls: dict[Tap, int] | None = None
     ) -> Iterator[dict[Tap, list[Any]]]:
-        """Capture what passes the taps while the block runs.
+        """Capture the features at the taps while the block runs.
 
         Args:
-            taps: those of interest this time.
-            calls: how many calls each of them has in a forward; where given, the forward ends
-                without its rest once all have happened.
+            taps: the taps to record this time.
+            calls: number of calls of each tap in a forward; if given, the forward stops as soon as
+                all of them have happened.
 
         Yields:
-            A dict that holds one list a tap, one entry a call, when the block has ended.
+            A dict that is filled at the end of the block: a list per tap with one entry per call.
 
         Raises:
             RuntimeError: a tap captured nothing.
@@ -118,7 +118,7 @@ class TapRecorder:
             self._captures = None
 
     def record(self, key: Key, value: Any) -> None:
-        """Called by the hooks."""
+        """Store a captured value; the hooks call this."""
         if self._captures is None or key not in self._captures:
             return
         self._captures[key].append(value)
@@ -140,7 +140,7 @@ class TapRecorder:
 
 
 class _Probe:
-    """A hook as an object: unlike a closure it is copied together with the model that it hooks."""
+    """A hook as an object: unlike a closure, it is copied together with its model."""
 
     def __init__(self, recorder: TapRecorder, key: Key) -> None:
         self.recorder = recorder

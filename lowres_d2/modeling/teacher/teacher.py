@@ -1,8 +1,8 @@
-"""The frozen teacher: any detector, on the full-resolution images, as far as its last tap.
+"""The frozen teacher: any detector, run on the full-resolution images up to its last tap.
 
-It is a plain object and not a submodule of the model that holds it: absent from its state dict,
-parameters, ``train()`` and DDP; shared by copies; dropped by pickling. Images are float32 in
-[0, 1], CHW.
+It is a plain object, not a submodule of the model that holds it: it is not in that model's state
+dict, parameters, ``train()`` and DDP; copies share it; pickling drops it. Images are float32 in
+[0, 1].
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from lowres_d2.modeling.teacher.tap import Tap, TapRecorder
 from lowres_d2.modeling.weights import LoadReport, load_weights
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
 
 class Teacher:
-    """Holder of a frozen network whose features are learned from.
+    """A frozen network whose features the student learns from.
 
     Args:
         model: the network, called on Detectron2 inputs.
-        checkpoint: its weights, read when training starts: a run's checkpoint, a bare detector's or
-            a zoo file, by path or address. Empty: a run refuses to start until it is set; None:
-            ``model`` has its weights already, or is meant to be as it is built.
-        flip_channels: the network wants the channels in the other order than the loader gives (a
-            BGR teacher from the model zoo beside an RGB student).
-        use_average: take the moving average of the weights, where the checkpoint has one; it is
-            what that run was evaluated with.
-        cache: keeps what the taps capture on disk, for runs that show the same images again.
+        checkpoint: its weights, read when training starts: the path or address of a run's
+            checkpoint, of a bare detector's weights or of a zoo file. Empty: a run refuses to start
+            until it is set. None: use ``model`` with the weights that it has.
+        flip_channels: reverse the channel order of the images (for a BGR teacher from the model zoo
+            with an RGB student).
+        use_average: use the moving average of the weights if the checkpoint has one; that run was
+            evaluated with it.
+        cache: stores captured features on disk, for training that repeats the same images.
     """
 
     def __init__(
@@ -55,20 +56,20 @@ class Teacher:
         self._calls: dict[int, dict[Tap, int]] = {}
 
     def watch(self, taps: Collection[Tap]) -> None:
-        """Install the hooks for every tap that will ever be asked for."""
+        """Install the hooks for every tap that will ever be recorded."""
         self._recorder = TapRecorder(self.model, taps)
 
     @property
     def lacks_weights(self) -> bool:
-        """Whether neither a checkpoint nor ``checkpoint=None`` says what its weights are."""
+        """Whether ``checkpoint`` is empty, so that the teacher's weights are undefined."""
         return self._checkpoint == ""
 
     def load(self) -> None:
-        """Read the weights, once; :attr:`report` then says how they met the network.
+        """Load the weights on the first call; :attr:`report` then says how they matched.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file is broken, or lacks a tensor of the network.
+            ValueError: the file is broken, or a tensor of the network is missing in it.
         """
         if self._checkpoint:
             self.report = load_weights(
@@ -77,12 +78,13 @@ class Teacher:
             logger.info("teacher: %s", self.report)
             self._checkpoint = None
 
-    def __call__(self, images: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
-        """What the taps capture of these images.
+    def __call__(
+        self, images: Sequence[Float[Tensor, "C _H _W"]], taps: Collection[Tap]
+    ) -> dict[Tap, list[Any]]:
+        """Run the network on these images and capture its features.
 
         Returns:
-            For each tap one entry a call, in the precision that the forward ran at, or that of the
-            cache.
+            One entry per call for each tap, in the dtype of the forward (autocast) or of the cache.
         """
         self.load()
         if self.cache is not None:
@@ -95,13 +97,15 @@ class Teacher:
     def _fingerprint(self) -> str:
         return fingerprint(self.model, self.flip_channels)
 
-    def _captures(self, images: Sequence[Tensor], taps: Collection[Tap]) -> dict[Tap, list[Any]]:
+    def _captures(
+        self, images: Sequence[Float[Tensor, "C _H _W"]], taps: Collection[Tap]
+    ) -> dict[Tap, list[Any]]:
         device = images[0].device
-        # Reached only after a copy that shares this teacher went to another device.
+        # Only necessary after a copy that shares this teacher has moved it to another device.
         if next(self.model.parameters()).device != device:
             self.model.to(device)
         inputs = [self._input(image) for image in images]
-        # no_grad and not inference_mode: what is captured goes into a backward.
+        # no_grad, not inference_mode: autograd saves the captured tensors for the backward pass.
         with torch.no_grad(), torch.autocast(device.type, torch.float16, device.type == "cuda"):
             calls = {tap: tap.call + 1 for tap in taps if tap.call != "all"}
             if len(calls) < len(taps):
@@ -113,9 +117,9 @@ class Teacher:
     def _calls_of_open_taps(
         self, inputs: list[dict[str, Any]], taps: Collection[Tap]
     ) -> dict[Tap, int]:
-        """How often taps with ``call="all"`` are passed: known after one whole forward.
+        """Number of calls of the taps with ``call="all"``, counted in one whole forward.
 
-        Only then can later ones stop early. It may depend on the number of images.
+        Later forwards can then stop early. The number may depend on the number of images.
         """
         known = self._calls.setdefault(len(inputs), {})
         unknown = [tap for tap in taps if tap.call == "all" and tap not in known]
@@ -125,7 +129,7 @@ class Teacher:
             known |= {tap: len(values) for tap, values in captured.items()}
         return {tap: known[tap] for tap in taps if tap.call == "all"}
 
-    def _input(self, image: Tensor) -> dict[str, Any]:
+    def _input(self, image: Float[Tensor, "C H W"]) -> dict[str, Any]:
         if self.flip_channels:
             image = image.flip(0)
         height, width = image.shape[-2:]

@@ -22,7 +22,7 @@ def test_drop_rates_and_gain_of_the_paper(bicubic, method, drop_bicubic, drop_me
     assert gain == pytest.approx(100 * (method - bicubic) / FULL)
 
 
-def test_drop_rate_is_0_for_no_loss_and_negative_for_a_gain_and_needs_something_to_lose():
+def test_drop_rate_is_0_for_no_loss_and_negative_for_a_gain_and_needs_a_positive_ap():
     assert accuracy_drop_rate(30, 30) == 0
     assert accuracy_drop_rate(30, 0) == 100
     assert accuracy_drop_rate(30, 33) == pytest.approx(-10)

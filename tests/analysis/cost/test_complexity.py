@@ -17,7 +17,7 @@ from toys.detectors import DETECTORS, random_image
 
 
 class OnImage(nn.Module):
-    """Gives a layer the first image as (1, 3, H, W), or as (1, 3, H W)."""
+    """Passes the first image to a layer as (1, 3, H, W), or as (1, 3, H W)."""
 
     def __init__(self, layer, flat=False):
         super().__init__()
@@ -70,7 +70,7 @@ def inputs(height=HEIGHT, width=WIDTH):
         (nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2)), False, 0),
     ],
 )
-def test_macs_of_layers_are_those_of_their_formula(layer, flat, macs):
+def test_macs_of_layers_follow_their_formula(layer, flat, macs):
     found = measure_complexity(OnImage(layer, flat), inputs())
     assert found.total_macs == macs
     assert found.total_parameters == sum(p.numel() for p in layer.parameters())
@@ -84,7 +84,7 @@ def test_macs_are_a_mean_over_images():
         measure_complexity(model, [])
 
 
-def test_a_parameter_as_input_of_a_module_is_no_obstacle():
+def test_a_parameter_can_be_the_input_of_a_module():
     class Queries(nn.Module):
         def __init__(self):
             super().__init__()
@@ -129,7 +129,7 @@ def test_objectives_do_not_count_and_shared_parameters_count_once():
     assert sum(count_parameters(twice).values()) == 9
 
 
-def test_what_a_meter_counts_goes_to_the_innermost_part_and_hooks_are_removed():
+def test_a_meter_charges_the_innermost_part_and_hooks_are_removed():
     model = LowResDetector(DETECTORS["fcos"](), Bicubic(2)).eval()
     ticks = iter(range(10**9))
     with torch.no_grad(), metering(model, lambda: next(ticks)) as spent:
@@ -145,7 +145,7 @@ def test_what_a_meter_counts_goes_to_the_innermost_part_and_hooks_are_removed():
     assert part_of("detector", model) == part_of("", model) == "rest"
 
 
-# Issue: multiply-adds at the full, half and quarter of 800x1120, in 1e9.
+# MACs of the original at the full, half and quarter of 800x1120, in 1e9.
 THUMBDET = {1: 171.0, 2: 44.80, 4: 13.22}
 DOWNSAMPLERS = {4: 0.09, 2: 1.0}
 
@@ -157,18 +157,18 @@ def deformable_detr():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [2, 4])
-def test_thumbdet_takes_the_multiply_adds_of_the_paper(deformable_detr, factor):
+def test_thumbdet_takes_the_macs_of_the_paper(deformable_detr, factor):
     model = LowResDetector(deformable_detr, LearnedDownsampler(factor))
     found = measure_complexity(model, inputs(800, 1120))
     assert found.total_parameters - found.parameters["resampler"] == 40_066_838
     assert math.isclose(found.macs["resampler"] / 1e9, DOWNSAMPLERS[factor], rel_tol=0.02)
-    # The figures are of the original, which runs its heads on all six decoder layers.
+    # The original runs its heads on all six decoder layers, ours on the last one.
     heads = found.macs["box_heads"] + found.macs["class_heads"]
     detector = found.total_macs - found.macs["resampler"] + 5 * heads
     assert math.isclose(detector / 1e9, THUMBDET[factor], rel_tol=0.015)
 
 
 @pytest.mark.slow
-def test_deformable_detr_takes_the_multiply_adds_of_the_paper_at_full_resolution(deformable_detr):
+def test_deformable_detr_takes_the_macs_of_the_paper_at_full_resolution(deformable_detr):
     found = measure_complexity(deformable_detr, inputs(800, 1120))
     assert math.isclose(found.total_macs / 1e9, THUMBDET[1], rel_tol=0.015)

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Ticking(nn.Module):
-    """Takes as many seconds of a pretended clock as the image is wide, times its slowness."""
+    """Takes as many seconds of a fake clock as the image is wide, times its slowness."""
 
     def __init__(self, clock, slowness):
         super().__init__()
@@ -47,18 +47,18 @@ def test_models_take_turns_and_warm_up_does_not_count():
     assert clock.order[:8] == [4, 1, 1, 4, 4, 1, 1, 4]
 
 
-def test_ratio_is_robust_against_a_round_in_which_the_machine_was_busy():
+def test_ratio_is_robust_to_a_round_on_a_busy_machine():
     fast, slow = Timing([[1.0, 1.0, 1.0]]), Timing([[5.0, 50.0, 5.0]])
     assert fast.times_faster_than(slow) == 5 and slow.images_per_second == pytest.approx(0.2)
 
 
-def test_time_is_shared_out_among_parts():
+def test_time_is_attributed_to_parts():
     clock = Clock()
     model = nn.Module()
     model.detector, model.resampler = Ticking(clock, 2), Ticking(clock, 3)
     model.forward = lambda inputs: (model.resampler(inputs), model.detector(inputs))
     found = time_parts(model, images(2, 4), rounds=2, clock=clock)
-    # The model itself is a plain `detector`, whose own time is nobody's part.
+    # Time in `detector` itself, which has no submodules here, belongs to `rest`.
     assert found["resampler"] == 9 and found["rest"] == 6
 
 
@@ -78,6 +78,6 @@ def test_comparison_relates_low_to_full_resolution():
 
 
 @pytest.mark.parametrize("full, low", [(0.0, 0.0), (None, None), (30.0, None)])
-def test_no_drop_rate_where_there_is_nothing_to_lose(full, low):
+def test_no_drop_rate_without_a_positive_full_resolution_accuracy(full, low):
     found = Comparison(measured(full, 2, 1.0), measured(low, 1, 1.0), "bbox/AP", "a machine")
     assert found.record()["drop_rate"] is None and "n/a" in found.table()

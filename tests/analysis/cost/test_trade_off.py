@@ -31,7 +31,7 @@ def test_points_come_from_comparisons_with_one_full_resolution_model(tmp_path):
     ]
 
 
-def test_what_cannot_be_compared_is_named(tmp_path):
+def test_errors_name_the_file_that_cannot_be_compared(tmp_path):
     good = evaluation(tmp_path, "a", 20.0)
     with pytest.raises(FileNotFoundError, match=r"none\.json: run train_net\.py --eval-only"):
         points_of_comparisons({"a": tmp_path / "none.json"})
@@ -44,7 +44,7 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         points_of_comparisons({"a": good, "b": other})
 
 
-def test_a_panel_stands_for_each_figure_that_is_known(tmp_path):
+def test_there_is_a_panel_for_each_known_cost(tmp_path):
     points = [Point("full", 50, 5.0, 8e9, 0.5), Point("low", 20, 40.0)]
     points += [Point(f"{k}x", 50 - 10 * k, 5.0 * k, series="one checkpoint") for k in range(1, 4)]
     both = Image.open(plot_trade_off(points, tmp_path / "new" / "both.png", "a machine"))

@@ -58,7 +58,7 @@ def test_a_low_resolution_image_lies_in_the_frame_of_the_original():
     assert np.array_equal(shown[..., 0], low[[[0], [0], [1]], [[0, 1, 1, 2]], 0])
 
 
-def test_a_window_may_leave_the_image_and_a_large_one_is_reduced():
+def test_a_window_may_leave_the_image_and_a_large_one_is_downsampled():
     pixels = np.full((40, 80, 3), 7, np.uint8)
     assert np.asarray(look(pixels, 1.0, (-4, -4, 4, 4), (16, 16))).min() == 7
     assert look(pixels, 1.0, (0, 0, 80, 40), (10, 20)).size == (20, 10)
@@ -100,7 +100,7 @@ def test_the_view_is_what_mapper_and_resampler_give(tmp_path, image_format):
     assert low.factor == 4 and low.values.shape == (16, 24, 3)
 
 
-def test_the_view_counts_what_the_mapper_resizes(tmp_path):
+def test_the_factor_of_a_view_includes_the_resizing_of_the_mapper(tmp_path):
     half = DetectionMapper(False, [T.Resize((32, 48))])
     seen = model_view(LowResDetector(nn.Identity(), Bicubic("3/2")), half)(entry(tmp_path))
     assert seen.factor == pytest.approx(3) and seen.values.shape == (22, 32, 3)
@@ -125,13 +125,13 @@ def test_zooms_show_the_smallest_objects_first_and_stay_inside(tmp_path):
     windows = zoom_windows(true_objects(entry(tmp_path, boxes=boxes)), 96, 64)
     assert windows[0] == (64, 32, 96, 64)  # the neighbour of 4 px is in it
     assert all(x0 >= 0 and y0 >= 0 and x1 <= 96 and y1 <= 64 for x0, y0, x1, y1 in windows)
-    assert len(windows) == 2  # of the one of 16 px a window would be no zoom
+    assert len(windows) == 2  # a window on the object of 16 px would not enlarge it
     truth = true_objects(entry(tmp_path, boxes=boxes))
     chosen = zoom_windows(truth, 96, 64, first=np.array([False, False, False, True]))
     assert chosen == windows[::-1]
 
 
-def test_a_sheet_has_a_column_for_each_run_and_draws_what_was_missed(tmp_path):
+def test_a_sheet_has_a_column_for_each_run_and_draws_missed_objects(tmp_path):
     record = entry(tmp_path)
     truth = true_objects(record)
     columns = [Column("truth"), Column("all", {"a": truth}), Column("none", {})]
@@ -164,7 +164,7 @@ def test_many_columns_have_smaller_panels(columns):
 def test_headings_are_wrapped_and_of_one_height():
     short, long = headings(["one", "a heading of several words that is wider than that"], 200)
     assert short.size == long.size and short.width == 200 and short.height > 56
-    assert np.asarray(short)[:28].min() == 255  # the shorter one stands at the bottom
+    assert np.asarray(short)[:28].min() == 255  # the shorter one is at the bottom
 
 
 def test_a_legend_takes_the_lines_it_needs():

@@ -38,7 +38,7 @@ def test_nothing_matches_nothing():
     assert best_threshold([(some, nothing)]) == 0.5
 
 
-def test_best_threshold_is_that_of_highest_f1_by_trying_all():
+def test_best_threshold_has_the_highest_f1_of_all_scores():
     rng = np.random.default_rng(3)
     pairs = []
     for _ in range(5):

@@ -64,7 +64,7 @@ ALL, ONE, NONE, BAD = (
 )
 
 
-def test_chosen_are_the_largest_differences_both_ways_each_image_once():
+def test_images_of_largest_difference_in_both_directions_are_chosen_once_each():
     outcomes = {
         "ours": [ONE, ALL, ALL, NONE, BAD, ONE],
         "bicubic": [ONE, ONE, BAD, ONE, ALL, ONE],
@@ -81,7 +81,7 @@ def test_equal_differences_in_hits_are_ordered_by_mistakes():
     assert choose_cases(outcomes, "ours", "bicubic", None, 2)[0].chosen == [1, 0]
 
 
-def test_equal_differences_are_taken_in_the_order_of_the_data():
+def test_equal_differences_are_in_the_order_of_the_data_set():
     outcomes = {"ours": [ALL, ALL, ALL], "bicubic": [ONE, NONE, ONE]}
     wins, losses = choose_cases(outcomes, "ours", "bicubic", None, 3)
     assert wins.chosen == [1, 0, 2]
@@ -121,7 +121,7 @@ def test_the_sheet_shows_outcomes_in_their_colours(dataset, tmp_path):
     assert drawn(left, MISS)
 
 
-def test_mistakes_on_one_spot_have_one_name():
+def test_mistakes_in_one_place_have_one_label():
     found = Objects.from_rows(
         [(A, 0, 0.3), (FAR, 1, 0.8), ((11, 10, 30, 30), 1, 0.9), ((10, 11, 30, 30), 2, 0.4)]
     )

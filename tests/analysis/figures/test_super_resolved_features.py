@@ -25,13 +25,13 @@ def entry(folder, side):
 
 @pytest.mark.parametrize("ratio", [2, 4])
 @torch.no_grad()
-def test_a_regions_way_is_what_training_compares(ratio):
+def test_features_of_a_region_are_those_that_training_compares(ratio):
     torch.manual_seed(0)
     model = super_resolved("faster_rcnn_c4", ratios=(2, 4)).eval()
     box = torch.tensor([20.0, 24.0, 52.0, 48.0])
     inputs = {"image": random_image(96, 128)}
     found = follow_region(model, inputs, box, ratio)
-    # Untrained, the generator gives what it got: the smaller region in the smaller image.
+    # An untrained generator is the identity: its output is the smaller image's region.
     assert torch.equal(found.low, found.generated)
     small = Bicubic(ratio)([inputs["image"] / 255])[0]
     reduced = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)
@@ -57,8 +57,10 @@ def test_sheet_has_a_row_for_each_pair(tmp_path):
         write_super_resolved_features(tmp_path / "none.png", data[:1], models, mapper)
 
 
-def test_an_object_shows_the_smallest_ratio_that_it_teaches_in_all_models(tmp_path, monkeypatch):
-    # By 2 those of 24 to 48 px teach, by 4 those of 12 to 48 px; where 2 is alone, 12 to 48 px do.
+def test_an_object_shows_the_smallest_ratio_at_which_it_is_a_pair_for_all_models(
+    tmp_path, monkeypatch
+):
+    # Pairs are of 24 to 48 px at 2, and of 12 to 48 px at 4; with 2 alone, of 12 to 48 px.
     models = {
         "one": super_resolved("faster_rcnn_c4", ratios=(2, 3, 4)).eval(),
         "other": super_resolved("faster_rcnn_c4", ratios=(2, 4)).eval(),

@@ -21,7 +21,7 @@ def entry(folder):
     return {"file_name": str(file), "image_id": 0, "annotations": [box], **size}
 
 
-def test_each_variant_stands_beside_the_original_in_square_pixels(tmp_path):
+def test_each_variant_is_beside_the_original_in_square_pixels(tmp_path):
     record = entry(tmp_path)
     bicubic = model_view(LowResDetector(nn.Identity(), Bicubic(4)))
     dead = lambda _: Seen(np.float32([[[0, 2, 0]]]), 96.0)  # noqa: E731

@@ -51,7 +51,7 @@ def anchors_of(size, strides):
 
 
 def matched_by_hand(boxes, anchors, threshold, low_quality):
-    """Objects that own a positive anchor, and those whose best anchor is nowhere near."""
+    """Which objects own a positive anchor, and the IoU of each object's best anchor."""
     overlap = iou(boxes, anchors)
     owner, best = overlap.argmax(axis=0), overlap.max(axis=0)
     positive = best >= threshold
@@ -65,7 +65,7 @@ def matched_by_hand(boxes, anchors, threshold, low_quality):
     ("make", "strides", "low", "high"),
     [(retinanet, STRIDES, 0.4, 0.5), (faster_rcnn_fpn, [*STRIDES, 64], 0.3, 0.7)],
 )
-def test_anchor_matches_are_those_of_an_independent_computation(
+def test_anchor_matches_agree_with_an_independent_computation(
     make, strides, low, high, low_quality
 ):
     detector, size = make(), (96, 128)  # a multiple of the backbone's 32
@@ -89,8 +89,8 @@ def test_anchor_matches_are_those_of_an_independent_computation(
 
 
 def test_eight_pixel_objects_at_a_quarter_of_the_resolution():
-    # Two pixels there, and FCOS's finest locations stand at 2, 6, 10, ...: of the boxes that start
-    # at 8 + k / 4 those with k = 1 to 7 contain one, at 10.
+    # Two pixels there, and the centres of FCOS's finest cells are at 2, 6, 10, ...: of the boxes
+    # that start at 8 + k / 4, those with k = 1 to 7 contain one, at 10.
     images = [truth([[32.0 + k, 32.0 + k, 40.0 + k, 40.0 + k]], (128, 128)) for k in range(16)]
     plain = match_shares(LowResDetector(fcos(), Bicubic(factor=4)), images, [0, 8, 16])
     assert [(b.objects, b.matched) for b in plain.size_ranges] == [
@@ -109,7 +109,7 @@ def test_eight_pixel_objects_at_a_quarter_of_the_resolution():
     assert full.size_ranges[0].share == 1
 
 
-def test_objects_saved_only_as_the_best_of_bad_anchors_are_told_apart():
+def test_objects_with_only_low_quality_matches_are_counted_as_rescued():
     detector = retinanet()
     detector.anchor_generator = DefaultAnchorGenerator(
         sizes=[[32], [64], [128], [256]], aspect_ratios=[1.0], strides=STRIDES
@@ -123,14 +123,14 @@ def test_objects_saved_only_as_the_best_of_bad_anchors_are_told_apart():
     assert "model.anchor_generator.sizes (from 32 px now)" in report.remedy
 
 
-def test_deformable_detr_has_a_query_for_so_many_objects():
+def test_deformable_detr_matches_as_many_objects_as_it_has_queries():
     detector = deformable_detr(SMALL)
     report = match_shares(detector, [truth(objects(30, (64, 64), 4, 20), (64, 64))], ALL)
     assert (report.size_ranges[0].objects, report.size_ranges[0].matched) == (30, SMALL["queries"])
     assert f"num_queries ({SMALL['queries']} now)" in report.remedy
 
 
-def test_rule_that_is_not_known_is_not_guessed():
+def test_an_unknown_matching_rule_is_not_guessed():
     report = match_shares(nn.Linear(1, 1), [truth([[0, 0, 9, 9]], (32, 32))], ALL)
     assert not report.known and report.poor() == [] and report.size_ranges[0].objects == 1
 

@@ -15,7 +15,7 @@ LEVELS = ["res2", "res3", "res4", "res5"]
 
 
 class Named(nn.Sequential):
-    """Layers in a row, whose result is called ``map``."""
+    """Layers in a row, whose output is called ``map``."""
 
     def forward(self, x):
         return {"map": super().forward(x)}
@@ -69,7 +69,7 @@ def resnet(depths, **kwargs):
         ([nn.Conv2d(3, 3, 5, padding="same"), nn.Conv2d(3, 3, (1, 2), padding="valid")], 6, 1),
     ],
 )
-def test_it_is_the_sum_over_layers(layers, size, stride):
+def test_receptive_field_is_the_sum_over_layers(layers, size, stride):
     assert receptive_field(Named(*layers).eval(), "map") == ReceptiveField(size, stride)
 
 
@@ -90,11 +90,11 @@ def test_resnets_at_c4(depths, size, ratio, of_twin):
     assert receptive_field(AtrousTwin(network, ratio), "res4") == ReceptiveField(of_twin, 16)
 
 
-def test_of_a_pyramid_it_reaches_as_far_as_the_coarsest_map():
+def test_receptive_field_of_a_pyramid_reaches_as_far_as_the_coarsest_feature_map():
     network = FPN(SmallResNet(), LEVELS, 4, top_block=LastLevelMaxPool()).eval()
     fields = [receptive_field(network, name) for name in ("p3", "p6")]
     coarsest = receptive_field(network.bottom_up, "res5").size
-    # The 3x3 convolution behind a map reaches over a border of p5's cells; p5's, over two.
+    # The 3x3 convolution after a feature map crosses a border of p5's cells; p5's own, two.
     assert fields == [ReceptiveField(coarsest + 32, 8), ReceptiveField(coarsest + 2 * 32, 64)]
 
 
@@ -112,10 +112,15 @@ def test_the_papers_equations():
 @pytest.mark.parametrize(
     "network, name, error, message",
     [
-        (Named(conv(3)).eval(), "res4", KeyError, "output 'res4': the network has map"),
+        (Named(conv(3)).eval(), "res4", KeyError, "no output 'res4': the network has map"),
         (Named(conv(3)), "map", ValueError, r"training mode: call its eval\(\)"),
         (Named(Function(torch.zeros_like)).eval(), "map", ValueError, "depends on no pixel"),
-        (Named(Function(torch.sign)).eval(), "map", ValueError, "through torch.sign: it hides NaN"),
+        (
+            Named(Function(torch.sign)).eval(),
+            "map",
+            ValueError,
+            "measured through torch.sign: it hides NaN",
+        ),
         (
             Named(Function(lambda x: torch.where(x >= 0, 1.0, -1.0))).eval(),
             "map",
@@ -130,7 +135,7 @@ def test_the_papers_equations():
         ),
     ],
 )
-def test_what_cannot_be_measured_is_an_error(network, name, error, message):
+def test_a_receptive_field_that_cannot_be_measured_is_an_error(network, name, error, message):
     with pytest.raises(error, match=message):
         receptive_field(network, name)
 
@@ -177,7 +182,7 @@ def test_the_program_says_why_there_is_no_twin(capsys):
     "option, value, expected",
     [("--widths", "0", "a positive number"), ("--ratio", "1", "a whole number from 2 on")],
 )
-def test_the_program_refuses_what_makes_no_sense(capsys, option, value, expected):
+def test_the_program_refuses_values_out_of_range(capsys, option, value, expected):
     with pytest.raises(SystemExit):
         main(["--config-file", "configs/quick/full_fcos_small_256_plates.py", option, value])
     assert capsys.readouterr().err == f"error: {option} {value}: expected {expected}\n"

@@ -84,7 +84,7 @@ def test_a_part_of_a_name_is_no_match():
     assert list(aligned) == ["conv"]
 
 
-def test_other_shapes_are_left_out_and_ambiguity_is_an_error():
+def test_other_shapes_are_not_loaded_and_ambiguity_is_an_error():
     model = {"a.conv": torch.zeros(2), "b.conv": torch.zeros(2)}
     aligned = align_and_update_state_dicts({"a.conv": torch.zeros(2)}, {"conv": torch.ones(3)})
     assert "a.conv" not in aligned

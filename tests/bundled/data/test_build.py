@@ -42,7 +42,7 @@ def register():
         MetadataCatalog.remove(name)
 
 
-def test_images_without_a_learnable_object_are_left_out():
+def test_images_without_a_learnable_object_are_dropped():
     kept = image(1)
     mixed = {"annotations": [{"iscrowd": 1}, {"category_id": 2}]}
     images = [kept, image(), image(3, crowd=1), mixed]

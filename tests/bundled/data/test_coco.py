@@ -163,7 +163,7 @@ def test_a_data_set_goes_to_json_and_back(name, tmp_path):
 
 
 @pytest.mark.parametrize("allow_cached", [True, False])
-def test_an_existing_json_is_kept_unless_told(name, tmp_path, allow_cached):
+def test_an_existing_json_is_kept_only_if_cached_ones_are_allowed(name, tmp_path, allow_cached):
     DatasetCatalog.register(name, list)
     MetadataCatalog.get(name).thing_classes = ["a"]
     file = tmp_path / "out.json"

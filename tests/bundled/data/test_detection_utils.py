@@ -61,7 +61,7 @@ def test_a_grey_image_converts_to_equal_channels(png):
         (8, lambda x: np.rot90(x)),
     ],
 )
-def test_images_are_turned_as_their_exif_says(tmp_path, orientation, turned):
+def test_images_are_rotated_as_their_exif_says(tmp_path, orientation, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)

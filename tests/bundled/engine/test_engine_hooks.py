@@ -91,7 +91,7 @@ def test_eval_hook_evaluates_every_period_and_once_at_the_end(period, after, exp
         assert trainer.storage.latest()["bbox/AP"] == (10.0, 10)
 
 
-def test_eval_hook_names_a_result_that_is_no_number():
+def test_eval_hook_names_a_result_that_is_not_a_number():
     trainer = make_trainer()
     trainer.register_hooks([hooks.EvalHook(1, lambda: {"bbox": {"AP": "good"}})])
     with pytest.raises(ValueError, match=r"good|bbox/AP"):

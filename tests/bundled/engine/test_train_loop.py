@@ -68,7 +68,7 @@ def test_hooks_are_called_in_order_with_the_storage_at_the_trainers_iteration():
     assert calls == [("before_train", 3), *steps, ("after_train", 5)]
 
 
-def test_after_train_is_called_when_a_step_fails():
+def test_after_train_is_called_when_an_iteration_fails():
     class Failing(TrainerBase):
         def run_step(self):
             raise RuntimeError("out of luck")
@@ -83,7 +83,7 @@ def test_after_train_is_called_when_a_step_fails():
 
 @pytest.mark.parametrize("split", [True, False])
 @pytest.mark.parametrize("before", [True, False])
-def test_simple_trainer_makes_the_steps_of_a_plain_loop(split, before):
+def test_simple_trainer_trains_as_a_plain_loop(split, before):
     trainer = make(split=split, zero_grad_before_forward=before)
     trainer.train(0, 6)
 
@@ -106,7 +106,7 @@ def test_losses_and_their_sum_are_recorded(asynchronous):
     assert [value for value, _ in history["total_loss"]] == pytest.approx(expected)
 
 
-def test_a_loss_that_is_not_finite_stops_training_and_is_named():
+def test_a_non_finite_loss_stops_training_and_is_named():
     trainer = make()
     trainer.data_loader = iter([torch.tensor([0.0, float("inf")])] * 9)
     with pytest.raises(FloatingPointError, match="loss_b"):
@@ -114,14 +114,14 @@ def test_a_loss_that_is_not_finite_stops_training_and_is_named():
 
 
 @bundled_only
-def test_a_loss_that_is_not_finite_stops_training_when_written_in_a_thread():
+def test_a_non_finite_loss_stops_training_when_written_in_a_thread():
     trainer = make(async_write_metrics=True)
     trainer.data_loader = iter([torch.tensor([0.0, float("nan")])] * 9)
     with pytest.raises(FloatingPointError, match="nan"):
         trainer.train(0, 9)
 
 
-def test_resuming_gives_the_same_weights_as_going_through():
+def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one():
     through = make()
     through.train(0, 10)
 
@@ -137,7 +137,7 @@ def test_resuming_gives_the_same_weights_as_going_through():
     assert torch.equal(second.model.weight, through.model.weight)
 
 
-def test_states_of_hooks_are_saved_by_class_name_and_given_back():
+def test_states_of_hooks_are_saved_by_class_name_and_restored():
     class Counter(HookBase):
         def __init__(self):
             self.count = 0

@@ -61,7 +61,7 @@ def random_ground_truth(rng, images=6):
 
 
 def random_outputs(rng, truth):
-    """A batch an image: jittered ground truth with the wrong class now and then, and noise."""
+    """One batch per image: jittered ground truth with the wrong class now and then, and noise."""
     for image in truth["images"]:
         boxes, classes = [], []
         for annotation in truth["annotations"]:
@@ -128,7 +128,7 @@ def test_metrics_equal_pycocotools(tmp_path, register, seed, max_dets, fast):
     assert per_class == pytest.approx([mean(precision[:, :, k, 0, -1]) for k in range(3)], abs=1e-9)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no {SHARED}: known answers are left out")
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no {SHARED}: known answers are not tested")
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize(
     ("truth", "results", "expected"),

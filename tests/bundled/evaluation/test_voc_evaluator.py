@@ -94,7 +94,7 @@ def eleven_points(recall, precision):
 
 
 def area_under(recall, precision):
-    """Sum over distinct recalls of the step times the best precision from there on."""
+    """Sum over distinct recalls of the increase times the best precision from there on."""
     total, last = 0.0, 0.0
     for level in np.unique(recall):
         total += (level - last) * precision[recall >= level].max()
@@ -171,7 +171,7 @@ def test_average_precision_of_a_known_curve(eleven, expected):
     assert voc_ap(recall, precision, eleven) == pytest.approx(expected)
 
 
-@pytest.mark.skipif(not EXAMPLE.is_dir(), reason=f"no {EXAMPLE}: its answer is left out")
+@pytest.mark.skipif(not EXAMPLE.is_dir(), reason=f"no {EXAMPLE}: its answer is not tested")
 @pytest.mark.skipif(
     lowres_d2.detectron2_provider() != "bundled", reason="upstream takes files only"
 )

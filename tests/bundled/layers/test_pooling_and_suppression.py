@@ -45,7 +45,7 @@ def test_batched_nms_takes_half_precision():
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_roi_align_of_a_ramp_is_exact_at_the_bin_centres(scale):
-    # With aligned=True cell k of the map stands at (k + 0.5) / scale of the image.
+    # With aligned=True cell k of the feature map is at (k + 0.5) / scale of the image.
     ramp = (torch.arange(20.0) + 0.5) / scale
     features = torch.stack(torch.meshgrid(ramp, ramp, indexing="ij"))[None]
     box = torch.tensor([[0.0, 4, 6, 16, 14]]) / scale

@@ -30,7 +30,7 @@ def random_boxes(count: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
-def test_anchors_stand_at_cells_with_their_area_and_ratio(offset):
+def test_anchors_are_at_cells_with_their_area_and_ratio(offset):
     sizes, ratios, strides = [[16, 20], [32, 40]], [0.5, 1.0, 2.0], [4, 8]
     generator = DefaultAnchorGenerator(
         sizes=sizes, aspect_ratios=ratios, strides=strides, offset=offset

@@ -1,4 +1,4 @@
-"""ResNet and FPN against torchvision's, and what they promise about names, strides, freezing."""
+"""ResNet and FPN against torchvision's, and their names, strides and frozen parameters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_resnet_computes_what_torchvision_does(depth):
 
 
 @pytest.mark.parametrize("depth, channels", [(18, (64, 64, 128, 256, 512)), (50, None)])
-def test_maps_have_the_channels_and_strides_promised(depth, channels):
+def test_feature_maps_have_the_channels_and_strides_of_output_shape(depth, channels):
     names = ["stem", "res2", "res3", "res4", "res5"]
     model = resnet(depth, out_features=names)
     maps, shapes = model(torch.rand(1, 3, 64, 96)), model.output_shape()

@@ -1,4 +1,4 @@
-"""RetinaNet and FCOS: who is positive, what the losses are, and that right predictions come out."""
+"""RetinaNet and FCOS: which cells are positive, the losses, and the output of exact predictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHAPES = [ShapeSpec(channels=CHANNELS, stride=s) for s in STRIDES]
 
 
 class TinyBackbone(Backbone):
-    """One convolution a level."""
+    """One convolution per level."""
 
     def __init__(self):
         super().__init__()
@@ -126,7 +126,7 @@ def cells(size: tuple[int, int] = (64, 96)) -> list[torch.Tensor]:
 
 
 def suits(box: list[float], x: float, y: float, level: int, radius: float) -> bool:
-    """The rule of FCOS, for one location."""
+    """The rule of FCOS, for one cell, whose centre is (x, y)."""
     x1, y1, x2, y2 = box
     stride = STRIDES[level]
     sides = (x - x1, y - y1, x2 - x, y2 - y)
@@ -189,7 +189,7 @@ def test_centerness_is_one_at_the_centre_and_follows_the_formula():
 
 
 def dense_predictions(model: DenseDetector, inputs: list[dict], dims: list[int]):
-    """Anchors and (N, R, dim) predictions, by another way than the detector's own."""
+    """Anchors and (N, S, dim) predictions, independent of the detector's own code."""
     images = model.preprocess_image(inputs)
     features = [model.backbone(images.tensor)[name] for name in LEVELS]
     predictions = []
@@ -388,7 +388,7 @@ def test_right_predictions_come_out_in_the_size_asked_for(kind):
         ({}, [0, 1, 1]),
         (dict(test_score_thresh=0.9), [0, 1]),
         (dict(max_detections_per_image=1), [0]),
-        # One candidate a level, and each level has the same best.
+        # One candidate per level, and each level has the same best.
         (dict(test_topk_candidates=1), [0]),
     ],
 )
@@ -399,7 +399,7 @@ def test_thresholds_and_limits_hold(kind, kwargs, classes):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @torch.no_grad()
-def test_predictions_that_are_not_finite_give_no_finite_box(kind, value):
+def test_non_finite_predictions_give_no_finite_box(kind, value):
     model = make(kind).eval()
     images = model.preprocess_image(batch())
     features = cells()
@@ -452,7 +452,7 @@ def test_batch_norm_keeps_statistics_for_each_level():
     assert (quiet < loud).all()
 
 
-def test_training_can_be_looked_at():
+def test_training_can_be_visualized():
     model, inputs = make("retinanet"), batch()
     inputs[0]["image"] = inputs[0]["image"].to(torch.uint8)
     result = Instances((64, 96), pred_boxes=Boxes([[1.0, 2, 30, 40]]), scores=torch.ones(1))

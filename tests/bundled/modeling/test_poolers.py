@@ -60,7 +60,7 @@ def test_pooling_is_that_of_torchvision():
 
 
 def test_the_aligned_pooler_reads_a_ramp_at_the_bin_centres():
-    # Cell j stands at 8 (j + 0.5) in pixels: the map holds its own x coordinate.
+    # Cell j is at 8 (j + 0.5) in pixels: the feature map holds its own x coordinate.
     ramp = ((torch.arange(40) + 0.5) * 8).expand(1, 1, 30, 40).contiguous()
     (pooled,) = ROIPooler(2, (1 / 8,), 0, "ROIAlignV2")([ramp], [Boxes([[40.0, 40.0, 80.0, 60.0]])])
     torch.testing.assert_close(pooled[0], torch.tensor([[50.0, 70.0], [50.0, 70.0]]))
@@ -93,7 +93,7 @@ def test_gradients_reach_only_the_level_of_the_box():
     "arguments, names",
     [
         ((3, (0.3,), 0, "ROIAlign"), "0.3"),
-        ((3, (1 / 4, 1 / 16), 0, "ROIAlign"), "half the last"),
+        ((3, (1 / 4, 1 / 16), 0, "ROIAlign"), "half the one before"),
         ((3, (1 / 4,), 0, "Mean"), "Mean"),
         (((1, 2, 3), (1 / 4,), 0, "ROIAlign"), "output_size"),
     ],

@@ -169,7 +169,7 @@ def test_proposals_may_come_with_the_input():
         assert len(model.eval()(batch)) == 2
 
 
-def test_training_is_drawn_each_so_many_iterations():
+def test_training_is_drawn_every_vis_period():
     model = detector(vis_period=2, input_format="BGR")
     for iteration, images in ((0, 1), (1, 0)):
         with EventStorage(iteration) as storage:

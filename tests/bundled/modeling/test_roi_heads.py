@@ -100,7 +100,7 @@ def test_inference_equals_a_plain_reference(shared, most):
         torch.testing.assert_close(found[index].pred_boxes.tensor, stacked)
 
 
-def test_inference_drops_regions_that_are_not_finite():
+def test_inference_drops_non_finite_regions():
     boxes, scores = random_boxes(4), torch.full((4, CLASSES + 1), 0.25)
     boxes[1, 2], scores[2, 0] = float("nan"), float("inf")
     (found,), _ = fast_rcnn_inference([boxes], [scores], [SIZE], 0.0, 1.0, -1)

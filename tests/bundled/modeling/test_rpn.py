@@ -145,7 +145,7 @@ def test_top_proposals_equal_a_plain_reference(training):
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize("where", ["boxes", "logits"])
-def test_what_is_not_finite_is_dropped_and_stops_training(value, where):
+def test_non_finite_proposals_are_dropped_and_stop_training(value, where):
     boxes = torch.tensor([[[0.0, 0, 9, 9], [20, 20, 30, 30], [40, 40, 60, 60]]])
     logits = torch.tensor([[3.0, 2.0, 1.0]])
     (boxes[0, 1] if where == "boxes" else logits[0, 1:2])[0] = value

@@ -66,7 +66,7 @@ def test_name_scope_is_prefix_and_ends():
     assert storage.latest() == {"head/a": (1.0, 0), "a": (2.0, 0)}
 
 
-def test_json_has_one_line_an_iteration(tmp_path):
+def test_json_has_one_line_per_iteration(tmp_path):
     file = tmp_path / "metrics.json"
     writer = JSONWriter(str(file), window_size=2)
     with EventStorage() as storage:

@@ -25,7 +25,7 @@ def found(report, severity=None):
 
 @pytest.fixture
 def sound(coco):
-    """Two classes, an object an image, areas of the boxes: nothing to object to."""
+    """Two classes, one object per image, areas of the boxes: no findings."""
     for k, entry in enumerate(coco.content["annotations"]):
         entry["area"] = entry["bbox"][2] * entry["bbox"][3]
         entry["category_id"] = (3, 7)[k % 2]
@@ -99,7 +99,7 @@ def test_each_fault_is_found_once_with_its_severity(sound, name):
         ({"x": 3}, "four finite numbers"),
     ],
 )
-def test_useless_boxes_are_errors_with_their_ids_unless_they_are_left_out(sound, box, words):
+def test_invalid_boxes_are_errors_with_their_ids_unless_they_are_skipped(sound, box, words):
     sound.content["annotations"][3]["bbox"] = box
     report = checked(sound.json_file)
     suspect = next(f for f in report.findings if f.check.name == "box-invalid").suspects[0]
@@ -111,7 +111,7 @@ def test_useless_boxes_are_errors_with_their_ids_unless_they_are_left_out(sound,
     assert found(skipping, "warning")["box-skipped"] == 1
 
 
-def test_doubles_are_told_from_boxes_of_two_classes(sound):
+def test_duplicates_and_boxes_of_two_classes_are_distinguished(sound):
     first = sound.content["annotations"][0]
     sound.content["annotations"] += [
         first | {"id": 20},
@@ -124,7 +124,7 @@ def test_doubles_are_told_from_boxes_of_two_classes(sound):
     assert (names["box-double"], names["box-two-classes"]) == (2, 1)
 
 
-def test_boxes_of_another_form_are_one_finding_and_no_noise(sound):
+def test_boxes_of_another_format_are_one_finding(sound):
     for k, entry in enumerate(sound.content["annotations"]):
         entry["bbox"] = [30, 20 + k, 50 + k, 38]  # corners
     assert found(checked(sound.json_file)) == {"box-corners": 6}
@@ -157,7 +157,7 @@ def test_several_faults_at_once_are_all_counted(sound):
         ('{"images": [], "annotations": []}', "no list 'categories'"),
     ],
 )
-def test_files_that_are_no_ground_truth_are_an_error_and_not_a_crash(tmp_path, text, words):
+def test_files_without_ground_truth_are_an_error_and_not_a_crash(tmp_path, text, words):
     path = tmp_path / "data.json"
     path.write_text(text)
     report = checked(path)

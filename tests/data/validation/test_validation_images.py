@@ -69,7 +69,7 @@ def test_no_image_at_all_is_one_finding_that_names_the_folder(coco):
     (coco.folder / "images").rmdir()
     _, suspects = looked_at(coco, images=coco.folder / "images")["image-missing"]
     assert len(suspects) == 6
-    assert "not there" in suspects[0].detail
+    assert "does not exist" in suspects[0].detail
 
 
 def test_another_size_than_annotated_is_an_error(coco):
@@ -82,16 +82,16 @@ def test_another_size_than_annotated_is_an_error(coco):
 @pytest.mark.parametrize(
     ("orientation", "shape", "check"),
     [
-        (6, (40, 60), "image-turned"),  # annotated as it is stored, but read as turned
+        (6, (40, 60), "image-turned"),  # annotated as it is stored, but read as rotated
         (6, (60, 40), "image-exif-fine"),  # annotated as it is read
         (3, (40, 60), "image-exif"),  # upside down: the size does not tell
         (2, (40, 60), "image-exif"),  # mirrored
         (6, (60, 60), "image-size"),
         (1, (40, 60), None),
-        (99, (40, 60), None),  # no orientation that there is
+        (99, (40, 60), None),  # not a valid orientation
     ],
 )
-def test_exif_orientation_is_held_against_the_annotated_size(coco, orientation, shape, check):
+def test_exif_orientation_is_compared_with_the_annotated_size(coco, orientation, shape, check):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     store(coco, 3, noise(*shape), exif=exif.tobytes())
@@ -123,7 +123,7 @@ def test_square_images_that_exif_turns_are_a_warning(coco):
     assert set(looked_at(coco, "header")) == {"image-exif"}
 
 
-def test_depth_frames_and_wrong_suffixes_are_told_of(coco):
+def test_depth_frames_and_wrong_suffixes_are_reported(coco):
     deep = np.full((40, 60), 3000, np.uint16)
     store(coco, 0, deep, "deep.png")
     frames = [Image.fromarray(noise()[..., 0]) for _ in range(3)]

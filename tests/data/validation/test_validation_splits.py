@@ -1,4 +1,4 @@
-"""Parts of a data set against each other and against the model; VOC's files."""
+"""Splits of a data set compared with each other and with the model; VOC's files."""
 
 import math
 
@@ -60,7 +60,7 @@ def test_equal_length_alone_is_no_overlap(pair):
     assert "overlap" not in found(both(pair, level="header"))
 
 
-def test_the_same_pixels_in_another_file_are_found_by_deep_reading(pair):
+def test_the_same_pixels_in_another_file_are_found_by_decoding(pair):
     train, val = pair
     Image.open(train.image(1)).save(val.folder / "images" / "copy.bmp")
     val.content["images"][4]["file_name"] = "copy.bmp"
@@ -96,13 +96,13 @@ def test_other_ids_for_the_same_classes_are_no_error(pair):
     assert both(pair).ok
 
 
-def test_classes_that_are_only_evaluated_are_told_of(pair):
+def test_classes_that_are_only_evaluated_are_reported(pair):
     pair[1].content["annotations"][0]["category_id"] = 7
     finding = found(both(pair), "warning")["class-not-trained"]
     assert str(finding.suspects[0]) == "mouse: 1 objects"
 
 
-def test_model_and_weights_are_held_against_the_classes(pair):
+def test_model_and_weights_are_compared_with_the_classes(pair):
     facts = ModelFacts({"model.head.num_classes": 2, "model.num_classes": 80}, ["cat", "dog"])
     report = both(pair, model=facts)
     assert str(found(report)["classes-model"].suspects[0]) == (
@@ -124,7 +124,7 @@ def test_classes_that_the_file_does_not_have_are_an_error(coco):
     assert split.class_list == ["mouse", "dog"]
 
 
-def test_caps_on_detections_are_held_against_the_densest_image(pair):
+def test_caps_on_detections_are_compared_with_the_densest_image(pair):
     first = pair[1].content["annotations"][0]
     pair[1].content["annotations"] += [
         first | {"id": 100 + k, "bbox": [k % 50, k // 4, 5, 5]} for k in range(120)
@@ -208,5 +208,5 @@ def test_years_of_voc_are_one_split(tmp_path):
     assert len(split.image_of) == 4
     assert len(split.boxed) == 6
     assert report.ok
-    # The two years hold the same images here, which the files of both have to be found for.
+    # Both years have the same images here, which shows that the files of both are found.
     assert found(report, "warning")["image-twice"].count == 2

@@ -43,7 +43,7 @@ def train(model, hooks, steps=1, rate=1.0):
     ("kind", "limit", "moved"),
     [("norm", 10.0, (-3, -4)), ("norm", 1.0, (-0.6, -0.8)), ("value", 3.5, (-3, -3.5))],
 )
-def test_gradients_are_clipped_before_the_step(kind, limit, moved):
+def test_gradients_are_clipped_before_the_optimizer_step(kind, limit, moved):
     model = Slope()
     trainer = train(model, [GradientClipping(kind, limit)])
     assert model.weight.tolist() == pytest.approx(moved)
@@ -51,11 +51,11 @@ def test_gradients_are_clipped_before_the_step(kind, limit, moved):
         assert trainer.storage.latest()["gradient_norm"][0] == pytest.approx(5)
 
 
-def test_average_follows_the_weights_as_its_formula_says():
+def test_average_follows_its_formula():
     model = Slope()
     hook = WeightAverage(model, decay=0.75)
     train(model, [hook], steps=3)
-    expected = torch.tensor([-3.0, -4.0])  # the first step copies
+    expected = torch.tensor([-3.0, -4.0])  # the first iteration copies
     for step in (2, 3):
         expected = 0.75 * expected + 0.25 * step * torch.tensor([-3.0, -4.0])
     assert torch.allclose(hook.model.weight, expected)
@@ -78,7 +78,7 @@ def test_best_value_survives_a_restart():
     assert (second.best_metric, second.best_iter) == (40.0, 7)
 
 
-def test_a_run_that_goes_on_with_no_step_left_counts_none():
+def test_a_run_resumed_after_its_last_iteration_counts_none():
     model = Slope()
     trainer = SimpleTrainer(model, Loader(), torch.optim.SGD(model.parameters(), lr=1))
     trainer.register_hooks([LastStepOnce()])
@@ -88,7 +88,7 @@ def test_a_run_that_goes_on_with_no_step_left_counts_none():
 
 
 class Results(HookBase):
-    """An evaluation after every step, with results given beforehand."""
+    """An evaluation after every iteration, with given results."""
 
     def __init__(self, values):
         self._values = values
@@ -115,12 +115,12 @@ def test_the_best_weights_file_knows_its_own_value(tmp_path, mode, values, best)
     assert saved["model"]["weight"].tolist() == [-3 * steps, -4 * steps]
 
 
-def test_best_by_neither_largest_nor_smallest_is_refused():
+def test_best_mode_other_than_max_or_min_is_refused():
     with pytest.raises(ValueError, match=r"train\.best\.mode='most': expected max or min"):
         BestWeights(1, None, "bbox/AP", mode="most")
 
 
-def test_what_the_loader_dropped_is_logged_and_said(caplog):
+def test_what_the_loader_dropped_is_logged_and_warned_of(caplog):
     with caplog.at_level(logging.WARNING):
         trainer = train(Slope(), [LoaderCounts()])
     assert trainer.storage.latest()["[metric]data/num_dropped_boxes"][0] == 3

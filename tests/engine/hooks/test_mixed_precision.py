@@ -8,12 +8,12 @@ from detectron2.engine import SimpleTrainer
 from omegaconf import OmegaConf
 from torch import nn
 
-ASKED = OmegaConf.create({"train": {"amp": {"enabled": True}}})
-NOT_ASKED = OmegaConf.create({"train": {"amp": {"enabled": False}}})
+ENABLED = OmegaConf.create({"train": {"amp": {"enabled": True}}})
+DISABLED = OmegaConf.create({"train": {"amp": {"enabled": False}}})
 
 
 class Loss(nn.Module):
-    """Notes what its product was computed in."""
+    """Records the dtype of its product."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +45,7 @@ def test_training_computes_in_bfloat16_and_evaluation_does_not():
     assert model.seen[-1] == torch.float32
 
 
-def test_evaluation_between_steps_stays_in_float32():
+def test_evaluation_during_training_stays_in_float32():
     model = Loss()
 
     class Evaluates(CPUAutocast):
@@ -60,7 +60,7 @@ def test_evaluation_between_steps_stays_in_float32():
     assert model.seen == [torch.bfloat16, torch.float32] * 2
 
 
-def test_a_step_that_raises_leaves_autocast_off():
+def test_an_iteration_that_raises_leaves_autocast_off():
     with pytest.raises(FloatingPointError):
         trained(Loss(), ["good", "bad"])
     assert not torch.is_autocast_enabled("cpu")
@@ -74,28 +74,28 @@ def test_a_step_that_raises_leaves_autocast_off():
         ({"avx512_f": True}, None),
     ],
 )
-def test_only_where_the_processor_has_it(monkeypatch, able, expected):
+def test_bfloat16_only_where_the_cpu_has_instructions(monkeypatch, able, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
-    assert training_precision(ASKED, Loss()) is expected
-    assert training_precision(NOT_ASKED, Loss()) is None
-    assert training_precision(ASKED, Loss().to("meta")) is None
+    assert training_precision(ENABLED, Loss()) is expected
+    assert training_precision(DISABLED, Loss()) is None
+    assert training_precision(ENABLED, Loss().to("meta")) is None
 
 
 def test_a_torch_that_cannot_tell_stays_in_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert training_precision(ASKED, Loss()) is None
+    assert training_precision(ENABLED, Loss()) is None
 
 
 @pytest.mark.parametrize(
-    ("able", "said"), [(True, "mixed precision (bfloat16)"), (False, "is off")]
+    ("able", "words"), [(True, "mixed precision (bfloat16)"), (False, "is off")]
 )
-def test_a_run_says_what_it_computes_in_and_leaves_it_for_the_replay(
-    toy_arguments, tmp_path, capsys, monkeypatch, able, said
+def test_a_run_reports_its_precision_and_saves_it_for_the_replay(
+    toy_arguments, tmp_path, capsys, monkeypatch, able, words
 ):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able}, raising=False)
     with pytest.raises(SystemExit):
         main([*toy_arguments, "train.amp.enabled=true", "+model.detector.focal_loss_gamma=nan"])
     (row,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("  runs on")]
-    assert said in row
+    assert words in row
     (file,) = (tmp_path / "run").glob("non_finite_*.pth")
     assert read_checkpoint(file)["mixed_precision"] is able

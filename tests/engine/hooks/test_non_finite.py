@@ -18,7 +18,7 @@ from torch import nn
 
 
 class Losses(nn.Module):
-    """Gives the losses it is told by its batch, times its weight."""
+    """Returns the losses given in its batch, times its weight."""
 
     def __init__(self):
         super().__init__()
@@ -57,14 +57,14 @@ GOOD = {"loss_cls": 1.0, "loss_box": 2.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_bad_term_stops_before_the_step_and_is_told_in_one_line(tmp_path, value):
+def test_a_non_finite_loss_stops_before_the_optimizer_step_with_one_line(tmp_path, value):
     bad = {"loss_cls": 1.0, "loss_box": value}
     message, model = run(tmp_path, [batch(GOOD), batch(GOOD), batch(bad)], rate=0.1)
     assert message.startswith(f"loss_box is {value} in iteration 2, on a.png (image_id 7), b.png;")
     for words in (
         "smallest box 2.5 x 4 pixels, in b.png",
-        "total loss before: 3, 2.1;",
-        "gradient norm before: 3, 3;",
+        "previous total losses: 3, 2.1;",
+        "previous gradient norms: 3, 3;",
         "optimizer.lr",
     ):
         assert words in message, message
@@ -72,7 +72,7 @@ def test_a_bad_term_stops_before_the_step_and_is_told_in_one_line(tmp_path, valu
     assert model.weight.item() == pytest.approx(1 - 2 * 0.1 * 3)
 
 
-def test_what_is_left_on_disk_is_the_step(tmp_path):
+def test_the_saved_file_has_all_of_the_iteration(tmp_path):
     _, model = run(tmp_path, [batch(GOOD), batch({"loss": math.nan})], rate=0.1)
     (path,) = tmp_path.iterdir()
     assert path.name == "non_finite_0000001.pth"
@@ -94,44 +94,45 @@ def test_gradients_that_are_not_finite_name_their_parameter(tmp_path):
     model = Root()
     trainer = SimpleTrainer(model, [batch(GOOD)], torch.optim.SGD(model.parameters(), lr=1.0))
     trainer.register_hooks([NonFiniteStop(model, tmp_path, 0)])
-    with pytest.raises(NonFiniteError, match=r"losses are finite.*norm is inf.*gradient of weight"):
+    words = r"losses are finite.*norm is inf.*first non-finite gradient is that of weight"
+    with pytest.raises(NonFiniteError, match=words):
         trainer.train(0, 1)
     assert model.weight.item() == 1
 
 
-def test_weights_that_went_bad_before_are_said_so(tmp_path):
+def test_a_parameter_that_was_non_finite_before_is_named(tmp_path):
     message, _ = run(tmp_path, [batch({"loss": 1e30}), batch(GOOD)], rate=1e30)
-    assert "the weights of weight are not finite already" in message
+    assert "the parameter weight was non-finite before this iteration" in message
 
 
 @pytest.mark.parametrize(("kind", "score"), [(FloatingPointError, 1.0), (AssertionError, math.nan)])
-def test_what_the_forward_pass_raises_is_told_with_its_images(tmp_path, kind, score):
+def test_an_error_of_the_forward_pass_names_its_images(tmp_path, kind, score):
     wrong = batch(GOOD, raises=kind("logits\nare NaN."), score=score)
     message, _ = run(tmp_path, [batch(GOOD), wrong])
     assert message.startswith("logits are NaN in iteration 1, on a.png")
     assert (tmp_path / "non_finite_0000001.pth").exists()
 
 
-def test_a_defect_stays_a_defect(tmp_path):
+def test_other_assertion_errors_are_not_changed(tmp_path):
     wrong = batch(GOOD, raises=AssertionError("a list of lists"), score=1.0)
     with pytest.raises(AssertionError, match="a list of lists"):
         run(tmp_path, [wrong])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_batch_that_cannot_be_written_is_told_all_the_same(tmp_path):
+def test_a_batch_that_cannot_be_saved_does_not_hide_the_error(tmp_path):
     (tmp_path / "file").touch()
     message, _ = run(tmp_path / "file" / "folder", [batch({"loss": math.nan})])
-    assert message.startswith("loss is nan") and "could not be kept" in message
+    assert message.startswith("loss is nan") and "could not be saved" in message
 
 
 def test_images_without_names_or_boxes(tmp_path):
     message, _ = run(tmp_path, [[{"losses": {"loss": math.nan}}, sample("b.png", [])]])
-    assert "on image 0 of the batch, b.png; without a box" in message
+    assert "on image 0 of the batch, b.png; no boxes" in message
 
 
 class Scaler:
-    """Stands for an enabled GradScaler: skips steps whose gradients overflow."""
+    """Stands for an enabled GradScaler, which skips steps whose gradients overflow."""
 
     def is_enabled(self):
         return True
@@ -140,7 +141,7 @@ class Scaler:
         return 2.0
 
 
-def test_overflow_under_loss_scaling_stops_only_when_it_does_not_end(tmp_path):
+def test_overflow_under_loss_scaling_stops_only_if_it_persists(tmp_path):
     model = Losses()
     trainer = SimpleTrainer(model, [], torch.optim.SGD(model.parameters(), lr=0.0))
     trainer.grad_scaler = Scaler()
@@ -157,11 +158,11 @@ def test_overflow_under_loss_scaling_stops_only_when_it_does_not_end(tmp_path):
     assert stop._history[-1]["gradient_norm"] == 3
     for _ in range(SKIPPED_STEPS - 1):
         step(math.inf)
-    with pytest.raises(NonFiniteError, match="gradients' norm is inf"):
+    with pytest.raises(NonFiniteError, match="gradient norm is inf"):
         step(math.inf)
 
 
-def test_packing_keeps_plain_values_and_names_what_it_leaves_out():
+def test_packing_keeps_plain_values_and_names_what_it_drops():
     values = {"path": Path("a"), "array": np.arange(3), "pair": (1, None), "odd": object()}
     (packed,) = pack_batch([values])
     assert packed["left_out"] == ["odd"]
@@ -171,7 +172,7 @@ def test_packing_keeps_plain_values_and_names_what_it_leaves_out():
 
 
 @pytest.mark.parametrize("forward_raises", [False, True])
-def test_replay_gives_the_same_losses_and_the_module_where_it_began(
+def test_replay_gives_the_same_losses_and_the_first_non_finite_module(
     toy_arguments, tmp_path, capsys, forward_raises
 ):
     # The box loss asserts that boxes are in order.
@@ -180,7 +181,7 @@ def test_replay_gives_the_same_losses_and_the_module_where_it_began(
         main([*toy_arguments, cause])
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert re.search(r" in iteration \d, on .*\.png \(image_id \d\).*; smallest box ", line)
-    command = shlex.split(re.search(r"tools/replay_batch\.py ([^;]+);", line)[1])
+    command = shlex.split(re.search(r"lowres-d2 replay ([^;]+);", line)[1])
     replay.main(command)
     shown = capsys.readouterr().out
     if forward_raises:

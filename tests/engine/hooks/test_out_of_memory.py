@@ -11,7 +11,7 @@ PETABYTE = 2**50
 
 
 class Hungry(nn.Module):
-    """Takes as many bytes as its first image says, or raises what it says."""
+    """Allocates the bytes that its first image asks for, or raises the error given there."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ def run(batches):
         trainer.train(0, len(batches))
 
 
-def test_allocation_that_fails_names_the_images_of_its_step():
+def test_a_failing_allocation_names_the_images_of_its_iteration():
     with pytest.raises(ImagesOutOfMemory) as caught:
         run([batch(1), batch(PETABYTE)])
     line = str(caught.value)
@@ -53,12 +53,12 @@ def test_allocation_that_fails_names_the_images_of_its_step():
 
 
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("no\nroom. Tip"), MemoryError()])
-def test_errors_of_gpu_and_numpy_are_told_too(error):
+def test_errors_of_gpu_and_numpy_name_the_images_too(error):
     with pytest.raises(ImagesOutOfMemory, match=r"a\.png .*\((no room|MemoryError)\)"):
         run([batch(error)])
 
 
-def test_other_errors_stay_what_they_are():
+def test_other_errors_are_not_changed():
     with pytest.raises(RuntimeError, match="shapes"):
         run([batch(RuntimeError("shapes do not match"))])
 

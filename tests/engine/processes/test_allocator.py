@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-# A child: the setting is the process's, and tests share one.
+# In a child process, since the setting is of the process, which tests share.
 CHILD = """
 import resource
 from lowres_d2.engine.processes.allocator import keep_freed_memory

@@ -84,7 +84,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(toy_arguments, tmp_pat
 
 @pytest.fixture(scope="module")
 def whole(ranks, coco_json, tmp_path_factory):
-    """Folder of a run of two processes that nothing disturbed, with batch norm, and its arguments.
+    """Folder and arguments of an uninterrupted run of two processes, with batch norm.
 
     Each process's batch norm sees images of its own.
     """
@@ -137,7 +137,7 @@ def test_a_killed_process_ends_the_run_which_resumes_to_the_same_bits(whole, ran
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rank", "way"), [(0, "mistake"), (1, "mistake"), (1, "defect")])
-def test_a_process_that_fails_says_why_and_ends_the_others(whole, ranks, tmp_path, rank, way):
+def test_a_process_that_fails_reports_why_and_ends_the_others(whole, ranks, tmp_path, rank, way):
     arguments = [*whole[1], f"train.output_dir={tmp_path}"]
     ends = ranks.run(MAIN, *arguments, fails=f"{rank} 1 {way}")
     assert [end.code for end in ends] == [1, 1]
@@ -152,7 +152,7 @@ def test_a_process_that_fails_says_why_and_ends_the_others(whole, ranks, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_mistake_that_all_processes_find_is_told_once(whole, ranks):
+def test_an_error_of_all_processes_is_reported_once(whole, ranks):
     for extra, words in [("train.max_itr=3", "train.max_itr"), ("--num-gpus=2", "contradict")]:
         flags = [extra] if extra.startswith("--") else []
         ends = ranks.run(MAIN, *flags, *whole[1], *([] if flags else [extra]))
@@ -162,9 +162,9 @@ def test_a_mistake_that_all_processes_find_is_told_once(whole, ranks):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole, tmp_path):
+def test_a_run_restarted_by_torchrun_resumes_automatically(whole, tmp_path):
     folder, arguments = whole
-    for name in ("last_checkpoint", "model_0000001.pth"):  # of an earlier run: not to go on from
+    for name in ("last_checkpoint", "model_0000001.pth"):  # of an earlier run: not to be resumed
         (tmp_path / name).write_text("model_0000001.pth")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     program = [*torchrun, "--max-restarts=1", "tests/toys/failing_run.py"]
@@ -181,7 +181,7 @@ def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_num_gpus_starts_processes_and_says_which_was_killed(whole, tmp_path):
+def test_num_gpus_starts_processes_and_names_the_killed_one(whole, tmp_path):
     os.environ["FAILS"] = f"1 4 killed {tmp_path / 'failed'}"
     try:
         program = ["tests/toys/failing_run.py", "--num-gpus", "2"]
@@ -196,14 +196,14 @@ def test_num_gpus_starts_processes_and_says_which_was_killed(whole, tmp_path):
     assert (tmp_path / "last_checkpoint").exists()
 
 
-def test_the_first_to_fail_is_told_apart():
+def test_only_the_first_process_that_fails_can_claim_it():
     store = dist.HashStore()
     first, second = FirstFailure(store), FirstFailure(store)
     assert first.claim() and not second.claim()
-    assert FirstFailure().claim() and FirstFailure().claim()  # each alone
+    assert FirstFailure().claim() and FirstFailure().claim()  # each is a single process
 
 
-def test_what_a_lost_process_leaves_is_told_apart_from_other_errors():
+def test_errors_from_a_lost_process_are_distinguished_from_others():
     gloo = RuntimeError(
         "[/home/x/gloo/gloo/transport/tcp/pair.cc:545] Read error [::1]:5: Connection reset by "
         "peer. This is typically caused by a remote worker"
@@ -231,7 +231,7 @@ def find_all(batch):
 
 
 def evaluate_sets(arguments):
-    """Program of a rank: evaluates sets of several sizes, and writes what it saw and found."""
+    """Program of a rank: evaluates sets of several sizes; writes the images seen, and results."""
     member = find_membership(os.environ)
     join_group(member, meet(member))
     for path in map(Path, arguments):

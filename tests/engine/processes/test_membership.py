@@ -47,7 +47,7 @@ def test_variables_of_srun():
     assert called.address == "10.0.0.7"
 
 
-def test_jobs_and_steps_meet_at_ports_of_their_own():
+def test_jobs_and_steps_have_ports_of_their_own():
     names = [{"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": str(k)} for job in (8, 9) for k in (0, 1)]
     ports = {membership(SRUN, **name).port for name in names}
     assert len(ports) == 4 and all(12000 <= port < 32000 for port in ports)
@@ -65,11 +65,11 @@ def test_jobs_and_steps_meet_at_ports_of_their_own():
         SRUN | {"SLURM_PROCID": "0", "ENVIRONMENT": "BATCH"},
     ],
 )
-def test_a_process_that_stands_alone(environ):
+def test_a_single_process(environ):
     assert find_membership(environ) is None
 
 
-def test_a_task_that_a_batch_script_has_started_is_one():
+def test_a_task_started_by_a_batch_script_is_a_member():
     assert membership(SRUN, ENVIRONMENT="BATCH", SLURM_STEP_ID="0").rank == 3
 
 
@@ -109,7 +109,7 @@ def test_first_host_of_a_list(nodes, host):
     assert first_host(nodes) == host
 
 
-def test_restarts_of_torchrun_and_of_slurm_count():
+def test_restarts_of_torchrun_and_of_slurm_are_counted():
     assert restarts({}) == 0
     assert restarts({"TORCHELASTIC_RESTART_COUNT": "0", "SLURM_RESTART_COUNT": "2"}) == 2
     assert restarts({"TORCHELASTIC_RESTART_COUNT": "1"}) == 1

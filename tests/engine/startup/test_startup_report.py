@@ -15,7 +15,8 @@ from lowres_d2.engine.startup.weights import check_complete, check_used, describ
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.programs.train import main
-from lowres_d2.recipes.load import build, load_recipe, shipped_recipes
+from lowres_d2.recipes.find import shipped_recipes
+from lowres_d2.recipes.load import build, load_recipe
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_every_quick_recipe_reports(name, plates):
     run = started(cfg)
     text = start_up_report(run)
     rows = {line[2:13].strip(): line[13:] for line in text.splitlines() if line[2:13].strip()}
-    assert {"runs on", "weights", "classes", "objects", "evaluation", "steps"} <= rows.keys()
+    assert {"runs on", "weights", "classes", "objects", "evaluation", "iterations"} <= rows.keys()
     mixed = training_precision(run.cfg, run.model)  # where the recipe asks and this machine can
     precision = "mixed precision (bfloat16)" if mixed else "float32"
     assert f"Detectron2, cpu, {precision}" in rows["runs on"]
@@ -59,17 +60,16 @@ def test_every_quick_recipe_reports(name, plates):
     assert len(text.splitlines()) < 25
 
 
-def test_teacher_and_stages_stand_in_the_report(coco_json):
+def test_report_has_teacher_and_stages(coco_json):
     data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
     run = started(load_recipe(TEACHER, [*data, "train.device=cpu"]))
     text = start_up_report(run)
-    assert "teacher: as it is built" in text and "teacher 2: red, green" in text
-    assert (
-        "neck 4 steps (trains detector.backbone.bottom_up.*, losses feature); all 2 steps" in text
-    )
+    assert "teacher: as built" in text and "teacher 2: red, green" in text
+    neck = "neck 4 iterations (trainable: detector.backbone.bottom_up.*; losses: feature)"
+    assert f"{neck}; all 2 iterations" in text
 
 
-def test_poor_size_ranges_small_caps_and_other_classes_are_warned_of(coco_json, caplog):
+def test_warns_of_unmatched_size_ranges_small_caps_and_other_classes(coco_json, caplog):
     data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
     cfg = load_recipe("configs/own_data/bicubic4_fcos_small_own.py", [*data, "train.device=cpu"])
     cfg.model.resampler.factor = 8
@@ -82,13 +82,14 @@ def test_poor_size_ranges_small_caps_and_other_classes_are_warned_of(coco_json, 
     assert "start-up report" in report and "0 % of " in report
     order, poor, cap = warnings[0], warnings[1], warnings[-1]
     assert "w.pth" in order and "(green, red; the data has red, green)" in order
-    assert "0 % can be matched" in poor and "model.resampler.factor (8 now)" in poor
+    assert "only 0 % of the objects can be matched" in poor
+    assert "model.resampler.factor (8 now)" in poor
     assert "model.min_box_size (20 now)" in poor
     assert "at most 0 detections" in cap and "max_detections_per_image to 2" in cap
 
 
-def loaded(used, unfit=(), left_over=()):
-    names = [*unfit, *left_over]
+def loaded(used, unfit=(), ignored=()):
+    names = [*unfit, *ignored]
     return LoadReport("w.pth", used, unexpected=names, of_file=used + len(names))
 
 
@@ -97,12 +98,12 @@ def loaded(used, unfit=(), left_over=()):
     [
         (loaded(99, ["a.weight"]), True),
         (loaded(98, ["a.weight", "b.weight"]), False),
-        (loaded(10, left_over=["stem.fc.weight", "stem.fc.bias", "fc1000_w"]), True),
-        (loaded(10, left_over=["head.cls_score.bias", "objectives.kd.weight"]), True),
+        (loaded(10, ignored=["stem.fc.weight", "stem.fc.bias", "fc1000_w"]), True),
+        (loaded(10, ignored=["head.cls_score.bias", "objectives.kd.weight"]), True),
         (loaded(10, ["roi_heads.box_head.fc1.weight"]), False),
     ],
 )
-def test_share_of_a_file_that_has_to_be_used(report, fits):
+def test_share_of_a_file_that_has_to_be_loaded(report, fits):
     check_used(report, allow_partial=True)
     if fits:
         check_used(report)
@@ -111,7 +112,7 @@ def test_share_of_a_file_that_has_to_be_used(report, fits):
             check_used(report)
 
 
-def test_weights_in_words():
+def test_weights_are_described():
     report = LoadReport(
         "w.pth",
         total=9,
@@ -121,20 +122,22 @@ def test_weights_in_words():
         of_file=7,
     )
     assert describe_weights(report) == (
-        "5 of 9 tensors (w.pth); new: 4 (resampler.a 1, resampler.b 1, neck.c 1, head.cls_score 1);"
-        " left over on purpose: 1; UNUSED: 1 (old.d 1)"
+        "5 of 9 tensors loaded from w.pth; left as initialized: 4 (resampler.a 1, resampler.b 1, "
+        "neck.c 1, head.cls_score 1); of the file ignored on purpose: 1; of the file UNUSED: 1 "
+        "(old.d 1)"
     )
     with pytest.raises(ValueError, match="5 of 9"):
         check_complete(report)
 
 
-def test_which_file_it_was_is_told(toy_arguments, tmp_path, capsys):
+def test_report_identifies_the_weight_file(toy_arguments, tmp_path, capsys):
     main([*toy_arguments, "train.max_iter=2"])
     weights = tmp_path / "run" / "model_final.pth"
     capsys.readouterr()
     main(["--eval-only", *toy_arguments, f"train.init_checkpoint={weights}"])
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert f"95 of 95 tensors ({weights}, step 2, sha256 {digest[:8]})" in capsys.readouterr().out
+    expected = f"95 of 95 tensors loaded from {weights} (after 2 iterations, sha256 {digest[:8]})"
+    assert expected in capsys.readouterr().out
 
 
 def scheduled(batch, rate, optimizer):
@@ -151,15 +154,16 @@ def scheduled(batch, rate, optimizer):
 @pytest.mark.parametrize(
     ("optimizer", "rule", "rate"),
     [
-        (torch.optim.SGD, "the linear rule", 0.004),
-        (torch.optim.AdamW, "the square-root rule", 0.008),
+        (torch.optim.SGD, "the linear scaling rule", 0.004),
+        (torch.optim.AdamW, "the square-root scaling rule", 0.008),
     ],
 )
-def test_rate_by_the_rule_for_a_quarter_of_the_batch(optimizer, rule, rate):
+def test_learning_rate_by_the_scaling_rule_for_a_quarter_of_the_batch(optimizer, rule, rate):
     own, run = scheduled(16, 0.016, optimizer), scheduled(4, 0.016, optimizer)
     text = describe_rate(run, own)
-    assert text.startswith(f"50 of 4 images (2.0 epochs), {optimizer.__name__} with rate 0.016")
-    assert f"0.016 is for 16 images: for 4 {rule} gives {rate}, and 200 steps" in text
+    name = optimizer.__name__
+    assert text.startswith(f"50 of 4 images (2.0 epochs), {name} with learning rate 0.016")
+    assert f"0.016 is for 16 images: for 4 {rule} gives {rate}, and 200 iterations" in text
     assert f"set optimizer.lr={rate}" in rate_warning(run, own)
     assert rate_warning(scheduled(4, rate, optimizer), own) == ""
     for unchanged in (None, run):
@@ -206,7 +210,7 @@ def test_large_data_sets_are_sampled_evenly(monkeypatch):
     assert count_objects([{"label": 1}], SizeRanges.from_config("coco")) is None
 
 
-def test_checkpoint_of_which_a_part_fits(toy_arguments, tmp_path, capsys):
+def test_checkpoint_that_fits_in_part(toy_arguments, tmp_path, capsys):
     cfg = load_recipe(toy_arguments[1], toy_arguments[2:])
     weights = build_model(cfg).state_dict()
     renamed = [n for n in weights if "bottom_up" in n][: math.ceil(0.02 * len(weights))]
@@ -222,4 +226,4 @@ def test_checkpoint_of_which_a_part_fits(toy_arguments, tmp_path, capsys):
     main(["--allow-partial", *arguments, "train.max_iter=1"])
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
-    assert "the recipe's 0.002 is for 8 images" in log
+    assert "the recipe's learning rate 0.002 is for 8 images" in log

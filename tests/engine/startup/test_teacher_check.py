@@ -19,7 +19,7 @@ RECIPE = "tests/toys/recipes/staged_distilled.py"
 
 
 class Oracle(nn.Module):
-    """Finds what is there, in the first ``good`` images it is shown; otherwise nothing."""
+    """Detects the ground truth of the first ``good`` images; in others nothing."""
 
     def __init__(self, dataset, good):
         super().__init__()
@@ -49,7 +49,7 @@ def cfg(toy_arguments):
 
 
 @pytest.mark.parametrize("images", [3, 50])
-def test_the_teacher_is_scored_on_a_few_images(cfg, images, tmp_path):
+def test_the_teacher_is_evaluated_on_a_few_images(cfg, images, tmp_path):
     oracle = Oracle(cfg.dataloader.test.dataset, good=99)
     cfg.train.teacher_check.images = images
     whole = cfg.dataloader.test.dataset
@@ -60,7 +60,7 @@ def test_the_teacher_is_scored_on_a_few_images(cfg, images, tmp_path):
     assert cfg.train.output_dir == str(tmp_path / "run")
 
 
-def test_a_teacher_under_the_floor_stops_the_run(cfg):
+def test_a_teacher_below_the_floor_stops_the_run(cfg):
     cfg.train.teacher_check = {"images": 4, "min_ap": 60.0}
     teacher = Teacher(Oracle(cfg.dataloader.test.dataset, good=2))
     with pytest.raises(ValueError, match=r"AP 50\.\d on 4 images .*min_ap is 60: ") as caught:
@@ -68,7 +68,7 @@ def test_a_teacher_under_the_floor_stops_the_run(cfg):
     assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_that_knows_nothing_is_refused_before_the_first_step(
+def test_an_untrained_teacher_is_refused_before_the_first_iteration(
     toy_arguments, tmp_path, capsys
 ):
     toy_arguments[1] = RECIPE
@@ -79,18 +79,18 @@ def test_a_teacher_that_knows_nothing_is_refused_before_the_first_step(
 
 def test_the_check_changes_nothing_in_the_run_and_is_not_repeated(toy_arguments, tmp_path):
     toy_arguments[1] = RECIPE
-    asked = ["train.teacher_check.images=2", "train.teacher_check.min_ap=0"]
-    main([*toy_arguments, f"train.output_dir={tmp_path / 'unasked'}"])
-    main([*toy_arguments, *asked])
+    check = ["train.teacher_check.images=2", "train.teacher_check.min_ap=0"]
+    main([*toy_arguments, f"train.output_dir={tmp_path / 'unchecked'}"])
+    main([*toy_arguments, *check])
     a, b = (
         torch.load(tmp_path / run / "model_final.pth", weights_only=True)["model"]
-        for run in ("unasked", "run")
+        for run in ("unchecked", "run")
     )
     assert all(torch.equal(a[name], b[name]) for name in a)
     log = tmp_path / "run" / "log.txt"
     assert log.read_text().count("teacher: bbox/AP 0.0 on 2 images of the test set") == 1
     (tmp_path / "run" / "last_checkpoint").write_text("model_0000002.pth")
-    main(["--resume", *toy_arguments, *asked])
+    main(["--resume", *toy_arguments, *check])
     assert log.read_text().count("teacher: bbox/AP") == 1
 
 

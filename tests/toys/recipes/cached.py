@@ -4,7 +4,7 @@ from lowres_d2.modeling.teacher import TeacherCache
 
 from detectron2.config import LazyCall as L
 
-from .staged_distilled import dataloader, model
+from .staged_distilled import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.teacher.cache = L(TeacherCache)(folder="${train.output_dir}/teacher_cache", limit_gb=1.0)
 # Random augmentations would make new images every epoch.

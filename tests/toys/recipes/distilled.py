@@ -1,6 +1,6 @@
-"""A student at half resolution and its teacher, whose weights are to be given; for tests."""
+"""A student at half resolution and its teacher, whose weights a test gives."""
 
-from .staged_distilled import model, train
+from .staged_distilled import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.resampler.factor = 2
 model.teacher.checkpoint = ""

@@ -10,7 +10,11 @@ from detectron2.config import LazyCall as L
 from fvcore.common.param_scheduler import ConstantParamScheduler
 
 from ....configs.own_data.bicubic4_fcos_small_own import (
+    data,
+    dataloader,
+    lr_multiplier,
     model,
+    optimizer,
     train,
 )
 
@@ -21,7 +25,7 @@ model.objectives = [
         pairs=[L(FeaturePair)(student="backbone.bottom_up.res3", student_stride=8)]
     )
 ]
-train.teacher_check.images = 0  # it knows nothing
+train.teacher_check.images = 0  # the teacher is untrained
 train.max_iter = 6
 train.stages = [
     L(Stage)(

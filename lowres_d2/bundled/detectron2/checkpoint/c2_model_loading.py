@@ -117,7 +117,7 @@ def align_and_update_state_dicts(
 
     Returns:
         The checkpoint's tensors under the model's names; those that match none keep their own,
-        those of another shape than the model's are left out.
+        those of another shape than the model's are not loaded.
     """
     if c2_conversion:
         ckpt_state_dict, originals = convert_c2_detectron_names(ckpt_state_dict)

@@ -140,7 +140,9 @@ class LazyConfig:
         for override in OverridesParser.create().parse_overrides(overrides):
             key = override.key_or_group
             if override.is_delete():
-                raise NotImplementedError(f"override {override.input_line!r}: keys stay; set null")
+                raise NotImplementedError(
+                    f"override {override.input_line!r}: keys cannot be deleted; set null"
+                )
             _require_containers_above(cfg, key)
             OmegaConf.update(cfg, key, override.value(), merge=True)
         return cfg
@@ -164,7 +166,7 @@ def _require_containers_above(cfg: DictConfig, key: str) -> None:
         if value is None:
             return
         if not OmegaConf.is_config(value):
-            raise KeyError(f"cannot set {key!r}: {above!r} is the value {value!r}, no mapping")
+            raise KeyError(f"cannot set {key!r}: {above!r} is the value {value!r}, not a mapping")
 
 
 def _targets_by_name(content: Any, named_targets: dict[str, Any]) -> Any:

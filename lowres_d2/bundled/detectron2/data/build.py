@@ -42,14 +42,14 @@ load_proposals_into_dataset = uncovered("load_proposals_into_dataset")
 
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
-    """Leave out images without an object that can be learned (none, or crowds only)."""
+    """Drop images without an object to learn (no objects, or crowds only)."""
     kept = [
         image
         for image in dataset_dicts
         if any(annotation.get("iscrowd", 0) == 0 for annotation in image["annotations"])
     ]
     logger.info(
-        f"Left out {len(dataset_dicts) - len(kept)} images without usable annotations; "
+        f"Dropped {len(dataset_dicts) - len(kept)} images without usable annotations; "
         f"{len(kept)} remain"
     )
     return kept

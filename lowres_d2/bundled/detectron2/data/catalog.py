@@ -80,7 +80,7 @@ class Metadata(types.SimpleNamespace):
             # AssertionError as upstream raises it
             raise AssertionError(
                 f"metadata of {self.name!r}: {key!r} is {self.__dict__[key]!r} and cannot become "
-                f"{value!r}: it is written once; MetadataCatalog.remove({self.name!r}) forgets it"
+                f"{value!r}: it is set only once; MetadataCatalog.remove({self.name!r}) clears it"
             )
         super().__setattr__(key, value)
 

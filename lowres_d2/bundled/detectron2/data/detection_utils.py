@@ -125,7 +125,7 @@ def check_image_size(dataset_dict: dict, image: np.ndarray) -> None:
         raise SizeMismatchError(
             f"{dataset_dict.get('file_name', 'an image')} is {width}x{height} (width x height), "
             f"but its annotation says {stated[1]}x{stated[0]}: wrong file, or one that was resized "
-            "or turned after it was annotated"
+            "or rotated after it was annotated"
         )
     dataset_dict["height"], dataset_dict["width"] = height, width
 

@@ -76,7 +76,7 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
     )
     parser.add_argument("--config-file", default="", metavar="FILE", help="the recipe")
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint of the output folder"
+        "--resume", action="store_true", help="resume from the last checkpoint of the output folder"
     )
     parser.add_argument("--eval-only", action="store_true", help="evaluate, do not train")
     parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
@@ -84,7 +84,7 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
     parser.add_argument(
         "--machine-rank", type=int, default=0, help="number of this machine, from 0"
     )
-    # One port a user: two users' runs on one machine do not meet.
+    # One port per user: runs of two users on one machine do not meet.
     user = str(os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", ""))
     port = FIRST_PORT + int(hashlib.sha256(user.encode()).hexdigest(), 16) % PORTS
     parser.add_argument(
@@ -137,7 +137,7 @@ def _record_config(
     if comm.is_main_process() and output_dir:
         path = os.path.join(output_dir, "config.yaml")
         LazyConfig.save(cfg, path)
-        logger.info(f"The whole config is in {path}")
+        logger.info(f"The full config is in {path}")
 
 
 def _try_get_key(cfg: Any, *keys: str, default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""The training step of one model and one optimizer, plain and in mixed precision.
+"""The training iteration of one model and one optimizer, plain and in mixed precision.
 
 Metrics are Python floats, averaged over ranks; a batch counts in the iteration it was used in.
 """
@@ -111,7 +111,7 @@ class SimpleTrainer(TrainerBase):
         write = self.concurrent_executor.submit(
             self._write_metrics, losses, data_time, iter=self.iter
         )
-        # An error in the thread (a loss that is not finite) must stop training, one step late.
+        # An error in the thread (a non-finite loss) must stop training, one iteration late.
         self._pending_writes.append(write)
         while self._pending_writes and self._pending_writes[0].done():
             self._pending_writes.pop(0).result()
@@ -159,7 +159,7 @@ class SimpleTrainer(TrainerBase):
         if not math.isfinite(total):
             raise FloatingPointError(
                 f"The loss is {total} in iteration {cur_iter}; its parts are {means}. Lower the "
-                "learning rate, clip gradients, or look for broken boxes"
+                "learning rate, clip gradients, or look for invalid ground-truth boxes"
             )
         storage.put_scalar(f"{prefix}total_loss", total, cur_iter=cur_iter)
         if len(means) > 1:

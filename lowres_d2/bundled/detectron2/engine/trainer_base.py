@@ -144,7 +144,7 @@ class TrainerBase:
             if hook is None:
                 logging.getLogger(__name__).warning(
                     f"The checkpoint holds the state of hook {name}, which is not registered; "
-                    "it is left out"
+                    "it is ignored"
                 )
             else:
                 hook.load_state_dict(state)  # type: ignore[attr-defined]

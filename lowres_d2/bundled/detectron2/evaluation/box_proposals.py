@@ -41,7 +41,7 @@ def evaluate_box_proposals(
         coco_api: the ground truth, a pycocotools ``COCO``.
         thresholds: IoU thresholds; None for 0.50, 0.55, ..., 0.95.
         area: a key of ``AREA_RANGES``.
-        limit: proposals an image, the best first; None for all.
+        limit: proposals per image, the best first; None for all.
 
     Returns:
         ``ar``, ``recalls`` and ``thresholds`` (tensors), ``gt_overlaps`` (the IoU that each counted

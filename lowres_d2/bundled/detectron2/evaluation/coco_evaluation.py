@@ -58,7 +58,7 @@ class COCOEvaluator(DatasetEvaluator):
         tasks: the tasks to evaluate; None takes them from the outputs. Only ``bbox`` is covered.
         distributed: gather from all ranks; otherwise each evaluates what it has.
         output_dir: for results as json and torch files; None writes none.
-        max_dets_per_image: detections an image and category that count; None for 100.
+        max_dets_per_image: detections per image and category that count; None for 100.
         use_fast_impl: evaluate in C++ by faster-coco-eval, else by pycocotools.
         kpt_oks_sigmas: of keypoints, which are not covered.
         allow_cached_coco: reuse a converted json in ``output_dir``.
@@ -136,7 +136,7 @@ class COCOEvaluator(DatasetEvaluator):
             if not comm.is_main_process():
                 return {}
         if not predictions:
-            logger.warning("COCOEvaluator: no predictions were given; there are no results")
+            logger.warning("COCOEvaluator: received no predictions; there are no results")
             return {}
         if self._output_dir:
             PathManager.mkdirs(self._output_dir)
@@ -212,7 +212,7 @@ class COCOEvaluator(DatasetEvaluator):
             class_names: with at least two, the AP of each is given as ``AP-<name>``.
         """
         if coco_eval is None:
-            logger.warning("COCOEvaluator: the model found nothing; metrics are nan")
+            logger.warning("COCOEvaluator: the model has no detections; metrics are NaN")
             return dict.fromkeys(BOX_METRICS, float("nan"))
         precision = coco_eval.eval["precision"]  # IoUs x recalls x categories x areas x max_dets
         results = {

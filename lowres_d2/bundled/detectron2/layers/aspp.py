@@ -39,7 +39,7 @@ class ASPP(nn.Module):
             norm: see `get_norm`.
             activation: each branch gets its own copy.
             pool_kernel_size: (height, width) of the average pooling, at stride 1; must divide the
-                input's size. None pools the whole map.
+                input's size. None pools the whole feature map.
             dropout: probability, after the projection.
             use_depthwise_separable_conv: make the 3x3 convolutions depthwise separable.
         """

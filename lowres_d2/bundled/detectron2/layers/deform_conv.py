@@ -32,7 +32,7 @@ class _DeformableConvolution(nn.Module):
         super().__init__()
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups:
-                raise ValueError(f"{name}={channels} is no multiple of groups={groups}")
+                raise ValueError(f"{name}={channels} is not a multiple of groups={groups}")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _pair(kernel_size)

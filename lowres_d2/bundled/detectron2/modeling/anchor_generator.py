@@ -155,7 +155,7 @@ class DefaultAnchorGenerator(nn.Module):
         """Anchors of each level.
 
         Args:
-            features: a map (N, C, H, W) for each level; only the sizes matter.
+            features: a feature map (N, C, H, W) for each level; only the sizes matter.
 
         Returns:
             `Boxes` of H * W * A anchors for each level, which hold for every image of the batch.

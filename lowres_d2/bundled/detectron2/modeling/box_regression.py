@@ -99,7 +99,7 @@ class Box2BoxTransformLinear:
         """
         Args:
             normalize_by_size: measure the distances in sizes of the source box (its stride, where
-                it stands for a location of a feature map) rather than in pixels.
+                it stands for a cell of a feature map) rather than in pixels.
         """
         self.normalize_by_size = normalize_by_size
 

@@ -84,7 +84,9 @@ class ROIPooler(nn.Module):
         exponents = [-math.log2(scale) for scale in scales]
         first = int(exponents[0])
         if first < 0 or exponents != [first + i for i in range(len(exponents))]:
-            raise ValueError(f"ROIPooler scales {scales}: expected 1 / 2**k, each half the last")
+            raise ValueError(
+                f"ROIPooler scales {scales}: expected 1 / 2**k, each half the one before"
+            )
         if canonical_box_size <= 0:
             raise ValueError(f"ROIPooler canonical_box_size {canonical_box_size}: expected > 0")
         self.output_size = tuple(output_size)
@@ -110,8 +112,12 @@ class ROIPooler(nn.Module):
         Returns:
             (R, C, output height, output width), in the order of the boxes.
         """
-        assert len(x) == len(self.level_poolers), "ROIPooler: one map for each scale"
-        assert len(box_lists) == x[0].size(0), "ROIPooler: one list of boxes for each image"
+        assert len(x) == len(self.level_poolers), (
+            "ROIPooler: expected one feature map for each scale"
+        )
+        assert len(box_lists) == x[0].size(0), (
+            "ROIPooler: expected one list of boxes for each image"
+        )
         if len(box_lists) == 0:
             return x[0].new_zeros([0, x[0].size(1), self.output_size[0], self.output_size[1]])
         rois = convert_boxes_to_pooler_format(box_lists)

@@ -74,8 +74,8 @@ def _convert_rotated(box: Any, source: BoxMode, wanted: BoxMode) -> Any:
         (BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS),
     ):
         raise NotImplementedError(
-            f"BoxMode.convert: no conversion from {source.name} to {wanted.name}: of rotated boxes "
-            "there are XYWH_ABS to XYWHA_ABS and XYWHA_ABS to XYXY_ABS"
+            f"BoxMode.convert: no conversion from {source.name} to {wanted.name}: for rotated "
+            "boxes, only XYWH_ABS to XYWHA_ABS and XYWHA_ABS to XYXY_ABS are supported"
         )
     given = box if isinstance(box, Tensor) else torch.from_numpy(np.array(box))
     one_box = isinstance(box, list | tuple)

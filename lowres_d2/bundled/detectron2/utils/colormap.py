@@ -1,4 +1,4 @@
-"""Colours that are told apart easily, for drawing."""
+"""Colours that are easy to distinguish, for drawing."""
 
 from __future__ import annotations
 

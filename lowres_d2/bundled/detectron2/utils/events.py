@@ -162,12 +162,12 @@ class EventStorage:
         return self._smoothing_hints
 
     def step(self) -> None:
-        """Go on to the next iteration; what was not put again stays the latest value."""
+        """Advance to the next iteration; scalars that are not put again keep their latest value."""
         self._iter += 1
 
     @property
     def iter(self) -> int:
-        """Iteration; during a training step, the number of finished iterations."""
+        """Iteration; during a training iteration, the number of finished ones."""
         return self._iter
 
     @iter.setter
@@ -223,13 +223,13 @@ def _new_scalars(
 
 
 class JSONWriter(EventWriter):
-    """Appends scalars to a file, one json object a line and iteration."""
+    """Appends scalars to a file, one json object per line and iteration."""
 
     def __init__(self, json_file: str, window_size: int = 20):
         """Open the file.
 
         Args:
-            json_file: path; lines are added to what is there.
+            json_file: path; lines are appended to an existing file.
             window_size: iterations over which scalars to be smoothed are smoothed.
         """
         self._file_handle = PathManager.open(json_file, "a")

@@ -28,7 +28,7 @@ def retry_if_cuda_oom(func: Callable[..., Any]) -> Callable[..., Any]:
                 return func(*args, **kwargs)
             torch.cuda.empty_cache()
         name = getattr(func, "__qualname__", repr(func))
-        logging.getLogger(__name__).info("CUDA out of memory: %s goes on, on the CPU", name)
+        logging.getLogger(__name__).info("CUDA out of memory: %s runs on the CPU instead", name)
         return func(*map(_to_cpu, args), **{key: _to_cpu(value) for key, value in kwargs.items()})
 
     return patient

@@ -1,1 +1,1 @@
-"""Distillation of heads that answer in every cell of a feature map."""
+"""Distillation of dense heads, which predict in every cell of a feature map."""

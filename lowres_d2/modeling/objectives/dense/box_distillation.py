@@ -1,13 +1,14 @@
-"""Distillation of dense heads: where the teacher sees an object, the student's box follows its.
+"""Distillation of dense heads: the student learns boxes where the teacher sees objects.
 
     loss = sum over points of c d(student's box, teacher's box) / sum over points of c
 
-c is the teacher's best class probability, points are the student's cells where it is high: boxes
-mean nothing elsewhere. d is 1 - GIoU, as in the IoU-based localisation distillation of Yang et al.,
-"Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object Detection", 2023.
+c is the teacher's best class probability. Points are the student's cells where c is above a
+threshold, because boxes mean nothing elsewhere. d is 1 - GIoU, as in the IoU-based localisation
+distillation of Yang et al., "Bridging Cross-task Protocol Inconsistency for Distillation in Dense
+Object Detection", 2023.
 
-Shapes: N images, A anchors a cell, S cells of a level; P points. Boxes are XYXY in pixels of the
-full-resolution image when they are compared, of each network's own when they are decoded.
+Boxes are XYXY. They are decoded in pixels of each network's input and compared in pixels of the
+full-resolution image.
 """
 
 from __future__ import annotations
@@ -23,27 +24,28 @@ from lowres_d2.structures import ObjectiveContext
 
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform, Box2BoxTransformLinear
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 
 class DenseBoxDistillation(DenseDistillation):
-    """The student's boxes follow the teacher's; both heads have the same levels and anchors.
+    """The student learns the teacher's boxes; both heads have the same levels and anchors.
 
     Args:
-        strides: of the heads' levels, in pixels of each network's input.
-        box2box_transform: what both heads' deltas mean: ``Box2BoxTransformLinear()`` in ``FCOS``,
-            ``Box2BoxTransform((1, 1, 1, 1))`` in ``NearestPointFCOS``.
-        distance: ``"giou"``, 1 - GIoU; ``"l1"``, the mean distance of the four sides as a share of
-            the teacher's width or height.
+        strides: strides of the heads' levels, in pixels of each network's input.
+        box2box_transform: transform that decodes both heads' deltas: ``Box2BoxTransformLinear()``
+            in ``FCOS``, ``Box2BoxTransform((1, 1, 1, 1))`` in ``NearestPointFCOS``.
+        distance: ``"giou"``, 1 - GIoU; ``"l1"``, the mean distance of the four sides, relative to
+            the width or height of the teacher's box.
         anchor_offset: see ``DenseLogitDistillation``.
-        num_anchors: anchors a cell.
+        num_anchors: anchors per cell.
         pairs: see ``DenseLogitDistillation``.
-        threshold: best teacher class probability above which its box is learned.
+        threshold: best class probability of the teacher above which its box is learned.
         cross_head: see ``DenseLogitDistillation``.
-        path: the head's last convolution for classes.
-        box_path: the head's last convolution for boxes.
-        anchor_path: the student's anchor generator.
+        path: path of the last convolution for classes.
+        box_path: path of the last convolution for boxes.
+        anchor_path: path of the student's anchor generator.
         name: group of the losses.
     """
 
@@ -84,7 +86,7 @@ class DenseBoxDistillation(DenseDistillation):
         self.student_taps += (*self.boxes, self.anchors)
         self.teacher_taps += self.teacher_boxes
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
         """Loss ``reg``."""
         student, teacher = self.class_logits(context)
         generated = context.student_taps[self.anchors][0]
@@ -103,19 +105,28 @@ class DenseBoxDistillation(DenseDistillation):
             theirs = self._decoded(found, anchors, image, chosen, anchor)
             parts.append((ours * float(context.factor), theirs, confidence[image, anchor, cell]))
         ours, theirs, weights = (torch.cat(part) for part in zip(*parts, strict=True))
-        # Boxes whose sides have crossed, which FCOS makes points of, teach nothing.
+        # Boxes without area, which FCOS predicts by negative distances (they count as 0), do not
+        # count.
         solid = (theirs[:, 2:] > theirs[:, :2]).all(dim=1)
         return {"reg": mean_of(self._distance(ours, theirs), weights * solid)}
 
     def _decoded(
         self,
-        found: Mapping[int, Tensor],
-        anchors: Sequence[Tensor],
-        image: Tensor,
-        cell: Tensor,
-        anchor: Tensor,
-    ) -> Tensor:
-        """Boxes (P, 4) in the network's pixels; cells are counted through these levels' maps."""
+        found: Mapping[int, Float[Tensor, "N C _h _w"]],
+        anchors: Sequence[Float[Tensor, "A 4"]],
+        image: Int[Tensor, " X"],
+        cell: Int[Tensor, " X"],
+        anchor: Int[Tensor, " X"],
+    ) -> Float[Tensor, "X 4"]:
+        """Boxes in pixels of the network's input.
+
+        Args:
+            found: deltas by level.
+            anchors: anchors of cell 0, for each level.
+            image: indices of the images.
+            cell: indices of the cells, counted through the levels of ``found`` in their order.
+            anchor: indices of the anchors.
+        """
         deltas, sources = [], []
         for k, level in found.items():
             rows, columns = (
@@ -130,8 +141,9 @@ class DenseBoxDistillation(DenseDistillation):
             torch.cat(deltas, dim=1)[image, cell, anchor], torch.cat(sources)[cell, anchor]
         )
 
-    def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """(P,)"""
+    def _distance(
+        self, student: Float[Tensor, "X 4"], teacher: Float[Tensor, "X 4"]
+    ) -> Float[Tensor, " X"]:
         if self.distance == "giou":
             return generalized_box_iou_loss(student, teacher)
         size = (teacher[:, 2:] - teacher[:, :2]).clamp(min=1)

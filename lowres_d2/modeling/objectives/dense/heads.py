@@ -1,11 +1,12 @@
-"""Reading the dense heads (FCOS, RetinaNet) of student and teacher, level by level.
+"""Predictions of the dense heads (FCOS, RetinaNet) of student and teacher, level by level.
 
-Taps stand at the heads' last convolutions, which run once a level, in order of the levels. With
-``cross_head`` the student's predictions are what the teacher's last convolutions make of what the
-student's got: the student's own then hear the ground truth alone, and never contradict it (Wang et
-al., "CrossKD: Cross-Head Knowledge Distillation for Dense Object Detection", 2023).
+Taps are at the heads' last convolutions, which run once per level, in order of the levels. With
+``cross_head`` the input of the student's last convolutions goes through the teacher's last
+convolutions to give the student's predictions. The student's own last convolutions then learn from
+the ground truth alone, without a second target that may contradict it (Wang et al., "CrossKD:
+Cross-Head Knowledge Distillation for Dense Object Detection", 2023).
 
-Shapes: N images, A anchors a cell, K classes, h and w cells, S = h w, B numbers an anchor.
+Channels of a head's output are anchor after anchor: A K class logits, A 4 deltas.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -26,17 +28,18 @@ class DenseDistillation(Objective):
     """Base of objectives that compare dense heads: levels, their pairs, class logits of both.
 
     Args:
-        strides: of the head's levels, in pixels of the detector's input.
-        teacher_strides: likewise; None where they are the student's.
-        anchor_offset: where cell 0 stands, in strides: 0.5 for FCOS, for anchors what their
-            generator says (0 in Detectron2's RetinaNet).
-        num_anchors: A.
-        pairs: (student's level, teacher's level), as often as wanted; None pairs each of the
-            teacher's levels with the student's nearest one in scale.
-        threshold: best teacher class probability above which a point is foreground.
+        strides: strides of the head's levels, in pixels of the detector's input.
+        teacher_strides: strides of the teacher's levels, in pixels of the teacher's input; None if
+            they are the student's.
+        anchor_offset: centre of cell 0, in strides: 0.5 for FCOS, the anchor generator's ``offset``
+            for anchors (0 in Detectron2's RetinaNet).
+        num_anchors: anchors per cell.
+        pairs: (student's level, teacher's level) pairs, where a level may be in several; None pairs
+            each of the teacher's levels with the student's level that is nearest in scale.
+        threshold: best class probability of the teacher above which a point is foreground.
         cross_head: whether the teacher's last convolutions predict for the student.
-        path: the head's last convolution for classes.
-        teacher_path: likewise; None where it is the student's.
+        path: path of the last convolution for classes.
+        teacher_path: its path in the teacher; None if it is the student's.
         name: group of the losses.
     """
 
@@ -77,11 +80,18 @@ class DenseDistillation(Objective):
         side = "input" if self.cross_head else "output"
         return taps_of_levels(path, len(self.strides), side)
 
-    def predicted(self, context: ObjectiveContext, tap: Tap, teacher_tap: Tap) -> Tensor:
-        """What the student predicts at one of these taps, (N, A B, h, w).
+    def predicted(
+        self, context: ObjectiveContext, tap: Tap, teacher_tap: Tap
+    ) -> Float[Tensor, "N C h w"]:
+        """The student's predictions at one of its taps.
+
+        Args:
+            context: the iteration.
+            tap: tap of the student's last convolution.
+            teacher_tap: tap of the teacher's, which predicts with ``cross_head``.
 
         Raises:
-            ValueError: the teacher's convolution takes other channels than the student has.
+            ValueError: the student's channels do not fit the teacher's convolution.
         """
         captured = context.student_taps[tap][0].float()
         if not self.cross_head:
@@ -96,10 +106,10 @@ class DenseDistillation(Objective):
         return convolution(captured)
 
     def class_logits(self, context: ObjectiveContext) -> tuple[list[FeatureMap], list[FeatureMap]]:
-        """Class logits (N, A K, h, w) of all levels with their geometry, student's and teacher's.
+        """Class logits of all levels with their geometry: the student's and the teacher's.
 
         Raises:
-            ValueError: they differ in channels.
+            ValueError: they differ in channels, or the channels are no multiple of the anchors.
         """
         student = [
             self._placed(
@@ -114,7 +124,7 @@ class DenseDistillation(Objective):
         own, other = (maps[0].tensor.shape[1] for maps in (student, teacher))
         if own != other or own % self.num_anchors:
             raise ValueError(
-                f"objective {self.name!r}: {own} class logits a cell at the student's "
+                f"objective {self.name!r}: {own} class logits per cell at the student's "
                 f"{self.student_taps[0].path}, {other} at the teacher's "
                 f"{self.teacher_taps[0].path}, num_anchors={self.num_anchors}: both need the same "
                 "classes and anchors"
@@ -122,22 +132,26 @@ class DenseDistillation(Objective):
         return student, teacher
 
     def _placed(
-        self, logits: Tensor, stride: int, context: ObjectiveContext, factor: Fraction
+        self,
+        logits: Float[Tensor, "N C h w"],
+        stride: int,
+        context: ObjectiveContext,
+        factor: Fraction,
     ) -> FeatureMap:
         offset = self.anchor_offset * stride
         return FeatureMap.of_network(logits, stride, offset, context.sizes, factor)
 
     def teachers_of(self, level: int, context: ObjectiveContext) -> list[int]:
-        """The teacher's levels that answer for one of the student's."""
+        """The teacher's levels that are paired with one of the student's."""
         pairs = self.pairs or levels_by_scale(self.strides, self.teacher_strides, context.factor)
         return [other for own, other in pairs if own == level]
 
-    def cells(self, tensor: Tensor) -> Tensor:
-        """(N, A B, h, w) to (N, A, S, B)."""
+    def cells(self, tensor: Float[Tensor, "N C h w"]) -> Float[Tensor, "N A h*w numbers"]:
+        """A head's output by anchor and cell: the numbers that it predicts for each of them."""
         return tensor.unflatten(1, (self.num_anchors, -1)).flatten(3).transpose(2, 3)
 
     def confidence(self, level: FeatureMap) -> FeatureMap:
-        """Best class probability (N, A, h, w)."""
+        """Best class probability of each anchor, (N, A, h, w)."""
         best = level.tensor.unflatten(1, (self.num_anchors, -1)).amax(dim=2).sigmoid()
         return FeatureMap(best, level.stride, level.offset, level.valid_sizes)
 
@@ -145,5 +159,5 @@ class DenseDistillation(Objective):
 def taps_of_levels(
     path: str, levels: int, side: Literal["output", "input"] = "output"
 ) -> tuple[Tap, ...]:
-    """One tap for each call of a module that runs once a level."""
+    """One tap for each call of a module that runs once per level."""
     return tuple(Tap(path, k, side) for k in range(levels))

@@ -1,13 +1,13 @@
-"""Which cells of a teacher's pyramid answer for a cell of the student's.
+"""Pairs of levels and cells in the pyramids of student and teacher.
 
-A dense head's cell k stands at (k + offset) strides of its network's input: where its anchor is,
-whatever the convolutions before it see. Levels are paired by the size of what they detect: at 4x
-the student's stride of 4 is one of 16 full-resolution pixels, and its finest level answers for
-everything finer too. A student's cell covers a square of one stride; of the teacher's cells that
-stand in it (the nearest one, where a level has none), on all levels paired with it, the most
-confident one is its teacher.
+The centre of a dense head's cell k is at (k + offset) strides of its network's input, the centre of
+its anchors, whatever the receptive field of the convolutions before it. Levels are paired by the
+size of the objects that they detect: at 4x the student's stride of 4 is a stride of 16
+full-resolution pixels, and its finest level is paired with all finer levels of the teacher, too.
 
-Shapes: N images, A anchors a cell, h and w cells of a map, S = h w, T cells of several maps.
+A student's cell covers a square of one stride. Its candidates are the teacher's cells whose centres
+lie in that square, on all levels paired with its own; a level that has none gives its nearest cell.
+The student's cell learns from the most confident candidate.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from functools import lru_cache
 from lowres_d2.structures import FeatureMap
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_OUTSIDE = -1.0  # confidence of cells that stand outside of their image
+_OUTSIDE = -1.0  # confidence of cells whose centres lie outside their image
 
 
 def levels_by_scale(
     strides: Sequence[int], teacher_strides: Sequence[int], factor: Fraction
 ) -> list[tuple[int, int]]:
-    """(student's level, teacher's level) pairs: each of the teacher's goes to the nearest in scale.
+    """(student's level, teacher's level): each of the teacher's with the nearest one in scale.
 
     Args:
-        strides: of the student's levels, in pixels of its input.
-        teacher_strides: likewise.
-        factor: full-resolution pixels in one of the student's.
+        strides: strides of the student's levels, in pixels of its input.
+        teacher_strides: strides of the teacher's levels, in full-resolution pixels.
+        factor: full-resolution pixels in one pixel of the student's input.
     """
     own = [math.log2(stride * factor) for stride in strides]
     return [
@@ -42,8 +43,8 @@ def levels_by_scale(
     ]
 
 
-def inside(cells: FeatureMap) -> Tensor:
-    """Mask (N, h, w) of the cells that stand inside their images."""
+def inside(cells: FeatureMap) -> Bool[Tensor, "N h w"]:
+    """Mask of the cells whose centres lie inside their images."""
     height, width = cells.tensor.shape[-2:]
     counts = torch.tensor([cells.cells_inside(i) for i in range(len(cells.valid_sizes))])
     rows = torch.arange(height) < counts[:, :1]
@@ -51,16 +52,18 @@ def inside(cells: FeatureMap) -> Tensor:
     return (rows[:, :, None] & columns[:, None, :]).to(cells.tensor.device)
 
 
-def best_cells(student: FeatureMap, confidences: Sequence[FeatureMap]) -> tuple[Tensor, Tensor]:
-    """The teacher's cell for each of the student's.
+def best_cells(
+    student: FeatureMap, confidences: Sequence[FeatureMap]
+) -> tuple[Int[Tensor, "N A S"], Float[Tensor, "N A S"]]:
+    """The teacher's most confident cell for each of the student's cells.
 
     Args:
-        student: a level; only its geometry matters.
-        confidences: of the teacher's levels that answer for it, tensors (N, A, h, w).
+        student: a level of the student; only its geometry matters.
+        confidences: confidences (N, A, h, w) of the teacher's levels that are paired with it.
 
     Returns:
-        Index (N, A, S) into the teacher's cells, level after level; and their confidence, negative
-        where there is none because the student's cell or all of the teacher's are outside.
+        Indices into the teacher's cells, level after level, and the confidences of these cells.
+        A confidence is negative if the student's cell or all of its candidates are outside.
     """
     candidates, start = [], 0
     for level in confidences:
@@ -80,21 +83,26 @@ def best_cells(student: FeatureMap, confidences: Sequence[FeatureMap]) -> tuple[
     flat = torch.cat(
         [level.tensor.where(inside(level)[:, None], _OUTSIDE).flatten(2) for level in confidences],
         dim=2,
-    )  # (N, A, T)
+    )  # (N, A, cells of all these levels)
     best, choice = flat[:, :, candidate].max(dim=3)
     index = candidate.expand(*choice.shape, -1).gather(3, choice[..., None])[..., 0]
     return index, best.where(inside(student).flatten(1)[:, None], _OUTSIDE)
 
 
 @lru_cache(maxsize=1024)
-def _cells_within(own: int, cells: int, first: Fraction, step: Fraction) -> Tensor:
-    """(own, width) cells that stand within each own cell's square; the nearest where none does.
+def _cells_within(
+    own: int, cells: int, first: Fraction, step: Fraction
+) -> Int[Tensor, "{own} width"]:
+    """The teacher's cells within each of the student's cells on one axis; else the nearest one.
 
     Args:
-        own: number of the student's cells on an axis.
-        cells: number of the teacher's.
-        first: where own cell 0 stands, in the teacher's cells.
-        step: from one own cell to the next, likewise.
+        own: number of the student's cells.
+        cells: number of the teacher's cells.
+        first: centre of the student's cell 0, in cells of the teacher.
+        step: distance of the student's cells, in cells of the teacher.
+
+    Returns:
+        Indices of the teacher's cells; shorter rows repeat their last one.
     """
     lists = []
     for k in range(own):

@@ -1,8 +1,6 @@
-"""Distillation of dense heads: class logits at the same image point.
+"""Distillation of dense heads: class logits at the same image points.
 
-Which points belong together is told by ``dense_levels``, how logits differ by ``logit_forms``.
-
-Shapes: N images, A anchors a cell, K classes, S cells of a level; P points compared.
+``dense.levels`` pairs levels and cells, ``logit_forms`` has the distances between logits.
 """
 
 from __future__ import annotations
@@ -17,34 +15,36 @@ from lowres_d2.modeling.objectives.query_filter import best_class_probability, m
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
 class DenseLogitDistillation(DenseDistillation):
-    """The student's class logits follow the teacher's at the same image point.
+    """The student learns the teacher's class logits at the same image points.
 
     The forms ``softmax`` and ``sigmoid`` are means over the foreground points; ``focal`` is a sum
-    over all points, divided by the foreground's confidence (at least 1).
+    over all points, divided by the summed confidence of the foreground (at least 1).
 
     Args:
-        strides: of the head's levels, in pixels of the detector's input.
-        form: see ``logit_forms``.
-        sample: ``"teacher"`` gives each of the student's cells the most confident of the teacher's
-            cells in it; ``"student"`` compares at each of the teacher's cells, with the student's
-            logits sampled there (levels that share a student's level then contradict each other
-            on background, which only the filter keeps out).
+        strides: strides of the head's levels, in pixels of the detector's input.
+        form: distance between logits, see ``logit_forms``.
+        sample: ``"teacher"`` compares each of the student's cells with the most confident of the
+            teacher's cells in it; ``"student"`` samples the student's logits at each of the
+            teacher's cells (teacher levels that share a level of the student then contradict each
+            other on background, which only the filter removes).
         temperature: T of the forms ``softmax`` and ``sigmoid``.
-        teacher_strides: see ``strides``; None where they are the same.
-        anchor_offset: where cell 0 stands, in strides: 0.5 for FCOS, for anchors what their
-            generator says (0 in Detectron2's RetinaNet).
-        num_anchors: anchors a cell.
-        pairs: (student's level, teacher's level), as often as wanted; None pairs each of the
-            teacher's levels with the student's nearest one in scale.
-        threshold: best teacher class probability above which a point is foreground.
-        cross_head: whether the teacher's last convolution predicts for the student (CrossKD): the
-            student's own hears the ground truth alone.
-        path: the head's last convolution for classes.
-        teacher_path: likewise; None where it is the student's.
+        teacher_strides: strides of the teacher's levels, in pixels of the teacher's input; None if
+            they are the student's.
+        anchor_offset: centre of cell 0, in strides: 0.5 for FCOS, the anchor generator's ``offset``
+            for anchors (0 in Detectron2's RetinaNet).
+        num_anchors: anchors per cell.
+        pairs: (student's level, teacher's level) pairs, where a level may be in several; None pairs
+            each of the teacher's levels with the student's level that is nearest in scale.
+        threshold: best class probability of the teacher above which a point is foreground.
+        cross_head: whether the teacher's last convolution predicts for the student (CrossKD); the
+            student's own then learns from the ground truth alone.
+        path: path of the last convolution for classes.
+        teacher_path: its path in the teacher; None if it is the student's.
         name: group of the losses.
     """
 
@@ -83,7 +83,7 @@ class DenseLogitDistillation(DenseDistillation):
         self.sample = sample
         self.temperature = temperature
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
         """Loss ``cls``."""
         student, teacher = self.class_logits(context)
         check_form(self.form, 1.0, student[0].tensor.shape[1] // self.num_anchors)
@@ -108,8 +108,8 @@ class DenseLogitDistillation(DenseDistillation):
 
     def _at_own_cells(
         self, student: FeatureMap, teachers: list[FeatureMap]
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (P, K) of both at the student's cells that count."""
+    ) -> tuple[Float[Tensor, "X K"], Float[Tensor, "X K"]]:
+        """Logits of both at the student's cells that count."""
         index, confidence = best_cells(student, [self.confidence(level) for level in teachers])
         image, anchor, cell = (confidence > self._least_confidence).nonzero(as_tuple=True)
         theirs = torch.cat([self.cells(level.tensor) for level in teachers], dim=2)
@@ -120,8 +120,8 @@ class DenseLogitDistillation(DenseDistillation):
 
     def _at_teachers_cells(
         self, student: FeatureMap, teachers: list[FeatureMap]
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (P, K) of both at the teacher's cells that count."""
+    ) -> tuple[Float[Tensor, "X K"], Float[Tensor, "X K"]]:
+        """Logits of both at the teacher's cells that count."""
         ours, theirs = [], []
         for level in teachers:
             confidence = self.confidence(level).tensor

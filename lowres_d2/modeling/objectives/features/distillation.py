@@ -1,14 +1,12 @@
-"""Feature distillation: the student's features follow the teacher's at the same image points.
+"""Feature distillation: the student learns the teacher's features at the same image points.
 
 Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Sec. 3.4; its loss is
 
     mean over points x and channels of (student(x) - teacher(x))^2
 
-Points are the teacher's cell centres inside the images. ``alignment="interpolate"`` stretches the
-student's map to the teacher's size instead, as papers have it; that is off by more than a teacher
-cell at 4x, and by more still with padding.
-
-Shapes: N images, C channels, h and w cells.
+Points are the centres of the teacher's cells inside the images. ``alignment="interpolate"`` resizes
+the student's feature map to the teacher's size instead, as papers do; at 4x that misplaces features
+by more than one cell of the teacher, and by more still where images are padded.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import Literal
 
 from lowres_d2.modeling.objectives.features.distances import (
     Points,
+    Weights,
     channel_distance,
     correlation_distance,
     squared_distance,
@@ -29,26 +28,29 @@ from lowres_d2.structures import FeatureMap, ObjectiveContext
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 _DISTANCES = {"squared": squared_distance, "correlation": correlation_distance}
 
 
 class FeaturePair:
-    """A place in the student and the place in the teacher that it learns from.
+    """Features of the student and the features of the teacher that they learn from.
 
     Not a dataclass: OmegaConf would turn one in a recipe's list into a configuration of its own.
 
     Args:
-        student: path or tap in the detector; a path means the first call of a forward.
+        student: path or tap in the detector; a path means the first call of the module in a
+            forward pass.
         student_stride: pixels of the detector's input from one cell to the next.
-        teacher: path or tap in the teacher; None is the same as the student's.
-        teacher_stride: pixels of the teacher's input from one cell to the next; None likewise.
+        teacher: path or tap in the teacher; None if it is the student's.
+        teacher_stride: pixels of the teacher's input from one cell to the next; None if it is the
+            student's.
         student_offset: coordinate of cell 0 in the detector's input: 0.5 for convolutions padded by
             ``k // 2``, half a stride for patch embeddings.
-        teacher_offset: the same in the teacher's input.
-        channels: (student's, teacher's) where they differ; a 1x1 convolution then adapts the
-            student's.
+        teacher_offset: coordinate of cell 0 in the teacher's input.
+        channels: (student's, teacher's) channels if they differ; a 1x1 convolution then adapts the
+            student's features.
     """
 
     def __init__(
@@ -74,16 +76,19 @@ class FeatureDistillation(Objective):
     """Distance between features of student and teacher.
 
     Args:
-        pairs: which features; each gives a loss named after the last part of the student's path.
-        alignment: ``"points"`` compares at the same image points, ``"interpolate"`` stretches.
+        pairs: features to compare; each pair gives one loss, named after the last part of the
+            student's path.
+        alignment: ``"points"`` compares at the same image points, ``"interpolate"`` resizes the
+            student's feature map to the teacher's size.
         distance: ``"squared"`` (the paper's), ``"correlation"`` or ``"channel"``; see
-            ``feature_distances``.
-        foreground_share: of the loss that objects make up, each of them as much as any other; None:
-            every point counts the same.
+            ``features.distances``.
+        foreground_share: share of the loss that comes from objects, equal for each of them; None
+            gives all points the same weight.
         name: group of the losses.
 
     Raises:
-        ValueError: an unknown value, or weights of points where there are none.
+        ValueError: a value is unknown, two losses have the same name, or ``foreground_share`` is
+            set with an alignment or distance that cannot weight points.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class FeatureDistillation(Objective):
         weighable = alignment == "points" and distance in _DISTANCES
         if foreground_share is not None and not weighable:
             raise ValueError(
-                "foreground_share weighs points: it goes with alignment='points' and with distance "
+                "foreground_share weights points: it needs alignment='points' and distance "
                 "'squared' or 'correlation'"
             )
         self.alignment = alignment
@@ -116,7 +121,7 @@ class FeatureDistillation(Objective):
         self.loss_names = [_loss_name(tap) for tap in self.student_taps]
         if len(set(self.loss_names)) < len(self.pairs):
             raise ValueError(
-                f"objective {name!r}: two of its losses would be called the same, "
+                f"objective {name!r}: two of its losses would have the same name, "
                 f"{self.loss_names}: put them into two objectives"
             )
         self.adapters = nn.ModuleList(
@@ -124,17 +129,17 @@ class FeatureDistillation(Objective):
             for pair in self.pairs
         )
 
-    def forward(self, context: ObjectiveContext) -> dict[str, Tensor]:
-        """One loss a pair."""
+    def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
+        """One loss for each pair."""
         losses = {}
         for pair, name, adapter in zip(self.pairs, self.loss_names, self.adapters, strict=True):
             student = context.student_taps[pair.student][0].float()
             teacher = context.teacher_taps[pair.teacher][0].float()
-            # Sampling and a 1x1 convolution commute: what makes more channels comes last.
+            # Sampling and a 1x1 convolution commute: the adapter comes last if it adds channels.
             ours, theirs = pair.channels or (0, 0)
             late = self.alignment == "points" and ours < theirs
             if pair.channels and not late:
-                # Few channels that lie last take a 1x1 convolution five times as long on a CPU.
+                # On a CPU a 1x1 convolution of few channels-last channels takes 5 times as long.
                 student = adapter(student.contiguous())
             compared = theirs if late else student.shape[1]
             if (len(student), compared) != teacher.shape[:2]:
@@ -149,12 +154,12 @@ class FeatureDistillation(Objective):
 
     def _distance(
         self,
-        student: Tensor,
-        teacher: Tensor,
+        student: Float[Tensor, "N _C _h _w"],
+        teacher: Float[Tensor, "N _C _h _w"],
         pair: FeaturePair,
         context: ObjectiveContext,
         mix: nn.Conv2d | None,
-    ) -> Tensor:
+    ) -> Float[Tensor, ""]:
         if self.alignment == "interpolate":
             size = teacher.shape[-2:]
             student = F.interpolate(student, size, mode="bilinear", align_corners=False)
@@ -165,7 +170,7 @@ class FeatureDistillation(Objective):
         theirs = FeatureMap.of_network(
             teacher, pair.teacher_stride, pair.teacher_offset, context.sizes
         )
-        if self.distance == "channel":  # looks at each image by itself
+        if self.distance == "channel":  # its softmax is over one image
             points = [
                 (
                     _mixed(ours.sampled_at(theirs, index), mix).flatten(1),
@@ -178,19 +183,19 @@ class FeatureDistillation(Objective):
         points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]
         if self.foreground_share is None:
             return self._between(points)
-        boxes = [truth.gt_boxes.tensor for truth in context.ground_truth]
+        boxes = [instances.gt_boxes.tensor for instances in context.ground_truth]
         weights = foreground_weights(boxes, theirs, self.foreground_share)
         grouped = [torch.cat([weights[k] for k in members]) for members, _, _ in groups]
         return self._between(points, grouped)
 
-    def _between(self, points: Points, weights: Sequence[Tensor] | None = None) -> Tensor:
+    def _between(self, points: Points, weights: Weights | None = None) -> Float[Tensor, ""]:
         if self.distance == "channel":
             return channel_distance(points)
         return _DISTANCES[self.distance](points, weights)
 
 
-def _mixed(sampled: Tensor, mix: nn.Conv2d | None) -> Tensor:
-    """(C, ...) through a 1x1 convolution, if there is one."""
+def _mixed(sampled: Float[Tensor, " _C *any"], mix: nn.Conv2d | None) -> Float[Tensor, " _C *any"]:
+    """Features after the 1x1 convolution, if there is one."""
     if mix is None:
         return sampled
     return torch.einsum("oi,i...->o...", mix.weight[..., 0, 0], sampled) + mix.bias.view(
@@ -201,7 +206,7 @@ def _mixed(sampled: Tensor, mix: nn.Conv2d | None) -> Tensor:
 def _as_tap(place: str | Tap) -> Tap:
     tap = Tap(place, call=0) if isinstance(place, str) else place
     if tap.call == "all":
-        raise ValueError(f"tap {tap.path}: a pair of features needs one call, such as call=0")
+        raise ValueError(f"tap {tap.path}: FeaturePair needs one call, such as call=0")
     return tap
 
 

@@ -14,8 +14,8 @@ model.detector._target_ = SuperResolvedRCNN
 heads = model.detector.roi_heads
 heads._target_ = SuperResolvedStandardROIHeads
 
-# The pyramid's finest map is the earliest that its heads know. Boxes under 112 px are pooled from
-# it anyway, so that both parts of the generator's input are alike here.
+# The earliest features that the heads know are the pyramid's finest level. Regions under 112 px are
+# pooled from it anyway, so that both parts of the generator's input are the same here.
 super_resolution.generator.base_channels = 256
 super_resolution.generator.sub_channels = 256
 super_resolution.sub_in_features = ["p2"]

@@ -1,7 +1,8 @@
-"""How the full-size recipes train after the base detector: two stages in the steps of a 1x run.
+"""Schedule of the full-size recipes after the base detector: two stages, as long as a 1x run.
 
-We have no schedule of the paper's: steps and rates are ours. Two players, some of them new and some
-trained, have gradients of very different sizes, which Adam evens out.
+We do not have the paper's schedule: iterations and rates are our choice. Generator and
+discriminator are new, the predictors are pretrained; their gradients differ greatly in size, which
+Adam evens out.
 """
 
 from copy import deepcopy
@@ -15,12 +16,12 @@ from .method import stages
 
 optimizer.weight_decay = 1e-4
 
-# 16 images a step: 8.1 epochs of COCO, in every second step the discriminator's; 4.1 epochs.
+# 16 images per iteration: 8.1 epochs of COCO, every second iteration the discriminator's; then 4.1.
 stages[0].iterations = 60000
 # Both predictors are trained already: a tenth of the rate, then a hundredth.
 stages[1].schedule = L(param_scheduler.MultiStepParamScheduler)(
     values=[0.1, 0.01],
-    # In steps of this stage.
+    # In iterations of this stage.
     milestones=[20000, 30000],
 )
 

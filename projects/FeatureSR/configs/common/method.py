@@ -1,4 +1,4 @@
-"""The parts of FeatureSR as a recipe takes them, and its two stages after the base detector's."""
+"""The parts of FeatureSR for recipes, and its two training stages after the base detector."""
 
 from copy import deepcopy
 
@@ -9,42 +9,42 @@ from detectron2.config import LazyCall as L
 
 super_resolution = L(SuperResolution)(
     generator=L(SRGenerator)(
-        # Of the map that boxes are pooled from.
+        # Channels of the feature map that regions are pooled from.
         base_channels=1024,
-        # Of the earlier map beside it.
+        # Channels of the earlier feature map beside it.
         sub_channels=256,
-        # Residual blocks in a row.
+        # Number of residual blocks.
         num_blocks=2,
-        # None: two 3x3 convolutions a block; a number: 1x1, 3x3, 1x1 with so many channels inside.
+        # None: two 3x3 convolutions per block; a number: 1x1, 3x3, 1x1 with that many channels.
         bottleneck_channels=None,
     ),
     discriminator=L(SRDiscriminator)(
         channels="${..generator.base_channels}",
         # Features of its two hidden layers.
         hidden=256,
-        # Parts of a region, along each side, that it sees apart.
+        # Parts along each side of a region over which cells are averaged.
         grid=1,
     ),
-    # Maps that the finer features are pooled from.
+    # Feature maps that the finer features are pooled from.
     sub_in_features=["res2"],
-    sub_pooler=None,  # the recipe's own, on the sub layer's stride
-    # Proposals under this area, in pixels of the network's input, are small.
+    sub_pooler=None,  # set by recipes, for the stride of the sub features
+    # Proposals below this area, in square pixels of the network's input, are small.
     max_area=96 * 96,
-    # Regions under this area, likewise, are no targets to follow.
+    # Regions below this area, likewise, are not used as targets.
     min_target_area=32 * 32,
-    # An image's regions that teach in a step, at most.
+    # Largest number of regions per image that are supervised in an iteration.
     max_pairs=64,
-    # Whose features are followed: atrous, the twin's; naive, the backbone's; none (and then no
+    # Features that are the targets: atrous, the twin's; naive, the backbone's; none (and then no
     # discriminator).
     supervision="atrous",
-    # Every so many steps one is the discriminator's, the others are the generator's.
+    # Every so many iterations one trains the discriminator, the others train the generator.
     discriminator_period=2,
-    # A small proposal's is the first by which its sides have to grow to reach the threshold, else
-    # the last. Each has a generator and a discriminator; in a step one of them learns.
+    # A small proposal's ratio is the smallest by which its sides reach the threshold, else the
+    # largest. Each has a generator and a discriminator; an iteration trains one ratio.
     ratios=[2],
 )
 
-# The paper does not give its weights: all losses alike.
+# The paper does not give its weights: all losses are weighted alike.
 loss_weights = {
     "detector/loss_content": 1.0,
     "detector/loss_generator": 1.0,
@@ -52,7 +52,7 @@ loss_weights = {
     "detector/loss_box_reg_small*": 1.0,
 }
 
-# Batch norm stands still in what is frozen, and in the small predictor, which starts as the large.
+# Batch norm keeps its statistics in frozen parts, and in the small predictor, a copy of the large.
 stages = [
     L(Stage)(
         name="super_resolution",

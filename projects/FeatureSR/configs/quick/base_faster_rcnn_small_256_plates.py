@@ -11,7 +11,7 @@ from .....configs.common.optim import AdamW as optimizer
 from .....configs.common.schedule import one_cycle as lr_multiplier
 from .....configs.common.train import train
 
-# What a CPU spends most of its time on here: suppression, regions, and gradients of their pooling.
+# Less of what takes a CPU most of the time: NMS, regions, and gradients of their pooling.
 detector.proposal_generator.pre_nms_topk = [500, 300]
 detector.roi_heads.batch_size_per_image = 48
 detector.roi_heads.pooler.output_size = 5
@@ -19,12 +19,12 @@ detector.roi_heads.pooler.sampling_ratio = 1
 
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 
-# Small is what super-resolution is for: under 24 px.
+# Small objects are those that super-resolution is for: under 24 px.
 dataloader.evaluator.size_ranges = dict(small=[0, 24], medium=[24, 48], large=[48, None])
 dataloader.train.total_batch_size = 8
 optimizer.lr = 2e-3
 optimizer.weight_decay = 0.01
-# 2000 images, 8 a step: 12 epochs.
+# 2000 images, 8 per iteration: 12 epochs.
 train.max_iter = 3000
 train.eval_period = 1500
 train.checkpointer.period = 500

@@ -1,4 +1,4 @@
-"""Proposals under 24 px are super-resolved to what the atrous twin sees; from the base detector."""
+"""Proposals under 24 px super-resolved to the atrous twin's features; from the base detector."""
 
 from copy import deepcopy
 
@@ -17,7 +17,7 @@ detector.backbone.out_features = ["res2", "res3"]
 
 heads = detector.roi_heads
 heads._target_ = SuperResolvedRes5ROIHeads
-# Only the small ones of what is sampled count in the first stage.
+# Of the sampled proposals, only small ones count in the first stage.
 heads.batch_size_per_image = 64
 heads.positive_fraction = 0.5
 
@@ -31,7 +31,7 @@ super_resolution.sub_pooler.scales = [1 / 4]
 super_resolution.max_area = 24 * 24
 super_resolution.min_target_area = 16 * 16
 super_resolution.max_pairs = 24
-# The discriminator, small as it is, needs few steps.
+# The discriminator, small as it is, needs few iterations.
 super_resolution.discriminator_period = 8
 heads.super_resolution = super_resolution
 

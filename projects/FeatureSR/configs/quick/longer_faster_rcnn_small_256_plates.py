@@ -1,4 +1,4 @@
-"""The base detector trained on for as long as the others, everything trainable."""
+"""The base detector trained further, for as long as the others, everything trainable."""
 
 from .base_faster_rcnn_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
 

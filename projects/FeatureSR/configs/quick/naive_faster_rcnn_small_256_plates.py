@@ -1,4 +1,4 @@
-"""Table 4: targets are the backbone's own features, whose relative receptive field is another."""
+"""Table 4: targets are the backbone's own features, whose relative receptive field differs."""
 
 from .feature_sr_faster_rcnn_small_256_plates import (
     dataloader,

@@ -1,4 +1,4 @@
-"""Table 4: the same generator, which learns from the small predictor's losses alone."""
+"""Table 4: the same generator, trained by the small predictor's losses alone."""
 
 from .feature_sr_faster_rcnn_small_256_plates import (
     dataloader,

@@ -1,6 +1,6 @@
 """The base detector: Faster R-CNN C4, MobileNetV2, TT100K at 1600 px.
 
-Runs with --allow-partial: the last convolution of the file it starts from has no place in it.
+Train it with --allow-partial: the last convolution of the pretrained weights is not in it.
 """
 
 from .....configs.common.models.faster_rcnn_c4_mobilenet import model as mobilenet

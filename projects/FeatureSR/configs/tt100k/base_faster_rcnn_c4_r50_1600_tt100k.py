@@ -5,7 +5,7 @@ from .....configs.common.data.tt100k import dataloader
 from .....configs.common.schedule import multistep_voc as lr_multiplier
 
 model.detector.roi_heads.num_classes = 45
-# In 200 of the test images signs are 10 to 162 px long, measured at 1600 px.
+# In 200 of the test images, signs are 10 to 162 px long at 1600 px.
 rpn = model.detector.proposal_generator
 rpn.anchor_generator.sizes = [[8, 16, 32, 64, 128, 256]]
 rpn.head.num_anchors = 18
@@ -13,7 +13,7 @@ rpn.head.num_anchors = 18
 # An image has 2.4 times the pixels of COCO's largest, 800 x 1333.
 dataloader.train.total_batch_size = 8
 optimizer.lr = 0.01
-# 8 of at most 6,105 images a step: 23.6 epochs or more.
+# 8 of at most 6,105 images per iteration: 23.6 epochs or more.
 train.max_iter = 18000
 train.eval_period = 3000
 train.best.val_metric = "bbox/F1-small"

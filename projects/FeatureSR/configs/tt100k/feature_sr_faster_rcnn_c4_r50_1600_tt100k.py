@@ -8,11 +8,11 @@ from .base_faster_rcnn_c4_r50_1600_tt100k import model as base
 detector = model.detector
 detector.proposal_generator = base.detector.proposal_generator
 detector.roi_heads.num_classes = base.detector.roi_heads.num_classes
-# In 200 of the test images 57 % of the signs; 34 % are large enough to be targets, and no larger
-# than a small one's double.
+# In 200 of the test images, 57 % of the signs are smaller; 34 % are large enough to be targets, and
+# at most twice as long as a small one.
 detector.roi_heads.super_resolution.max_area = 32 * 32
 
 train.init_checkpoint = "output/base_faster_rcnn_c4_r50_1600_tt100k/model_final.pth"
-# 8 images a step: at least 15.7 epochs, then 7.9.
+# 8 images per iteration: at least 15.7 epochs, then 7.9.
 stages[0].iterations = 12000
 train.stages = stages

@@ -1,4 +1,4 @@
-"""Table 4: the backbone's own features are followed, of the image at full size, TT100K."""
+"""Table 4: targets are the backbone's own features of the full-size image, TT100K."""
 
 from .feature_sr_faster_rcnn_c4_r50_1600_tt100k import (
     dataloader,

@@ -10,6 +10,6 @@ from .feature_sr_faster_rcnn_c4_r50_1600_tt100k import (
 
 model.detector.roi_heads.super_resolution.supervision = "none"
 model.detector.roi_heads.super_resolution.discriminator = None
-# Each step is the generator's: as many of them as beside a discriminator.
+# Every iteration trains the generator: as many as it gets beside a discriminator.
 train.stages[0].iterations = 6000
 train.max_iter = 12000

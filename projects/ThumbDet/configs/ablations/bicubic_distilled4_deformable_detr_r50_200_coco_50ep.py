@@ -13,7 +13,7 @@ from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
 )
 
 model.resampler = L(Bicubic)(factor=4)
-# Nothing of it trains.
+# It has no parameters to train.
 del model.objectives[0]
 del model.loss_weights.moments
 train.stages = []

@@ -1,4 +1,4 @@
-"""Table 5: the downsampler stays as stage one leaves it."""
+"""Table 5: the downsampler is frozen after stage one."""
 
 from ..coco.learned4_deformable_detr_r50_200_coco_50ep import (
     dataloader,

@@ -1,4 +1,4 @@
-"""Table 5: downsampler and detector trained together from the first step."""
+"""Table 5: downsampler and detector trained together from the first iteration."""
 
 from ..coco.learned4_deformable_detr_r50_200_coco_50ep import (
     dataloader,

@@ -1,4 +1,4 @@
-"""To the letter: a random start of the downsampler, features compared by interpolation."""
+"""The paper taken literally: random initial downsampler, features compared by interpolation."""
 
 from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
     dataloader,

@@ -1,4 +1,4 @@
-"""One FCOS, ResNet-50, for images as they are and 2, 3 and 4 times smaller, COCO, 12 epochs."""
+"""One FCOS, ResNet-50, for images at full size and downsampled 2x, 3x and 4x, COCO, 12 epochs."""
 
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 
@@ -7,5 +7,5 @@ from .thumbdet4_fcos_r50_200_coco_1x import dataloader, lr_multiplier, model, op
 
 model._target_ = AnyFactorDetector
 model.resampler = any_factor
-# A norm that learns, so that each factor has its own.
+# A trainable norm, so that each factor has its own.
 model.detector.backbone.bottom_up.stages.norm = "naiveSyncBN"

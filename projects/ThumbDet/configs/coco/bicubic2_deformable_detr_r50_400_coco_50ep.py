@@ -1,4 +1,4 @@
-"""Deformable DETR, ResNet-50, on images made two times smaller, COCO, 50 epochs."""
+"""Deformable DETR, ResNet-50, on images downsampled 2x (bicubic), COCO, 50 epochs."""
 
 from lowres_d2.modeling.resample import Bicubic
 

@@ -1,4 +1,4 @@
-"""Deformable DETR, ResNet-50, on images made four times smaller, COCO, 50 epochs."""
+"""Deformable DETR, ResNet-50, on images downsampled 4x (bicubic), COCO, 50 epochs."""
 
 from lowres_d2.modeling.resample import Bicubic
 

@@ -13,5 +13,5 @@ from .full_deformable_detr_r50_800_coco_50ep import (
 model.resampler = downsampler
 model.objectives = [moments]
 train.stages = stages
-# As the authors' code has it, whose downsampler is a part of the backbone.
+# As in the authors' code, where the downsampler is a part of the backbone.
 optimizer.params.lr_factor_func.factors.resampler = 0.1

@@ -19,7 +19,7 @@ from ..common.sgd_1x import downsampler_rate, stages
 
 model.resampler = downsampler
 model.objectives = [moments, features, proposal_logits]
-# res5 works on boxes, not on the image.
+# res5 works on pooled regions, not on the image.
 del model.objectives[1].pairs[2]
 model.objectives[2].pooler = "roi_heads.pooler"
 model.loss_weights = loss_weights

@@ -19,7 +19,7 @@ from ..common.sgd_1x import downsampler_rate, stages
 
 model.resampler = downsampler
 model.objectives = [moments, features_fpn, dense_logits]
-# Nine anchors a cell, the first at an image's corner.
+# Nine anchors per cell, the first cell's at the image's corner.
 model.objectives[2].num_anchors = 9
 model.objectives[2].anchor_offset = 0.0
 model.loss_weights = loss_weights

@@ -10,9 +10,9 @@ from .method import downsampler
 
 any_factor = L(AnyFactor)(
     resamplers=[L(Identity)(), *(deepcopy(downsampler) for _ in (2, 3, 4))],
-    # In evaluation: 1, 2, 3 or 4, what speed is worth.
+    # Factor in evaluation: 1, 2, 3 or 4, the larger the faster.
     factor=4,
-    # How often each is drawn: steps at small images are cheap, and need to be many.
+    # How often training draws each: iterations at small images are cheap, and more are needed.
     shares=[1, 2, 3, 4],
 )
 for _resampler, _factor in zip(any_factor.resamplers[1:], (2, 3, 4), strict=True):

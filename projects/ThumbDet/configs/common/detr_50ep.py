@@ -1,4 +1,4 @@
-"""50 epochs of COCO, 32 images a step, and the paper's two stages of them (Algorithm 2)."""
+"""50 epochs of COCO, 32 images per iteration, and the paper's two stages of them (Algorithm 2)."""
 
 from lowres_d2.engine.stage_checks import NoDeadChannels
 from lowres_d2.engine.stages import Stage
@@ -6,7 +6,7 @@ from lowres_d2.engine.stages import Stage
 from detectron2.config import LazyCall as L
 from fvcore.common import param_scheduler
 
-# 118,287 images.
+# Iterations of an epoch: 118,287 images, 32 per iteration.
 STEPS_PER_EPOCH = 3697
 
 # x 0.1 after 40 of 50 epochs.

@@ -1,4 +1,4 @@
-"""The parts as the quick recipes have them: the small FCOS, and more than the paper's losses."""
+"""The parts for the quick recipes: the small FCOS, and more losses than the paper's."""
 
 from lowres_d2.engine.stages import Stage
 from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
@@ -9,7 +9,7 @@ from detectron2.config import LazyCall as L
 from .method import dense_logits, features_fpn, loss_weights
 
 # A pixel of a 4x thumbnail covers a cell of the teacher's res2 (stride 4, 32 channels): the three
-# colours, through a 1x1 convolution, are to tell what the teacher sees there.
+# colours, through a 1x1 convolution, have to predict the teacher's features there.
 thumbnail_features = L(FeatureDistillation)(
     pairs=[
         L(FeaturePair)(
@@ -23,6 +23,6 @@ thumbnail_features = L(FeatureDistillation)(
     name="thumbnail",
 )
 
-# What the teacher's features ask for and what labels ask for part in the end, the more so the
-# smaller the student is: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops early, too.
+# In the end, distillation and ground truth pull in different directions, the more so the smaller
+# the student: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops the former early, too.
 labels_alone = L(Stage)(name="labels", iterations=800, losses=["detector"], continues=True)

@@ -7,10 +7,10 @@ from .thumbdet4_fcos_small_64_plates import dataloader, lr_multiplier, model, op
 
 model._target_ = AnyFactorDetector
 model.resampler = any_factor
-# The paper's (1, 2) would cost nearly half of what this detector does at 2x.
+# The paper's (1, 2) would cost nearly half as much as this detector does at 2x.
 model.resampler.resamplers[1].strides = [2, 1]
-# Box filters keep colours as they are; a few steps each, of a stage of their own, may kill one.
+# Box filters keep colours as they are; a few iterations each in a stage of their own may kill one.
 del train.stages[0]
-# In about the time that 2,000 steps at one factor of 1 to 2 take.
+# Takes about as long as 2,000 iterations at one factor of 1 to 2.
 train.max_iter = 3000
 train.stages[1].iterations = 1200

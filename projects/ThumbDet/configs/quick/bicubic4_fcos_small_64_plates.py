@@ -1,4 +1,4 @@
-"""Bicubic thumbnails, 64x64; the detector starts as its teacher. What all students here share."""
+"""Bicubic thumbnails, 64x64; the detector starts as its teacher. The base of all students here."""
 
 from lowres_d2.modeling.resample import Bicubic
 
@@ -11,6 +11,6 @@ model.resampler = L(Bicubic)(factor=4)
 model.teacher = teacher
 model.teacher.checkpoint = train.init_checkpoint
 train.init_checkpoint = ""
-# Of 0.001 to 0.008, on the validation part with seed 0: the scale of all objects is new to it.
+# Best of 0.001 to 0.008 on the validation split with seed 0: all objects have a new scale for it.
 optimizer.lr = 0.006
 train.student_from_teacher = True

@@ -1,4 +1,4 @@
-"""Bicubic thumbnails, 64x64, with the distillation that can be had without a downsampler."""
+"""Bicubic thumbnails, 64x64, with the distillation that needs no learned downsampler."""
 
 from lowres_d2.engine.stages import Stage
 

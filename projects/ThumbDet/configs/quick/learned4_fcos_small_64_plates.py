@@ -11,9 +11,9 @@ from .bicubic4_fcos_small_64_plates import dataloader, lr_multiplier, model, opt
 model.resampler = downsampler
 model.objectives = [moments]
 optimizer.params.base_lr = "${..lr}"
-# Few weights that start at what the detector knows: they have farther to go than the detector's.
+# Its few weights start from box filters: they have farther to go than the detector's.
 optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=2.0))
 train.stages = stages
 train.stages[0].iterations = 50
-# The recipe's own curve.
+# The recipe's own learning-rate curve.
 train.stages[0].schedule = None

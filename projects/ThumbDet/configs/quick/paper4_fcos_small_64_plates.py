@@ -7,7 +7,7 @@ model.objectives += [features_fpn, dense_logits]
 model.objectives[2].strides = [4, 8, 16, 32]
 model.objectives[2].form = "softmax"
 model.loss_weights = loss_weights
-# Stem and res2 stay as the teacher's.
+# Stem and res2 are frozen, as the teacher's.
 train.stages[1].eval_modules = ["*.bottom_up.stem*", "*.bottom_up.res2*"]
 train.stages[1].trainable = [
     "resampler.*",

@@ -1,4 +1,4 @@
-"""Learned thumbnails, 64x64, and distillation: what did best here, beyond the paper's own form."""
+"""Learned thumbnails, 64x64, and distillation: the best one here, beyond the paper's own form."""
 
 from ..common.method_quick import features_fpn, labels_alone, thumbnail_features
 from .learned4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train

@@ -1,4 +1,4 @@
-"""Pascal VOC's format: one xml an image, lists of images in ImageSets/Main.
+"""Pascal VOC's format: one xml per image, lists of images in ImageSets/Main.
 
 The xml counts pixels from 1 and includes both ends; a box (1, 1, w, h) covers the whole image and
 becomes (0, 0, w, h) here. Objects marked difficult are kept, as in training on VOC.
@@ -66,7 +66,7 @@ def load_voc_instances(
 def _read_object(element: ElementTree.Element, index_of: dict[str, int]) -> dict:
     name = element.findtext("name")
     if name not in index_of:
-        raise ValueError(f"class {name!r} is none of {', '.join(index_of)}")
+        raise ValueError(f"class {name!r} is not one of {', '.join(index_of)}")
     x1, y1, x2, y2 = (
         float(element.findtext(f"bndbox/{k}")) for k in ("xmin", "ymin", "xmax", "ymax")
     )

@@ -104,7 +104,7 @@ class ResizeTransform(Transform):
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         if img.shape[:2] != (self.h, self.w):
             raise ValueError(
-                f"ResizeTransform made for {self.h}x{self.w} (height x width) met an image of "
+                f"ResizeTransform for {self.h}x{self.w} (height x width) applied to an image of "
                 f"{img.shape[0]}x{img.shape[1]}"
             )
         resample = self.interp if interp is None else interp
@@ -198,7 +198,7 @@ class RotationTransform(Transform):
             return img
         if img.shape[:2] != (self.h, self.w):
             raise ValueError(
-                f"RotationTransform made for {self.h}x{self.w} (height x width) met an image of "
+                f"RotationTransform for {self.h}x{self.w} (height x width) applied to an image of "
                 f"{img.shape[0]}x{img.shape[1]}"
             )
         size = (int(self.bound_w), int(self.bound_h))

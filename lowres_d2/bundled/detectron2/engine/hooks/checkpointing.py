@@ -1,4 +1,4 @@
-"""Hooks that save: every so many iterations, and whenever a metric is better than before."""
+"""Hooks that write checkpoints: periodically, and whenever a metric is better than before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BestCheckpointer(HookBase):
 
     Args:
         eval_period: the ``EvalHook``'s period.
-        checkpointer: saves.
+        checkpointer: writes the file.
         val_metric: name in the event storage, such as ``bbox/AP``.
         mode: ``max`` or ``min``, which is better.
         file_prefix: name of the file, without ``.pth``.
@@ -90,7 +90,7 @@ class BestCheckpointer(HookBase):
         return {"best_metric": self.best_metric, "best_iter": self.best_iter}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from the best value of the run that is resumed.
+        """Restore the best value of the run that is resumed.
 
         Args:
             state_dict: what ``state_dict`` gave.

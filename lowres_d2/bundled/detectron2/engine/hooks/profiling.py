@@ -1,4 +1,4 @@
-"""Hooks that look at speed and memory: torch's profiler, and CUDA's memory counters."""
+"""Hooks that measure speed and memory: torch's profiler, and CUDA's memory counters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TorchProfiler(HookBase):
         enable_predicate: takes the trainer, says whether to profile this iteration.
         output_dir: traces go here, for TensorBoard under ``log/profiler-tensorboard-iter<k>``.
         activities: what to record; None for CPU and, where there is one, GPU.
-        save_tensorboard: write for TensorBoard; otherwise one Chrome trace an iteration.
+        save_tensorboard: write for TensorBoard; otherwise one Chrome trace per iteration.
     """
 
     def __init__(

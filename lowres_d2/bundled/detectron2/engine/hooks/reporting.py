@@ -1,4 +1,4 @@
-"""Hooks that tell: the time of iterations, and the event storage's contents through writers."""
+"""Hooks that report: the time of iterations, and the event storage's contents through writers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class IterationTimer(HookBase):
     checkpoints) counts as time of hooks, so register it first.
 
     Args:
-        warmup_iter: the first iterations, which are left out.
+        warmup_iter: number of first iterations that do not count.
     """
 
     def __init__(self, warmup_iter: int = 3) -> None:
@@ -56,7 +56,7 @@ class IterationTimer(HookBase):
         if counted > 0 and in_steps > 0:
             logger.info(
                 f"Speed: {counted} iterations in {_clock(in_steps)} "
-                f"({in_steps / counted:.4f} s an iteration)"
+                f"({in_steps / counted:.4f} s per iteration)"
             )
         logger.info(f"Training took {_clock(in_all)}, {_clock(in_all - in_steps)} of it in hooks")
 

@@ -76,7 +76,7 @@ class LRScheduler(HookBase):
         return {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set a torch scheduler's position; a ``ParamScheduler`` gets its from the iteration.
+        """Restore a torch scheduler; a ``ParamScheduler`` follows from the iteration.
 
         Args:
             state_dict: what ``state_dict`` gave.
@@ -93,8 +93,8 @@ class PreciseBN(HookBase):
     Args:
         period: iterations between updates; 0 for one at the end of training.
         model: its batch-norm layers are updated.
-        data_loader: yields batches; iterated once, going on where it was.
-        num_iter: batches an update.
+        data_loader: yields batches; iterated once, each update continues where the last ended.
+        num_iter: batches per update.
     """
 
     def __init__(

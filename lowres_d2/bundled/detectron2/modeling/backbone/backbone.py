@@ -31,7 +31,7 @@ class Backbone(nn.Module, ABC):
         return {}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each map that `forward` returns."""
+        """Channels and stride of each feature map that `forward` returns."""
         return {
             name: ShapeSpec(
                 channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]

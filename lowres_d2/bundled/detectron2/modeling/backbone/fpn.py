@@ -1,8 +1,8 @@
 """Feature pyramid network.
 
 Source: Lin et al., "Feature Pyramid Networks" (2017); P6 and P7 after RetinaNet (2017).
-Level p{k} has stride 2**k; `fpn_lateral{k}` and `fpn_output{k}` make it from the bottom-up map of
-that stride.
+Level p{k} has stride 2**k; `fpn_lateral{k}` and `fpn_output{k}` make it from the bottom-up
+feature map of that stride.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class FPN(Backbone):
-    """A pyramid of maps of equal width on top of a bottom-up backbone."""
+    """A pyramid of feature maps of equal width on top of a bottom-up backbone."""
 
     def __init__(
         self,
@@ -44,23 +44,28 @@ class FPN(Backbone):
         """
         Args:
             bottom_up: the backbone below.
-            in_features: its maps to use, finest first; each has twice the stride of the one before.
+            in_features: its feature maps to use, finest first; each has twice the stride of the
+                one before.
             out_channels: channels of every level.
             norm: name or factory of the normalization; without one, convolutions have a bias.
-            top_block: makes coarser levels. Has `num_levels`, `in_feature` (a map of the bottom-up
-                or of the pyramid), and maps that to a list of maps.
-            fuse_type: how the top-down and the lateral map join, `sum` or `avg`.
+            top_block: makes coarser levels. Has `num_levels` and `in_feature` (a feature map of the
+                bottom-up or of the pyramid), from which it computes a list of feature maps.
+            fuse_type: how the top-down and the lateral feature map join, `sum` or `avg`.
             square_pad: pad images to a square of this size; 0 does not.
         """
         super().__init__()
         if not in_features:
-            raise ValueError("FPN in_features is empty: name maps of the bottom-up backbone")
+            raise ValueError(
+                "FPN in_features is empty: name feature maps of the bottom-up backbone"
+            )
         if fuse_type not in ("sum", "avg"):
             raise ValueError(f"FPN fuse_type {fuse_type!r}: expected 'sum' or 'avg'")
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride for name in in_features]
         if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
-            raise ValueError(f"FPN in_features have strides {strides}: each must double the last")
+            raise ValueError(
+                f"FPN in_features have strides {strides}: each must be twice the one before"
+            )
         # Level k has stride 2**k.
         levels = [stride.bit_length() - 1 for stride in strides]
 
@@ -96,7 +101,7 @@ class FPN(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """Stride of the coarsest bottom-up map, so that a doubled map has the next one's size."""
+        """Stride of the coarsest bottom-up feature map, so that each one doubled fits the next."""
         return self._size_divisibility
 
     @property
@@ -149,7 +154,7 @@ class LastLevelMaxPool(nn.Module):
         self.in_feature = "p5"
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Map (N, C, H, W) to one map (N, C, H / 2, W / 2)."""
+        """Map (N, C, H, W) to one feature map (N, C, H / 2, W / 2)."""
         return [F.max_pool2d(x, kernel_size=1, stride=2)]
 
 
@@ -161,7 +166,8 @@ class LastLevelP6P7(nn.Module):
         Args:
             in_channels: channels of `in_feature`.
             out_channels: channels of both levels.
-            in_feature: the map they come from, of the bottom-up (`res5`) or the pyramid (`p5`).
+            in_feature: the feature map they come from, of the bottom-up (`res5`) or the pyramid
+                (`p5`).
         """
         super().__init__()
         self.num_levels = 2
@@ -172,7 +178,7 @@ class LastLevelP6P7(nn.Module):
             c2_xavier_fill(layer)
 
     def forward(self, c5: torch.Tensor) -> list[torch.Tensor]:
-        """Map (N, C, H, W) to maps of half and a quarter of its size."""
+        """Map (N, C, H, W) to feature maps of half and a quarter of its size."""
         p6 = self.p6(c5)
         return [p6, self.p7(F.relu(p6))]
 

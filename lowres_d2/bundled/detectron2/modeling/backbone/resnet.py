@@ -3,7 +3,7 @@
 Source: He et al., "Deep Residual Learning" (2015); deformable blocks after Dai et al. (2017) and
 Zhu et al. (2018). Parameter names are those of Detectron2's model zoo.
 Shapes: images (N, 3, H, W); `res{k}` has stride 2**k. All convolutions pad by half their kernel,
-so cell j of a map stands at stride * j + 0.5 in pixels, origin at the top-left corner.
+so cell j of a feature map is at stride * j + 0.5 in pixels, origin at the top-left corner.
 """
 
 from __future__ import annotations
@@ -301,7 +301,9 @@ class ResNet(Backbone):
         known = [child for child, _ in self.named_children()]
         for feature in self._out_features:
             if feature not in known:
-                raise ValueError(f"ResNet out_features: {feature!r} is none of {', '.join(known)}")
+                raise ValueError(
+                    f"ResNet out_features: {feature!r} is not one of {', '.join(known)}"
+                )
         self.freeze(freeze_at)
 
     @property
@@ -310,7 +312,7 @@ class ResNet(Backbone):
         return [getattr(self, name) for name in self.stage_names]
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Map images (N, C, H, W) to the maps named in `out_features`."""
+        """Map images (N, C, H, W) to the feature maps named in `out_features`."""
         if x.dim() != 4:
             raise ValueError(f"ResNet takes images (N, C, H, W), got shape {tuple(x.shape)}")
         outputs = {}
@@ -377,7 +379,7 @@ class ResNet(Backbone):
                 shared[key] = value
             elif argument in kwargs or len(value) != num_blocks:
                 raise ValueError(
-                    f"{key}: give {num_blocks} values, one a block, and not {argument} as well"
+                    f"{key}: give {num_blocks} values, one per block, and not {argument} as well"
                 )
             else:
                 each[argument] = value
@@ -432,7 +434,7 @@ def _check_stage(name: str, blocks: Sequence[CNNBlockBase]) -> None:
         raise ValueError(f"ResNet stage {name} has no blocks")
     for block in blocks:
         if not isinstance(block, CNNBlockBase):
-            raise ValueError(f"ResNet stage {name}: {type(block).__name__} is no CNNBlockBase")
+            raise ValueError(f"ResNet stage {name}: {type(block).__name__} is not a CNNBlockBase")
 
 
 def make_stage(*args: Any, **kwargs: Any) -> list[CNNBlockBase]:

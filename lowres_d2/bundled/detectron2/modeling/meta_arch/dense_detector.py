@@ -73,7 +73,7 @@ class DenseDetector(nn.Module):
         """Compute losses in training, detections otherwise.
 
         Args:
-            batched_inputs: one dict an image, with
+            batched_inputs: one dict per image, with
 
                 * `image`: (C, H, W), in the model's channel order, 0 to 255;
                 * `instances` (training): `Instances` with `gt_boxes` and `gt_classes`;
@@ -135,7 +135,9 @@ class DenseDetector(nn.Module):
         self, predictions: Sequence[list[Tensor]], dims_per_anchor: Sequence[int]
     ) -> list[list[Tensor]]:
         """Bring each kind of prediction, at each level, to (N, H * W * A, dims of that kind)."""
-        assert len(predictions) == len(dims_per_anchor), "one number of dims a kind of prediction"
+        assert len(predictions) == len(dims_per_anchor), (
+            "one number of dims for each kind of prediction"
+        )
         return [
             [permute_to_N_HWA_K(level, dims) for level in levels]
             for levels, dims in zip(predictions, dims_per_anchor, strict=True)
@@ -206,7 +208,7 @@ class DenseDetector(nn.Module):
             pred_scores: (R, K) for each level, after the sigmoid.
             pred_deltas: (R, 4) for each level.
             score_thresh: candidates score above this.
-            topk_candidates: at most so many a level, best first.
+            topk_candidates: number per level, at most, best first.
             image_size: size of the image.
         """
         num_classes = pred_scores[0].shape[1]

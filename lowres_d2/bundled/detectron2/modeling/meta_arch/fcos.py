@@ -1,8 +1,8 @@
 """FCOS: Tian et al., "FCOS: Fully Convolutional One-Stage Object Detection" (2019), with the centre
 sampling and GIoU loss of its later version.
 
-Shapes: N images, M objects, R locations of all levels, K classes. A location is a cell's centre,
-kept as a square "anchor" as wide as its stride. Labels are 0 to K - 1 for classes, K for
+Shapes: N images, M objects, S cells of all levels, K classes. A cell is kept as a square "anchor"
+around its centre, as wide as its stride. Labels are 0 to K - 1 for classes, K for
 background. Boxes are XYXY in pixels of the batched image.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["FCOS"]
 
 
 class FCOS(DenseDetector):
-    """A box, a class and a centre-ness at every location of a pyramid."""
+    """A box, a class and a centre-ness at every cell of a pyramid."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class FCOS(DenseDetector):
             head_in_features: the levels that the head gets; by default all, by stride.
             box2box_transform: what the deltas mean; by default distances to the sides in strides.
             num_classes: K, without background.
-            center_sampling_radius: locations within so many strides of an object's centre, along
-                both axes, can be positive.
+            center_sampling_radius: cells can be positive whose centre is within so many strides of
+                an object's centre along both axes.
             focal_loss_alpha: weight of positives against negatives.
-            focal_loss_gamma: exponent that quiets easy examples.
+            focal_loss_gamma: exponent that down-weights easy examples.
             test_score_thresh: detections score above this.
-            test_topk_candidates: at most so many a level enter NMS.
-            test_nms_thresh: IoU above which NMS drops the weaker of two.
-            max_detections_per_image: at most so many leave it.
+            test_topk_candidates: number per level that enter NMS, at most.
+            test_nms_thresh: IoU above which NMS drops the lower-scored of two boxes.
+            max_detections_per_image: number of detections after NMS, at most.
             pixel_mean: subtracted from each channel.
             pixel_std: divides each channel.
         """
@@ -104,28 +104,29 @@ class FCOS(DenseDetector):
 
     @torch.no_grad()
     def _match_anchors(self, gt_boxes: Boxes, anchors: list[Boxes]) -> Tensor:
-        """How well each location suits each object.
+        """How well each cell suits each object.
 
-        A location suits an object when it lies inside its box, within the sampling radius of its
-        centre, and its level is the one for the object's extent (paper, sections 3.2 and 3.3).
+        A cell suits an object when the cell's centre lies inside the object's box, within the
+        sampling radius of its centre, and the cell's level is the one for the object's extent
+        (paper, sections 3.2 and 3.3).
 
         Args:
             gt_boxes: M objects.
-            anchors: the locations of each level, finest first.
+            anchors: the cells of each level, finest first.
 
         Returns:
-            (M, R): 0 where it does not suit, otherwise the greater the smaller the object is, so
+            (M, S): 0 where it does not suit, otherwise the greater the smaller the object is, so
             that the smallest of several objects wins.
         """
-        locations = Boxes.cat(anchors)
-        strides = locations.tensor[:, 2] - locations.tensor[:, 0]  # (R,)
-        # The farthest side is 4 to 8 strides off; the outer levels take what is left.
+        cells = Boxes.cat(anchors)
+        strides = cells.tensor[:, 2] - cells.tensor[:, 0]  # (S,)
+        # The farthest side is 4 to 8 strides off; the outer levels take all that is below or above.
         lower, upper = strides * 4, strides * 8
         lower[: len(anchors[0])] = 0
         upper[len(upper) - len(anchors[-1]) :] = float("inf")
 
-        # One (M, R) matrix a quantity, which is far faster than the last axis of an (M, R, 4).
-        x, y = locations.get_centers().unbind(dim=1)
+        # One (M, S) matrix per quantity, which is far faster than the last axis of an (M, S, 4).
+        x, y = cells.get_centers().unbind(dim=1)
         center_x, center_y = gt_boxes.get_centers()[..., None].unbind(dim=1)  # (M, 1)
         x1, y1, x2, y2 = gt_boxes.tensor[..., None].unbind(dim=1)
         left, top, right, bottom = x - x1, y - y1, x2 - x, y2 - y
@@ -140,14 +141,14 @@ class FCOS(DenseDetector):
     def label_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Give each location a class and the box it is to predict.
+        """Give each cell a class and the box it is to predict.
 
         Args:
-            anchors: the locations of each level.
+            anchors: the cells of each level.
             gt_instances: ground truth of each image.
 
         Returns:
-            Labels (R,) and boxes (R, 4) for each image.
+            Labels (S,) and boxes (S, 4) for each image.
         """
         gt_labels, matched_boxes = [], []
         for truth in gt_instances:
@@ -179,14 +180,14 @@ class FCOS(DenseDetector):
         """Focal, GIoU and centre-ness losses, over a running count of positives.
 
         Args:
-            anchors: the locations of each level.
-            pred_logits: (N, locations of the level, K) for each level.
-            gt_labels: (R,) for each image.
-            pred_anchor_deltas: (N, locations of the level, 4) for each level.
-            gt_boxes: (R, 4) for each image; those of negatives do not matter.
-            pred_centerness: logits (N, locations of the level, 1) for each level.
+            anchors: the cells of each level.
+            pred_logits: (N, cells of the level, K) for each level.
+            gt_labels: (S,) for each image.
+            pred_anchor_deltas: (N, cells of the level, 4) for each level.
+            gt_boxes: (S, 4) for each image; those of negatives do not matter.
+            pred_centerness: logits (N, cells of the level, 1) for each level.
         """
-        labels = torch.stack(gt_labels)  # (N, R)
+        labels = torch.stack(gt_labels)  # (N, S)
         positive = (labels >= 0) & (labels != self.num_classes)
         normalizer = self._update_normalizer(positive, 300)
         logits = cat(pred_logits, dim=1)
@@ -206,7 +207,7 @@ class FCOS(DenseDetector):
             positive,
             box_reg_loss_type="giou",
         )
-        centerness = cat(pred_centerness, dim=1).squeeze(dim=2)  # (N, R)
+        centerness = cat(pred_centerness, dim=1).squeeze(dim=2)  # (N, S)
         centerness_target = self.compute_ctrness_targets(anchors, gt_boxes)
         loss_ctr = F.binary_cross_entropy_with_logits(
             centerness[positive], centerness_target[positive], reduction="sum"
@@ -218,15 +219,15 @@ class FCOS(DenseDetector):
         }
 
     def compute_ctrness_targets(self, anchors: list[Boxes], gt_boxes: list[Tensor]) -> Tensor:
-        """Centre-ness (N, R) of each location in its box; of no meaning outside of it.
+        """Centre-ness (N, S) of each cell in its box; meaningless outside of it.
 
         Args:
-            anchors: the locations of each level.
-            gt_boxes: (R, 4) for each image.
+            anchors: the cells of each level.
+            gt_boxes: (S, 4) for each image.
         """
-        locations = Boxes.cat(anchors).tensor
+        cells = Boxes.cat(anchors).tensor
         left, top, right, bottom = self.box2box_transform.get_deltas(
-            locations, torch.stack(gt_boxes)
+            cells, torch.stack(gt_boxes)
         ).unbind(dim=-1)
         # Equation 3.
         across = torch.minimum(left, right) / torch.maximum(left, right)
@@ -254,7 +255,7 @@ class FCOS(DenseDetector):
 
 
 class FCOSHead(RetinaNetHead):
-    """RetinaNet's towers with one prediction a cell, and centre-ness beside the boxes."""
+    """RetinaNet's towers with one prediction per cell, and centre-ness beside the boxes."""
 
     def __init__(
         self, *, input_shape: Sequence[ShapeSpec], conv_dims: Sequence[int], **kwargs: Any
@@ -280,7 +281,9 @@ class FCOSHead(RetinaNetHead):
             Class logits (N, K, H, W), box deltas (N, 4, H, W) and centre-ness logits (N, 1, H, W)
             of each level.
         """
-        assert len(features) == self._num_features, "FCOSHead: one map for each input_shape"
+        assert len(features) == self._num_features, (
+            "FCOSHead: expected one feature map for each input_shape"
+        )
         logits = [self.cls_score(self.cls_subnet(level)) for level in features]
         towers = [self.bbox_subnet(level) for level in features]
         boxes = [self.bbox_pred(tower) for tower in towers]

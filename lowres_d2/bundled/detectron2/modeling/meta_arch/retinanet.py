@@ -70,7 +70,7 @@ class RetinaNet(DenseDetector):
             smooth_l1_beta: where smooth L1 turns from squared to absolute.
             box_reg_loss_type: `smooth_l1`, `giou`, `diou` or `ciou`.
             test_score_thresh: detections score above this.
-            test_topk_candidates: at most so many a level enter NMS.
+            test_topk_candidates: number per level that enter NMS, at most.
             test_nms_thresh: IoU above which NMS drops the weaker of two.
             max_detections_per_image: at most so many leave it.
             pixel_mean: subtracted from each channel.
@@ -249,7 +249,9 @@ class RetinaNetHead(nn.Module):
         Returns:
             Class logits (N, A * K, H, W) and box deltas (N, A * 4, H, W) of each level.
         """
-        assert len(features) == self._num_features, "RetinaNetHead: one map for each input_shape"
+        assert len(features) == self._num_features, (
+            "RetinaNetHead: expected one feature map for each input_shape"
+        )
         logits = [self.cls_score(self.cls_subnet(level)) for level in features]
         return logits, [self.bbox_pred(self.bbox_subnet(level)) for level in features]
 

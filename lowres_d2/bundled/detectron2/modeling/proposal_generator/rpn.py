@@ -73,7 +73,7 @@ class StandardRPNHead(nn.Module):
         """Predict on each level with the same weights.
 
         Args:
-            features: L maps (N, C, H, W).
+            features: L feature maps (N, C, H, W).
 
         Returns:
             L objectness maps (N, A, H, W) and L delta maps (N, A B, H, W).
@@ -87,15 +87,15 @@ class RPN(nn.Module):
     """Scores anchors, learns which of them are objects, and proposes the best boxes.
 
     Args:
-        in_features: names of the feature maps it looks at.
+        in_features: names of the feature maps to use.
         head: from feature maps to objectness and deltas, like `StandardRPNHead`.
-        anchor_generator: from feature maps to one ``Boxes`` a level.
+        anchor_generator: from feature maps to one ``Boxes`` per level.
         anchor_matcher: from the IoU matrix to matches and labels.
         box2box_transform: encodes boxes relative to anchors.
         batch_size_per_image: anchors sampled in each image for the losses.
         positive_fraction: largest share of objects among them.
-        pre_nms_topk: boxes a level keeps before suppression, (in training, in evaluation).
-        post_nms_topk: boxes an image keeps after suppression, (in training, in evaluation).
+        pre_nms_topk: boxes per level before suppression, (in training, in evaluation).
+        post_nms_topk: boxes per image after suppression, (in training, in evaluation).
         nms_thresh: IoU threshold of the suppression.
         min_box_size: shortest side that a proposal must exceed, in pixels.
         anchor_boundary_thresh: anchors reaching further outside the image are ignored in

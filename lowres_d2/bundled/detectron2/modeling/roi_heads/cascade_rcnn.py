@@ -41,7 +41,7 @@ class CascadeROIHeads(StandardROIHeads):
 
     Args:
         box_in_features: names of the feature maps to pool from.
-        box_pooler: from maps and boxes to (R, C, H, W), used by all stages.
+        box_pooler: from feature maps and boxes to (R, C, H, W), used by all stages.
         box_heads: T heads.
         box_predictors: T predictors, class-agnostic in boxes.
         proposal_matchers: T matchers; the first also samples the proposals.
@@ -59,12 +59,12 @@ class CascadeROIHeads(StandardROIHeads):
         **kwargs,
     ) -> None:
         if "proposal_matcher" in kwargs:
-            raise ValueError("proposal_matcher: a cascade takes proposal_matchers, one a stage")
+            raise ValueError("proposal_matcher: a cascade takes proposal_matchers, one per stage")
         stages = len(box_heads)
         if not len(box_predictors) == len(proposal_matchers) == stages:
             raise ValueError(
                 f"{stages} box_heads, {len(box_predictors)} box_predictors and "
-                f"{len(proposal_matchers)} proposal_matchers: expected one of each a stage"
+                f"{len(proposal_matchers)} proposal_matchers: expected one of each per stage"
             )
         super().__init__(
             box_in_features=box_in_features,

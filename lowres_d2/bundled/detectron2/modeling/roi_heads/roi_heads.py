@@ -29,7 +29,7 @@ def select_foreground_proposals(
 
     Args:
         proposals: N labelled proposals (``gt_classes``).
-        bg_label: label of the background; -1 (ignored) is left out as well.
+        bg_label: label of the background; -1 (ignored) is excluded as well.
 
     Returns:
         N shorter proposals, and N masks (R_i,) that chose them.
@@ -178,7 +178,7 @@ class Res5ROIHeads(ROIHeads):
 
     Args:
         in_features: names of the feature maps to pool from.
-        pooler: from maps and boxes to (R, C, H, W).
+        pooler: from feature maps and boxes to (R, C, H, W).
         res5: the stage, or its blocks.
         box_predictor: from averaged features to scores and deltas.
         mask_head: needs upstream Detectron2.
@@ -233,7 +233,7 @@ class StandardROIHeads(ROIHeads):
 
     Args:
         box_in_features: names of the feature maps to pool from.
-        box_pooler: from maps and boxes to (R, C, H, W).
+        box_pooler: from feature maps and boxes to (R, C, H, W).
         box_head: from pooled regions to features.
         box_predictor: from features to scores and deltas.
         mask_in_features: needs upstream Detectron2, as do the next five.

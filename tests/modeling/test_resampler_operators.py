@@ -1,0 +1,127 @@
+"""Cases of the resamplers."""
+
+from __future__ import annotations
+
+from lowres_d2.modeling.resample import (
+    AnyFactor,
+    Bicubic,
+    DownUp,
+    Identity,
+    LearnedDownsampler,
+    Resampler,
+)
+
+import pytest
+import torch
+
+from operator_case import OperatorCase
+
+
+class Doubling(Resampler):
+    """Says that it makes images smaller, and does not."""
+
+    def resample(self, images):
+        return images
+
+
+class ResamplerCase(OperatorCase):
+    """One image of 8 x 12 pixels, or two sizes of which the second needs padding."""
+
+    sizes = [([(8, 12)],), ([(8, 12), (9, 13), (8, 12)],)]
+
+    def inputs(self, sizes):
+        return ([torch.rand(3, *size) * 0.8 + 0.1 for size in sizes],)  # unclamped
+
+    def shapes(self, sizes):
+        return [(3, *self.low_res(*size)) for size in sizes]
+
+    def low_res(self, height, width):
+        return height, width
+
+
+class TestIdentity(ResamplerCase):
+    covers = (Identity,)
+
+    def build(self):
+        return Identity()
+
+
+class TestBicubic(ResamplerCase):
+    covers = (Bicubic, Resampler)
+    variants = {"3/2": dict(factor="3/2"), "2": dict(factor=2)}
+    bad_arguments = [(dict(factor=0), "factor=0"), (dict(factor=4 / 3), "'4/3'")]
+
+    def build(self, factor):
+        return Bicubic(factor)
+
+    def low_res(self, height, width):
+        if self.arguments["factor"] == 2:
+            return -(-height // 2), -(-width // 2)
+        return -(-height // 3) * 2, -(-width // 3) * 2
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 9)],), ValueError, "an image of 1x9 (height x width) is smaller"
+
+    def test_a_wrong_size_is_refused(self):
+        with pytest.raises(ValueError, match=r"Doubling made \(8, 12\).*asks for \(4, 6\)"):
+            Doubling(2)(*self.inputs([(8, 12)]))
+
+
+class TestDownUp(ResamplerCase):
+    covers = (DownUp,)
+    variants = {"3/2": dict(factor="3/2"), "4": dict(factor=4)}
+    bad_arguments = [(dict(factor="x"), "factor='x'")]
+
+    def build(self, factor):
+        return DownUp(factor)
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 9)],), ValueError, "an image of 1x9 (height x width) is smaller"
+
+
+class TestLearnedDownsampler(ResamplerCase):
+    covers = (LearnedDownsampler,)
+    variants = {
+        "box": dict(factor=4),
+        "1 layer": dict(factor=4, layers=1),
+        "5 layers, random": dict(factor=4, layers=5, init="random"),
+        "2": dict(factor=2),
+        "3": dict(factor=3),
+    }
+    bad_arguments = [
+        (dict(factor=5), "factor=5, layers=2"),
+        (dict(init="zeros"), "init='zeros', expected 'box' or 'random'"),
+        (dict(factor=4, strides=[1, 2]), "strides=[1, 2], expected 2 whose product is"),
+    ]
+
+    def build(self, **arguments):
+        return LearnedDownsampler(**arguments)
+
+    def low_res(self, height, width):
+        factor = self.arguments["factor"]
+        return -(-height // factor), -(-width // factor)
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 9)],), ValueError, "an image of 1x9 (height x width) is smaller"
+
+
+class TestAnyFactor(ResamplerCase):
+    covers = (AnyFactor,)
+    variants = {"2": dict(factor=2), "4": dict(factor=4)}
+    bad_arguments = [
+        (dict(factor=3), "model.resampler.factor=3: expected one of 4, 2"),
+        (dict(factor=2, shares=[1]), "shares=[1]: expected 2 positive numbers"),
+    ]
+
+    def build(self, factor, shares=None):
+        return AnyFactor([LearnedDownsampler(4), Bicubic(2)], factor, shares)
+
+    def low_res(self, height, width):
+        factor = self.arguments["factor"]
+        return -(-height // factor), -(-width // factor)
+
+    def leaves(self, operator, inputs):
+        return [*inputs[0], *operator.by_factor[str(operator.factor)].parameters()]
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 9)],), ValueError, "an image of 1x9 (height x width) is smaller"

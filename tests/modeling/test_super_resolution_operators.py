@@ -1,0 +1,125 @@
+"""Cases of feature super-resolution: generator, discriminator, their losses, and both on boxes."""
+
+from __future__ import annotations
+
+from lowres_d2.modeling.roi_heads import SRDiscriminator, SRGenerator, SuperResolution
+from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, discriminator_loss
+
+import torch
+from detectron2.structures import Boxes
+
+from operator_case import OperatorCase
+from toys.detectors import CHANNELS, LEVELS, STRIDES
+from toys.super_resolution import awaken, super_resolution
+
+SIDE = 64  # of an image in pixels
+# Ratio 4, ratio 2, and not small where that is below 24 x 24.
+BOXES = [[2.0, 3.0, 7.0, 8.0], [20.0, 12.0, 38.0, 29.0], [5.0, 9.0, 55.0, 60.0]]
+
+
+def boxes_of(n, count):
+    return [Boxes(torch.tensor(BOXES[:count])) for _ in range(n)]
+
+
+class TestSRGenerator(OperatorCase):
+    covers = (SRGenerator,)
+    variants = {"wide": {}, "narrow": dict(bottleneck_channels=2)}
+    sizes = [(2, 4), (0, 3)]
+    bad_arguments = [(dict(num_blocks=0), "num_blocks=0")]
+
+    def build(self, num_blocks=2, bottleneck_channels=None):
+        generator = SRGenerator(3, 2, num_blocks, bottleneck_channels)
+        awaken(generator)
+        return generator
+
+    def inputs(self, r, side):
+        return torch.randn(r, 3, side, side), torch.randn(r, 2, side, side)
+
+    def shapes(self, r, side):
+        return (r, 3, side, side)
+
+    def bad_inputs(self):
+        base, sub = self.inputs(2, 4)
+        yield (base, sub[:1]), RuntimeError, "Sizes of tensors must match"
+        yield (base, base), RuntimeError, "channels"
+
+
+class TestSRDiscriminator(OperatorCase):
+    covers = (SRDiscriminator,)
+    variants = {"average": dict(grid=1), "parts": dict(grid=2)}
+    sizes = [(3, 4), (0, 5)]
+    dtypes = {torch.float32: torch.float32, torch.bfloat16: torch.float32}
+
+    def build(self, grid):
+        return SRDiscriminator(3, hidden=4, grid=grid)
+
+    def inputs(self, r, side):
+        return (torch.randn(r, 3, side, side),)
+
+    def shapes(self, r, side):
+        return (r,)
+
+    def bad_inputs(self):
+        yield (torch.randn(3, 2, 4, 4),), RuntimeError, "shapes cannot be multiplied"
+
+
+class TestDiscriminatorLoss(OperatorCase):
+    covers = (discriminator_loss,)
+    sizes = [(3,), (0,)]
+
+    def build(self):
+        self.discriminator = SRDiscriminator(3, hidden=4)
+        return discriminator_loss
+
+    def inputs(self, r):
+        return torch.randn(r, 3, 4, 4), torch.randn(r, 3, 4, 4)
+
+    def call(self, operator, *regions):
+        return operator(self.discriminator, *regions)
+
+    def shapes(self, r):
+        return ()
+
+    def leaves(self, operator, inputs):
+        return [*self.discriminator.parameters()]
+
+
+class TestAdversarialLoss(TestDiscriminatorLoss):
+    covers = (adversarial_loss,)
+
+    def build(self):
+        self.discriminator = SRDiscriminator(3, hidden=4)
+        return adversarial_loss
+
+    def inputs(self, r):
+        return (torch.randn(r, 3, 4, 4),)
+
+    def leaves(self, operator, inputs):
+        return [*inputs]
+
+
+class TestSuperResolution(OperatorCase):
+    covers = (SuperResolution,)
+    variants = {"one ratio": dict(ratios=(2,)), "each its own": dict(ratios=(2, 4))}
+    sizes = [(1, 2), (2, 1)]
+    bad_arguments = [(dict(ratios=(2, 2)), "ratios=[2, 2]"), (dict(max_pairs=0), "max_pairs=0")]
+    graph_breaks = "boxes are sorted by their sizes"
+
+    def build(self, **arguments):
+        module = super_resolution("faster_rcnn_fpn", **arguments)
+        awaken(module)
+        return module
+
+    def inputs(self, n, count):
+        side = SIDE // STRIDES[0]
+        return torch.randn(n * count, CHANNELS, 4, 4), torch.randn(n, CHANNELS, side, side)
+
+    def call(self, operator, base, features):
+        n = len(features)
+        return operator(base, {LEVELS[0]: features}, boxes_of(n, len(base) // n))
+
+    def shapes(self, n, count):
+        return (n * count, CHANNELS, 4, 4)
+
+    def leaves(self, operator, inputs):
+        return [*inputs, *operator.generators.parameters()]  # supervision is no part of forward
