@@ -29,8 +29,8 @@ QUANTITIES = {
     "seconds": ("time, ms", 1e-3),
 }
 NOT_COUNTED = (
-    "One multiply-add of a convolution, linear layer or matrix product counts 1; interpolation, "
-    "norms, activations, pooling and NMS are not counted."
+    "MACs are the multiply-accumulates of convolutions, linear layers and matrix products; "
+    "interpolation, norms, activations, pooling and NMS are not counted."
 )
 
 
@@ -40,13 +40,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-file", required=True, help="recipe")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
-        "--size", nargs=2, type=int, metavar=("H", "W"), help="noise of this full-resolution size"
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="on noise of this full-resolution size",
     )
     sizes.add_argument(
-        "--images", type=int, default=1, help="mean over the first images of the test set"
+        "--images", type=int, default=1, help="mean over so many images of the test set"
     )
     parser.add_argument("--latency", action="store_true", help="time the models too")
-    parser.add_argument("--weights", help="for --latency: random ones detect next to nothing")
+    parser.add_argument(
+        "--weights", help="for --latency: post-processing of random weights takes next to no time"
+    )
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
     return parser
@@ -84,7 +90,7 @@ def _costs(model: nn.Module, images: Sequence[dict[str, Any]]) -> dict[str, Any]
 
 
 def _resolutions(model: nn.Module) -> dict[str, nn.Module]:
-    """The model; and, where it lowers the resolution, what it is compared with, by name."""
+    """By name: the model and, where it lowers the resolution, what it is compared with."""
     if not isinstance(model, LowResDetector) or model.resampler.factor == 1:
         return {"full resolution": model}
     full = FullResolutionModel(model.teacher) if model.teacher else model.detector

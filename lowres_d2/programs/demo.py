@@ -49,7 +49,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", required=True, type=Path, help="folder, or a file for a single input"
     )
     parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, help="least score, default 0.5"
+        "--confidence-threshold",
+        type=float,
+        default=0.5,
+        help="lowest score that is drawn, default 0.5",
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
     return parser
@@ -63,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass
 class Demo:
-    """A trained detector with all that it takes to show what it finds.
+    """A trained detector, and what is needed to show its detections.
 
     Attributes:
         model: in evaluation mode.
         mapper: the recipe's, for evaluation.
-        classes: names in the order of the labels.
-        threshold: least score that counts.
+        classes: class names in the order of the labels.
+        threshold: lowest score that counts.
     """
 
     model: nn.Module
@@ -240,7 +243,7 @@ def _video_sink(path: Path, rate: float, shape: tuple[int, ...]) -> cv2.VideoWri
 
 
 def _progress(text: str, lasting: bool) -> None:
-    """Show how far it is: on a terminal one line that changes, elsewhere the lasting lines."""
+    """Show progress: one changing line on a terminal; elsewhere only the lasting lines."""
     if sys.stdout.isatty():
         print(f"\r\x1b[K{text}", end="\n" if lasting else "", flush=True)
     elif lasting:

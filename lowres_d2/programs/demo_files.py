@@ -11,7 +11,7 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 def find_inputs(given: Sequence[str]) -> list[Path]:
-    """Files for what was given: files as they are, images of folders, matches of globs.
+    """The input files: files as they are, the images of folders, the matches of globs.
 
     Raises:
         FileNotFoundError: something gives no file.

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A comparison on the generated data that takes minutes on a CPU.
+    """A comparison of detectors on the generated data; it takes minutes on a CPU.
 
     Attributes:
-        title: heading of its report.
-        first: recipe of the detector that all others start from, from scratch.
-        first_title: what it is called.
-        weights_key: key by which the others' recipes take its weights.
-        longer: it trained on for as long as the others, everything trainable.
-        longer_title: what that is called.
-        students: title to recipe, of those that are trained with every seed. The last one is the
+        title: heading of the report.
+        first: recipe of the detector that is trained from scratch and that all others start from.
+        first_title: its name in tables and figures.
+        weights_key: recipe key with which the others get its weights.
+        longer: recipe that trains the first detector further, for as many iterations as the others.
+        longer_title: its name.
+        students: recipes by title, of what is trained with every seed. The last one is the
             method.
         baseline: title of what the method is compared with.
-        variants: more of them, on request.
-        sheets: the images of its report; see ``lowres_d2.programs.reproduce_figures``.
+        variants: more students, trained on request.
+        sheets: figures of the report; see ``lowres_d2.programs.reproduce_figures``.
         closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
             distance to it is covered.
     """

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
-    """Train the recipes that are not done, and write the report.
+    """Train the recipes that have not been trained before, and write the report.
 
     Args:
         output: folder; each recipe gets a folder in it.

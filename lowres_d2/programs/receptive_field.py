@@ -19,8 +19,8 @@ from torch import nn
 HEADS = ("output", "stride", "receptive\nfield, px", "twin's", "ratio")
 HEADS_OF_REGIONS = ("region,\ncells", "RRF", "DRRF", "DRRF\nwith twin")
 EXPLANATION = (
-    "RRF: what a region sees over the image's width. DRRF: the same of the image at 1/{} of "
-    "the size, over RRF; 'with twin' it is the twin that sees the whole image."
+    "RRF: receptive field of a region over the width of the image. DRRF: RRF in the image at 1/{} "
+    "of the size, over RRF in the full image; 'with twin': over the twin's RRF there."
 )
 
 
@@ -29,13 +29,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True, help="recipe")
     parser.add_argument(
-        "--widths", nargs="+", type=int, default=[4], help="of regions in cells; 4 by default"
+        "--widths", nargs="+", type=int, default=[4], help="widths of regions in cells; default 4"
     )
     parser.add_argument(
-        "--image", type=int, default=1600, help="width of the detector's input in pixels; 1600"
+        "--image",
+        type=int,
+        default=1600,
+        help="width of the detector's input in pixels; default 1600",
     )
     parser.add_argument(
-        "--ratio", type=int, default=2, help="by which images are smaller, twins see farther; 2"
+        "--ratio",
+        type=int,
+        default=2,
+        help="of downsampling, and of the twin's dilation; default 2",
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
     return parser

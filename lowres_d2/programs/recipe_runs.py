@@ -1,4 +1,4 @@
-"""Runs of recipes in folders of their own, that are not done twice: quickstart, reproductions."""
+"""Runs of recipes in folders of their own; a finished run is not repeated."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class FinishedRun:
     """A recipe that was trained to its end.
 
     Attributes:
-        recipe: hash of the whole of it.
-        iterations: it was trained for.
-        seconds: of wall time, training and evaluation; None where an interrupted run was gone on
-            from, whose time nobody knows.
-        core_seconds: of processor time, loader processes included; None likewise.
+        recipe: hash of the whole recipe.
+        iterations: number of training iterations.
+        seconds: wall time of training and evaluation; None where an interrupted run was resumed,
+            whose whole time is not known.
+        core_seconds: processor time, loader processes included; None likewise.
         results: of the last evaluation.
     """
 
@@ -54,7 +54,7 @@ class RecipeRun:
     """A recipe to be trained in a folder.
 
     Attributes:
-        title: as it stands in tables and figures.
+        title: its name in tables and figures.
         recipe: its file.
         folder: where it is trained.
         overrides: ``key=value``.
@@ -81,7 +81,7 @@ class RecipeRun:
     def finish(self) -> FinishedRun:
         """Train to the end, unless an earlier call did with the very same recipe.
 
-        An interrupted run goes on; one of another recipe is kept aside.
+        An interrupted run is resumed; a run of another recipe is renamed and kept.
         """
         cfg = self.config()
         digest = recipe_hash(cfg)
@@ -140,7 +140,7 @@ def recipe_hash(cfg: DictConfig) -> str:
 def _make_room(folder: Path, digest: str) -> None:
     marker = folder / "recipe.sha256"
     if folder.exists() and (not marker.exists() or marker.read_text() != digest):
-        # Another recipe's weights and curves: kept, but not gone on from.
+        # Weights and curves of another recipe: kept, but not resumed.
         number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
         folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
     folder.mkdir(parents=True, exist_ok=True)

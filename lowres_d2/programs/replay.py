@@ -29,14 +29,14 @@ from torch import Tensor, nn
 
 @dataclass
 class Replay:
-    """What a repeated step gave.
+    """What the repeated iteration gave.
 
     Attributes:
         losses: each term.
         first_module: name and class of the first module whose output is not finite, and whether
             its inputs were; None where there is none.
         gradients: names of the parameters whose gradient is not finite.
-        error: what the model raised in place of losses.
+        error: what the model raised instead of giving losses.
     """
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -85,12 +85,12 @@ def _print(args: argparse.Namespace) -> None:
 
 
 def replay(cfg: DictConfig, contents: dict[str, Any], path: str) -> Replay:
-    """Repeat the step: same weights, batch, modes, losses and random numbers.
+    """Repeat the iteration: same weights, batch, modes, losses and random numbers.
 
     Args:
         cfg: the run's recipe.
-        contents: of the file.
-        path: of it, for messages.
+        contents: what the file holds.
+        path: its path, for messages.
 
     Raises:
         ValueError: the weights are of another model.

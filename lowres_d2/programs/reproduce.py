@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="train the variants and controls that stand beside the method, too",
+        help="also train the variants and controls that the method is compared with",
     )
     parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
     return parser
@@ -74,7 +74,7 @@ def reproduce(
     Args:
         benchmark: which recipes.
         output: folder; each seed gets a folder in it.
-        seeds: of initial weights and order of the images.
+        seeds: for initial weights and order of the images.
         with_variants: train those of ``benchmark.variants``, and the first detector on, where that
             is a control, too.
         overrides: ``key=value`` for all recipes.
@@ -100,7 +100,7 @@ def reproduce(
 
 
 def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
-    """The first detector, and the same at equal total iterations, which goes on from it."""
+    """The first detector, and the same trained further, for equal total iterations."""
     first = RecipeRun(
         benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
     )
@@ -141,7 +141,7 @@ def _write(
         [
             f"# {benchmark.title}",
             f"Generated plates, {len(dataset)} test images; {len(students)} seed(s), mean ± "
-            f"standard deviation. Size ranges are sizes in pixels of the original image.{gap}",
+            f"standard deviation. Size ranges are in pixels of the original image.{gap}",
             summary_table(
                 results,
                 size_ranges,
@@ -150,7 +150,7 @@ def _write(
             ),
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
-            "![AP against images a second](trade_off.png)",
+            "![AP against images per second](trade_off.png)",
             *sheets,
             "Each seed's curves, AP by size and images: "
             + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
@@ -168,7 +168,7 @@ def _measured(
     dataset: BoxDataset,
     results: Sequence[SeedResult],
 ) -> tuple[list[Point], str]:
-    """AP over seeds and speed of each detector, and what the speed was measured on."""
+    """AP over seeds and speed of each detector, and the machine that measured the speed."""
     models = {run.title: run.model() for run in runs}
     accuracies = {
         run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs

@@ -79,7 +79,7 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
 
     Args:
         cfg: the recipe, with ``train.init_checkpoint``.
-        factors: by how much the images are made smaller, the reference first; none for all that
+        factors: by which the images are downsampled, the reference first; none for all that
             the detector was trained for, or those of the paper's Table 1.
 
     Returns:
@@ -161,7 +161,7 @@ def _write(folder: Path, found: Mapping[str, Comparison], metric: str) -> None:
 
 
 def _plot(path: Path, found: Mapping[str, Comparison], metric: str) -> None:
-    """Accuracy over images a second, a point for each resolution."""
+    """Accuracy over images per second, a point for each resolution."""
     # Not through pyplot, which keeps figures alive and may want a display.
     from matplotlib.figure import Figure
 

@@ -32,20 +32,23 @@ def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG)
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--config-file", help="recipe: its data, held against its model")
+    data.add_argument("--config-file", help="recipe whose data is checked, also against its model")
     data.add_argument(
         "--annotations",
         nargs="+",
         metavar="FILE",
-        help="COCO json, folder of VOC xml, or list in ImageSets/Main; the first is trained on, "
-        "further ones are held against it",
+        help="COCO json, folder of VOC xml, or list in ImageSets/Main; the first is the training "
+        "set, further ones are checked against it",
     )
     parser.add_argument(
-        "--images", nargs="+", metavar="DIR", help="images of --annotations: one folder, or each"
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="image folders of --annotations: one for all, or one each",
     )
     parser.add_argument("--classes", nargs="+", help="classes of --annotations to use, in order")
     reading = parser.add_mutually_exclusive_group()
-    reading.add_argument("--no-images", action="store_true", help="look at annotations only")
+    reading.add_argument("--no-images", action="store_true", help="check annotations only")
     reading.add_argument("--no-decode", action="store_true", help="read headers of images only")
     reading.add_argument(
         "--deep",
@@ -53,8 +56,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="decode every pixel as in training, and compare pixels in place of files",
     )
     parser.add_argument("--size-ranges", help="size ranges: coco, aitod, tinyperson, plates")
-    parser.add_argument("--workers", type=int, default=num_cores(), help="threads that read")
-    parser.add_argument("--examples", type=int, default=3, help="places shown of each finding")
+    parser.add_argument(
+        "--workers", type=int, default=num_cores(), help="number of reading threads"
+    )
+    parser.add_argument("--examples", type=int, default=3, help="examples shown of each problem")
     parser.add_argument("--json-report", metavar="FILE", help="write everything as json")
     parser.add_argument("--sheet", metavar="FILE", help="draw the suspects into this PNG")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
@@ -144,7 +149,7 @@ def _with_progress(work: Iterable, total: int, what: str) -> Iterable:
 
 
 def _names(sources: Sequence[str]) -> list[str]:
-    """A short name for each source: its last parts, as many as tell them apart."""
+    """A short name for each source: as many of its last parts as make it unique."""
     for length in (1, 2, 3):
         names = ["/".join(Path(source).with_suffix("").parts[-length:]) for source in sources]
         if len(set(names)) == len(names):

@@ -26,19 +26,22 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 NO_DATA = Check(
-    "data-unreadable", "error", "parts of the data that cannot be read", "see what it says of each"
+    "data-unreadable",
+    "error",
+    "parts of the data that cannot be read",
+    "correct what each line names",
 )
 NO_MODEL = Check(
     "model-unknown",
     "warning",
-    "models that the data could not be held against",
-    "see what it says; mend the data first, where the model follows it",
+    "models that the data could not be checked against",
+    "correct what the line names; where the model follows the data, correct the data first",
 )
 POOR_COVER = Check(
     "match-poor",
     "warning",
     "size ranges of which under half can be matched to an anchor, point or query",
-    "what has no match is not learned, or only as a rescue",
+    "objects without a match are not learned, or only through allow_low_quality_matches",
 )
 
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "num_queries")
@@ -156,7 +159,7 @@ def check_cover(
     augmentations = instantiate(cfg.dataloader.train.mapper.get("augmentations", []))
     found = match_shares(model, as_the_model_gets_them(_sample(split), augmentations), spec)
     if not found.known:
-        return f"which objects {type(model).__name__} can match is not known"
+        return f"it is not known which objects {type(model).__name__} can match"
     for row in found.poor():
         findings.add(
             POOR_COVER,

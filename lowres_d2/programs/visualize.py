@@ -47,13 +47,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("part", choices=[*PARTS, "all"])
     parser.add_argument(
-        "--runs", required=True, nargs="+", metavar="[NAME=]RUN", help="in the order of the columns"
+        "--runs",
+        required=True,
+        nargs="+",
+        metavar="[NAME=]RUN",
+        help="runs in the order of the columns",
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for the images")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the figures")
     parser.add_argument(
         "--images", type=int, default=2, help="images of each kind, default %(default)s"
     )
-    roles = parser.add_argument_group("names of runs that detections compare")
+    roles = parser.add_argument_group("runs that the detections figure compares, by name")
     roles.add_argument("--ours", help="default: the last run")
     roles.add_argument("--baseline", help="default: the first other low-resolution run")
     roles.add_argument("--full", help="default: the first full-resolution run, if there is one")
@@ -73,7 +77,7 @@ class ShownRun:
     """A run with its model.
 
     Attributes:
-        name: as it stands in images.
+        name: its name in figures.
         cfg: its recipe, with the data set built.
         model: in evaluation mode.
         trained: whether its weights were loaded.
@@ -101,7 +105,7 @@ class ShownRun:
         return model_view(self.model, build(self.cfg, "dataloader.test.mapper"))
 
     def evaluation(self) -> Mapping[str, Any]:
-        """What its evaluation found; it is evaluated now where that was not done."""
+        """Its evaluation; done now where the run has none."""
         path = self.folder / EVALUATION
         if not (path.is_file() and (self.folder / PREDICTIONS).is_file()):
             print(f"{self.name}: evaluating, in {self.folder}", flush=True)
@@ -176,7 +180,7 @@ def draw_detections(
     ours = roles["ours"] or runs[-1].name
     others = [name for name in low + full if name != ours]
     if not others:
-        raise ValueError("detections: two runs are needed, to be compared")
+        raise ValueError("detections: expected at least two runs to compare")
     baseline = roles["baseline"] or others[0]
     reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
     columns = []
@@ -198,7 +202,7 @@ def draw_detections(
 
 
 def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
-    """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs in turns."""
+    """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs alternately."""
     _check_trained(runs)
     _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
     if all("comparison" in run.evaluation() for run in runs):
@@ -253,11 +257,11 @@ def _check_comparable(runs: Sequence[ShownRun]) -> None:
 
 
 def _check_caps(caps: Mapping[str, int | None]) -> None:
-    """AP at two caps on detections is not one figure."""
+    """APs at different caps on detections cannot be compared."""
     if len(set(caps.values())) > 1:
-        told = ", ".join(f"{name} {cap}" for name, cap in caps.items())
+        shown = ", ".join(f"{name} {cap}" for name, cap in caps.items())
         raise ValueError(
-            f"runs cannot be compared, their maxDets differ ({told}): evaluate all with the same "
+            f"runs cannot be compared, their maxDets differ ({shown}): evaluate all with the same "
             "dataloader.evaluator.max_dets"
         )
 
