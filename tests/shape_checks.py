@@ -14,6 +14,7 @@ from jaxtyping import AbstractArray, install_import_hook
 CHECKED = [
     "lowres_d2.layers",
     "lowres_d2.modeling.deformable_detr",
+    "lowres_d2.modeling.meta_arch",
     "lowres_d2.modeling.objectives",
     "lowres_d2.modeling.resample",
     "lowres_d2.modeling.roi_heads",

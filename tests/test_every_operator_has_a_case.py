@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import runpy
+import typing
 from pathlib import Path
 
 import lowres_d2  # noqa: F401
@@ -35,6 +36,7 @@ OTHERS = {
     "divided": "one division",
     "masks_joined": "indexing",
     "teacher_predictions": "the teacher's part of ProposalLogitDistillation",
+    "convert_deformable_detr": "weights of a checkpoint: test_convert_deformable_detr.py",
     "weights_for_factor": "weights of a checkpoint: test_norm_by_factor.py",
 }
 
@@ -51,17 +53,13 @@ def _is_operator(value):
         return issubclass(value, nn.Module)
     if not inspect.isfunction(value):
         return False
-    *inputs, output = _annotations(value)
-    return _has_tensor(output) and any(map(_has_tensor, inputs))
+    hints = typing.get_type_hints(value)
+    output = hints.pop("return", None)
+    return _has_tensor(output) and any(map(_has_tensor, hints.values()))
 
 
-def _annotations(function):
-    signature = inspect.signature(function)
-    return [*(p.annotation for p in signature.parameters.values()), signature.return_annotation]
-
-
-def _has_tensor(annotation):
-    return any(name in str(annotation) for name in OF_TENSORS)
+def _has_tensor(hint):
+    return any(name in str(hint) for name in OF_TENSORS)
 
 
 def _operators():

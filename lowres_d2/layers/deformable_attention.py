@@ -30,7 +30,11 @@ def multi_scale_deformable_attention(
         spatial_shapes: size of each level.
         sampling_locations: normalised points of each query.
         attention_weights: weight of each point.
+
+    Raises:
+        ValueError: the points are in another number of levels than there are sizes.
     """
+    _check_levels(spatial_shapes, sampling_locations.shape[-3])
     plain = (
         value.device.type != "cpu"
         or value.dtype not in (torch.float32, torch.float64)
@@ -100,9 +104,13 @@ class MultiScaleDeformableAttention(nn.Module):
             memory: features of the cells.
             spatial_shapes: size of each level.
             padding: true for cells outside the image; None: no cell is.
+
+        Raises:
+            ValueError: the number of sizes is not ``num_levels``.
         """
         n, q, _ = query.shape
         heads, levels, points = self.samples
+        _check_levels(spatial_shapes, levels)
         value = self.value_proj(memory)
         if padding is not None:
             value = value.masked_fill(padding[..., None], 0)
@@ -116,6 +124,11 @@ class MultiScaleDeformableAttention(nn.Module):
                 weights.view(n, q, heads, levels, points),
             )
         )
+
+
+def _check_levels(spatial_shapes: Sizes, expected: int) -> None:
+    if len(spatial_shapes) != expected:
+        raise ValueError(f"spatial_shapes has {len(spatial_shapes)} levels, expected {expected}")
 
 
 def _locations(

@@ -69,17 +69,19 @@ class TestDeformableAttention(OperatorCase):
         reference = torch.rand(n, q, 1, self.arguments["numbers"]) * 0.6 + 0.2
         return torch.randn(n, q, 4), reference, torch.randn(n, CELLS, 4)
 
-    def call(self, operator, query, reference, memory):
+    def call(self, operator, query, reference, memory, levels=LEVELS):
         padding = None
         if self.arguments.get("padded"):
             padding = (torch.arange(memory.shape[1]) % 4 == 3).expand(len(query), -1)
-        return operator(query, reference, memory, LEVELS, padding)
+        return operator(query, reference, memory, levels, padding)
 
     def shapes(self, n, q):
         return (n, q, 4)
 
     def bad_inputs(self):
         query, reference, memory = self.inputs(1, 2)
+        three = (query, reference, memory, [*LEVELS, (1, 1)])
+        yield three, ValueError, "spatial_shapes has 3 levels, expected 2"
         yield (query, reference, memory[:, 1:]), RuntimeError, "split"
         yield (query[..., 1:], reference, memory), RuntimeError, "shapes cannot be multiplied"
 

@@ -53,6 +53,9 @@ class TestSineFeatures(OperatorCase):
     def shapes(self, shape, channels):
         return (*shape, channels)
 
+    def bad_inputs(self):
+        yield (torch.rand(2), 3), ValueError, "channels=3: expected an even number"
+
 
 class PyramidCase(OperatorCase):
     """A batch with padding and one without."""
@@ -121,29 +124,26 @@ class TestDecoderLayer(PyramidCase):
 
 class TestDecoder(TestDecoderLayer):
     covers = (Decoder,)
-    variants = {"padded": dict(padded=True)}
+    variants = {
+        "fixed references": dict(padded=True, refine=False),
+        "refined": dict(padded=True, refine=True),
+    }
 
-    def build(self, padded):
+    def build(self, padded, refine):
+        self.heads = [random_weights(BoxHead(CHANNELS)) for _ in range(2 * refine)]
         return random_weights(Decoder(2, **LAYER))
 
     def call(self, operator, x, position, reference, memory):
-        return operator(x, position, reference, memory, self.geometry(len(x)))
+        return operator(x, position, reference, memory, self.geometry(len(x)), self.heads)
 
     def shapes(self, n):
         return [((n, 4, CHANNELS), (n, 4, 4))] * 2
 
-
-class TestRefiningDecoder(TestDecoder):
-    def build(self, padded):
-        self.refine = [random_weights(BoxHead(CHANNELS)) for _ in range(2)]
-        return super().build(padded)
-
-    def call(self, operator, x, position, reference, memory):
-        return operator(x, position, reference, memory, self.geometry(len(x)), self.refine)
-
     def leaves(self, operator, inputs):
+        if not self.heads:
+            return super().leaves(operator, inputs)
         # A layer takes the boxes of the one before without their gradients.
-        return [*operator.layers[-1].parameters(), *self.refine[-1].parameters()]
+        return [*operator.layers[-1].parameters(), *self.heads[-1].parameters()]
 
 
 class TestLearnedQueries(PyramidCase):

@@ -84,6 +84,7 @@ class TestFeatureDistillation(ObjectiveCase):
         (dict(distance="cosine"), "distance='cosine'"),
         (dict(alignment="stretch"), "alignment='stretch'"),
         (dict(distance="channel", foreground_share=0.5), "foreground_share"),
+        (dict(foreground_share=2.0), "foreground_share=2.0: expected 0 to 1"),
         (dict(name="a.b"), "objective name 'a.b'"),
     ]
 

@@ -92,6 +92,7 @@ class TestLearnedDownsampler(ResamplerCase):
         (dict(factor=5), "factor=5, layers=2"),
         (dict(init="zeros"), "init='zeros', expected 'box' or 'random'"),
         (dict(factor=4, strides=[1, 2]), "strides=[1, 2], expected 2 whose product is"),
+        (dict(factor=4, strides=[4, 1]), "strides=[4, 1] skip pixels, expected at most"),
     ]
 
     def build(self, **arguments):

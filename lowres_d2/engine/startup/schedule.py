@@ -32,7 +32,7 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
     text = f"{start:,} to {iterations:,}" if start else f"{iterations:,}"
     if batch:
         images = len(cfg.dataloader.train.dataset)
-        text += f" of {batch} images ({batch * iterations / images:.1f} epochs)"
+        text += f", batch size {batch} ({batch * iterations / images:.1f} epochs)"
     rate = OmegaConf.select(cfg, RATE)
     text += f", {_name(cfg)}" + ("" if rate is None else f" with learning rate {rate:g}")
     ruled = _ruled(cfg, own)
@@ -40,8 +40,8 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
         own_batch, own_rate, expected = ruled
         own_iterations = own.train.max_iter
         text += (
-            f"; the recipe's learning rate {own_rate:g} is for {own_batch} images: for {batch} "
-            f"{_rule(cfg)[1]} gives {expected:g}, and "
+            f"; the recipe's learning rate {own_rate:g} is for batch size {own_batch}: for "
+            f"{batch} {_rule(cfg)[1]} gives {expected:g}, and "
             f"{round(own_iterations * own_batch / batch):,} iterations are as many epochs as its "
             f"{own_iterations:,}"
         )

@@ -22,7 +22,12 @@ def sine_features(
         position: coordinates, 0 to 1.
         channels: number of features, even.
         temperature: upper limit of the ratio of the slowest wave's period to the fastest's.
+
+    Raises:
+        ValueError: the number of features is odd.
     """
+    if channels % 2:
+        raise ValueError(f"channels={channels}: expected an even number")
     octave = torch.arange(0, channels, 2, device=position.device, dtype=position.dtype)
     phase = position[..., None] * (2 * math.pi / temperature ** (octave / channels))
     return torch.stack([phase.sin(), phase.cos()], -1).flatten(-2)

@@ -65,7 +65,8 @@ class LearnedDownsampler(Resampler):
             draws all weights and redraws the filters of colours that would be dead.
 
     Raises:
-        ValueError: there is no such variant, or the product of the strides is not the factor.
+        ValueError: there is no such variant, the product of the strides is not the factor, or a
+            stride is wider than its layer's kernel.
     """
 
     def __init__(
@@ -89,6 +90,11 @@ class LearnedDownsampler(Resampler):
             raise ValueError(
                 f"LearnedDownsampler: strides={list(strides)}, expected {layers} whose product is "
                 f"the factor {factor}"
+            )
+        if any(stride > kernel for stride, kernel in zip(strides, variant.kernels, strict=True)):
+            raise ValueError(
+                f"LearnedDownsampler: strides={list(strides)} skip pixels, expected at most the "
+                f"kernels' sizes {list(variant.kernels)}"
             )
         inputs = (COLOURS, *variant.channels[:-1])
         self.layers = nn.ModuleList(

@@ -251,7 +251,7 @@ def evaluate_sets(arguments):
 @pytest.mark.slow
 def test_evaluation_sees_every_image_once_whatever_the_size_of_the_set(ranks, tmp_path):
     folders = [write_coco(tmp_path / f"set{size}", size).parent for size in SIZES if size]
-    succeeded(ranks.run("test_distributed:evaluate_sets", *folders))
+    succeeded(ranks.run("engine.processes.test_distributed:evaluate_sets", *folders))
     for size, folder in zip(SIZES[1:], folders, strict=True):
         (seen, results), (others, nothing) = (
             json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)

@@ -162,8 +162,8 @@ def test_learning_rate_by_the_scaling_rule_for_a_quarter_of_the_batch(optimizer,
     own, run = scheduled(16, 0.016, optimizer), scheduled(4, 0.016, optimizer)
     text = describe_rate(run, own)
     name = optimizer.__name__
-    assert text.startswith(f"50 of 4 images (2.0 epochs), {name} with learning rate 0.016")
-    assert f"0.016 is for 16 images: for 4 {rule} gives {rate}, and 200 iterations" in text
+    assert text.startswith(f"50, batch size 4 (2.0 epochs), {name} with learning rate 0.016")
+    assert f"0.016 is for batch size 16: for 4 {rule} gives {rate}, and 200 iterations" in text
     assert f"set optimizer.lr={rate}" in rate_warning(run, own)
     assert rate_warning(scheduled(4, rate, optimizer), own) == ""
     for unchanged in (None, run):
@@ -226,4 +226,4 @@ def test_checkpoint_that_fits_in_part(toy_arguments, tmp_path, capsys):
     main(["--allow-partial", *arguments, "train.max_iter=1"])
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
-    assert "the recipe's learning rate 0.002 is for 8 images" in log
+    assert "the recipe's learning rate 0.002 is for batch size 8" in log

@@ -112,6 +112,8 @@ class FeatureDistillation(Objective):
                 "foreground_share weights points: it needs alignment='points' and distance "
                 "'squared' or 'correlation'"
             )
+        if foreground_share is not None and not 0 <= foreground_share <= 1:
+            raise ValueError(f"foreground_share={foreground_share}: expected 0 to 1, or None")
         self.alignment = alignment
         self.distance = distance
         self.foreground_share = foreground_share
