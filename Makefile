@@ -24,8 +24,8 @@ $(READY): pyproject.toml
 quickstart: $(READY) ## generate data, train at full and at 1/4 resolution, report in output/quickstart
 	$(BIN)/lowres-d2 quickstart --output output/quickstart
 
-test: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest -q --durations=10
+test: $(READY) ## the whole test suite, on all cores
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --durations=15
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check $(wildcard $(CHECKED))

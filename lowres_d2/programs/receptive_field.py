@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> None:
         if min(values) < 1:
             raise ValueError(f"{key} {min(values)}: expected a positive number")
     if args.ratio < 2:
-        raise ValueError(f"--ratio {args.ratio}: expected a whole number from 2 on")
+        raise ValueError(f"--ratio {args.ratio}: expected an integer from 2 up")
     model = build_model(load_recipe(args.config_file, [*args.opts, "train.device=cpu"])).eval()
     backbone = _backbone(model)
     try:

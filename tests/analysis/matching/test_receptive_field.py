@@ -180,7 +180,7 @@ def test_the_program_says_why_there_is_no_twin(capsys):
 
 @pytest.mark.parametrize(
     "option, value, expected",
-    [("--widths", "0", "a positive number"), ("--ratio", "1", "a whole number from 2 on")],
+    [("--widths", "0", "a positive number"), ("--ratio", "1", "an integer from 2 up")],
 )
 def test_the_program_refuses_values_out_of_range(capsys, option, value, expected):
     with pytest.raises(SystemExit):
