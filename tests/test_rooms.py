@@ -8,13 +8,13 @@ import pytest
 PACKAGE = Path("lowres_d2")
 # A room may import those on the lines below its own, and not those beside it.
 ORDER = (
-    {"programs"},
-    {"engine"},
-    {"analysis"},
-    {"evaluation"},
-    {"modeling", "data", "recipes"},
-    {"layers"},
-    {"structures"},
+    ["programs"],
+    ["engine"],
+    ["analysis"],
+    ["evaluation"],
+    ["modeling", "data", "recipes"],
+    ["layers"],
+    ["structures"],
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 ROOM_FOR = 17  # files; a folder of more than about fifteen wants rooms of its own
