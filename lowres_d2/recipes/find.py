@@ -26,7 +26,7 @@ def find_recipe(name: str | Path) -> Path:
     known = sorted({str(path) for path in shipped_recipes()})
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
     hint = f"; nearest recipe: {near[0]}" if near else ""
-    raise FileNotFoundError(f"there is no recipe {name}{hint}")
+    raise FileNotFoundError(f"no recipe {name}{hint}")
 
 
 def shipped_recipes() -> Iterator[Path]:
