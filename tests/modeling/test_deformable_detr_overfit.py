@@ -11,7 +11,7 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.data import transforms as T
 
-ITERATIONS = 150
+ITERATIONS = 100
 
 
 def small_detector():
