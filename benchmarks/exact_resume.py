@@ -22,7 +22,7 @@ from typing import Any
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.data.stream import BatchPositions, ImageStream, image_at
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -64,7 +64,7 @@ class Job:
         loader = DataLoader(stream, batch_sampler=batches, collate_fn=list)
         self._trainer = SimpleTrainer(model, loader, build(cfg, "optimizer"))
         if exact:
-            self._trainer.register_hooks([SeedEachStep(cfg.train.seed)])
+            self._trainer.register_hooks([SeedEachIteration(cfg.train.seed)])
         self._trainer.storage = EventStorage()
 
     def seconds(self) -> float:

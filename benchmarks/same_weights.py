@@ -1,12 +1,12 @@
 """Whether two commits train quick recipes to the same weights, bit for bit.
 
-    python benchmarks/same_weights.py --against REVISION [--steps 20]
+    python benchmarks/same_weights.py --against REVISION [--iterations 20]
 
-What a refactor must not change. The revision is checked out into a temporary worktree; there and
-in this working tree ``train_net.py`` trains each recipe for a few steps from its fixed seed, in the
-same Python, on data that each tree generates itself: so generated data, recipes, models and
-learning rates are compared, too. Each tree reads its own recipes, whose keys may be renamed in
-between. Exit code 1 where a tensor differs.
+This is what a refactor must not change. The revision is checked out into a temporary worktree.
+There and in this working tree ``train_net.py`` trains each recipe for a few iterations from a fixed
+seed, in the same Python, on data that each tree generates itself, so that generated data, recipes,
+models and learning rates are compared, too. Each tree reads its own recipes, whose keys may have
+been renamed in between. Exit code 1 where a tensor differs.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ WEIGHTS = "model_final.pth"
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe to train for a few steps.
+    """A recipe to train for a few iterations.
 
     Attributes:
         name: of its output folder.
         recipe: its file.
-        stages: shares of the steps that stages last, by index; one left out lasts the rest.
+        stages: shares of the iterations that stages last, by index; one left out lasts the rest.
         start: key that takes the weights of an earlier case, and that case's name.
     """
 
@@ -45,19 +45,19 @@ class Case:
     stages: Mapping[int, float] = field(default_factory=dict)
     start: tuple[str, str] | None = None
 
-    def command(self, folder: Path, steps: int) -> list[str]:
+    def command(self, folder: Path, iterations: int) -> list[str]:
         """Words of the command that trains it in ``folder``, without a last evaluation."""
         changes = [
             "train.device=cpu",
-            f"train.max_iter={steps}",
+            f"train.max_iter={iterations}",
             f"train.output_dir={folder / self.name}",
-            f"train.checkpointer.period={steps}",
+            f"train.checkpointer.period={iterations}",
             "train.eval_period=0",
-            "train.teacher_check.min_ap=0",  # it has learned nothing in so few steps
+            "train.teacher_check.min_ap=0",  # it has learned nothing in so few iterations
             f"dataloader.train.dataset.root={folder / 'plates'}",
             "dataloader.train.dataset.num_images=48",
             "dataloader.test.dataset.num_images=8",
-            *(f"train.stages.{k}.iterations={int(s * steps)}" for k, s in self.stages.items()),
+            *(f"train.stages.{k}.iterations={int(s * iterations)}" for k, s in self.stages.items()),
         ]
         if self.start:
             key, case = self.start
@@ -97,7 +97,7 @@ def checked_out(revision: str) -> Iterator[Path]:
             subprocess.run([*worktree, "remove", "--force", tree], check=True)
 
 
-def train_cases(tree: Path, folder: Path, steps: int) -> dict[str, dict[str, torch.Tensor]]:
+def train_cases(tree: Path, folder: Path, iterations: int) -> dict[str, dict[str, torch.Tensor]]:
     """Weights of each case as ``tree`` trains it, in one thread."""
     # The tree before an installed package, whichever that was installed from.
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
@@ -105,7 +105,11 @@ def train_cases(tree: Path, folder: Path, steps: int) -> dict[str, dict[str, tor
     for case in CASES:
         print(f"{tree.name}: {case.name}", flush=True)
         done = subprocess.run(
-            case.command(folder, steps), cwd=tree, env=environment, capture_output=True, text=True
+            case.command(folder, iterations),
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise SystemExit(f"{case.recipe} failed in {tree}:\n{done.stdout}{done.stderr}")
@@ -127,11 +131,11 @@ def main() -> int:
     """Train in both trees and compare; exit code 1 where something differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", required=True, metavar="REVISION", help="commit to compare to")
-    parser.add_argument("--steps", type=int, default=20, help="of each recipe")
+    parser.add_argument("--iterations", type=int, default=20, help="of each recipe")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, checked_out(options.against) as before:
-        then = train_cases(before, Path(folder, "then"), options.steps)
-        now = train_cases(ROOT, Path(folder, "now"), options.steps)
+        then = train_cases(before, Path(folder, "then"), options.iterations)
+        now = train_cases(ROOT, Path(folder, "now"), options.iterations)
     failed = False
     for case in CASES:
         different = differences(then[case.name], now[case.name])

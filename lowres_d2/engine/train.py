@@ -14,17 +14,17 @@ from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, TrainerState,
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
-from lowres_d2.engine.hooks.counts import LoaderCounts
 from lowres_d2.engine.hooks.detection_images import DetectionImages
 from lowres_d2.engine.hooks.ema import WeightAverage
 from lowres_d2.engine.hooks.gradients import GradientClipping
-from lowres_d2.engine.hooks.last_step import LastStepOnce
+from lowres_d2.engine.hooks.last_iteration import LastIterationOnce
+from lowres_d2.engine.hooks.loader_counts import LoaderCounts
 from lowres_d2.engine.hooks.missed_evaluation import MissedEvaluation
 from lowres_d2.engine.hooks.mixed_precision import CPUAutocast, training_precision
 from lowres_d2.engine.hooks.non_finite import NonFiniteStop
 from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
-from lowres_d2.engine.hooks.repeatable import SeedEachStep, as_in_a_new_process
+from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.startup.report import StartUp, log_start_up
@@ -207,9 +207,9 @@ class _Run:
             DetectionImages(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
-            LastStepOnce(),
+            LastIterationOnce(),
             hooks.IterationTimer(),
-            SeedEachStep(cfg.seed),
+            SeedEachIteration(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
             CPUAutocast() if self.mixed == torch.bfloat16 else None,
             self.memory,

@@ -32,7 +32,7 @@ class LoadReport:
         misshapen: tensors of the model that have another shape in the file.
         of_file: number of tensors of the file.
         classes: names of the classes that the file's model predicts; empty if the file has none.
-        steps: iterations that the file's run had finished; None if the file does not say.
+        iterations: number that the file's run had finished; None if the file does not say.
     """
 
     path: str
@@ -42,7 +42,7 @@ class LoadReport:
     misshapen: list[str] = field(default_factory=list)
     of_file: int = 0
     classes: list[str] = field(default_factory=list)
-    steps: int | None = None
+    iterations: int | None = None
 
     @property
     def matched(self) -> int:
@@ -136,7 +136,7 @@ def fill_model(
         misshapen=misshapen,
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
-        steps=iteration + 1 if isinstance(iteration, int) else None,
+        iterations=iteration + 1 if isinstance(iteration, int) else None,
     )
 
 

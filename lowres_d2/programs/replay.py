@@ -15,7 +15,7 @@ from lowres_d2.engine.build import build_model
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.engine.hooks.batch_files import unpack_batch
 from lowres_d2.engine.hooks.non_finite import all_finite
-from lowres_d2.engine.hooks.repeatable import seed_step
+from lowres_d2.engine.hooks.repeatable import seed_iteration
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.weights import fill_model
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -101,7 +101,7 @@ def replay(cfg: DictConfig, contents: dict[str, Any], path: str) -> Replay:
     found = Replay()
     for name, module in model.named_modules():
         module.register_forward_hook(_watcher(name, found))
-    seed_step(contents["seed"], contents["iteration"], contents["rank"])
+    seed_iteration(contents["seed"], contents["iteration"], contents["rank"])
     try:
         with EventStorage(), torch.autocast(device, enabled=contents["mixed_precision"]):
             losses = model(unpack_batch(contents["batch"]))

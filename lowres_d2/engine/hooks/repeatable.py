@@ -26,7 +26,7 @@ def seed_everything(*key: int) -> None:
         torch.cuda.manual_seed_all(word)
 
 
-def seed_step(seed: int, iteration: int, rank: int) -> None:
+def seed_iteration(seed: int, iteration: int, rank: int) -> None:
     """Seed for one iteration of a run."""
     # The 1 keeps these keys apart from (seed, 0), which initializes the weights.
     seed_everything(seed, 1, iteration, rank)
@@ -43,7 +43,7 @@ def as_in_a_new_process() -> Iterator[None]:
         yield
 
 
-class SeedEachStep(HookBase):
+class SeedEachIteration(HookBase):
     """Reseeds before every iteration.
 
     Args:
@@ -54,4 +54,4 @@ class SeedEachStep(HookBase):
         self.seed = seed
 
     def before_step(self) -> None:
-        seed_step(self.seed, self.trainer.iter, comm.get_rank())
+        seed_iteration(self.seed, self.trainer.iter, comm.get_rank())

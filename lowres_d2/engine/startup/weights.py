@@ -76,7 +76,7 @@ def describe_weights(report: LoadReport) -> str:
 
 def _which(report: LoadReport) -> str:
     """What tells files of one name apart: iterations trained, and the start of their SHA-256."""
-    facts = [] if report.steps is None else [f"after {report.steps:,} iterations"]
+    facts = [] if report.iterations is None else [f"after {report.iterations:,} iterations"]
     if Path(report.path).is_file():  # else an address
         digest = hashlib.sha256()
         with open(report.path, "rb") as file:

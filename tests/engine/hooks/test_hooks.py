@@ -2,10 +2,10 @@ import logging
 
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
-from lowres_d2.engine.hooks.counts import LoaderCounts
 from lowres_d2.engine.hooks.ema import WeightAverage
 from lowres_d2.engine.hooks.gradients import GradientClipping
-from lowres_d2.engine.hooks.last_step import LastStepOnce
+from lowres_d2.engine.hooks.last_iteration import LastIterationOnce
+from lowres_d2.engine.hooks.loader_counts import LoaderCounts
 from lowres_d2.modeling.checkpoint_keys import averaged_weights
 
 import pytest
@@ -81,7 +81,7 @@ def test_best_value_survives_a_restart():
 def test_a_run_resumed_after_its_last_iteration_counts_none():
     model = Slope()
     trainer = SimpleTrainer(model, Loader(), torch.optim.SGD(model.parameters(), lr=1))
-    trainer.register_hooks([LastStepOnce()])
+    trainer.register_hooks([LastIterationOnce()])
     trainer.train(3, 3)
     assert trainer.iter == trainer.storage.iter == 3
     assert model.weight.tolist() == [0, 0]

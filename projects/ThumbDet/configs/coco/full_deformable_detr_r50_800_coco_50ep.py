@@ -10,12 +10,12 @@ from .....configs.common.models.deformable_detr import model as detector
 from .....configs.common.models.deformable_detr import weights_r50
 from .....configs.common.optim_detr import AdamW as optimizer
 from .....configs.common.train import train
-from ..common.detr_50ep import STEPS_PER_EPOCH, lr_multiplier
+from ..common.detr_50ep import ITERATIONS_PER_EPOCH, lr_multiplier
 
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 
 train.init_checkpoint = weights_r50
-train.max_iter = 50 * STEPS_PER_EPOCH
-train.eval_period = 5 * STEPS_PER_EPOCH
+train.max_iter = 50 * ITERATIONS_PER_EPOCH
+train.eval_period = 5 * ITERATIONS_PER_EPOCH
 train.clip_gradients.enabled = True
 train.clip_gradients.params.limit = 0.1

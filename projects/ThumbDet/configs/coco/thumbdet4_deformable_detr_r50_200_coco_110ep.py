@@ -1,6 +1,6 @@
 """ThumbDet, 4x, 110 epochs, the default of the authors' code: x 0.1 after 40 and after 80."""
 
-from ..common.detr_50ep import STEPS_PER_EPOCH
+from ..common.detr_50ep import ITERATIONS_PER_EPOCH
 from .thumbdet4_deformable_detr_r50_200_coco_50ep import (
     dataloader,
     lr_multiplier,
@@ -9,6 +9,6 @@ from .thumbdet4_deformable_detr_r50_200_coco_50ep import (
     train,
 )
 
-train.max_iter = 110 * STEPS_PER_EPOCH
+train.max_iter = 110 * ITERATIONS_PER_EPOCH
 train.stages[1].schedule.values = [1.0, 0.1, 0.01]
 train.stages[1].schedule.milestones = [35, 75, 105]

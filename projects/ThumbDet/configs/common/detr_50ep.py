@@ -7,7 +7,7 @@ from detectron2.config import LazyCall as L
 from fvcore.common import param_scheduler
 
 # Iterations of an epoch: 118,287 images, 32 per iteration.
-STEPS_PER_EPOCH = 3697
+ITERATIONS_PER_EPOCH = 3697
 
 # x 0.1 after 40 of 50 epochs.
 lr_multiplier = L(param_scheduler.MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[40, 50])
@@ -15,7 +15,7 @@ lr_multiplier = L(param_scheduler.MultiStepParamScheduler)(values=[1.0, 0.1], mi
 stages = [
     L(Stage)(
         name="thumbnails",
-        iterations=5 * STEPS_PER_EPOCH,
+        iterations=5 * ITERATIONS_PER_EPOCH,
         trainable=["resampler.*"],
         losses=["moments"],
         schedule=L(param_scheduler.ConstantParamScheduler)(value=1.0),

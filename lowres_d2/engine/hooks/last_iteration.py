@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron2.engine import HookBase
 
 
-class LastStepOnce(HookBase):
+class LastIterationOnce(HookBase):
     """Leaves the trainer of such a run at ``max_iter``; register it before other hooks.
 
     Detectron2's trainer adds 1 to its iteration after training even if it trained none.
