@@ -37,7 +37,9 @@ NOT_COUNTED = (
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="recipe")
+    parser.add_argument(
+        "--config-file", required=True, metavar="RECIPE", help="recipe of the model"
+    )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
         "--size",
@@ -47,14 +49,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="on noise of this full-resolution size",
     )
     sizes.add_argument(
-        "--images", type=int, default=1, help="mean over so many images of the test set"
+        "--images", type=int, default=1, help="number of test images to average over"
     )
     parser.add_argument("--latency", action="store_true", help="time the models too")
     parser.add_argument(
-        "--weights", help="for --latency: post-processing of random weights takes next to no time"
+        "--weights",
+        metavar="FILE",
+        help="weights to time with; with random ones post-processing is too fast",
     )
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
-    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     return parser
 
 

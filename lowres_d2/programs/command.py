@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in ("-h", "--help"):
             print(overview())
         elif name == "--version":
-            print(_version())
+            print(version())
         elif name in PROGRAMS:
             sys.argv = [f"{COMMAND} {name}", *rest]  # what its usage lines call the program
             importlib.import_module(module_of(name)).main(rest)
@@ -94,7 +94,8 @@ def summary_of(path: Path) -> str:
     return text.partition("\n")[0]
 
 
-def _version() -> str:
+def version() -> str:
+    """This package's version, and whose Detectron2 runs."""
     from lowres_d2 import __version__, detectron2_provider
 
     return f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2"

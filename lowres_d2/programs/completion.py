@@ -15,9 +15,7 @@ from lowres_d2.programs.command import COMMAND, PROGRAMS, module_of, summary_of
 
 import shtab
 
-FILES = ("FILE", "weights", "file", "input", "annotations", "output")
-FOLDERS = ("DIR", "FOLDER", "root")
-RECIPES = ("config_file", "recipe")
+FILES = ("FILE", "WEIGHTS", "OUTPUT")  # metavars of arguments
 # A recipe is a file, or one of those that an installed package ships.
 PREAMBLE = {
     "bash": f"""
@@ -40,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("shell", choices=sorted(PREAMBLE))
+    parser.add_argument("shell", choices=sorted(PREAMBLE), help="for which shell")
     return parser
 
 
@@ -65,10 +63,10 @@ def whole_parser() -> argparse.ArgumentParser:
 
 
 def _say_what_completes(action: argparse.Action) -> None:
-    known = {action.dest, action.metavar} if isinstance(action.metavar, str) else {action.dest}
-    if known.intersection(RECIPES):
+    # Detectron2's own parser, which train extends, calls a recipe FILE.
+    if action.metavar == "RECIPE" or action.dest == "config_file":
         action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_recipes")
-    elif known.intersection(FOLDERS):
+    elif action.metavar == "DIR":
         action.complete = shtab.DIRECTORY
-    elif known.intersection(FILES) or action.type is Path:
+    elif action.metavar in FILES:
         action.complete = shtab.FILE

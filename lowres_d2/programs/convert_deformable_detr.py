@@ -20,15 +20,19 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", help="whose model has the variant and size of the weights")
-    parser.add_argument("weights", type=Path, help="their .pth, .bin or .safetensors file")
-    parser.add_argument("output", type=Path, help=".pth file to write")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="whose model has the variant and size of the weights"
+    )
+    parser.add_argument(
+        "weights", type=Path, metavar="WEIGHTS", help="their .pth, .bin or .safetensors file"
+    )
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
     parser.add_argument(
         "--coco",
         action="store_true",
         help="keep 80 of 91 classes: those that COCO has, in the order of their ids",
     )
-    parser.add_argument("overrides", nargs="*", help="key=value, changes a key of the recipe")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     return parser
 
 

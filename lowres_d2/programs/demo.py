@@ -40,21 +40,34 @@ LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be rea
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", required=True, help="recipe that the weights belong to")
-    parser.add_argument("--weights", required=True, help=".pth, .pkl or .safetensors")
     parser.add_argument(
-        "--input", required=True, nargs="+", help="images, folders, globs or videos"
+        "--config-file", required=True, metavar="RECIPE", help="recipe that the weights belong to"
     )
     parser.add_argument(
-        "--output", required=True, type=Path, help="folder, or a file for a single input"
+        "--weights", required=True, metavar="FILE", help=".pth, .pkl or .safetensors"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="images, folders, globs or videos",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="folder, or a file for a single input",
     )
     parser.add_argument(
         "--confidence-threshold",
         type=float,
         default=0.5,
+        metavar="SCORE",
         help="lowest score that is drawn, default 0.5",
     )
-    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     return parser
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
-from lowres_d2 import __version__, detectron2_provider
+from lowres_d2 import __version__
+from lowres_d2.programs.command import version
 
 from detectron2.utils.collect_env import collect_env_info
 from tabulate import tabulate
@@ -30,7 +31,7 @@ def environment_report() -> str:
     """Versions, machine, Detectron2's provider, and each required package beside its range."""
     return "\n".join(
         [
-            f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2",
+            version(),
             collect_env_info(),
             tabulate(_requirements(), ["required", "range", "installed"], disable_numparse=True),
         ]

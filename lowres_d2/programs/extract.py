@@ -22,9 +22,9 @@ import torch
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", type=Path, help="checkpoint of a run")
-    parser.add_argument("output", type=Path, help=".pth file to write")
-    parser.add_argument("--factor", help="of an any-factor detector: whose norms to take")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="checkpoint of a run")
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
+    parser.add_argument("--factor", help="factor whose norms to keep, for an any-factor detector")
     return parser
 
 

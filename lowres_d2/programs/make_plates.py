@@ -34,17 +34,22 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--root", default=default_root(), help="folder of generated sets")
-    parser.add_argument("--split", default="train", choices=SPLITS, help="they share no image")
-    parser.add_argument("--num-images", type=int, default=2000, help="number of images")
-    parser.add_argument("--seed", type=int, default=0, help="decides layouts and pixels")
     parser.add_argument(
-        "--variant", default="standard", choices=[*VARIANTS, _CLASSIFICATION], help="sizes"
+        "--root", default=default_root(), metavar="DIR", help="folder of generated sets"
+    )
+    parser.add_argument("--split", default="train", choices=SPLITS, help="which split")
+    parser.add_argument("--num-images", type=int, default=2000, help="number of images")
+    parser.add_argument("--seed", type=int, default=0, help="of layouts and pixels")
+    parser.add_argument(
+        "--variant",
+        default="standard",
+        choices=[*VARIANTS, _CLASSIFICATION],
+        help="sizes of plates, or plates to classify",
     )
     parser.add_argument(
         "--size-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="other sizes, in pixels"
     )
-    parser.add_argument("--photos", metavar="FOLDER", help="photographs for the backgrounds")
+    parser.add_argument("--photos", metavar="DIR", help="photographs for the backgrounds")
     parser.add_argument("--sheet", metavar="FILE", help="draw only a sheet, into this PNG")
     return parser
 

@@ -27,10 +27,12 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "tt100k"
-    parser.add_argument("--root", type=Path, default=root, help="folder of annotations.json")
+    parser.add_argument(
+        "--root", type=Path, default=root, metavar="DIR", help="folder of annotations.json"
+    )
     parser.add_argument("--no-images", action="store_true", help="look at annotations only")
     parser.add_argument(
-        "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json beside it"
+        "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json there"
     )
     return parser
 

@@ -23,8 +23,14 @@ STUDENTS = {f"{title} 4x": recipe for title, recipe in BENCHMARKS["thumbdet"].st
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("output/quickstart"))
-    parser.add_argument("opts", nargs="*", help="key=value overrides for all recipes")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output/quickstart"),
+        metavar="DIR",
+        help="folder of runs and report, default %(default)s",
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to all recipes")
     return parser
 
 

@@ -27,7 +27,9 @@ EXPLANATION = (
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="recipe")
+    parser.add_argument(
+        "--config-file", required=True, metavar="RECIPE", help="recipe of the detector"
+    )
     parser.add_argument(
         "--widths", nargs="+", type=int, default=[4], help="widths of regions in cells; default 4"
     )
@@ -43,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=2,
         help="of downsampling, and of the twin's dilation; default 2",
     )
-    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     return parser
 
 
@@ -82,7 +84,7 @@ def _backbone(model: nn.Module) -> nn.Module:
 def _rows(
     backbone: nn.Module, twin: AtrousTwin | None, name: str, args: argparse.Namespace
 ) -> Iterator[list[Any]]:
-    """One for each width; what does not depend on it stands in the first."""
+    """Rows for each width; values that do not depend on it are in the first row only."""
     field = receptive_field(backbone, name)
     wide = receptive_field(twin, name) if twin else None
     head = [name, field.stride, field.size]

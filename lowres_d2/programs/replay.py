@@ -62,11 +62,16 @@ class Replay:
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, help="non_finite_<iteration>.pth of a run")
     parser.add_argument(
-        "--config-file", required=True, help="the run's recipe, or its output folder's config.yaml"
+        "file", type=Path, metavar="FILE", help="non_finite_<iteration>.pth of a run"
     )
-    parser.add_argument("opts", nargs="*", help="the run's overrides, key=value")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="RECIPE",
+        help="the run's recipe, or its output folder's config.yaml",
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="the run's own changes to it")
     return parser
 
 

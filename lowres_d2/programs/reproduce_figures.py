@@ -88,6 +88,6 @@ def _reported(run: RecipeRun) -> Run:
 
 _SHEETS = {
     "thumbnails": ("Thumbnails", _thumbnails),
-    "features": ("Features of reduced, super-resolved and full regions", _features),
+    "features": ("Features of downsampled, super-resolved and full regions", _features),
     "detections": ("Detections with failure cases", _detections),
 }

@@ -1,8 +1,8 @@
 """Evaluate one model at lower and lower resolutions: AP, MACs and speed.
 
 The detector is the recipe's, with its full-resolution weights; before it stands bicubic
-downsampling by each factor, whatever resampler the recipe has. An any-factor detector reduces the
-images itself.
+downsampling by each factor, whatever resampler the recipe has. An any-factor detector downsamples
+the images itself.
 """
 
 from __future__ import annotations
@@ -45,15 +45,22 @@ FACTORS = ("1", "2", "4", "8", "16", "32")
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", required=True, help="recipe of the detector and the data")
+    parser.add_argument(
+        "--config-file", required=True, metavar="RECIPE", help="recipe of the detector and the data"
+    )
     parser.add_argument(
         "--factors",
         nargs="+",
         default=(),
-        help=f"the first is what others are compared with; by default {' '.join(FACTORS)}, "
-        "those of an any-factor detector's own",
+        help=f"downsampling factors, the first is the reference; default {' '.join(FACTORS)}, "
+        "or those of an any-factor detector",
     )
-    parser.add_argument("opts", nargs="*", help="key=value; train.init_checkpoint=FILE is needed")
+    parser.add_argument(
+        "opts",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="key=value; train.init_checkpoint=FILE is needed",
+    )
     return parser
 
 

@@ -56,8 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="with --eval-only: on N images (200, say) from all over the test set, and the "
-        "metrics have that in their names",
+        help="with --eval-only: evaluate on N images (200, say) spread over the test set; the "
+        "metrics' names say so",
     )
     return parser
 

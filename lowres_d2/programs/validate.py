@@ -32,7 +32,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG)
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--config-file", help="recipe whose data is checked, also against its model")
+    data.add_argument(
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe whose data is checked, also against its model",
+    )
     data.add_argument(
         "--annotations",
         nargs="+",
@@ -46,7 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="image folders of --annotations: one for all, or one each",
     )
-    parser.add_argument("--classes", nargs="+", help="classes of --annotations to use, in order")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="classes of --annotations to use, in order"
+    )
     reading = parser.add_mutually_exclusive_group()
     reading.add_argument("--no-images", action="store_true", help="check annotations only")
     reading.add_argument("--no-decode", action="store_true", help="read headers of images only")
@@ -55,14 +61,18 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="decode every pixel as in training, and compare pixels in place of files",
     )
-    parser.add_argument("--size-ranges", help="size ranges: coco, aitod, tinyperson, plates")
     parser.add_argument(
-        "--workers", type=int, default=num_cores(), help="number of reading threads"
+        "--size-ranges", metavar="NAME", help="size ranges: coco, aitod, tinyperson, plates"
     )
-    parser.add_argument("--examples", type=int, default=3, help="examples shown of each problem")
+    parser.add_argument(
+        "--workers", type=int, default=num_cores(), metavar="N", help="number of reading threads"
+    )
+    parser.add_argument(
+        "--examples", type=int, default=3, metavar="N", help="examples shown of each problem"
+    )
     parser.add_argument("--json-report", metavar="FILE", help="write everything as json")
     parser.add_argument("--sheet", metavar="FILE", help="draw the suspects into this PNG")
-    parser.add_argument("opts", nargs="*", help="key=value overrides of the recipe")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     return parser
 
 

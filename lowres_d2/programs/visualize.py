@@ -1,7 +1,7 @@
 """Draw runs side by side: thumbnails, detections, AP against speed.
 
-A run is the folder of a finished training, or ``RECIPE@WEIGHTS``; thumbnails alone can also be had
-of a bare ``RECIPE``, whose resampler is then as it starts. ``NAME=`` before it names it.
+A run is the folder of a finished training, or ``RECIPE@WEIGHTS``. ``thumbnails`` also takes a bare
+``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run in the figures.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=[*PARTS, "all"])
+    parser.add_argument("part", choices=[*PARTS, "all"], help="which figure to draw")
     parser.add_argument(
         "--runs",
         required=True,
@@ -53,15 +53,21 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="[NAME=]RUN",
         help="runs in the order of the columns",
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for the figures")
     parser.add_argument(
-        "--images", type=int, default=2, help="images of each kind, default %(default)s"
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the figures"
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=2,
+        metavar="N",
+        help="images of each kind, default %(default)s",
     )
     roles = parser.add_argument_group("runs that the detections figure compares, by name")
     roles.add_argument("--ours", help="default: the last run")
     roles.add_argument("--baseline", help="default: the first other low-resolution run")
     roles.add_argument("--full", help="default: the first full-resolution run, if there is one")
-    parser.add_argument("opts", nargs="*", help="key=value overrides of all recipes")
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to all recipes")
     return parser
 
 

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# An installed package has its recipes inside; in a clone they are beside the package.
+_CLONE = PACKAGE.parent
+ROOTS = (PACKAGE, _CLONE) if (_CLONE / "train_net.py").is_file() else (PACKAGE,)
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -19,8 +22,7 @@ def find_recipe(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: no such recipe; names the nearest.
     """
-    roots = [Path(), PACKAGE, PACKAGE.parent, PACKAGE / "configs", PACKAGE.parent / "configs"]
-    for root in roots:
+    for root in (Path(), *ROOTS, *(root / "configs" for root in ROOTS)):
         if (root / name).is_file():
             return root / name
     known = sorted({str(path) for path in shipped_recipes()})
@@ -31,7 +33,7 @@ def find_recipe(name: str | Path) -> Path:
 
 def shipped_recipes() -> Iterator[Path]:
     """Recipes of this project, as paths relative to its root; without the pieces in ``common``."""
-    for root in (PACKAGE, PACKAGE.parent):
+    for root in ROOTS:
         for folder in ("configs", "projects"):
             for path in sorted((root / folder).rglob("*.py")):
                 if "common" not in path.parts:
