@@ -77,6 +77,7 @@ def _find_upstream() -> Path | None:
     namespace package without origin and does not count; nor does the bundled core.
     """
     for finder in sys.meta_path:
+        # Finders of the old protocol (PEP 302) have no find_spec.
         spec = finder.find_spec("detectron2", None) if hasattr(finder, "find_spec") else None
         if isinstance(spec, importlib.machinery.ModuleSpec) and spec.origin:
             folder = Path(spec.origin).parent
@@ -98,6 +99,7 @@ def _require(folder: Path) -> None:
     lacking = []
     for file, names in NEEDED_OF_UPSTREAM.items():
         path = folder / file
+        # As text: importing a part would load the package before the choice is made.
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         lacking += [f"{file}:{name}" for name in names if name not in text]
     if lacking:

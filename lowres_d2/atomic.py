@@ -24,13 +24,16 @@ def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two writers of one target apart, and tells which files are orphans.
     part = _part_of(target, os.getpid())
     _remove_parts_of_the_dead(target)
     try:
         yield part
         if durable:
             _flush(part)
+        # Atomic within one file system, on which a file beside the target is sure to be.
         os.replace(part, target)
+        # The new name is an entry of the folder: without this it may be lost in a power failure.
         if durable and os.name == "posix":  # elsewhere folders cannot be opened
             _flush(target.parent)
     finally:
@@ -55,6 +58,7 @@ def _remove_parts_of_the_dead(target: Path) -> None:
     for found in target.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
         process = found.name[len(before) : -len(after)]
         if process.isdecimal() and not _is_alive(int(process)):
+            # Another process may be removing it at the same moment.
             found.unlink(missing_ok=True)
 
 
@@ -65,6 +69,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
+    # Another user's process, or a number that no process can have: leave the file alone.
     except (PermissionError, OverflowError):
         return True
     return True

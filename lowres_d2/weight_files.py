@@ -62,6 +62,7 @@ SAFE_FOR_TORCH: list[Any] = [
     argparse.Namespace,
     np.ndarray,
     np.dtype,
+    # Numbers only: no objects (O), strings (S, U), records (V) or dates (M, m).
     *{type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OSUVMm"},
     (_reconstruct, "numpy.core.multiarray._reconstruct"),
     (_reconstruct, "numpy._core.multiarray._reconstruct"),
@@ -132,6 +133,7 @@ def split_query(path: str) -> tuple[str, bool]:
     Raises:
         ValueError: the query is not ``?matching_heuristics=True``.
     """
+    # A file may have a question mark in its name.
     if os.path.exists(path):
         return path, False
     address = urlparse(path)
@@ -146,6 +148,7 @@ def split_query(path: str) -> tuple[str, bool]:
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
+        # latin1 maps each byte of Python 2's strings to one character, so none is lost or refused.
         return _WeightsUnpickler(file, encoding="latin1").load()
 
 
@@ -195,11 +198,13 @@ def _from_zoo(contents: Mapping[str, Any]) -> dict[str, Any]:
         return dict(contents)
     blobs = contents.get("blobs", contents)
     if isinstance(blobs, Mapping):
+        # As Detectron2 does: the optimizer's momentum and the order of the blobs are no weights.
         blobs = {
             name: value
             for name, value in blobs.items()
             if name != "weight_order" and not str(name).endswith("_momentum")
         }
+    # These names lack a detector's prefixes (backbone.bottom_up.): they are matched by suffix.
     return {"model": blobs, "__author__": "Caffe2", "matching_heuristics": True}
 
 

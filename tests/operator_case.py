@@ -40,6 +40,7 @@ class OperatorCase:
         sizes: arguments of ``inputs`` and ``shapes``; all tests but shape take the first.
         dtypes: dtype of floating inputs to dtype of floating outputs, parameters in float32.
         bad_arguments: arguments of ``build``, and words of the ValueError that they raise.
+        takes_everything: why nothing is refused; a case without it has bad arguments or inputs.
         not_differentiable: why outputs have no gradient.
         graph_breaks: why ``torch.compile`` cannot make one graph of it; then only the first variant
             is compiled.
@@ -50,6 +51,7 @@ class OperatorCase:
     sizes: Sequence[tuple] = ((),)
     dtypes: Mapping[torch.dtype, torch.dtype] = {torch.float32: torch.float32}
     bad_arguments: Sequence[tuple[dict[str, Any], str]] = ()
+    takes_everything: str = ""
     not_differentiable: str = ""
     graph_breaks: str = ""
 
@@ -113,7 +115,11 @@ class OperatorCase:
             _raises(partial(self.build, **arguments), ValueError, words)
         operator, _ = self._prepared(variant)
         with without_shape_checks():
-            for inputs, error, words in self.bad_inputs():
+            bad_inputs = list(self.bad_inputs())
+            is_refused = bool(self.bad_arguments or bad_inputs)
+            assert is_refused or self.takes_everything, "neither bad inputs nor takes_everything"
+            assert not (is_refused and self.takes_everything), "takes_everything, and refuses"
+            for inputs, error, words in bad_inputs:
                 _raises(partial(self.call, operator, *inputs), error, words)
 
     def test_gradcheck(self, variant):

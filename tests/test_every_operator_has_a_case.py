@@ -75,7 +75,7 @@ def _operators():
 
 def _covered():
     names = set()
-    for path in Path(__file__).parent.glob("*/test_*_operators.py"):
+    for path in Path(__file__).parent.glob("**/test_*_operators.py"):
         for value in runpy.run_path(str(path)).values():
             if inspect.isclass(value) and issubclass(value, OperatorCase):
                 names.update(x.__name__ for x in value.covers)

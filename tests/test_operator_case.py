@@ -89,6 +89,22 @@ def test_input_that_is_taken_is_no_bad_input():
         run(case, "bad_input")
 
 
+def test_a_case_without_bad_input_gives_the_reason():
+    case = ScaleCase()
+    case.bad_inputs = lambda: ()
+    with pytest.raises(AssertionError, match="neither bad inputs nor takes_everything"):
+        run(case, "bad_input")
+    case.takes_everything = "a scale fits any input"
+    run(case, "bad_input")
+
+
+def test_what_refuses_input_does_not_take_everything():
+    case = ScaleCase()
+    case.takes_everything = "a lie"
+    with pytest.raises(AssertionError, match="takes_everything, and refuses"):
+        run(case, "bad_input")
+
+
 def test_what_has_gradients_cannot_be_called_not_differentiable():
     case = ScaleCase()
     case.not_differentiable = "a lie"

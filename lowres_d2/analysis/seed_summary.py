@@ -136,5 +136,6 @@ def _spread(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "n/a (0 GT)"
+    # Of the sample: n - 1 in the denominator.
     deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
     return f"{statistics.fmean(known):.1f}{deviation}"

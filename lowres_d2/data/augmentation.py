@@ -36,5 +36,6 @@ class RandomSaturation(T.Augmentation):
         if image.shape[-1] != 3:
             raise ValueError(f"RandomSaturation needs an RGB image, got shape {image.shape}")
         weight = np.random.uniform(self.intensity_min, self.intensity_max)  # noqa: NPY002
+        # Each channel becomes (1 - weight) luma + weight channel.
         matrix = (1 - weight) * np.tile(_LUMA, (3, 1)) + weight * np.eye(3)
         return T.ColorTransform(partial(cv2.transform, m=matrix))

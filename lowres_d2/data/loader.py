@@ -38,6 +38,7 @@ class BatchLoader:
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
 
     def __iter__(self) -> Iterator[list[dict]]:
+        # Before the workers are forked, see `stop_opencv_threads`.
         if self.loader.num_workers:
             stop_opencv_threads()
         for samples in self.loader:
@@ -51,6 +52,7 @@ class BatchLoader:
                 for key in _COUNTED:
                     self.counts[key] += sample.pop(key, 0)
                 batch.append(sample)
+            # All images of a batch may be skipped, and no model runs on none.
             if batch:
                 yield batch
 
@@ -58,6 +60,7 @@ class BatchLoader:
         return len(self.loader)
 
 
+# A function of the module: a lambda cannot be pickled for spawned workers.
 def _samples(batch: list) -> list:
     return batch
 
@@ -97,6 +100,7 @@ def build_train_loader(
             f"{getattr(dataset, 'source', type(dataset).__name__)}: no image has an object to "
             "learn from; check the annotation file, and classes"
         )
+    # What Detectron2 does by default (get_detection_dataset_dicts).
     if filter_empty:
         dataset = _WithObjects(dataset)
     positions = BatchPositions(
@@ -112,6 +116,7 @@ def build_train_loader(
             num_workers=num_workers,
             collate_fn=_samples,
             worker_init_fn=stop_opencv_threads,
+            # DataLoader draws the seed of its workers from this, else from the global generator.
             generator=torch.Generator(),
         )
     )
@@ -137,6 +142,7 @@ def build_test_loader(
     """
     rank = comm.get_rank() if rank is None else rank
     world_size = comm.get_world_size() if world_size is None else world_size
+    # As Detectron2's InferenceSampler: no padding, so that no image is evaluated twice.
     first, last = (len(dataset) * r // world_size for r in (rank, rank + 1))
     return BatchLoader(
         DataLoader(
@@ -182,5 +188,6 @@ class _Mapped(Dataset):
     def __getitem__(self, index: int) -> dict | Exception | None:
         try:
             return self.mapper(self.dataset[index])
+        # Errors of other types are defects, which keep their traceback.
         except (ValueError, FileNotFoundError) as error:
             return error

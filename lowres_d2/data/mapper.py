@@ -18,6 +18,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 _logger = logging.getLogger(__name__)
+# What Pillow raises for broken files, see `load_image`.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -56,6 +57,7 @@ class DetectionMapper:
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
         self.on_broken = on_broken
+        # 1e-5 is the threshold of Detectron2's filter_empty_instances.
         self.min_box_side = min_box_side
 
     def __call__(self, record: dict) -> dict | None:
@@ -92,6 +94,7 @@ class DetectionMapper:
                 f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
                 'the mapper\'s on_broken="skip"'
             ) from None
+        # As read, thus after EXIF's rotation, which annotations may not follow.
         height, width = image.shape[:2]
         stated = (record.get("height", height), record.get("width", width))
         if (height, width) != stated:
@@ -106,6 +109,7 @@ class DetectionMapper:
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
     ) -> tuple[Instances, int]:
         """Ground truth of the augmented image, and the number of boxes dropped."""
+        # As in Detectron2's mapper: crowds are no targets, and so their area counts as background.
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -131,4 +135,5 @@ def _to_tensor(image: np.ndarray) -> torch.Tensor:
         image = image[..., None]
     if image.dtype != np.uint8:  # some augmentations compute in floating point
         image = image.round().clip(0, 255).astype(np.uint8)
+    # Copied, since a flipped image is a view with negative strides, which torch refuses.
     return torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -52,6 +52,7 @@ class BatchPositions(Sampler[list[int]]):
             iteration += 1
 
 
+# Two, since a batch may reach into the next epoch.
 @lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(length)
@@ -72,6 +73,7 @@ def seeded(seed: int, position: int) -> Iterator[None]:
     try:
         random.seed(int(words[0]))
         np.random.seed(words[1:3])  # noqa: NPY002 (what augmentations draw from)
+        # torch.manual_seed would also seed GPUs, whose states are not restored below.
         torch.default_generator.manual_seed(int(words[3]))
         yield
     finally:

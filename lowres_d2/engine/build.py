@@ -22,6 +22,7 @@ def build_model(cfg: DictConfig) -> nn.Module:
     """
     device = pick_device(cfg.train.device)
     seed_everything(cfg.train.seed, 0)
+    # Built on the CPU and then moved, so that all devices start from the same weights.
     model = build(cfg, "model").to(device)
     return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
 
@@ -66,6 +67,7 @@ def check_trained_classes(report: LoadReport, classes: Sequence[str]) -> None:
     Raises:
         ValueError: names the file and both lists.
     """
+    # Files of model zoos and other programs name no classes.
     if report.classes and list(report.classes) != list(classes):
         raise ValueError(
             f"{report.path} was trained on {len(report.classes)} classes "

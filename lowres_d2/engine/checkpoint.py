@@ -49,6 +49,7 @@ class RunCheckpointer(DetectionCheckpointer):
             OSError: the disk is full or the folder is not writable; earlier checkpoints are
                 unchanged.
         """
+        # Detectron2 sets save_to_disk in the main process only.
         if not self.save_dir or not self.save_to_disk:
             return
         if self._saved and not Path(self.save_dir).is_dir():
@@ -64,6 +65,7 @@ class RunCheckpointer(DetectionCheckpointer):
             # Through a Python file, whose errors carry the system's reason; torch's own do not.
             with atomic_path(path, durable=True) as beside, beside.open("wb") as file:
                 torch.save(data | kwargs, file)
+            # Last, so that last_checkpoint never names an incomplete file.
             self.tag_last_checkpoint(path.name)
         except (OSError, RuntimeError) as error:
             raise OSError(
@@ -130,6 +132,7 @@ class RunCheckpointer(DetectionCheckpointer):
             contents["trainer"]["iteration"],
         )
         self._restore(str(path), contents, require_all=True)
+        # The next resume, and programs that follow last_checkpoint, then find the intact one.
         if self.save_to_disk:
             self.tag_last_checkpoint(path.name)
         self._saved = path.name
@@ -152,6 +155,7 @@ class RunCheckpointer(DetectionCheckpointer):
                 iteration = contents["trainer"]["iteration"]
             except (ValueError, OSError, KeyError, TypeError):  # broken, or weights alone
                 continue
+            # By iteration: names may have none (model_best), and a copied file has a new date.
             if newest is None or iteration > newest[1]["trainer"]["iteration"]:
                 newest = path, contents
         return newest
@@ -171,6 +175,7 @@ class RunCheckpointer(DetectionCheckpointer):
         self.report = fill_model(self.model, rest, path)
         del rest["model"]
         for key in self.checkpointables if checkpointables is None else checkpointables:
+            # A file of weights alone lacks these parts; a checkpoint to resume from needs all.
             if key not in rest and not require_all:
                 continue
             try:
@@ -219,6 +224,7 @@ class TrainerState:
         optimizer = self.trainer.optimizer
         # torch takes over the file's settings, whatever they lack, and matches parameters by
         # position without comparing shapes.
+        # It does compare the number of groups, hence strict=False here.
         groups = zip(optimizer.param_groups, state["optimizer"]["param_groups"], strict=False)
         for missing in [sorted(set(ours) - set(theirs)) for ours, theirs in groups]:
             if missing:

@@ -101,6 +101,7 @@ def compare(
     if not comm.is_main_process():
         return None
     images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
+    # In one call: the models take turns, so that a busy machine slows both alike.
     timings = time_models({"full": full, "low": model}, images)
     metric = cfg.train.best.val_metric
 
@@ -130,6 +131,7 @@ def machine(model: nn.Module) -> str:
 def evaluate_apart(cfg: DictConfig, network: nn.Module, folder: str) -> Mapping[str, Any]:
     """Evaluate with a separate evaluator, whose files go to a subfolder of the run's folder."""
     output_dir = cfg.train.output_dir
+    # Recipes give the evaluator ${train.output_dir}, which is resolved when it is built.
     cfg.train.output_dir = str(Path(output_dir, folder))
     try:
         evaluator = build(cfg, "dataloader.evaluator")

@@ -48,6 +48,7 @@ def evaluate(
         ``<output_dir>/evaluation.json``; empty on all processes but the main one.
     """
     loader = build(cfg, "dataloader.test")
+    # In every process: the evaluator gathers the detections of all in the main one.
     results = inference_on_dataset(model, loader, evaluator)
     if not comm.is_main_process():
         return {}
@@ -108,6 +109,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     results = evaluate(cfg, model, evaluator)
     comparison = compare(cfg, model, full, results) if full else None
     if images:
+        # Named after the sample, so that these metrics never pass for those of the whole set.
         results = {f"{task}_{sample}": found for task, found in results.items()}
         for task, found in results.items():
             logger.info("%s/AP %s", task, metric(found.get("AP")))
@@ -117,6 +119,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
             comparison = dataclasses.replace(comparison, metric=name)
         logger.info("%s", comparison.table())
         results = {**results, "comparison": comparison.record()}
+    # `evaluate` has written the file; this adds the names of the sample or the comparison.
     if results and (images or comparison is not None):
         _write(cfg, results)
     return results

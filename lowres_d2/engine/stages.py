@@ -129,6 +129,7 @@ def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamS
     return CompositeParamScheduler(
         schedulers=curves,
         lengths=[count / sum(iterations) for count in iterations],
+        # Each curve runs from its own start to its end; 'fixed' would show its share of the run.
         interval_scaling=["rescaled"] * len(curves),
     )
 
@@ -148,11 +149,13 @@ class StageSchedule(HookBase):
     def __init__(self, model: nn.Module, stages: Sequence[Stage], state: RunState) -> None:
         self._stages, self._state, self._model = stages, state, model
         self._ends = list(accumulate(stage.iterations for stage in stages))
+        # Without what the recipe froze, so that no pattern of a stage unfreezes it.
         self._trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._modules = dict(model.named_modules())
         for stage in stages:
             for key, names in (("trainable", self._trainable), ("eval_modules", self._modules)):
                 for pattern in getattr(stage, key):
+                    # fnmatchcase, since fnmatch ignores case on Windows.
                     if not any(fnmatchcase(name, pattern) for name in names):
                         raise ValueError(
                             f"train.stages[{stage.name}].{key}: {pattern!r} matches nothing "
@@ -168,6 +171,7 @@ class StageSchedule(HookBase):
         self._batch = arguments[0]
 
     def before_step(self) -> None:
+        # From the iteration alone, so that a run can resume inside any stage.
         stage = self._stages[sum(self.trainer.iter >= end for end in self._ends)]
         if stage is not self._current:
             self.apply(stage)
@@ -188,6 +192,7 @@ class StageSchedule(HookBase):
             parameter.requires_grad_(any(fnmatchcase(name, p) for p in stage.trainable))
             parameter.grad = None
         self._switch_losses(stage)
+        # Including modules that the previous stage kept in eval mode.
         self._model.train()
         share_buffers(self._model)  # modules in eval mode read their statistics from here on
         self._current, self._state.stage = stage, stage.name

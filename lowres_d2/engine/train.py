@@ -76,11 +76,13 @@ def train(
     folder, main = Path(cfg.train.output_dir), comm.is_main_process()
     # A fresh run must not append to an earlier run's files, nor later resume its checkpoint.
     if main:
+        # Before anything is built: later cfg holds data sets, which yaml cannot.
         LazyConfig.save(cfg, str(folder / "config.yaml"))
         if not resume:
             _put_aside(folder / "metrics.json")
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
+    # Only now that everything fits: a start that fails leaves the earlier run resumable.
     if main and not resume:
         _put_aside(folder / "last_checkpoint")
     log_start_up(
@@ -119,6 +121,7 @@ class _Run:
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that its errors come before the training, not after it.
         self.evaluator = build(cfg, "dataloader.evaluator")
+        # As in Detectron2's lazyconfig_train_net.py: the parameter groups are made from the model.
         cfg.optimizer.params.model = self.model
         self.optimizer = build(cfg, "optimizer")
         del cfg.optimizer.params["model"]
@@ -140,12 +143,14 @@ class _Run:
             **extra,
         )
         self.checkpointer.classes = list(getattr(dataset, "classes", []))
+        # Before a checkpoint is loaded, which restores their states (the best metric so far).
         self.trainer.register_hooks(self._hooks())
 
     def load(self, resume: bool, allow_partial: bool = False) -> int:
         """Load the last checkpoint or the initial weights; returns the first iteration to run."""
         start = 0
         if resume and self.checkpointer.resume():
+            # A checkpoint has the last finished iteration.
             start = self.trainer.iter + 1
             if start > self.cfg.train.max_iter:
                 raise ValueError(
@@ -176,6 +181,7 @@ class _Run:
         loader = self.cfg.dataloader.train
         target = loader._target_
         function = locate(target) if isinstance(target, str) else target
+        # A user's own loader may lack it, as Detectron2's does: its sampler has no start.
         if "start_iteration" in inspect.signature(function).parameters:
             OmegaConf.update(loader, "start_iteration", start, force_add=True)
         self.trainer.data_loader = build(self.cfg, "dataloader.train")
@@ -188,10 +194,12 @@ class _Run:
             # iteration of an any-factor detector leaves the norms of its other factors unused.
             arguments["find_unused_parameters"] = True
         device = next(self.model.parameters()).device
+        # By default create_ddp_model passes the local rank, which DDP refuses for a CPU model.
         arguments["device_ids"] = None if device.type == "cpu" else [device]
         return arguments
 
     def _build_trainer(self) -> SimpleTrainer:
+        # Upstream's AMPTrainer asserts CUDA; on a CPU the hook CPUAutocast does its work.
         kind = AMPTrainer if self.mixed == torch.float16 else SimpleTrainer
         # The loader is built later, when the first iteration to run is known.
         return kind(self.wrapped, [], self.optimizer)
@@ -201,26 +209,33 @@ class _Run:
         multiplier = stage_multiplier(self.stages, build(self.cfg, "lr_multiplier"))
         evaluation: list[HookBase | None] = [
             hooks.EvalHook(cfg.eval_period, self._evaluate),
+            # After EvalHook, whose metric it reads.
             BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
             if main and cfg.eval_period
             else None,
             DetectionImages(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
+            # First: it corrects the iteration that the others read after training.
             LastIterationOnce(),
             hooks.IterationTimer(),
             SeedEachIteration(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            # Before NonFiniteStop, whose forward pre-hook records whether autocast is on.
             CPUAutocast() if self.mixed == torch.bfloat16 else None,
             self.memory,
+            # Before GradientClipping, which unscales and clips the gradients that it checks.
             self.non_finite,
             GradientClipping(**cfg.clip_gradients.params) if cfg.clip_gradients.enabled else None,
             hooks.LRScheduler(scheduler=multiplier),
+            # Before the checkpoints, whose average includes their own iteration.
             self.average,
             LoaderCounts(),
+            # Before the evaluation: one that fails costs no training.
             PeriodicCheckpoints(self.checkpointer, **cfg.checkpointer) if main else None,
             *evaluation,
             MissedEvaluation(cfg.eval_period, evaluation),
+            # Last: it writes what the others have put into the event storage.
             hooks.PeriodicWriter(self._writers(), period=cfg.log_period) if main else None,
         ]
         return [hook for hook in found if hook is not None]
@@ -239,6 +254,7 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         started = time.perf_counter()
         last = self.trainer.iter + 1 >= self.cfg.train.max_iter
+        # Up to here each process has batch-norm statistics of its own.
         share_buffers(self._evaluated_model())
         self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
         logger.info("evaluated in %.1f s", time.perf_counter() - started)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# As pycocotools makes them; 0.9 becomes 0.8999999999999999, hence isclose below.
 COCO_IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def score_boxes(
             "category_id": detection["category_id"],
             "bbox": detection["bbox"],
             "score": detection["score"],
+            # COCO ignores an unmatched detection in ranges that its own area lies outside of.
             "area": detection["bbox"][2] * detection["bbox"][3],
             "iscrowd": 0,
         }
@@ -145,5 +147,6 @@ def _one_or_all(index: int | None) -> slice | list[int]:
 
 
 def _mean(values: np.ndarray) -> float | None:
+    # One mean over all thresholds, recall levels and classes, as in COCO.
     known = values[values > -1]
     return float(known.mean()) if known.size else None

@@ -53,6 +53,7 @@ def candidate_pairs(objects: Boxes, detections: Boxes, iou: float) -> Pairs:
 
     Equal IoUs are in the order of the objects, then of the detections.
     """
+    # Sorted by group, the detections of an object's image and class are one slice.
     order = np.argsort(detections.group, kind="stable")
     groups = detections.group[order]
     first = np.searchsorted(groups, objects.group, side="left")

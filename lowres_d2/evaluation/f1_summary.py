@@ -19,12 +19,14 @@ from tabulate import tabulate
 def best_f1(f1: Sequence[float], thresholds: np.ndarray) -> tuple[float, float]:
     """The highest F1 and the highest threshold that gives it."""
     values = np.asarray(f1)
+    # From the end, since argmax gives the first of equal values.
     best = len(values) - 1 - int(values[::-1].argmax())
     return float(values[best]), float(thresholds[best])
 
 
 def f1_score(counts: Counts) -> float:
     """F1 in percent; 0 if there are neither objects nor detections."""
+    # F1 = 2 TP / (objects + detections).
     return 200 * counts.correct / max(counts.objects + counts.detections, 1)
 
 

@@ -149,9 +149,11 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             )
 
     def _choose_max_dets(self, wished: int | None) -> int:
+        # Objects of all classes, while maxDets counts per class: on the safe side.
         per_image = Counter(a["image_id"] for a in self._objects)
         densest = self.densest = max(per_image.values())
         if wished is None:
+            # More than the objects, since false positives take places, too.
             chosen = max(LEAST_MAX_DETS, math.ceil(1.5 * densest))
             logger.debug("maxDets %d (the densest image has %d objects)", chosen, densest)
             return chosen
@@ -210,6 +212,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
     def _warn_if_capped(self, found: dict) -> None:
         most = max((len(scores) for _, scores, _ in found.values()), default=0)
         at_most = sum(len(scores) == most for _, scores, _ in found.values())
+        # Several images with exactly the largest number: that looks like a cap.
         if most < self.densest and at_most > 1:
             logger.warning(
                 "no image has more than %d detections, but the densest has %d objects: raise the "

@@ -172,10 +172,12 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
     def _boxes(self, boxes: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Boxes:
         sides = boxes[:, 2:] - boxes[:, :2]
         size = sides.max(1) if self._size_by == "longer_side" else np.sqrt(sides.prod(1))
+        # One number for image and class, of which the remainder is the class.
         return Boxes(boxes, images * len(self._classes) + labels, size)
 
 
 def _within(sizes: np.ndarray, low: float, high: float) -> np.ndarray:
+    # The benchmark's ends; COCO's ranges include both.
     return (low <= sizes) & (sizes < high)
 
 

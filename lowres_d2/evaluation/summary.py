@@ -48,6 +48,7 @@ def summarize(
     """
     areas = [annotation["area"] for annotation in objects]
     per_class = Counter(annotation["category_id"] for annotation in objects)
+    # score_boxes orders categories by id; a recipe may list its classes in any order.
     axis = {category: k for k, category in enumerate(sorted(classes))}
     return {
         "all": _row(scores, "all", len(objects), 0),
@@ -66,6 +67,7 @@ def summarize(
 
 def flat_metrics(summary: Mapping) -> dict[str, float | None]:
     """The metrics of a summary as a flat dict, as Detectron2 expects them."""
+    # AP, AP50, AP75 and AR.
     metrics = {key: value for key, value in summary["all"].items() if key.startswith("A")}
     metrics |= summary["short"]
     for row in summary["size_ranges"]:
@@ -80,6 +82,7 @@ def _size_range_rows(
 ) -> list[dict]:
     return [
         _row(scores, name, count, first + k)
+        # JSON has no infinity.
         | {"label": size_ranges.label(name), "low": low, "high": None if high == math.inf else high}
         for k, (name, (low, high), count) in enumerate(
             zip(size_ranges.names, size_ranges.limits, size_ranges.counts(areas), strict=True)

@@ -36,4 +36,5 @@ def _table(title: str, rows: list[dict], columns: tuple[str, ...]) -> str:
         [row.get("label", row["name"]), row["GT"], *(metric(row[column]) for column in columns)]
         for row in rows
     ]
+    # Without disable_numparse tabulate prints 30.0 as 30.
     return tabulate(body, [title, "GT", *columns], tablefmt="github", disable_numparse=True)

@@ -35,6 +35,8 @@ def multi_scale_deformable_attention(
         ValueError: the points are in another number of levels than there are sizes.
     """
     _check_levels(spatial_shapes, sampling_locations.shape[-3])
+    # The CPU's version needs one dtype, which autocast does not give, and reads a number back from
+    # a tensor, which breaks graphs and freezes sizes in traces.
     plain = (
         value.device.type != "cpu"
         or value.dtype not in (torch.float32, torch.float64)
@@ -113,8 +115,10 @@ class MultiScaleDeformableAttention(nn.Module):
         _check_levels(spatial_shapes, levels)
         value = self.value_proj(memory)
         if padding is not None:
+            # After the projection: its bias would make padded cells count.
             value = value.masked_fill(padding[..., None], 0)
         offsets = self.sampling_offsets(query).view(n, q, heads, levels, points, 2)
+        # Eq. 3: weights sum to 1 over the points of all levels, not of each level.
         weights = self.attention_weights(query).view(n, q, heads, levels * points).softmax(-1)
         return self.output_proj(
             multi_scale_deformable_attention(
@@ -142,11 +146,13 @@ def _locations(
     for boxes.
     """
     # x and y go in front: broadcasting single numbers along the innermost axis beats pairs.
-    offsets, reference = offsets.movedim(-1, 2), reference.movedim(-1, 2)
+    offsets, reference = offsets.movedim(-1, 2), reference.movedim(-1, 2)  # (N, Q, 2, ...)
     if reference.shape[2] == 2:
         step = reference.new_tensor([[1 / w, 1 / h] for h, w in spatial_shapes])
+        # (2, heads, L, points), like the offsets of an image and query.
         step = step.t()[:, None, :, None].expand(offsets.shape[2:]).contiguous()
     else:
         reference, size = reference.chunk(2, 2)
+        # At the start the farthest of the points, at offset `points`, is on the box's border.
         step = size * (0.5 / offsets.shape[-1])
     return torch.addcmul(reference, offsets, step).movedim(2, -1)

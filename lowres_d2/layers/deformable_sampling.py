@@ -33,14 +33,16 @@ def sample_grids(
 ) -> Float[Tensor, "N Q heads*channels"]:
     """Sample with ``grid_sample``, level by level."""
     n, q, heads, _, points, _ = locations.shape
+    # grid_sample counts from -1 to 1 between the outer edges of the cells (align_corners=False).
     grids = 2 * locations - 1
     total: Tensor | None = None
     for level, cells in enumerate(value.split([h * w for h, w in sizes], dim=1)):
+        # (N * heads, channels, h, w): heads are images to grid_sample.
         maps = cells.permute(0, 2, 3, 1).reshape(n * heads, -1, *sizes[level])
         grid = grids[:, :, :, level].transpose(1, 2).reshape(n * heads, q, points, 2)
         samples = F.grid_sample(maps, grid, align_corners=False)  # (N * heads, channels, Q, points)
         weight = weights[:, :, :, level].transpose(1, 2).reshape(n * heads, 1, q, points)
-        summed = (samples * weight).sum(-1)
+        summed = (samples * weight).sum(-1)  # (N * heads, channels, Q)
         total = summed if total is None else total + summed
     assert total is not None, "no levels"
     return total.view(n, -1, q).transpose(1, 2)
@@ -113,6 +115,7 @@ class _Table:
             return tensor[:, None].expand(locations.shape[2:5]).contiguous()
 
         heights, widths = zip(*sizes, strict=True)
+        # Before cell (0, 0) are a line of w + 1 zeros and the zero that begins its own line.
         first = [start + w + 2 for start, w in zip(starts, widths, strict=True)]
         return cls(
             rows.flatten(1, 2),
@@ -130,17 +133,22 @@ class _Table:
         weights: Float[Tensor, "Q heads L points"],
     ) -> Float[Tensor, "Q heads channels"]:
         """Output of one image's queries."""
+        # Farther out the result is 0 as well, but rows of other levels would be read. At -1 and at
+        # the width only zeros have a share.
         outside = torch.full_like(self.width, -1)
         x = (points[..., 0] * self.width - 0.5).clamp(outside, self.width)
         y = (points[..., 1] * self.height - 0.5).clamp(outside, self.height)
+        # Indices have no gradient; the points get theirs through the shares of the four cells.
         with torch.no_grad():
             left, top = x.floor(), y.floor()
+            # Exact in float32 too: a level has far fewer than 2^24 cells.
             cell = torch.addcmul(left, top, self.line.to(top)).int() + self.origin
             # NaN locations may read any rows: their shares of the four cells are NaN as well.
             cell = cell.clamp_(0, len(rows) - int(self.line[0, -1, 0]) - 2)
             below = cell + self.line
             cells = torch.stack([cell, cell + 1, below, below + 1], 2)
         x, y = x - left, y - top
+        # The four shares, w (1 - y) (1 - x) and so on, from three multiplications.
         lower = weights * y
         upper = weights - lower
         lower_right, upper_right = lower * x, upper * x
@@ -148,7 +156,7 @@ class _Table:
             [upper - upper_right, upper_right, lower - lower_right, lower_right], 2
         )  # (Q, heads, 4, L, points)
         sums = F.embedding_bag(
-            cells.flatten(0, 1).flatten(1),
+            cells.flatten(0, 1).flatten(1),  # (Q * heads, 4 * L * points)
             rows,
             mode="sum",
             per_sample_weights=shares.flatten(0, 1).flatten(1),

@@ -37,6 +37,7 @@ class NormByFactor(nn.Module):
 
     def __init__(self, norm: nn.Module, factors: Sequence[Fraction]) -> None:
         super().__init__()
+        # Keys of a ModuleDict have no dots: '3/2' is one, '1.5' is not.
         self.by_factor = nn.ModuleDict({str(factor): copy.deepcopy(norm) for factor in factors})
         self.factor = factors[0]
         self.register_load_state_dict_pre_hook(_fill_all)
@@ -57,6 +58,7 @@ def norms_by_factor(network: nn.Module, factors: Sequence[Fraction]) -> list[Nor
         The new modules.
     """
     replaced: dict[nn.Module, NormByFactor] = {}
+    # Listed first, or the norms inside the new modules would be replaced again.
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, _NORMS):
@@ -99,6 +101,8 @@ def _fill_all(norms: NormByFactor, state: dict[str, Tensor], prefix: str, *_: An
     names = next(iter(norms.by_factor.values())).state_dict()
     for name in names:
         if prefix + name in state:
+            # Popped: load_state_dict would report the plain name as unexpected.
             tensor = state.pop(prefix + name)
             for factor in norms.by_factor:
+                # A file that also has this factor's own weights keeps them.
                 state.setdefault(f"{prefix}{_CHILD}.{factor}.{name}", tensor)

@@ -32,7 +32,7 @@ def route_detector_checkpoint(state_dict: Mapping[str, T], model: nn.Module) -> 
         return {PREFIX + name: value for name, value in state_dict.items()}
     if bare and not model_is_composed:
         return bare
-    return dict(state_dict)
+    return dict(state_dict)  # both are of the same kind
 
 
 def bare_detector_state_dict(state_dict: Mapping[str, T]) -> dict[str, T]:

@@ -113,6 +113,8 @@ def fill_model(
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
         if not heuristics:  # the heuristics match suffixes of names
             weights = route_detector_checkpoint(weights, checkpointer.model)
+        # Not its public `load`, which reads the file itself and may execute what is in it. A copy
+        # of the dict, because tensors of another shape are removed from it.
         found = checkpointer._load_model({"model": dict(weights), **kind})
     except Exception as error:  # names of a file from elsewhere can make the matching raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -136,6 +138,7 @@ def fill_model(
         misshapen=misshapen,
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
+        # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
     )
 

@@ -39,6 +39,7 @@ def check_train(train: DictConfig, known: DictConfig) -> None:
     _check_keys(train, known, "train")
     for key, least in LEAST.items():
         value = OmegaConf.select(train, key, default=least)
+        # Not isinstance, since True is an int.
         if type(value) is not int or value < least:
             raise ValueError(f"train.{key} is {value}: expected an integer of at least {least}")
     average = train.get("ema")
@@ -75,6 +76,7 @@ def check_references(cfg: DictConfig) -> None:
 def _references(node: Any, where: str) -> Iterator[tuple[str, Any]]:
     if node._is_interpolation():
         yield where, node
+    # Through _get_node: node[key] would resolve the reference, and raise if it is broken.
     elif isinstance(node, DictConfig | ListConfig) and not node._is_none():
         for key in node.keys() if isinstance(node, DictConfig) else range(len(node)):
             yield from _references(node._get_node(key), f"{where}.{key}".lstrip("."))
@@ -141,6 +143,7 @@ def _arguments(function: Any) -> list[list[inspect.Parameter]] | None:
 
     A class with ``**kwargs`` also takes the arguments of the next class in its resolution order.
     """
+    # Without object, whose __init__ has a signature that takes everything.
     classes = function.__mro__[:-1] if isinstance(function, type) else ()
     taken = []
     for part in [c for c in classes if "__init__" in vars(c)] or [function]:

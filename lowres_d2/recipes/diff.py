@@ -86,4 +86,5 @@ def _show(value: Any) -> str:
 
 
 def _paint(text: str, name: str, color: bool) -> str:
+    # termcolor would look at the terminal itself; `describe_recipe` has decided already.
     return colored(text, name, force_color=True) if color else text

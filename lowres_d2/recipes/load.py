@@ -71,6 +71,7 @@ def _drop_unused_names(cfg: DictConfig) -> None:
     would change nothing.
     """
     for name in [key for key in cfg if key not in REQUIRED]:
+        # Unresolved, so that references are still the text ${name}.
         others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
         if not any(_refers_to(text, name) for text in _texts(others)):
             del cfg[name]
@@ -97,6 +98,7 @@ def build(cfg: DictConfig, key: str) -> Any:
     """
     try:
         return instantiate(OmegaConf.select(cfg, key))
+    # Wrong arguments; errors of other types are the parts' own, with messages of their own.
     except TypeError as error:
         raise ValueError(f"{key} cannot be built: {_one_line(error)}") from error
 
@@ -104,6 +106,7 @@ def build(cfg: DictConfig, key: str) -> Any:
 @contextmanager
 def _imports_restored() -> Iterator[None]:
     """Restore ``import``, which LazyConfig replaces while it loads, also if loading fails."""
+    # Upstream's _patch_import has no finally.
     before = builtins.__import__
     try:
         yield

@@ -36,6 +36,7 @@ def apply_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
         name, sign, raw = text.partition("=")
         name = re.sub(r"\[(\d+)\]", r".\1", name)
         try:
+            # Hydra's grammar has no / and * in keys: a stand-in is parsed, for sign and value.
             override = parser.parse_override(re.sub(r"[/*]", "_", name) + sign + raw)
         except HydraException as error:
             raise ValueError(
@@ -57,6 +58,7 @@ def _set(cfg: DictConfig, key: str, value: Any, raw: str, add: bool) -> None:
     if old is _ABSENT and not add:
         raise KeyError(_unknown(cfg, key))
     if isinstance(old, DictConfig) and isinstance(value, dict) and "_target_" not in value:
+        # Key by key, so that a misspelt key inside the dict is an error, too.
         for name, part in value.items():
             _set(cfg, f"{key}.{name}", part, str(part), add=False)
         return
@@ -104,6 +106,7 @@ def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
     """
     if old is None or (callable(old) and not OmegaConf.is_config(old)):
         return new
+    # Without type parameters: Sequence[int] takes a list, not an int.
     declared = re.findall(r"\w+", re.sub(r"\[.*\]", "", annotation))
     if new is None and ("None" in declared or "Optional" in declared):
         return new
@@ -113,6 +116,7 @@ def _fit(key: str, old: Any, new: Any, raw: str, annotation: str) -> Any:
         if not isinstance(new, list):
             raise ValueError(f"{key}={raw}: expected a list, as in {key}={list(old)!r}")
         return new
+    # bool comes first, since it is an int.
     kinds = ((bool, "true or false"), (int, "an integer"), (float, "a number"), (str, "a string"))
     other = type(old), f"a {type(old).__name__}"
     kind, words = next(((k, w) for k, w in kinds if isinstance(old, k)), other)

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_CellsOfImages = Float[Tensor, "_C images rows columns"]
+_CellsOfImages = Float[Tensor, "_C N h w"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class FeatureMap:
             valid_sizes: (height, width) of each full-resolution image without padding.
             factor: full-resolution pixels in one pixel of the network's input.
         """
+        # Exact: `Fraction` keeps all bits of a float, and strides and offsets are whole or half.
         return cls(tensor, factor * Fraction(stride), factor * Fraction(offset), valid_sizes)
 
     def cells_inside(self, index: int) -> Size:
@@ -69,6 +70,8 @@ class FeatureMap:
         """
         counts = []
         for length, cells in zip(self.valid_sizes[index], self.tensor.shape[-2:], strict=True):
+            # Fractions: a rounding error would add a cell whose centre is exactly on the border. At
+            # least 1, because half a stride, the offset of patches, can be wider than the image.
             inside = max(math.ceil((length - self.offset) / self.stride), 1)
             if inside > cells:
                 raise ValueError(
@@ -79,12 +82,12 @@ class FeatureMap:
             counts.append(inside)
         return counts[0], counts[1]
 
-    def inside(self, index: int) -> Float[Tensor, "C rows columns"]:
+    def inside(self, index: int) -> Float[Tensor, "C h w"]:
         """The cells whose centres are inside image ``index``, without those in the padding."""
         rows, columns = self.cells_inside(index)
         return self.tensor[index, :, :rows, :columns]
 
-    def sampled_at(self, other: FeatureMap, index: int) -> Float[Tensor, "C rows columns"]:
+    def sampled_at(self, other: FeatureMap, index: int) -> Float[Tensor, "C h w"]:
         """Sample this feature map at the cell centres of ``other`` inside image ``index``.
 
         Interpolation is bilinear between the cells inside the image. Beyond the outermost cells it
@@ -105,6 +108,7 @@ class FeatureMap:
             Indices of the images of one size, this feature map sampled as in :meth:`sampled_at`,
             and the cells of ``other``.
         """
+        # Images of one size have the same sampling weights: one matrix product serves them all.
         by_size: dict[Size, list[int]] = defaultdict(list)
         for index, size in enumerate(self.valid_sizes):
             by_size[size].append(index)
@@ -112,17 +116,22 @@ class FeatureMap:
             ours, theirs = self._inside_all(members), other._inside_all(members)
             yield members, self._interpolated(ours, other, members[0]), theirs
 
-    def _inside_all(self, members: list[int]) -> Float[Tensor, "C images rows columns"]:
+    def _inside_all(self, members: list[int]) -> Float[Tensor, "C N h w"]:
         """The cells inside images of one size."""
         rows, columns = self.cells_inside(members[0])
+        # A view if all images have this size; indexing would copy the whole feature map.
         tensor = self.tensor if len(members) == len(self.tensor) else self.tensor[members]
+        # Channels first: objectives flatten the rest to the points of all these images, (C, X).
         return tensor.transpose(0, 1)[..., :rows, :columns]
 
     def _interpolated(
-        self, values: Float[Tensor, "*any rows columns"], other: FeatureMap, index: int
-    ) -> Float[Tensor, "*any other_rows other_columns"]:
+        self, values: Float[Tensor, "*any h w"], other: FeatureMap, index: int
+    ) -> Float[Tensor, "*any other_h other_w"]:
+        # Centre of the other's cell 0, and the distance of its cells, in cells of this map.
         first = (other.offset - self.offset) / self.stride
         step = other.stride / self.stride
+        # Two small matrices, not `grid_sample` or `interpolate`: those repeat or zero what is
+        # beyond the border, these extrapolate.
         vertical, horizontal = (
             _interpolation(count, first, step, cells).to(values)
             for count, cells in zip(other.cells_inside(index), values.shape[-2:], strict=True)
@@ -130,6 +139,7 @@ class FeatureMap:
         return vertical @ values @ horizontal.T
 
 
+# Cached: a loop over exact fractions is slow, and the sizes of a data set repeat.
 @lru_cache(maxsize=1024)
 def _interpolation(
     points: int, first: Fraction, step: Fraction, cells: int
@@ -140,6 +150,7 @@ def _interpolation(
         return weights + 1
     for point in range(points):
         position = first + step * point
+        # Beyond the border the last two cells stay the neighbours; `share` is then < 0 or > 1.
         left = min(max(math.floor(position), 0), cells - 2)
         share = float(position - left)
         weights[point, left] = 1 - share

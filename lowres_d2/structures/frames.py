@@ -37,10 +37,12 @@ def as_factor(value: Fraction | int | float | str) -> Fraction:
     problem = ValueError(
         f"factor={value!r}: expected a positive integer or an exact fraction such as '3/2' or 1.5"
     )
+    # `True` is an int to Python, but a mistake in a recipe.
     if isinstance(value, bool):
         raise problem
     try:
         factor = Fraction(value)
+    # 'x' and NaN raise ValueError, infinity OverflowError, '1/0' ZeroDivisionError.
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         raise problem from None
     if factor <= 0:
@@ -62,6 +64,7 @@ def padded_size(size: Size, factor: Fraction) -> Size:
 
 def low_res_size(size: Size, factor: Fraction) -> Size:
     """Size of an image after padding and downsampling."""
+    # `int` drops nothing: a padded length is a multiple of p, and the factor is p / q.
     height, width = (int(length / factor) for length in padded_size(size, factor))
     return height, width
 
@@ -87,6 +90,7 @@ def pad_to_factor(
     padded_height, padded_width = padded_size((height, width), factor)
     if (padded_height, padded_width) == (height, width):
         return images
+    # Repeated pixels, not zeros, which resamplers would mix into the last row and column.
     return F.pad(images, (0, padded_width - width, 0, padded_height - height), mode="replicate")
 
 

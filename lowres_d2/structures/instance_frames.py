@@ -31,6 +31,7 @@ def scale_instances(instances: Instances, factor: Fraction, image_size: Size) ->
     Returns:
         New ``Instances`` in the low-resolution frame; fields without coordinates are shared.
     """
+    # q first, then p: multiplying by float(1 / f) would round the factor too (1 / 3).
     return _move(instances, image_size, lambda boxes: boxes * factor.denominator / factor.numerator)
 
 
@@ -48,13 +49,15 @@ def fit_instances(instances: Instances, size: Size, output_size: Size) -> Instan
     """
     height, width = size
     limit = (width, height, width, height)
+    # Two ratios: the loader resized each side to whole pixels, so they differ a little.
     ratio = (output_size[1] / width, output_size[0] / height) * 2
 
-    def clip_and_scale(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"]:
+    def clip_and_scale(boxes: Float[Tensor, "M 4"]) -> Float[Tensor, "M 4"]:
         clipped = torch.minimum(boxes, boxes.new_tensor(limit)).clamp(min=0)
         return clipped if output_size == size else clipped * boxes.new_tensor(ratio)
 
     moved = _move(instances, output_size, clip_and_scale)
+    # Clipping left a detection that was entirely in the padding without area.
     for value in moved.get_fields().values():
         if isinstance(value, Boxes):
             return moved[value.nonempty()]
@@ -75,10 +78,11 @@ def drop_small(instances: Instances, min_size: float) -> tuple[Instances, Bool[T
 def _move(
     instances: Instances,
     image_size: Size,
-    move_boxes: Callable[[Float[Tensor, "boxes 4"]], Float[Tensor, "boxes 4"]],
+    move_boxes: Callable[[Float[Tensor, "M 4"]], Float[Tensor, "M 4"]],
 ) -> Instances:
     moved = Instances(image_size)
     for name, value in instances.get_fields().items():
+        # Not isinstance: Detectron2's RotatedBoxes is a subclass with other coordinates.
         if type(value) is Boxes:
             value = Boxes(move_boxes(value.tensor))
         elif not _has_no_coordinates(value):
@@ -92,5 +96,6 @@ def _move(
 
 def _has_no_coordinates(value: Any) -> bool:
     if isinstance(value, Tensor):
+        # One number per instance, such as a class; points and masks have more axes.
         return value.dim() == 1
     return isinstance(value, list) and all(isinstance(v, (bool, int, float, str)) for v in value)

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 from lowres_d2.engine.compare import FullResolutionModel
 from lowres_d2.modeling.teacher import Teacher
@@ -10,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-STUDENT = Path("tests/toys/recipes/staged_distilled.py")
+from toys.runs import STAGED
+
 LOOSE = "model.detector.test_score_thresh=0.0"
 
 
@@ -19,7 +19,7 @@ def results(folder):
 
 
 @pytest.fixture
-def trained(toy_arguments, tmp_path):
+def teacher_folder(toy_arguments, tmp_path):
     """A teacher trained for one iteration; its weights, which also fit its student, and metrics."""
     folder = tmp_path / "teacher"
     main([*toy_arguments, LOOSE, "train.max_iter=1", f"train.output_dir={folder}"])
@@ -27,12 +27,12 @@ def trained(toy_arguments, tmp_path):
 
 
 @pytest.fixture
-def student_arguments(toy_arguments, trained):
-    weights = trained / "model_final.pth"
+def student_arguments(toy_arguments, teacher_folder):
+    weights = teacher_folder / "model_final.pth"
     rest = [*toy_arguments[2:], LOOSE, "model.teacher.model.test_score_thresh=0.0"]
     return [
         "--config-file",
-        str(STUDENT),
+        STAGED,
         *[word for word in rest if "max_iter" not in word],
         f"train.init_checkpoint={weights}",
         f"model.teacher.checkpoint={weights}",
@@ -40,18 +40,18 @@ def student_arguments(toy_arguments, trained):
 
 
 def test_evaluation_compares_a_student_with_its_teacher(
-    student_arguments, trained, tmp_path, capsys
+    student_arguments, teacher_folder, tmp_path, capsys
 ):
     main(["--eval-only", *student_arguments])
     found = results(tmp_path / "run")
     comparison, full = found["comparison"], found["comparison"]["full_resolution"]
-    assert full["accuracy"] == results(trained)["bbox"]["AP"]
+    assert full["accuracy"] == results(teacher_folder)["bbox"]["AP"]
     assert comparison["low_resolution"]["accuracy"] == found["bbox"]["AP"]
     assert full["parameters"] == comparison["low_resolution"]["parameters"]
     assert comparison["fewer_macs"] > 3 and comparison["images_timed"] == 6
     boxes = "coco_instances_results.json"
     found_again = (tmp_path / "run" / "full_resolution" / boxes).read_text()
-    assert found_again == (trained / boxes).read_text() and len(json.loads(found_again)) > 50
+    assert found_again == (teacher_folder / boxes).read_text() and len(json.loads(found_again)) > 50
     shown = capsys.readouterr().out
     assert "full resolution" in shown and "images/s" in shown and "drop, %" in shown
 

@@ -18,8 +18,8 @@ import torch
 from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
 
+from toys.data import write_coco
 from toys.narrow import CLASSES, PROJECTS, load_toy, narrow, networks
-from toys.runs import write_coco
 
 SIDES = [64, 72, 80]
 STAGE = 2  # iterations of each stage

@@ -5,7 +5,7 @@ from lowres_d2.programs.train import main
 import pytest
 import torch
 
-RECIPE = "tests/toys/recipes/staged_distilled.py"
+from toys.runs import STAGED
 
 
 def model_at(folder, iteration):
@@ -14,7 +14,7 @@ def model_at(folder, iteration):
 
 @pytest.fixture
 def arguments(toy_arguments):
-    toy_arguments[1] = RECIPE
+    toy_arguments[1] = STAGED
     kept = [a for a in toy_arguments if not a.startswith("train.checkpointer")]
     return [*kept, "train.checkpointer.period=1", "train.checkpointer.max_to_keep=9"]
 

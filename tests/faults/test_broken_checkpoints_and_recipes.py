@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from toys.one_line_errors import error_of, saved_files
-from toys.trained import PLAIN, SCORE, STAGED
+from toys.runs import PLAIN, STAGED
+from toys.trained import SCORE
 
 
 def without(*keys):

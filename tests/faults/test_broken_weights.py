@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from toys.one_line_errors import error_of, saved_files
-from toys.trained import SCORE, STAGED
+from toys.runs import STAGED
+from toys.trained import SCORE
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 

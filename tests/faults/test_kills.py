@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from toys.data import ToyData
-from toys.trained import PLAIN, STAGED
+from toys.runs import PLAIN, STAGED
 from toys.warm_runs import Kill, run, start_server
 
 pytestmark = [

@@ -18,7 +18,7 @@ RECIPE = "configs/own_data/bicubic4_fcos_small_own.py"
 
 
 @pytest.fixture(scope="module")
-def trained(coco_json, tmp_path_factory):
+def trained_weights(coco_json, tmp_path_factory):
     """The command line's start, for a detector with random weights that finds something."""
     opts = [f"data.train_json={coco_json}", f"data.val_json={coco_json}", "train.device=cpu"]
     model = build_model(load_recipe(RECIPE, opts))
@@ -29,14 +29,14 @@ def trained(coco_json, tmp_path_factory):
     return flags, opts, images
 
 
-def run(trained, inputs, output, *more):
-    flags, opts, _ = trained
+def run(trained_weights, inputs, output, *more):
+    flags, opts, _ = trained_weights
     main([*flags, "--output", str(output), *more, "--input", *map(str, inputs), "--", *opts])
 
 
-def test_folder_globs_and_files_become_images_and_a_json(trained, tmp_path):
-    images = trained[2]
-    run(trained, [images, f"{images}/0*.png", images / "1.png"], tmp_path)
+def test_folder_globs_and_files_become_images_and_a_json(trained_weights, tmp_path):
+    images = trained_weights[2]
+    run(trained_weights, [images, f"{images}/0*.png", images / "1.png"], tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"{k}.png" for k in range(6)} | {"0-2.png", "1-2.png", "detections.json"}
     assert Image.open(tmp_path / "3.png").size == (512, 512)  # 64 px, enlarged
@@ -47,25 +47,25 @@ def test_folder_globs_and_files_become_images_and_a_json(trained, tmp_path):
     assert all(x >= 0 and x + w <= 64.001 for x, _, w, _ in (row["bbox"] for row in found))
 
 
-def test_a_video_is_detected_frame_by_frame(trained, tmp_path):
+def test_a_video_is_detected_frame_by_frame(trained_weights, tmp_path):
     source = tmp_path / "in.mp4"
     sink = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"mp4v"), 5, (96, 64))
     for k in range(3):
         sink.write(np.full((64, 96, 3), 80 * k, np.uint8))
     sink.release()
-    run(trained, [source], tmp_path / "out.mp4")
+    run(trained_weights, [source], tmp_path / "out.mp4")
     records = json.loads((tmp_path / "out.json").read_text())
     assert [record["frame"] for record in records] == [0, 1, 2]
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and video.read()[1].shape == (320, 480, 3)
 
 
-def test_broken_inputs_are_named_and_the_others_done(trained, tmp_path, capsys):
+def test_broken_inputs_are_named_and_the_others_done(trained_weights, tmp_path, capsys):
     broken, video = tmp_path / "broken.png", tmp_path / "broken.mp4"
     broken.write_bytes(b"no image")
     video.write_bytes(b"no video")
     with pytest.raises(SystemExit) as stop:
-        run(trained, [broken, trained[2] / "2.png", video], tmp_path / "out")
+        run(trained_weights, [broken, trained_weights[2] / "2.png", video], tmp_path / "out")
     assert stop.value.code == 1
     shown = capsys.readouterr()
     assert "1 of 3 inputs done" in shown.out
@@ -83,11 +83,11 @@ def test_broken_inputs_are_named_and_the_others_done(trained, tmp_path, capsys):
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(
-    trained, tmp_path, capsys, inputs, more, message
+    trained_weights, tmp_path, capsys, inputs, more, message
 ):
-    inputs = [trained[2] if item == "." else item for item in inputs]
+    inputs = [trained_weights[2] if item == "." else item for item in inputs]
     with pytest.raises(SystemExit) as stop:
-        run(trained, inputs, tmp_path / "out", *more)
+        run(trained_weights, inputs, tmp_path / "out", *more)
     error = capsys.readouterr().err
     assert stop.value.code == 1 and error.count("\n") == 1
     assert error.startswith(f"error: {message}")

@@ -13,9 +13,10 @@ from detectron2.config import instantiate
 from detectron2.modeling.meta_arch.fcos import FCOS
 from PIL import Image
 
+from toys.runs import PLAIN
+
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "annotations"
 VOC_RECIPE = "configs/voc/full_faster_rcnn_fpn_r50_600_voc.py"
-RECIPE = "configs/own_data/full_fcos_small_own.py"
 SHARED_ANSWERS = {
     "visdrone/coco_evaluate_dataset.json": {"area-too-large", "category-zero", "denser-than-100"},
     "coco/sahi_terrain1_coco.json": {"area-too-large"},
@@ -119,7 +120,7 @@ def test_a_missing_file_does_not_keep_the_other_from_being_checked(splits, tmp_p
     "arguments",
     [
         (),
-        ("--annotations", "a.json", "--config-file", RECIPE),
+        ("--annotations", "a.json", "--config-file", PLAIN),
         ("--annotations", "a.json", "--images", "a", "b"),
         ("--annotations", "a.json", "--deep", "--no-decode"),
     ],
@@ -131,7 +132,7 @@ def test_flags_that_contradict_each_other_are_refused(arguments, capsys):
 def recipe_arguments(splits, *changes):
     train, val = splits
     data = (f"data.train_json={train}", f"data.val_json={val}", "train.device=cpu")
-    return ("--config-file", RECIPE, *data, *changes)
+    return ("--config-file", PLAIN, *data, *changes)
 
 
 def test_a_recipe_is_held_against_its_model(splits, capsys):
@@ -192,7 +193,7 @@ def test_a_recipe_of_voc_is_read_year_by_year(tmp_path):
 
 
 def test_objects_that_no_point_matches_are_warned_of(splits):
-    cfg = load_recipe(RECIPE, [f"data.train_json={splits[0]}", f"data.val_json={splits[1]}"])
+    cfg = load_recipe(PLAIN, [f"data.train_json={splits[0]}", f"data.val_json={splits[1]}"])
     cfg.dataloader.train.mapper.augmentations = []
     for k in range(3):  # between the points of stride 4, at 18 and 22
         damage(splits[0], annotation=k, bbox=[20.5, 20.5, 1, 1], area=1)

@@ -11,8 +11,9 @@ import torch
 from detectron2.config import LazyConfig
 from PIL import Image
 
+from toys.runs import PLAIN
+
 LOW = "configs/own_data/bicubic4_fcos_small_own.py"
-FULL = "configs/own_data/full_fcos_small_own.py"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def opts(coco_json):
 def runs(opts, tmp_path_factory):
     """Two runs with random weights."""
     given = []
-    for name, recipe in (("full", FULL), ("bicubic", LOW)):
+    for name, recipe in (("full", PLAIN), ("bicubic", LOW)):
         weights = tmp_path_factory.mktemp("weights") / "weights.pth"
         torch.save({"model": build_model(load_recipe(recipe, opts)).state_dict()}, weights)
         given.append(f"{name}={recipe}@{weights}")
@@ -59,7 +60,7 @@ def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
     [
         (["detections", "--runs", f"a={LOW}"], "a has no weights: give RECIPE@WEIGHTS"),
         (["thumbnails", "--runs", LOW, LOW], "two runs are called"),
-        (["thumbnails", "--runs", FULL], "none of the runs lowers the resolution"),
+        (["thumbnails", "--runs", PLAIN], "none of the runs lowers the resolution"),
         (["thumbnails", "--runs", "{folder}"], "is no finished run"),
         (["thumbnails", "--images", "0", "--runs", LOW], "--images 0: expected"),
     ],

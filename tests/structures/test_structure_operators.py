@@ -96,19 +96,21 @@ class InstancesCase(OperatorCase):
     def shapes(self, m):
         return {"boxes": (m, 4), "classes": (m,)}
 
+
+class MovedCase(InstancesCase):
     def bad_inputs(self):
         (boxes,) = self.inputs(2)
         yield (boxes, torch.zeros(2, 17, 3)), ValueError, "'gt_field' (Tensor) may hold coordinates"
 
 
-class TestScaleInstances(InstancesCase):
+class TestScaleInstances(MovedCase):
     covers = (scale_instances,)
 
     def build(self):
         return lambda instances: scale_instances(instances, Fraction(3, 2), (12, 14))
 
 
-class TestFitInstances(InstancesCase):
+class TestFitInstances(MovedCase):
     covers = (fit_instances,)
     graph_breaks = "how many boxes are left depends on the boxes"
 
@@ -118,10 +120,8 @@ class TestFitInstances(InstancesCase):
 
 class TestDropSmall(InstancesCase):
     covers = (drop_small,)
+    takes_everything = "nothing moves: any field stays with its object"
     graph_breaks = "how many boxes are left depends on the boxes"
 
     def build(self):
         return lambda instances: drop_small(instances, 3.0)[0]
-
-    def bad_inputs(self):
-        return ()  # other fields stay with their objects

@@ -2,8 +2,9 @@
 
 import pytest
 
+from toys.data import write_coco
 from toys.ranks import Ranks
-from toys.runs import RECIPE, write_coco
+from toys.runs import PLAIN, run_overrides
 from toys.trained import Trained
 
 
@@ -25,19 +26,11 @@ def toy_arguments(coco_json, tmp_path):
     """Command line of a run of 6 iterations on 6 images, into ``tmp_path/run``."""
     return [
         "--config-file",
-        RECIPE,
-        f"data.train_json={coco_json}",
-        f"data.val_json={coco_json}",
+        PLAIN,
+        *run_overrides(coco_json, iterations=6, log_period=2),
         f"train.output_dir={tmp_path / 'run'}",
-        "train.device=cpu",
-        "train.max_iter=6",
-        "train.eval_period=0",
         "train.checkpointer.period=3",
         "train.checkpointer.max_to_keep=5",
-        "train.log_period=2",
-        "dataloader.train.total_batch_size=2",
-        "dataloader.train.num_workers=0",
-        "dataloader.test.num_workers=0",
     ]
 
 

@@ -5,9 +5,8 @@ from lowres_d2.programs.train import main
 import torch
 
 from toys.data import ToyData
+from toys.runs import PLAIN
 
-PLAIN = "configs/own_data/full_fcos_small_own.py"
-STAGED = "tests/toys/recipes/staged_distilled.py"
 SCORE = "detector.head.cls_score.weight"  # one of its tensors
 
 

@@ -118,5 +118,6 @@ def _seconds(model: nn.Module, image: dict[str, Any], clock: Callable[[], float]
 
 
 def _wait_for_gpu() -> None:
+    # GPU kernels still run when the call that started them returns.
     if torch.cuda.is_available():
         torch.cuda.synchronize()

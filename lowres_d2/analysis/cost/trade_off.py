@@ -190,6 +190,7 @@ def _draw_panel(
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
+    # Short log axes would label their minor ticks, too.
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.margins(0.12)
     ax.grid(alpha=0.3)

@@ -33,6 +33,7 @@ def zoom_windows(
     centres: list[tuple[float, float, float]] = []
     sizes = truth.sizes()
     late = np.zeros(len(truth), bool) if first is None else ~first
+    # lexsort sorts by its last key first.
     for k in np.lexsort((sizes, late)):
         side = max(4 * sizes[k], 32.0)
         if side > min(width, height) / 2:  # hardly a zoom

@@ -69,6 +69,7 @@ def look(image: np.ndarray, factor: float, window: Window, size: tuple[int, int]
     height, width = size
     x0, y0, x1, y1 = (edge / factor for edge in window)
     if width >= x1 - x0:
+        # The pixel in which the centre of each shown pixel lies.
         columns = np.floor(x0 + (np.arange(width) + 0.5) * (x1 - x0) / width)
         rows = np.floor(y0 + (np.arange(height) + 0.5) * (y1 - y0) / height)
         columns = columns.clip(0, image.shape[1] - 1).astype(int)
@@ -135,6 +136,7 @@ class Panel:
         y = min(max(y, 0), max(self.image.height - height, 0))
         draw = ImageDraw.Draw(self.image)
         draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
+        # BT.601 luma, 0 to 255.
         light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
         fill = INK if light > 120 else PAPER
         draw.text((x + 3 - left, y + 3 - top), text, fill=fill, font=letters)

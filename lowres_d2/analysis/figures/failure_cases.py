@@ -136,6 +136,7 @@ def choose_cases(
         wishes.append((difference(reference, ours), title))
     groups, shown = [], set()
     for (hits, mistakes), title in wishes:
+        # lexsort sorts by its last key first: hits, then mistakes.
         order = [int(k) for k in np.lexsort((-mistakes, -hits)) if hits[k] > 0]
         chosen = [k for k in order if k not in shown][:images]
         shown.update(chosen)

@@ -122,6 +122,7 @@ def save_sheet(sheet: Image.Image, path: str | Path) -> Path:
     """Write a sheet as PNG, with fewer shades of each colour where it would be too large."""
     for shades in (256, 64, 40, 24, 16):
         data = _png(_with_shades(sheet, shades))
+        # The last one is written whatever its size.
         if len(data) <= MOST_BYTES:
             break
     with atomic_path(path) as part:

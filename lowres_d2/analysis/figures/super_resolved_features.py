@@ -109,9 +109,9 @@ def follow_region(
     """
     images = model.preprocess_image([image])
     target = model.target_features(images, model.backbone(images.tensor), ratio)
-    reduced = model.reduced_features([image], ratio)
+    low_res = model.low_res_features([image], ratio)
     boxes = [Boxes(box[None].to(model.device))]
-    found = model.roi_heads.follow(reduced, target, boxes, ratio)
+    found = model.roi_heads.follow(low_res, target, boxes, ratio)
     return Followed(*(features[0].float().cpu() for features in found))
 
 
@@ -147,7 +147,7 @@ def _row(
     window = tuple(box.tolist())
     cells = [
         _crop(pixels, 1.0, window),
-        _crop(model.reducers[str(ratio)]([pixels])[0], ratio, window),
+        _crop(model.downsamplers[str(ratio)]([pixels])[0], ratio, window),
     ]
     means = [features.mean(0) for features in maps]
     low, high = min(m.min() for m in means), max(m.max() for m in means)

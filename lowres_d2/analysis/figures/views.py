@@ -71,6 +71,7 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         values = values.permute(1, 2, 0).float().cpu().numpy()
         if read.image_format == "BGR":
             values = values[..., ::-1]
+        # A grey image has one channel, repeated here.
         return Seen(np.broadcast_to(values, (*values.shape[:2], 3)), factor)
 
     return view

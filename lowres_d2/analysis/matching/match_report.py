@@ -122,6 +122,7 @@ def match_shares(
         if pairs > PAIRS:
             break
         seen += 1
+        # By exactly 1 / factor, as the composition scales boxes, not by a ratio of sizes.
         boxes = truth.boxes * factor.denominator / factor.numerator
         size = low_res_size(truth.size, factor)
         answer = matched_objects(detector, boxes, size)

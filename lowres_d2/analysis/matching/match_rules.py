@@ -58,6 +58,7 @@ def matched_objects(detector: nn.Module, boxes: Tensor, size: Size) -> Matched |
     """
     if isinstance(detector, DeformableDETR):
         matched = torch.zeros(len(boxes), dtype=torch.bool)
+        # Hungarian matching gives every object its own query, while there are queries left.
         matched[_spread(len(boxes), num_queries(detector))] = True
         return Matched(matched)
     matching = matching_part(detector)
@@ -86,8 +87,10 @@ def _anchors(generator: nn.Module, backbone: nn.Module, size: Size) -> list[Boxe
     """A detector's anchors of each level, for a batch of one image of this size."""
     multiple = max(1, backbone.size_divisibility)
     square = backbone.padding_constraints.get("square_size", 0)
+    # Padded as ImageList.from_tensors pads a batch.
     height, width = (max(math.ceil(x / multiple) * multiple, square) for x in size)
     device = next(iter(generator.buffers())).device
+    # Generators read only the sizes of feature maps, so one element stands for all.
     nothing = torch.empty(1, device=device)
     return generator(
         [
@@ -118,6 +121,7 @@ def _by_matcher(rpn: Any, anchors: list[Boxes], boxes: Boxes, size: Size) -> Ten
     """Match by a region proposal network's labels, before it samples some of them."""
     whole = Boxes.cat(anchors)
     owners, labels = rpn.anchor_matcher(pairwise_iou(boxes, whole))
+    # As RPN.label_and_sample_anchors: anchors beyond the image are ignored.
     if rpn.anchor_boundary_thresh >= 0:
         labels[~whole.inside_box(size, rpn.anchor_boundary_thresh)] = -1
     return _mask(owners[labels == 1], len(boxes))

@@ -157,6 +157,7 @@ def _spread(
         reach = [d * (k - 1) for d, k in zip(_pair(dilation), kernel, strict=True)]
         padding = [r // 2 if padding == "same" else 0 for r in reach]
     rows, columns = _pair(padding)
+    # A sum over channels is NaN if one of them is.
     cells = F.pad(input.sum(dim=1, keepdim=True), (columns, columns, rows, rows))
     return F.max_pool2d(cells, kernel, stride, dilation=dilation)
 

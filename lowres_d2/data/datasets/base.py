@@ -46,6 +46,8 @@ class BoxDataset(Sequence):
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
+        # As one buffer: reading Python objects changes their reference counts, and so makes every
+        # forked worker copy their memory. Unpickling gives new objects, so that no copy is needed.
         self._records = DatasetFromList(records, copy=False, serialize=True)
         self.classes = list(classes)
         self.category_ids = list(category_ids or range(1, len(classes) + 1))
@@ -58,6 +60,7 @@ class BoxDataset(Sequence):
 
     def __getitem__(self, index: int) -> dict:
         if not -len(self) <= index < len(self):
+            # Iteration over a Sequence ends with this error.
             raise IndexError(f"{self.source}: image {index} of {len(self)}")
         return self._records[index % len(self)]
 
@@ -77,6 +80,7 @@ class BoxDataset(Sequence):
                         "id": annotation["id"],
                         "image_id": record["image_id"],
                         "category_id": self.category_ids[annotation["category_id"]],
+                        # COCO's evaluation takes boxes as they are in the file.
                         "bbox": annotation.get("unclipped_bbox", annotation["bbox"]),
                         "area": annotation["area"],
                         "iscrowd": annotation["iscrowd"],
@@ -147,6 +151,7 @@ def dataset_fingerprint(dataset: BoxDataset) -> str:
     digest = hashlib.blake2b(repr(dataset.classes).encode(), digest_size=8)
     for record in dataset:
         image = (Path(record["file_name"]).name, record["height"], record["width"])
+        # As floats: 10 and 10.0 are the same box.
         boxes = [
             (a["category_id"], a["iscrowd"], *map(float, a["bbox"])) for a in record["annotations"]
         ]

@@ -75,9 +75,11 @@ class CocoDataset(BoxDataset):
                 entry["id"],
                 contiguous[entry["category_id"]],
                 bbox,
+                # The mask's area in COCO's own files, which is not the box's.
                 area=entry.get("area"),
                 iscrowd=int(entry.get("iscrowd", 0)),
             )
+            # The same list is returned where nothing had to be clipped.
             if bbox is not entry["bbox"]:
                 annotation["unclipped_bbox"] = entry["bbox"]
             records[entry["image_id"]]["annotations"].append(annotation)

@@ -30,6 +30,7 @@ def read_json(json_file: str | Path, what: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such annotation file; give {what}")
     try:
+        # From bytes json detects UTF-8 with a byte order mark, UTF-16 and UTF-32.
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:  # also for too long numbers and too deep nesting
         raise ValueError(f"{path}: is not JSON ({error})") from None
@@ -94,6 +95,7 @@ def _index_by_id(path: Path, section: str, entries: Iterable[dict]) -> dict[int,
 def checked_categories(path: Path, content: dict) -> dict[int, str]:
     """Category id -> name, in the order of the ids."""
     names: dict[int, str] = {}
+    # COCO's ids have gaps (80 classes, ids up to 90): a class's label is its position.
     for category_id, category in sorted(
         _index_by_id(path, "categories", content["categories"]).items()
     ):

@@ -20,6 +20,7 @@ class EvenSample(Sequence):
         self._dataset = dataset
         step = max(1, len(dataset) // number)
         records: dict[int, dict] = {}
+        # Every step-th image first; where some had no objects, those after them, and so on.
         for index in (i for first in range(step) for i in range(first, len(dataset), step)):
             if len(records) == number:
                 break

@@ -58,6 +58,7 @@ def read_voc_xml(path: str | Path) -> VocImage:
         x0, y0, x1, y1 = (
             _number(path, node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")
         )
+        # Detectron2's load_voc_instances also subtracts 1 from xmin and ymin only.
         box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
         objects.append(VocObject(_text(path, node, "name"), box, node.findtext("difficult") == "1"))
     return VocImage(tree.findtext("filename") or "", int(height), int(width), objects)
@@ -116,6 +117,7 @@ class VocDataset(BoxDataset):
                 names = [f"{stem}.jpg" for stem in stems]
                 check_images_exist(folder, folder / "JPEGImages", names, "complete the folder")
             for stem in stems:
+                # COCO's ids are numbers, which stems such as 2008_000002 are not.
                 record = _record(folder, stem, len(records) + 1, classes, policy, num_boxes)
                 num_boxes += len(record["annotations"])
                 records.append(record)
@@ -128,6 +130,7 @@ def _listed(folder: Path, split: str) -> list[str]:
     lists = folder / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     if not path.is_file():
+        # Names with an underscore (cat_train) are lists for one class.
         there = ", ".join(sorted(p.stem for p in lists.glob("*.txt") if "_" not in p.stem))
         raise FileNotFoundError(
             f"{path}: no such list; "
@@ -142,6 +145,7 @@ def listed_stems(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not text ({error}); expected one name per line") from None
+    # Lists for one class have a second column: 1, -1, or 0 for 'difficult'.
     return [line.split()[0] for line in lines if line.strip()]
 
 
@@ -169,6 +173,8 @@ def _record(
         if bbox is not None:
             annotation_id = boxes_before + len(annotations) + 1
             category = classes.index(found.name)
+            # Ignored as by VOC's own evaluation, but COCO divides a crowd's intersection by the
+            # detection's area and not by the union, so that more detections are ignored.
             annotations.append(
                 make_annotation(annotation_id, category, bbox, iscrowd=int(found.difficult))
             )

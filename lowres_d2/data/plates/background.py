@@ -37,6 +37,7 @@ _SURFACES = np.array(
 
 def fill_polygon(image: np.ndarray, corners: np.ndarray, value: float | tuple) -> None:
     """Fill a convex polygon given in continuous pixel coordinates (pixel j covers [j, j + 1))."""
+    # For OpenCV pixel centres are at integers, and `shift` bits of each are its fraction.
     fixed_point = np.round((corners - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
     cv2.fillConvexPoly(image, fixed_point, value, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
 
@@ -150,6 +151,7 @@ def list_photos(folder: str | Path) -> list[Path]:
     return photos
 
 
+# At most 64 x 3 MiB, by the longest side above.
 @lru_cache(maxsize=64)
 def _read_photo(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -158,6 +160,7 @@ def _read_photo(path: Path) -> np.ndarray:
     scale = _LONGEST_PHOTO_SIDE / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    # OpenCV reads BGR.
     return np.ascontiguousarray(image[..., ::-1])
 
 

@@ -30,6 +30,7 @@ VARIANTS = {
     "standard": SceneSettings(),
     "tiny": SceneSettings(size_range=(4.0, 16.0), max_plates=12),
 }
+# Subsampling would halve the resolution of colours; bars are 0.07 of a plate's side wide.
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 
@@ -73,6 +74,7 @@ class PlatesDataset(CocoDataset):
             "num_images": num_images,
             "seed": seed,
             "scene": settings.as_dict(),
+            # Not their content, which would have to be read at every start.
             "photos": [[p.name, p.stat().st_size] for p in photo_files],
         }
         if photo_files:

@@ -37,7 +37,7 @@ def rotate(polygon: Polygon, angle: float) -> Polygon:
 
 
 def _bars(angle: float, *, round_hull: bool = False) -> list[Polygon]:
-    """``NUM_BARS`` parallel strokes with gaps as wide as the strokes."""
+    """``NUM_BARS`` parallel strokes, with gaps a third wider than the strokes."""
     half_stroke = 0.85 / (2 * NUM_BARS - 1)
     strokes = []
     for y in np.linspace(-0.85, 0.85, NUM_BARS):

@@ -49,6 +49,7 @@ _PAINTS = np.array(
     ],
     dtype=float,
 )
+# BT.601
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 

@@ -120,6 +120,7 @@ def _form(split: Split) -> Check | None:
     if all(min(box) >= 0 and max(box) <= 1 for box in boxes):
         return FRACTIONS
     pairs = list(zip(boxes, sizes, strict=True))
+    # One pixel more than the image: corners may count pixels from 1.
     as_corners = all(
         b[0] < b[2] <= image["width"] + 1 and b[1] < b[3] <= image["height"] + 1
         for b, image in pairs
@@ -133,6 +134,7 @@ def _check_place(split: Split, findings: Findings, entry: dict) -> None:
     x, y, width, height = entry["bbox"]
     image = split.image_of[entry["image_id"]]
     beyond = max(-x, -y, x + width - image["width"], y + height - image["height"])
+    # Not 0: x + width is rounded where they are decimals.
     if beyond > 1e-3:
         detail = f"box {entry['bbox']} is beyond {image['width']}x{image['height']} by {beyond:g}"
         findings.add(BEYOND if beyond > 1 else EDGE, split.name, split.suspect(entry, detail))

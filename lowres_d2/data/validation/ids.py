@@ -62,7 +62,9 @@ ANNOTATION_ZERO = Check(
     "fine here; pycocotools takes 0 for 'not matched' and never counts the object as found",
 )
 
+# Of TinyPerson, VOC and others. pycocotools overwrites 'ignore' by iscrowd.
 _FLAGS = ("ignore", "ignored", "uncertain", "difficult")
+# VisDrone has 'ignored regions', KITTI 'DontCare'.
 _NO_CLASSES = {
     "background", "__background__", "bg", "ignore", "ignored", "ignored regions", "dontcare",
     "don't care", "void",

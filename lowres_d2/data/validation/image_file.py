@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
+# Bytes may follow the end marker: it is searched for in so many at the end of the file.
 _TAIL = 4096
 _END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # of a complete file
 _DRAFT = 8  # JPEG can be decoded at 1/8 of its size: all bits are read, few pixels computed
@@ -75,6 +76,7 @@ def look_at(path: Path, level: str) -> ImageFile:
                 "stored": image.size,  # before a draft changes it
                 "format": image.format or "",
                 "mode": image.mode,
+                # MPO is a camera's JPEG with further images attached, of which none is read.
                 "frames": getattr(image, "n_frames", 1) if image.format != "MPO" else 1,
                 "ends": _ends(path, image.format or "", size),
             }
@@ -87,6 +89,7 @@ def look_at(path: Path, level: str) -> ImageFile:
             # The first row alone rules out almost every image.
             first = pixels[:1, :1]
             facts["blank"] = bool((pixels[:1] == first).all() and (pixels == first).all())
+            # With the shape: 2x8 and 4x4 pixels may be the same bytes.
             digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
             digest.update(np.ascontiguousarray(pixels))
             facts["content"] = digest.digest()

@@ -117,6 +117,7 @@ def check_images(
             if fact.problem is None:
                 seen[image["id"]] = fact
                 form = formats.get(path.suffix.lower())
+                # MPO files are called .jpg.
                 if form not in (fact.format, None) and fact.format != "MPO":
                     suspect = split.suspect_image(image, f"is {fact.format}")
                     findings.add(SUFFIX, split.name, suspect)

@@ -99,6 +99,7 @@ def _listed_xml(path: Path) -> list[Path]:
     """Annotation files of a list in ``ImageSets/Main``."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list")
+    # The list is VOC2007/ImageSets/Main/train.txt.
     folder = path.parents[2] / "Annotations"
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, for the list {path}")
@@ -119,6 +120,7 @@ def _read_voc(
     root = Path(images) if images is not None else _voc_images(files[0].parent)
     there = root.iterdir() if root.is_dir() else ()
     known = Image.registered_extensions()
+    # VOC's own images are all .jpg; those of other programs with VOC's xml need not be.
     suffixes = {path.stem: path.suffix for path in there if path.suffix.lower() in known}
     records, annotations = [], []
     for path in files:
@@ -139,6 +141,7 @@ def _read_voc(
         records.append(record)
         annotations += [
             {
+                # Both ids are numbered by _with_categories.
                 "id": 0,
                 "image_id": record["id"],
                 "category_id": found.name,

@@ -40,6 +40,7 @@ DENSE = Check(
 )
 
 _SHOWN_IMAGES = 3
+# The largest of COCO's maxDets (1, 10, 100).
 _COCO_MAX_DETS = 100
 
 

@@ -51,6 +51,7 @@ def _pack(value: Any) -> Any:
         return value.detach().cpu().clone()  # saving a view would save its whole storage
     if isinstance(value, np.ndarray | np.generic):
         return torch.as_tensor(value).clone()
+    # Not as objects: readers that execute nothing refuse a pickle that names their classes.
     if isinstance(value, Boxes):
         return {BOXES: _pack(value.tensor)}
     if isinstance(value, Instances):

@@ -30,6 +30,7 @@ class BestWeights(hooks.BestCheckpointer):
     ) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f"train.best.mode={mode!r}: expected max or min")
+        # The hook itself takes the checkpointer's place, so that upstream calls `save` below.
         super().__init__(eval_period, self, val_metric, mode)
         self._saves = checkpointer
         self._metric = val_metric

@@ -51,6 +51,7 @@ class ConsoleWriter(EventWriter):
         self._progress.start()
 
     def _describe(self, storage: EventStorage) -> str:
+        # After the last iteration the trainer's counter is max_iter already.
         done = min(storage.iter + 1, self._max_iter)
         parts = [f"iteration {done}/{self._max_iter}"]
         histories = storage.histories()
@@ -58,6 +59,7 @@ class ConsoleWriter(EventWriter):
             seconds = histories["time"].global_avg() * (self._max_iter - done)
             parts.append(f"eta {datetime.timedelta(seconds=int(seconds))}")
             parts.append(f"{histories['time'].avg(self._window):.3f} s/it")
+        # [metric] marks diagnostics, such as the losses of objectives before their weights.
         parts += [
             f"{name} {history.median(self._window):.4g}"
             for name, history in histories.items()

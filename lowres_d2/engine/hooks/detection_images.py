@@ -46,6 +46,7 @@ class DetectionImages(HookBase):
     def _draw(self) -> None:
         loader = instantiate(self._cfg.dataloader.test)
         dataset = self._cfg.dataloader.test.dataset
+        # Looked up by name, since the loader may skip a broken image.
         truth = {entry["file_name"]: entry for entry in islice(dataset, self._count)}
         self._model.eval()
         for batch in islice(loader, self._count):
@@ -54,6 +55,7 @@ class DetectionImages(HookBase):
                     image = self._pair(truth[entry["file_name"]], output, dataset.classes)
                     name = f"detections/{entry['image_id']}"
                     get_event_storage().put_image(name, image.transpose(2, 0, 1))
+        # SimpleTrainer asserts this; StageSchedule then restores the modules that it keeps in eval.
         self._model.train()
 
     def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:

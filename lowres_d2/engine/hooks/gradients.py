@@ -21,6 +21,7 @@ class GradientClipping(HookBase):
         self.kind, self.limit = kind, limit
 
     def after_backward(self) -> None:
+        # Detectron2's DefaultTrainer keeps the loop, with model and optimizer, in `_trainer`.
         loop = getattr(self.trainer, "_trainer", self.trainer)
         scaler = getattr(loop, "grad_scaler", None)
         if scaler is not None:  # the limit is for unscaled gradients

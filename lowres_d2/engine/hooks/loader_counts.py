@@ -15,6 +15,7 @@ class LoaderCounts(HookBase):
 
     def after_step(self) -> None:
         for name, count in self._counts().items():
+            # Running totals: the median over a window would show an older one.
             get_event_storage().put_scalar(f"[metric]data/{name}", count, smoothing_hint=False)
 
     def after_train(self) -> None:
@@ -24,4 +25,5 @@ class LoaderCounts(HookBase):
             logger.warning("some of the training data was not used: %s", words)
 
     def _counts(self) -> dict[str, int]:
+        # A user's own loader may count nothing.
         return getattr(self.trainer.data_loader, "counts", {})

@@ -28,6 +28,7 @@ class MissedEvaluation(HookBase):
         # The last evaluation is done after training in any case.
         if not self._period or not start or start % self._period or start == self.trainer.max_iter:
             return
+        # The hooks decide by the iteration whether to evaluate, and log under it.
         self._set_iteration(start - 1)
         for hook in self._hooks:
             hook.after_step()

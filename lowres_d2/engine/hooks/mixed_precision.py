@@ -31,6 +31,7 @@ def training_precision(cfg: DictConfig, model: nn.Module) -> torch.dtype | None:
 def _multiplies_bfloat16() -> bool:
     if not hasattr(torch.cpu, "get_capabilities"):
         return False
+    # Other CPUs have no bfloat16 arithmetic: they convert to float32 and back.
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 

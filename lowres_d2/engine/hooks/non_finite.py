@@ -31,6 +31,7 @@ REMEDY = "lower optimizer.lr, set train.clip_gradients.enabled=true, or correct 
 # Loss scaling skips steps whose gradients overflow and halves its scale. After this many in a row
 # (2^16 down to 2^-8) the scale is not the cause.
 SKIPPED_STEPS = 24
+# Iterations before the failing one: that many in the message, that many in the file.
 SHOWN, KEPT = 5, 100
 
 
@@ -84,6 +85,7 @@ class NonFiniteStop(HookBase):
         self._in_step = False
 
     def after_backward(self) -> None:
+        # SimpleTrainer checks its losses after this hook, and knows neither images nor boxes.
         losses = self._losses
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = _norm(gradients)
@@ -160,6 +162,7 @@ class NonFiniteStop(HookBase):
     def _before(self) -> str:
         if len(self._history) < 2:
             return ""
+        # The last entry is the failing iteration itself.
         rows = list(self._history)[-SHOWN - 1 : -1]
         return "".join(
             f"; previous {words}: " + ", ".join(f"{row[key]:.4g}" for row in rows)
@@ -168,6 +171,7 @@ class NonFiniteStop(HookBase):
 
     def _leave_batch(self, term: str) -> str:
         iteration, rank = self.trainer.iter, comm.get_rank()
+        # Each process has a batch of its own, and several may stop at once.
         suffix = f"_rank{rank}" if rank else ""
         path = self._folder / f"non_finite_{iteration:07d}{suffix}.pth"
         composition = self._model if isinstance(self._model, LowResDetector) else None

@@ -36,6 +36,7 @@ class OutOfMemoryReport(HookBase):
         self._observer.remove()
 
     def after_step(self) -> None:
+        # An evaluation that runs out of memory must not name the images of the training.
         self._batch = ()
 
     @contextlib.contextmanager
@@ -74,4 +75,5 @@ def _describe(position: int, sample: Mapping[str, Any]) -> str:
 
 def _first_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    # torch's own source file and line stand in front of the allocator's name.
     return text[max(0, text.find("DefaultCPUAllocator")) :].split(". ")[0]

@@ -26,6 +26,7 @@ class PeriodicCheckpoints(hooks.PeriodicCheckpointer):
         earlier = sorted((p for p in paths if 0 <= self._number(p) < start), key=self._number)
         while len(earlier) > self.max_to_keep:
             earlier.pop(0).unlink(missing_ok=True)
+        # fvcore keeps this list in memory only: every resume would leave max_to_keep more files.
         self.recent_checkpoints = [str(path) for path in earlier]
 
     def _number(self, path: str | Path) -> int:

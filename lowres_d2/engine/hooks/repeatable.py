@@ -17,11 +17,13 @@ from detectron2.utils import comm
 
 def seed_everything(*key: int) -> None:
     """Seed Python, numpy and torch from non-negative integers."""
+    # A hash of the key, so that neighbouring iterations have unrelated random numbers.
     word = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(word)
     np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002  (the global generator is what libraries use)
     # Not torch.manual_seed: without CUDA that formats a traceback every time.
     torch.default_generator.manual_seed(word)
+    # Until CUDA is in use torch would queue the call, another one in every iteration.
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(word)
 

@@ -32,4 +32,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not Linux with glibc
         return False
+    # mallopt returns 1 on success.
     return all(mallopt(option, value) for option, value in _SETTINGS.items())

@@ -31,6 +31,7 @@ def share_loss_normalizers(model: nn.Module) -> None:
         return
     for module in model.modules():
         if isinstance(module, DenseDetector):
+            # Upstream's RetinaNet and FCOS average the positives of their own process only.
             module._ema_update = partial(_update_of_all, module)
 
 
@@ -53,5 +54,6 @@ def share_buffers(model: nn.Module) -> None:
     if comm.get_world_size() == 1:
         return
     for buffer in model.buffers():
+        # Integers (num_batches_tracked) are equal in all processes already.
         if buffer.is_floating_point():
             dist.broadcast(buffer, 0)

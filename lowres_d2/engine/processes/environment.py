@@ -18,7 +18,9 @@ import torch.distributed as dist
 from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 
+# Of collective operations; the same as Detectron2's launch has.
 TIMEOUT = datetime.timedelta(minutes=30)
+# Hosts of one job do not start their processes at the same moment.
 MEETING_TIMEOUT = datetime.timedelta(minutes=10)
 
 
@@ -69,6 +71,8 @@ def meet(member: Membership) -> dist.Store:
             f"to the others at {place}: {str(error).splitlines()[0]}; start all of them, and set "
             "MASTER_ADDR to the host of process 0 and MASTER_PORT to a free port there"
         ) from error
+    # torchrun's agent keeps its store over restarts: what an earlier attempt has written there,
+    # such as that it failed, must not be read by this one.
     return dist.PrefixStore(f"attempt{member.attempt}", store)
 
 
@@ -81,10 +85,12 @@ def join_group(member: Membership, store: dist.Store) -> None:
     """
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
+        # Before the group is made: NCCL works on the current GPU.
         torch.cuda.set_device(_gpu_of(member))
     dist.init_process_group(
         backend, store=store, rank=member.rank, world_size=member.world_size, timeout=TIMEOUT
     )
+    # Detectron2 groups ranks by this number, so it has to be equal on all machines.
     comm.create_local_process_group(member.local_size or _processes_on_this_machine())
 
 
@@ -115,6 +121,7 @@ def log_environment() -> None:
     """Write versions, machine and Detectron2's provider to the log file, not to the screen."""
     report = collect_env_info()
     text = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
+    # Not a logger below lowres_d2, whose messages the screen shows.
     logging.getLogger("environment").info("%s", text)
 
 
@@ -143,6 +150,7 @@ def logging_to(output_dir: str | Path) -> Iterator[None]:
     """
     folder, rank = Path(output_dir), comm.get_rank()
     folder.mkdir(parents=True, exist_ok=True)
+    # It appends: a resumed run continues its log.
     file = logging.FileHandler(folder / (f"log.txt.rank{rank}" if rank else "log.txt"))
     file.setFormatter(logging.Formatter("[%(asctime)s %(name)s] %(levelname)s: %(message)s"))
     handlers: list[logging.Handler] = [file]

@@ -42,8 +42,10 @@ class FirstFailure:
         """
         if self._store is None:
             return True
+        # Else the watch would see this process's own claim, and end it before it reports.
         self._end_watch()
         try:
+            # Atomic: of several that fail at once, only one gets 1.
             return self._store.add(KEY, 1) == 1
         except RuntimeError:  # the process that hosts the store is gone, and no claim was seen
             return True
@@ -55,6 +57,7 @@ class FirstFailure:
 
     def watch(self) -> None:
         """From now on, end this process soon after another one has failed."""
+        # A daemon: a run that succeeds does not wait for it.
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
@@ -69,6 +72,7 @@ class FirstFailure:
             self._thread.join()
 
     def _look(self) -> None:
+        # Ends by os._exit: sys.exit would end this thread only, and the main one may wait forever.
         while not self._watched.wait(INTERVAL):
             try:
                 failed = self._store.check([KEY])
@@ -83,6 +87,7 @@ class FirstFailure:
 
 def is_lost_contact(error: BaseException) -> bool:
     """Whether an operation with other processes failed because one of them is gone."""
+    # gloo raises a plain RuntimeError, known only by the source file that it names.
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and "gloo/transport" in str(error)
     )

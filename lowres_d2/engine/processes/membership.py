@@ -67,6 +67,7 @@ def restarts(environ: Mapping[str, str]) -> int:
 
 def first_host(nodes: str) -> str:
     """The first host of a list in SLURM's notation, such as ``gpu[03-05,9],login``."""
+    # Up to the first comma outside of brackets; then the first number of each bracket.
     first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)[0]
     return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first)
 
@@ -78,6 +79,7 @@ def _of_torchrun(environ: Mapping[str, str]) -> Membership:
                 f"{key} is not set, but others of RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT are: "
                 "torchrun sets them all; set or unset them together"
             )
+    # If so, torchrun's agent hosts the store, and all processes of the run are clients.
     with_agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     rank = _below(environ, "RANK", "WORLD_SIZE")
     local_rank = _number(environ, "LOCAL_RANK") if "LOCAL_RANK" in environ else 0
@@ -101,6 +103,7 @@ def _of_slurm(environ: Mapping[str, str], tasks: str) -> Membership:
     rank = _below(environ, "SLURM_PROCID", tasks)
     if "SLURM_LOCALID" not in environ:
         raise ValueError("SLURM_LOCALID is not set, but SLURM_PROCID is: start with srun")
+    # The number within the host cannot exceed the one within the job.
     _below(environ, "SLURM_LOCALID", "SLURM_PROCID", equal=True)
     return Membership(
         "srun",
@@ -140,6 +143,7 @@ def _slurm_port(environ: Mapping[str, str]) -> int:
             "a free port of the host of process 0"
         )
     step = _number(environ, "SLURM_STEP_ID") if "SLURM_STEP_ID" in environ else 0
+    # Consecutive jobs are 31 ports apart: that many steps of each meet no step of the next.
     return FIRST_PORT + (31 * _number(environ, "SLURM_JOB_ID") + step) % PORTS
 
 

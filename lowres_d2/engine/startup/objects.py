@@ -23,6 +23,7 @@ from detectron2.structures import BoxMode
 # Count objects on at most this many images, and try matching on at most this many of these.
 COUNTED = 10_000
 MATCHED = 100
+# These leave the image's size unchanged, so they need not be applied to a blank image.
 _SIZE_PRESERVING = (
     T.BlendTransform,
     T.ColorTransform,
@@ -79,6 +80,7 @@ def count_objects(
         if found and "height" in record:
             with_objects.append(record)
     values = np.array(sizes)
+    # With both ends, as in COCO: an object of exactly 32 px is in two of its ranges.
     by_size_range = [
         int(((values >= low) & (values <= high)).sum()) for low, high in size_ranges.limits
     ]
@@ -124,6 +126,7 @@ def as_the_model_gets_them(
             augment(image)
         height, width = image.image.shape[:2]
         moved = image.boxes.clip(0, [width, height, width, height])
+        # The mapper drops boxes of which nothing is left, too.
         inside = (moved[:, 2:] > moved[:, :2]).all(axis=1)
         yield GroundTruth(
             (height, width),
@@ -148,4 +151,5 @@ class _Blank(T.AugInput):
 
 
 def _blank(size: tuple[int, int]) -> np.ndarray:
+    # One pixel with strides of 0: an image of any size without its memory.
     return np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (*size, 3))

@@ -145,6 +145,7 @@ def _classes(run: StartUp) -> str:
     learned = run.weights.classes if run.weights else []
     if learned and data and learned != data:
         text += f"; the weights were trained on {len(learned)}: {_few(learned)}"
+        # With another number of classes the predictor does not fit, and is not loaded at all.
         if len(learned) == len(data):
             run.warnings.append(
                 f"{run.weights.path} was trained on other classes, or on the same in another order "
@@ -226,6 +227,7 @@ def _evaluation(run: StartUp) -> str:
     text += f", at most {densest} objects on one image; maxDets {run.evaluator.max_dets}"
     text += "".join(f", the model's {name} {cap}" for name, cap in caps.items())
     for name, cap in caps.items():
+        # The suggestion is what the evaluator takes for maxDets: 1.5 times the objects.
         if cap < densest:
             run.warnings.append(
                 f"the model returns at most {cap} detections per image, but one image of the test "
@@ -241,6 +243,7 @@ def _caps(model: nn.Module) -> dict[str, int]:
         for name in _CAPS:
             value = getattr(module, name, None)
             value = value.get(False) if isinstance(value, dict) else value  # training, evaluation
+            # Detectron2's -1 means no limit.
             if isinstance(value, int) and value >= 0:
                 found[name] = value
     return found

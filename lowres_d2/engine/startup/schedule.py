@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 BATCH, RATE = "dataloader.train.total_batch_size", "optimizer.lr"
 # Warn of a learning rate that is this many times too high or too low by the rule.
+# Just under 2, so that exactly twice or half of it is reported.
 _TOLERANCE = 1.99
 _SHOWN_PATTERNS = 2
 

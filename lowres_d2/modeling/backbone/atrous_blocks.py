@@ -82,6 +82,8 @@ def _keep(module: nn.Module, ratio: int) -> None:
 
 
 def _widen_convolution(conv: nn.Conv2d, ratio: int) -> None:
+    # Sec. 4.1: only layers with filters over 1. With stride 2, too, such a layer skips the same
+    # cells as the backbone's.
     if max(conv.kernel_size) == 1:
         return
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
@@ -90,6 +92,7 @@ def _widen_convolution(conv: nn.Conv2d, ratio: int) -> None:
             "numbers and padding_mode='zeros'"
         )
     reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    # With any other padding, dilation would change the size of the output.
     if [2 * p for p in conv.padding] != reach:
         raise ValueError(
             f"kernel_size={conv.kernel_size}, padding={conv.padding}: expected an odd kernel, and "
@@ -99,6 +102,8 @@ def _widen_convolution(conv: nn.Conv2d, ratio: int) -> None:
         raise ValueError(f"stride={conv.stride}: expected 1 or 2")
     conv.padding = tuple(ratio * p for p in conv.padding)
     conv.dilation = tuple(ratio * d for d in conv.dilation)
+    # Fig. 4: an atrous convolution with a stride skips every other cell (b); with stride 1 and a
+    # pooling after it none is lost (c). The pooling only replaces the stride: 2x2 at any ratio.
     if max(conv.stride) > 1:
         # Rounds up, as strided convolutions do, so that odd sizes match a strided shortcut's.
         pool = nn.MaxPool2d(conv.stride, ceil_mode=True)
@@ -111,6 +116,7 @@ def _call_after(conv: nn.Conv2d, pool: nn.Module) -> None:
     if isinstance(conv, Conv2d):  # Detectron2's, which calls its norm itself
         conv.norm = pool if conv.norm is None else nn.Sequential(pool, conv.norm)
     else:
+        # A hook, because the norm belongs to the parent, which stays as it is.
         conv.register_forward_hook(lambda _conv, _inputs, output: pool(output))
 
 
@@ -145,11 +151,13 @@ class _WideStem(BasicStem):
     """Detectron2's stem, whose 3x3 max pooling is a function call in ``forward``, not a module."""
 
     def forward(self, x: Float[Tensor, "N _C H W"]) -> Float[Tensor, "N C h w"]:
+        # Sec. 4.1: poolings get larger filters; with ratio 2 this is 5x5 in place of 3x3.
         reach = self.atrous_ratio
         return F.max_pool2d(F.relu_(self.conv1(x)), 2 * reach + 1, stride=2, padding=reach)
 
 
 def _widen_stem(stem: nn.Module, ratio: int) -> None:
+    # In place, as every rule: the parent refers to this very object.
     stem.__class__ = _WideStem
     stem.atrous_ratio = ratio
 
@@ -164,6 +172,7 @@ _CELLWISE_METHODS = {"add", "add_", "mul", "mul_", "relu", "relu_", "sigmoid"}
 
 
 def _check_graph(module: fx.GraphModule, ratio: int) -> None:
+    # Nodes that call submodules (call_module) are left to the rules of these.
     for node in module.graph.nodes:
         known = {"call_function": _CELLWISE_CALLS, "call_method": _CELLWISE_METHODS}.get(node.op)
         if known is not None and node.target not in known:
@@ -180,6 +189,7 @@ _ACTIVATIONS = (
     *(nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity),
 )
 _BLOCKS = (
+    # nn.Module is for containers without a forward of their own, such as ModuleList.
     *(nn.Module, nn.Sequential, BasicBlock, BottleneckBlock, ResNet, SmallStem),
     *(FPN, LastLevelMaxPool, LastLevelP6P7),
     *(mobilenetv2.InvertedResidual, mobilenetv3.InvertedResidual, misc.SqueezeExcitation),

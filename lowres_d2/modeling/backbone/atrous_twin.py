@@ -54,6 +54,7 @@ class AtrousTwin:
         self.ratio = ratio
         self._build()
 
+    # It only makes targets, and feature extractors are frozen at that time (Sec. 4.3).
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
         """Feature maps by name, with the names, channels and sizes of the backbone's."""
@@ -64,10 +65,12 @@ class AtrousTwin:
     def _build(self) -> None:
         self._originals = list(self.backbone.modules())
         self.network = _sharing_copy(self.backbone)
+        # A list: the poolings that rules add must not be widened in turn.
         for path, module in list(self.network.named_modules()):
             make_atrous(module, path, self.ratio)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without the network: a copy's has to share the parameters of the copied backbone.
         return {"backbone": self.backbone, "ratio": self.ratio}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -81,7 +84,10 @@ def _sharing_copy(network: nn.Module) -> nn.Module:
     It shares the dicts and not only their tensors, which moving or loading a network may replace.
     """
     originals = list(network.modules())
+    # Without __init__, which would make new parameters.
     copies = [object.__new__(type(module)) for module in originals]
+    # What deepcopy finds in its memo it does not copy: modules become their twins, dicts of tensors
+    # stay shared, and hooks (of taps, for instance) are left out.
     memo: dict[int, Any] = {id(m): twin for m, twin in zip(originals, copies, strict=True)}
     for module in originals:
         for table in (module._parameters, module._buffers):
@@ -91,5 +97,6 @@ def _sharing_copy(network: nn.Module) -> nn.Module:
                 memo[id(value)] = type(value)()
     for module, twin in zip(originals, copies, strict=True):
         state = {key: copy.deepcopy(value, memo) for key, value in vars(module).items()}
+        # Eval mode: a batch norm in training would change the statistics that both share.
         twin.__dict__.update(state, training=False)
     return memo[id(network)]

@@ -52,7 +52,7 @@ class MobileNetV2(Backbone):
             raise ValueError(
                 f"out_features={[*out_features]}: expected some of {', '.join(_STAGES)}"
             )
-        self._out_features = sorted(out_features)
+        self._out_features = sorted(out_features)  # by name is finest first
         self._last_blocks = {_STAGES[name][1] - 1: name for name in self._out_features}
         self.features = _blocks(0, max(self._last_blocks) + 1, width_mult, norm)
         self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}

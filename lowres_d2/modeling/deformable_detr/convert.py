@@ -96,6 +96,7 @@ def convert_deformable_detr(
 
 
 def _check_variant(weights: Mapping[str, Tensor], model: DeformableDETR) -> None:
+    # Only files of the variant have these names: shared heads are not below the decoder.
     variants = {
         "with_box_refine": ("decoder.bbox_embed.", model.with_box_refine),
         "two_stage": (".enc_output.", isinstance(model.queries, TwoStageQueries)),
@@ -116,11 +117,13 @@ def _joined(weights: Mapping[str, Tensor]) -> Weights:
         projection = re.fullmatch(
             r"(.*\.decoder\..*\.self_attn\.)([qkv])_proj\.(weight|bias)", name
         )
+        # (Q, 2 C): both files have the position first, then the content.
         if name in _QUERIES:
             joined["queries.position"], joined["queries.content"] = tensor.chunk(2, dim=1)
         elif not projection:
             joined[name] = tensor
         elif projection[2] == "q":
+            # nn.MultiheadAttention has one matrix for q, k and v; k and v are skipped on their own.
             parts = [f"{projection[1]}{x}_proj.{projection[3]}" for x in "qkv"]
             missing = [part for part in parts if part not in weights]
             if missing:

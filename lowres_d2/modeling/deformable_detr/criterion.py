@@ -13,10 +13,10 @@ Boxes are (x, y, width, height) around their centre, normalised by the image's s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+from lowres_d2.modeling.deformable_detr.set_prediction import Outputs, Predictions, Target
 
 import torch
 import torch.distributed as dist
@@ -24,8 +24,6 @@ from detectron2.utils import comm
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
-
-Targets = Sequence[Mapping[str, Tensor]]
 
 
 class SetCriterion(nn.Module):
@@ -60,14 +58,13 @@ class SetCriterion(nn.Module):
         self.alpha = alpha
         self.gamma = gamma
 
-    def forward(self, outputs: Mapping[str, Any], targets: Targets) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, outputs: Outputs, targets: Sequence[Target]) -> dict[str, Float[Tensor, ""]]:
         """Losses by name, already weighted.
 
         Args:
-            outputs: ``pred_logits`` (N, Q, K) before the sigmoid and ``pred_boxes`` (N, Q, 4) of
-                the last layer; optionally ``aux_outputs``, a list of the same from earlier layers,
-                and ``enc_outputs``, the same from the encoder with its own number of queries.
-            targets: one dict per image with ``labels`` (M,) and ``boxes`` (M, 4).
+            outputs: predictions of the last layer; optionally those of earlier layers and of the
+                encoder, which has its own number of queries.
+            targets: ground truth of each image.
 
         Returns:
             ``loss_class``, ``loss_bbox`` and ``loss_giou`` of the last layer; with the suffixes
@@ -83,27 +80,30 @@ class SetCriterion(nn.Module):
         suffixes = [f"_{i}" for i in range(len(auxiliary))] + [""]
         losses = self._losses([*auxiliary, outputs], suffixes, targets, normalizer)
         if "enc_outputs" in outputs:
+            # Proposals only tell objects from background: every object is of the first class.
             objects = [{**t, "labels": torch.zeros_like(t["labels"])} for t in targets]
             losses |= self._losses([outputs["enc_outputs"]], ["_enc"], objects, normalizer)
         return losses
 
     def _losses(
         self,
-        layers: Sequence[Mapping[str, Float[Tensor, "N Q _size"]]],
+        layers: Sequence[Predictions],
         suffixes: Sequence[str],
-        targets: Targets,
+        targets: Sequence[Target],
         normalizer: Float[Tensor, ""],
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses of layers with equal shapes, matched and computed all at once."""
+        # float32 under autocast, too: in float16 a normalised area of 1e-5 is subnormal.
         logits = torch.cat([layer["pred_logits"] for layer in layers]).float()  # (layers N, Q, K)
         boxes = torch.cat([layer["pred_boxes"] for layer in layers]).float()  # (layers N, Q, 4)
         image, query, chosen = self._match(logits, boxes, targets, len(layers))  # each (pairs,)
-        labels = torch.cat([t["labels"] for t in targets])[chosen]
-        gt_boxes = torch.cat([t["boxes"] for t in targets]).float()[chosen]
-        matched = boxes[image, query]
+        labels = torch.cat([t["labels"] for t in targets])[chosen]  # (pairs,)
+        gt_boxes = torch.cat([t["boxes"] for t in targets]).float()[chosen]  # (pairs, 4)
+        matched = boxes[image, query]  # (pairs, 4)
 
         one_hot = torch.zeros_like(logits)
         one_hot[image, query, labels] = 1
+        # Not reduced yet: the losses of different layers stay apart.
         focal = sigmoid_focal_loss(logits, one_hot, self.alpha, self.gamma, reduction="none")
         weighted = {
             "class": self.class_weight * focal,
@@ -112,6 +112,7 @@ class SetCriterion(nn.Module):
         }
         # All layers have the same number of logits and of pairs, so each layer is one chunk.
         return {
+            # Sums over the number of objects: in a mean over queries background would dominate.
             f"loss_{name}{suffix}": chunk.sum() / normalizer
             for name, values in weighted.items()
             for suffix, chunk in zip(suffixes, values.chunk(len(layers)), strict=True)
@@ -121,11 +122,12 @@ class SetCriterion(nn.Module):
         self,
         logits: Float[Tensor, "layers_images Q K"],
         boxes: Float[Tensor, "layers_images Q 4"],
-        targets: Targets,
+        targets: Sequence[Target],
         layers: int,
     ) -> Int[Tensor, "3 pairs"]:
         """Matched pairs: row of ``logits``, query, and object among those of the whole batch."""
         pairs = self.matcher(logits.detach(), boxes.detach(), [*targets] * layers)
+        # Index of each image's first object among those of the batch.
         starts = list(itertools.accumulate((len(t["labels"]) for t in targets), initial=0))[:-1]
         found = [
             torch.stack((torch.full_like(queries, index), queries, objects + start))
@@ -133,9 +135,11 @@ class SetCriterion(nn.Module):
                 zip(pairs, starts * layers, strict=True)
             )
         ]
+        # One transfer for the indices of all images and layers.
         return torch.cat(found, dim=1).to(logits.device)
 
-    def _check_labels(self, targets: Targets) -> None:
+    def _check_labels(self, targets: Sequence[Target]) -> None:
+        # On a GPU a label out of range would end in a device-side assertion without its value.
         labels = torch.cat([t["labels"] for t in targets])
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise ValueError(
@@ -154,7 +158,8 @@ def _giou_loss(
     )
 
 
-def _mean_over_processes(count: int, outputs: Mapping[str, Any]) -> Float[Tensor, ""]:
+def _mean_over_processes(count: int, outputs: Outputs) -> Float[Tensor, ""]:
+    # DDP averages gradients over processes, so each divides by the mean count, not by its own.
     mean = torch.tensor(float(count), device=outputs["pred_logits"].device)
     if comm.get_world_size() > 1:
         dist.all_reduce(mean)

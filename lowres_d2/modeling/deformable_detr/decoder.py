@@ -47,6 +47,7 @@ class DecoderLayer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.feedforward = FeedForward(channels, feedforward, dropout)
         self.dropout = nn.Dropout(dropout)
+        # As in DETR; nn.MultiheadAttention draws only its input projections so.
         nn.init.xavier_uniform_(self.self_attention.out_proj.weight)
 
     def forward(
@@ -67,6 +68,7 @@ class DecoderLayer(nn.Module):
             geometry: geometry of the pyramid.
         """
         placed = x + position
+        # Without weights as an output torch can use its fused attention.
         attended, _ = self.self_attention(placed, placed, x, need_weights=False)
         x = self.self_norm(x + self.dropout(attended))
         attended = self.attention(x + position, reference, memory, geometry.sizes, geometry.padding)

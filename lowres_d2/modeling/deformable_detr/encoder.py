@@ -34,6 +34,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any C"]:
         """Update queries or cells."""
+        # In place: the backward of a ReLU needs only its output.
         hidden = self.dropout(self.linear1(x).relu_())
         return self.norm(x + self.dropout(self.linear2(hidden)))
 
@@ -106,6 +107,7 @@ class Encoder(nn.Module):
         geometry: PyramidGeometry,
     ) -> Float[Tensor, "N S C"]:
         """Run all layers on the cells ``x`` with their positional encoding."""
+        # Not refined: the same in all layers.
         reference = geometry.to_maps(geometry.centres())
         for layer in self.layers:
             x = layer(x, position, reference, geometry)

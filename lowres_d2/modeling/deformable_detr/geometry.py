@@ -60,7 +60,7 @@ class PyramidGeometry:
         ]
         geometry = cls(sizes, torch.tensor(valid, **kind), None)
         inside = [
-            (column[None] < w[:, None])[:, None] & (row[None] < h[:, None])[:, :, None]
+            (column[None] < w[:, None])[:, None] & (row[None] < h[:, None])[:, :, None]  # (N, h, w)
             for (row, column), (w, h) in zip(
                 geometry._indices(), geometry.valid.permute(1, 2, 0), strict=True
             )
@@ -80,6 +80,7 @@ class PyramidGeometry:
     def _axes(self) -> list[tuple[Float[Tensor, "N _h"], Float[Tensor, "N _w"]]]:
         """Centres of the rows and of the columns of each level, in the frame of the image."""
         return [
+            # No epsilon, which the authors add: an image covers at least one cell.
             ((row + 0.5) / self.valid[:, i, 1:], (column + 0.5) / self.valid[:, i, :1])
             for i, (row, column) in enumerate(self._indices())
         ]
@@ -92,7 +93,7 @@ class PyramidGeometry:
             grids.append(torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], -1))
         return torch.cat([grid.flatten(1, 2) for grid in grids], 1)
 
-    def position_features(self, channels: int) -> list[Float[Tensor, "N _cells channels"]]:
+    def position_features(self, channels: int) -> list[Float[Tensor, "N _S C"]]:
         """Positional encoding of the cells of each level: half the channels for y, then for x."""
         features = []
         for y, x in self._axes():
@@ -108,5 +109,6 @@ class PyramidGeometry:
         """Points or boxes from the frame of the image to that of each padded feature map."""
         if self.padding is None:
             return reference[:, :, None]
-        shares = self.valid / self.valid.new_tensor([(w, h) for h, w in self.sizes])
+        shares = self.valid / self.valid.new_tensor([(w, h) for h, w in self.sizes])  # (N, L, 2)
+        # Widths scale like x and heights like y: (N, Q, L, 2 or 4).
         return reference[:, :, None] * shares.repeat(1, 1, reference.shape[-1] // 2)[:, None]

@@ -37,6 +37,7 @@ class BoxHead(nn.Module):
     def __init__(self, channels: int, size_bias: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(channels, n) for n in (channels, channels, 4))
+        # Zeros: at the start a box depends on its reference alone, not on its query.
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
         nn.init.constant_(self.layers[-1].bias[2:], size_bias)
@@ -53,5 +54,7 @@ class BoxHead(nn.Module):
         reference: Float[Tensor, "*any 2"] | Float[Tensor, "*any 4"],
     ) -> Float[Tensor, "*any 4"]:
         """Boxes of queries, from their reference points or reference boxes."""
+        # 1e-5 as the authors have it, whose weights we convert; 0 and 1 would give infinity.
         known = reference.logit(eps=1e-5)
+        # A reference point has no size: the head's own logits of width and height stand alone.
         return (self.logits(x) + F.pad(known, (0, 4 - known.shape[-1]))).sigmoid()

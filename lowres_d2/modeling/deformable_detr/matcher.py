@@ -10,7 +10,9 @@ Boxes are (x, y, width, height) around their centre, normalised by the image's s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from lowres_d2.modeling.deformable_detr.set_prediction import Target
 
 import torch
 import torch.nn.functional as F
@@ -50,14 +52,14 @@ class HungarianMatcher:
         self,
         logits: Float[Tensor, "N Q K"],
         boxes: Float[Tensor, "N Q 4"],
-        targets: Sequence[Mapping[str, Tensor]],
+        targets: Sequence[Target],
     ) -> list[tuple[Int[Tensor, " _pairs"], Int[Tensor, " _pairs"]]]:
         """Match every image of a batch; the costs are copied to the CPU once.
 
         Args:
             logits: class logits, before the sigmoid.
             boxes: predicted boxes.
-            targets: one dict per image with ``labels`` (M,) and ``boxes`` (M, 4).
+            targets: ground truth of each image.
 
         Returns:
             For each image the indices of min(Q, M) queries and of their objects, on the CPU, in
@@ -72,6 +74,7 @@ class HungarianMatcher:
             for i, target in enumerate(targets)
         ]
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+        # scipy would only say that a matrix has invalid entries.
         if not flat.isfinite().all():
             raise FloatingPointError(_describe_non_finite(logits, boxes, targets))
         pieces = flat.split([cost.numel() for cost in costs])
@@ -91,15 +94,17 @@ class HungarianMatcher:
         gt_boxes: Float[Tensor, "M 4"],
     ) -> Float[Tensor, "Q M"]:
         """Cost of each pair of query and object of one image."""
+        # float32 for the same reason as in the criterion: areas of tiny boxes.
         logits, boxes, gt_boxes = logits.float(), boxes.float(), gt_boxes.float()
         probability = logits.sigmoid()
+        # softplus(-x) is -log(sigmoid(x)) for any x; the authors add 1e-8 in the logarithm.
         as_object = self.alpha * (1 - probability) ** self.gamma * F.softplus(-logits)
         as_background = (1 - self.alpha) * probability**self.gamma * F.softplus(logits)
         overlap = generalized_box_iou(
             box_convert(boxes, "cxcywh", "xyxy"), box_convert(gt_boxes, "cxcywh", "xyxy")
         )
         return (
-            self.class_cost * (as_object - as_background)[:, labels]
+            self.class_cost * (as_object - as_background)[:, labels]  # (Q, M)
             + self.bbox_cost * torch.cdist(boxes, gt_boxes, p=1)
             - self.giou_cost * overlap
         )
@@ -108,7 +113,7 @@ class HungarianMatcher:
 def _describe_non_finite(
     logits: Float[Tensor, "N Q K"],
     boxes: Float[Tensor, "N Q 4"],
-    targets: Sequence[Mapping[str, Tensor]],
+    targets: Sequence[Target],
 ) -> str:
     for index, target in enumerate(targets):
         found = {

@@ -67,6 +67,7 @@ class LevelProjection(nn.Module):
         """The levels of the pyramid, finest first."""
         maps = [features[name] for name in self.in_features]
         levels = [convolution(x) for convolution, x in zip(self.lateral, maps, strict=True)]
+        # The backbone's own feature map, not its projection: C6 is made from C5 (appendix A.2).
         last = maps[-1]
         for convolution in self.below:
             last = convolution(last)

@@ -53,6 +53,7 @@ class LearnedQueries(nn.Module):
 
     def forward(self, memory: Float[Tensor, "N S C"], geometry: PyramidGeometry) -> Queries:
         """The queries, repeated for each image of ``memory``."""
+        # Back to single precision: under autocast the layer gives less, too coarse for points.
         reference = self.reference_points(self.position).to(self.position).sigmoid()
         # Copies, no views: under no_grad a view of a parameter still says that it requires
         # gradients, and torch's FLOP counter fails on it.
@@ -84,6 +85,7 @@ class TwoStageQueries(nn.Module):
     def forward(self, memory: Float[Tensor, "N S C"], geometry: PyramidGeometry) -> Queries:
         """The queries of the images whose encoded cells are ``memory``."""
         anchors = _anchors(geometry)  # (N or 1, S, 4)
+        # As the authors: no proposals from the outermost cells and of the largest anchors.
         usable = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
         if geometry.padding is not None:
             usable = usable & ~geometry.padding[..., None]
@@ -93,9 +95,10 @@ class TwoStageQueries(nn.Module):
         known = anchors.logit().masked_fill(~usable, float("inf"))
         box_logits = self.box_head.logits(cells) + known
         # The proposals are trained as one class, the first.
-        best = logits[..., 0].topk(min(self.num_queries, logits.shape[1]), dim=1).indices
+        best = logits[..., 0].topk(min(self.num_queries, logits.shape[1]), dim=1).indices  # (N, Q)
+        # Detached, as the authors do: the decoder does not train the proposals. (N, Q, 4)
         reference = box_logits.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
-        features = sine_features(reference, memory.shape[-1] // 2).flatten(-2)
+        features = sine_features(reference, memory.shape[-1] // 2).flatten(-2)  # (N, Q, 2 C)
         position, content = self.position_norm(self.position(features)).chunk(2, -1)
         proposals = {"pred_logits": logits, "pred_boxes": box_logits.sigmoid()}
         return Queries(content, position, reference, proposals)

@@ -37,8 +37,10 @@ class AnyFactorDetector(LowResDetector):
     resampler: AnyFactor
 
     def __init__(self, detector: nn.Module, resampler: AnyFactor, **kwargs: Any) -> None:
+        # First, so that hooks of taps at norms are installed on the new norms.
         norms = norms_by_factor(detector, resampler.factors)
         super().__init__(detector, resampler, **kwargs)
+        # A plain list: the detector already owns these modules.
         self._norms = norms
         self.use_factor(resampler.evaluated_factor)
 
@@ -71,6 +73,7 @@ class AnyFactorDetector(LowResDetector):
         # Without an event storage there is no iteration: torch's random state decides.
         seed = get_event_storage().iter if has_event_storage() else int(torch.randint(2**31, ()))
         shares = [self.resampler.shares[factor] for factor in factors]
+        # A generator of its own: the global ones differ between processes.
         return random.Random(seed).choices(factors, shares)[0]
 
 

@@ -15,16 +15,15 @@ from lowres_d2.modeling.deformable_detr.geometry import PyramidGeometry
 from lowres_d2.modeling.deformable_detr.heads import BoxHead, class_head
 from lowres_d2.modeling.deformable_detr.neck import LevelProjection
 from lowres_d2.modeling.deformable_detr.proposals import LearnedQueries, TwoStageQueries
+from lowres_d2.modeling.deformable_detr.set_prediction import Outputs, Target
 
 import torch
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import box_convert
-
-Outputs = dict[str, Any]
 
 
 class DeformableDETR(nn.Module):
@@ -113,9 +112,11 @@ class DeformableDETR(nn.Module):
             if two_stage
             else LearnedQueries(num_queries, channels)
         )
+        # Places for taps: the heads themselves run once per decoder layer.
         self.pred_logits = nn.Identity()
         self.pred_boxes = nn.Identity()
         self.criterion = criterion
+        # Not in the state dict, as in Detectron2's models.
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
@@ -169,14 +170,15 @@ class DeformableDETR(nn.Module):
         """The network's predictions for a batch.
 
         Returns:
-            ``pred_logits`` (N, Q, K) and ``pred_boxes`` (N, Q, 4) of the last decoder layer. In
-            training also ``aux_outputs``, a list of the same for each earlier layer (with
-            ``aux_loss``), and ``enc_outputs``, the same for every cell (with ``two_stage``).
+            Predictions of the last decoder layer. In training also ``aux_outputs`` (with
+            ``aux_loss``) and ``enc_outputs`` (with ``two_stage``).
         """
         levels = self.neck(self.backbone(images.tensor))
         geometry = PyramidGeometry.of(levels, images.tensor.shape[-2:], images.image_sizes)
+        # (N, S, C)
         cells = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         channels = cells.shape[-1]
+        # (N or 1, S, C); the learned embedding tells equal positions of several levels apart.
         position = torch.cat(
             [
                 features + embedding
@@ -215,10 +217,8 @@ class DeformableDETR(nn.Module):
         boxes = self.box_heads[0](queries, box)
         return {"pred_logits": self.class_heads[0](queries), "pred_boxes": boxes}
 
-    def targets(
-        self, batched_inputs: list[dict[str, Any]]
-    ) -> list[dict[str, Shaped[Tensor, " _M *any"]]]:
-        """Ground truth of each image: ``labels`` (M,) and ``boxes`` (M, 4)."""
+    def targets(self, batched_inputs: list[dict[str, Any]]) -> list[Target]:
+        """Ground truth of each image."""
         if "instances" not in batched_inputs[0]:
             raise KeyError("training needs 'instances' (ground truth) in every input")
         targets = []
@@ -235,6 +235,7 @@ class DeformableDETR(nn.Module):
     ) -> list[Instances]:
         """The best pairs of query and class, with boxes in pixels of the model's input images."""
         num_classes = outputs["pred_logits"].shape[-1]
+        # (N, Q * K): classes are independent, so that a query may be detected as several.
         scores = outputs["pred_logits"].sigmoid().flatten(1)
         scores, pairs = scores.topk(min(self.test_topk, scores.shape[1]))
         results = []

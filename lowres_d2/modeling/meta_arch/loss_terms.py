@@ -71,6 +71,7 @@ class LossTerms:
                 weight = self._weight(group, name)
                 key = name if group == DETECTOR else f"loss_{group}_{name}"
                 losses[key] = value if weight == 1 else weight * value
+                # What is returned is logged by the trainer, unweighted losses of the detector too.
                 if group != DETECTOR or weight != 1:
                     unweighted[f"[metric]{group}/{name}"] = value.detach()
         if not losses:
@@ -86,6 +87,7 @@ class LossTerms:
         return next(fitting, 1.0)
 
     def _check(self, patterns: Collection[str]) -> None:
+        # Each character of a string would pass for a pattern.
         if isinstance(patterns, str):
             raise ValueError(f"loss patterns {patterns!r}: expected a list of patterns")
         for pattern in patterns:

@@ -98,6 +98,7 @@ class LowResDetector(nn.Module):
         images = [_between_0_and_1(x["image"]) for x in batched_inputs]
         low_res = self._resample(images)
         inputs = [
+            # Identity returns the image itself: the loader's own image is passed on, bit for bit.
             detector_input(x, None if low is full else low * 255, size, self.resampler.factor)
             for x, full, low, size in zip(
                 batched_inputs, images, low_res, image_sizes(images), strict=True
@@ -113,6 +114,7 @@ class LowResDetector(nn.Module):
         ]
 
     def _resample(self, images: list[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+        # Near 1, bfloat16 is no finer than bytes; the mean of several pixels needs more.
         with torch.autocast(images[0].device.type, enabled=False):
             return self.resampler(images)
 
@@ -129,6 +131,7 @@ class LowResDetector(nn.Module):
         teacher_taps = {tap for o in active for tap in o.teacher_taps}
         raw: dict[str, Mapping[str, Tensor]] = {}
         with self._student_recorder.recording(student_taps) as student:
+            # The first stage (Algorithm 2) has only Eq. 5 and needs no detector.
             if student_taps or self.loss_terms.may_count(DETECTOR):
                 raw[DETECTOR] = self.detector(inputs)
         context = ObjectiveContext(
@@ -140,6 +143,7 @@ class LowResDetector(nn.Module):
             teacher_taps=self._teach(images, teacher_taps),
             teacher=None if self.teacher is None else self.teacher.model,
         )
+        # float32: in float16 the square of a feature overflows from 256 on.
         with torch.autocast(images[0].device.type, enabled=False):
             raw |= {objective.name: objective(context) for objective in active}
         return self.loss_terms.combine(raw)

@@ -53,6 +53,7 @@ class NearestPointFCOS(FCOS):
         for instances in gt_instances:
             owner = self.owners(instances.gt_boxes, anchors)
             if len(instances):
+                # -1 would be the last object. These cells are background: no loss reads their box.
                 index = owner.clamp(min=0)
                 labels.append(instances.gt_classes[index].masked_fill(owner < 0, self.num_classes))
                 boxes.append(instances.gt_boxes.tensor[index])
@@ -73,6 +74,7 @@ class NearestPointFCOS(FCOS):
         number = sum(len(level) for level in anchors)
         if not len(gt_boxes):
             return torch.full((number,), -1, device=gt_boxes.device)
+        # A few objects at a time: all of them with all cells need not fit in memory.
         quality, owner = best_rows(
             lambda rows: self._match_anchors(gt_boxes[rows], anchors), len(gt_boxes), number
         )
@@ -81,8 +83,10 @@ class NearestPointFCOS(FCOS):
         orphans = (owned == 0).nonzero().squeeze(1)
         if len(orphans):
             nearest = _nearest_cells(gt_boxes.tensor[orphans], anchors)
+            # In Python, because each choice depends on those before it.
             chosen = _assign(orphans.tolist(), nearest.tolist(), owner.tolist(), owned.tolist())
             pairs = torch.tensor(chosen, dtype=torch.long, device=owner.device)
+            # The reshape is for no pairs at all, a tensor of shape (0,).
             orphan, cell = pairs.reshape(-1, 2).T
             owner[cell] = orphan
         return owner
@@ -104,6 +108,8 @@ class NearestPointFCOS(FCOS):
         stride = (squares[:, 2:] - squares[:, :2]).expand_as(boxes[..., 2:])
         half = torch.maximum((boxes[..., 2:] - boxes[..., :2]) / 2, stride)
         away = ((squares[:, :2] + squares[:, 2:] - boxes[..., :2] - boxes[..., 2:]) / 2).abs()
+        # Nearer over farther side, as in FCOS, Eq. 3. Outside a box it would be negative, and its
+        # root NaN.
         ratio = (half - away).clamp(min=0) / (half + away)
         return ratio.prod(dim=-1).sqrt()
 
@@ -117,6 +123,7 @@ def _nearest_cells(
     """
     strides = torch.stack([level.tensor[0, 2] - level.tensor[0, 0] for level in anchors])
     half = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) / 2
+    # The number of levels that are too fine for a box; the last one takes all others.
     level = (half[:, None] > _STRIDES_TO_A_SIDE * strides[:-1]).sum(dim=1)
     of_level = torch.repeat_interleave(
         torch.arange(len(anchors), device=boxes.device),
@@ -129,6 +136,7 @@ def _nearest_cells(
     for some, their_level in zip(centres.split(step), level.split(step), strict=True):
         # A matrix product would lose the last tenths of a pixel.
         distance = torch.cdist(some, cells, compute_mode="donot_use_mm_for_euclid_dist")
+        # 1e6 px is farther than any cell of an image: other levels only fill up the candidates.
         distance += torch.where(their_level[:, None] == of_level, 0.0, 1e6)
         nearest.append(distance.topk(min(_CANDIDATES, len(cells)), largest=False).indices)
     return torch.cat(nearest)

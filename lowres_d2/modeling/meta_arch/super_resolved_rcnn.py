@@ -33,20 +33,20 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 
     Args:
         roi_heads: ``SuperResolvedRes5ROIHeads`` or another ``SuperResolvedHeads``.
-        reducer: downsampler of the images that super-resolution learns from, if it has a single
-            ratio; None: bicubic interpolation by each ratio.
+        downsampler: makes the downsampled images that super-resolution learns from, if it has a
+            single ratio; None: bicubic interpolation by each ratio.
         **kwargs: other arguments of ``GeneralizedRCNN``.
 
     Raises:
-        ValueError: the backbone lacks a feature map of ``sub_in_features``, or the reducer's factor
-            is not the only ratio of super-resolution.
+        ValueError: the backbone lacks a feature map of ``sub_in_features``, or the downsampler's
+            factor is not the only ratio of super-resolution.
     """
 
     def __init__(
         self,
         *,
         roi_heads: SuperResolvedHeads,
-        reducer: Resampler | None = None,
+        downsampler: Resampler | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(roi_heads=roi_heads, **kwargs)
@@ -57,13 +57,14 @@ class SuperResolvedRCNN(GeneralizedRCNN):
                 f"super_resolution.sub_in_features: the backbone does not output {missing[0]!r}, "
                 f"only {', '.join(layers)}: add it to the backbone's out_features"
             )
-        if reducer is not None and rules.ratios != (reducer.factor,):
+        if downsampler is not None and rules.ratios != (downsampler.factor,):
             raise ValueError(
-                f"reducer: its factor is {reducer.factor}, super_resolution.ratios is "
-                f"{[*rules.ratios]}: expected that factor alone, or no reducer (bicubic, by each)"
+                f"downsampler: its factor is {downsampler.factor}, super_resolution.ratios is "
+                f"{[*rules.ratios]}: expected that factor alone, or no downsampler (bicubic, by "
+                "each)"
             )
-        self.reducers = nn.ModuleDict(
-            {str(r): Bicubic(r) if reducer is None else reducer for r in rules.ratios}
+        self.downsamplers = nn.ModuleDict(
+            {str(r): Bicubic(r) if downsampler is None else downsampler for r in rules.ratios}
         )
         # Not registered as modules: their parameters are the backbone's.
         self._twins: dict[int, AtrousTwin] = {}
@@ -94,6 +95,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         losses = {**losses, **of_heads}
         if self.roi_heads.super_resolution.is_taught:
             losses |= self._teaching_losses(batched_inputs, images, features, sampled)
+        # A frozen proposal generator (Sec. 4.3) still computes its losses, without a graph.
         return {name: loss for name, loss in losses.items() if loss.requires_grad}
 
     def _teaching_losses(
@@ -106,21 +108,23 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         """Losses of generator or discriminator, means over the ratios of this iteration."""
         found = []
         for ratio in self.roi_heads.super_resolution.taught_ratios:
-            reduced = self.reduced_features(batched_inputs, ratio)
+            low_res = self.low_res_features(batched_inputs, ratio)
             target = self.target_features(images, features, ratio)
-            found.append(self.roi_heads.super_resolution_losses(reduced, target, sampled, ratio))
+            found.append(self.roi_heads.super_resolution_losses(low_res, target, sampled, ratio))
         return {name: sum(losses[name] for losses in found) / len(found) for name in found[0]}
 
     @torch.no_grad()
-    def reduced_features(self, batched_inputs: list[dict[str, Any]], ratio: int) -> Features:
+    def low_res_features(self, batched_inputs: list[dict[str, Any]], ratio: int) -> Features:
         """The backbone's feature maps of images downsampled by ``ratio``.
 
         The backbone is in evaluation mode, so that its running statistics do not change.
         """
+        # Of the image as the network gets it: the paper does not say how it is downsampled.
+        # Resamplers work on [0, 1], `preprocess_image` on 0 to 255.
         images = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
-        reduced = [{"image": 255 * image} for image in self.reducers[str(ratio)](images)]
+        low_res = [{"image": 255 * image} for image in self.downsamplers[str(ratio)](images)]
         with _in_eval_mode(self.backbone):
-            return self.backbone(self.preprocess_image(reduced).tensor)
+            return self.backbone(self.preprocess_image(low_res).tensor)
 
     def target_features(self, images: ImageList, features: Features, ratio: int) -> Features:
         """Feature maps of the full images that are super-resolution's targets.
@@ -143,6 +147,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
 @contextmanager
 def _in_eval_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while, in which running statistics do not change."""
+    # Part by part: a training backbone may have parts in evaluation mode, frozen norms.
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -43,15 +43,19 @@ def logit_distance(
     """
     if form == "focal":
         goal = teacher.sigmoid()
+        # Not detached: in Eq. 5 of Li et al. the gradient also flows through the weight.
         away = (goal - student.sigmoid()).abs().pow(focus)
         entropy = F.binary_cross_entropy_with_logits(student, goal, reduction="none")
         return (away * entropy).sum(dim=-1)
     student, teacher = student / temperature, teacher / temperature
     if form == "softmax":
+        # Eq. 6: from the student to the teacher's distribution. Eq. 7 has the arguments in the
+        # order of PyTorch's `kl_div`.
         log_goal, log_found = teacher.log_softmax(dim=-1), student.log_softmax(dim=-1)
         divergence = F.kl_div(log_found, log_goal, reduction="none", log_target=True)
     else:
         # p_t (log p_t - log p_s) for the class, and the same for its absence.
+        # `logsigmoid`: under a logit of about -104 a float32 sigmoid is 0, its log infinite.
         divergence = teacher.sigmoid() * (F.logsigmoid(teacher) - F.logsigmoid(student))
         absence = F.logsigmoid(-teacher) - F.logsigmoid(-student)
         divergence = divergence + (-teacher).sigmoid() * absence

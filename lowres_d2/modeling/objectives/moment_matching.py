@@ -61,6 +61,7 @@ class MomentMatching(Objective):
             mean, spread = (torch.cat(parts) for parts in zip(*images, strict=True))
             low_res = torch.stack([context.low_res_images[k] for k in members])
             low_res_mean, low_res_spread = self._moments(low_res)
+            # Eq. 5 sums over channels; the authors' code takes means over channels and images.
             means.append((mean - low_res_mean).square().sum())
             spreads.append((spread - low_res_spread).square().sum())
         number = len(context.images)

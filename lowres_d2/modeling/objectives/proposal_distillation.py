@@ -100,6 +100,7 @@ class ProposalLogitDistillation(Objective):
             )
         confidence = best_class_probability(goal, self.form, background=True)
         kept = (confidence > self.threshold).nonzero()[:, 0]
+        # Background has no deltas.
         best = goal[kept, :-1].argmax(dim=1)
         if self.form == "sigmoid":
             logits, goal = logits[:, :-1], goal[:, :-1]
@@ -152,7 +153,7 @@ def _of_class(
     deltas: Float[Tensor, "R deltas"], classes: Int[Tensor, " R"]
 ) -> Float[Tensor, "R 4"]:
     """Deltas of each region's class; the same for all classes if the head is class-agnostic."""
-    by_class = deltas.unflatten(1, (-1, 4))
+    by_class = deltas.unflatten(1, (-1, 4))  # (R, K or 1, 4)
     if by_class.shape[1] == 1:
         return by_class[:, 0]
     return by_class[torch.arange(len(classes), device=classes.device), classes]

@@ -99,6 +99,7 @@ class QueryLogitDistillation(Objective):
             own_boxes = own_boxes * _low_res_shares(context, own_boxes)
         own, kept = self._pairs(student, own_boxes, teacher, boxes)
         distance = logit_distance(student[own], teacher[kept], self.form, self.temperature)
+        # The paper does not say how queries are reduced; the authors' code sums over all 300.
         losses = {"cls": mean_of(distance)}
         if self.learn_boxes:
             ours, theirs = own_boxes[own], boxes[kept]
@@ -119,6 +120,7 @@ class QueryLogitDistillation(Objective):
     ) -> tuple[Indices, Indices]:
         """Queries of the student, and the teacher's queries that they learn from."""
         best = best_class_probability(teacher, self.activation)
+        # Algorithm 1 sorts all classes in step 1, only to read the best one.
         image, query = (best > self.threshold).nonzero(as_tuple=True)
         if self.pairing == "index":
             return (image, query), (image, query)
@@ -132,6 +134,7 @@ class QueryLogitDistillation(Objective):
             ],
         )
         device = student.device
+        # The matcher works on the CPU.
         own = torch.cat([queries.to(device) for queries, _ in matches])
         their = torch.cat(
             [chosen[objects.to(device)] for chosen, (_, objects) in zip(kept, matches, strict=True)]
@@ -158,6 +161,7 @@ def _read(
     taps: tuple[Tap, ...], captured: Any
 ) -> tuple[Float[Tensor, "N Q K"], Float[Tensor, "N Q 4"] | None]:
     """Logits, and boxes if they are tapped."""
+    # The teacher may run in float16, the student under autocast.
     logits, *boxes = (captured[tap][0].float() for tap in taps)
     return logits, boxes[0] if boxes else None
 

@@ -35,6 +35,7 @@ def best_class_probability(
     best = (logits[..., :-1] if background else logits).amax(dim=-1)
     if activation == "sigmoid":
         return best.sigmoid()
+    # The softmax of the best alone, normalised by all scores, also by background's.
     return (best - logits.logsumexp(dim=-1)).exp()
 
 

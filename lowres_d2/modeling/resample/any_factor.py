@@ -35,6 +35,7 @@ class AnyFactor(Resampler):
         shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__(factor)
+        # Strings such as '3/2': keys of a ModuleDict have no dots.
         by_factor = {str(resampler.factor): resampler for resampler in resamplers}
         if len(by_factor) < len(resamplers):
             raise ValueError(
@@ -51,6 +52,7 @@ class AnyFactor(Resampler):
         self.factors = tuple(resampler.factor for resampler in resamplers)
         self.shares = dict(zip(self.factors, shares, strict=True))
         self.use(self.factor)
+        # `factor` changes in training; evaluation goes back to this one.
         self.evaluated_factor = self.factor
 
     def use(self, factor: Fraction | int | float | str) -> None:

@@ -26,6 +26,7 @@ class Identity(Resampler):
 
     def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
         """Return the images themselves, not copies."""
+        # LowResDetector recognises the same tensors and then passes the loader's images on.
         return list(images)
 
 
@@ -51,6 +52,7 @@ class DownUp(Resampler):
         size = _size(images)
         check_factor_fits(size, self.degradation)
         padded = pad_to_factor(images, self.degradation)
+        # Both ways between padded sizes, whose ratio is exactly the factor; then cropped.
         small = _bicubic(padded, low_res_size(size, self.degradation))
         return _bicubic(small, _size(padded))[..., : size[0], : size[1]]
 

@@ -57,6 +57,7 @@ class Resampler(nn.Module):
         raise NotImplementedError
 
     def _check(self, low_res: Float[Tensor, "N C low_H low_W"], size: Size) -> None:
+        # Boxes are scaled by the factor, so another size would silently shift them all.
         expected = low_res_size(size, self.factor)
         if tuple(low_res.shape[-2:]) != expected:
             raise ValueError(

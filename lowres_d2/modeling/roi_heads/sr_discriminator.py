@@ -53,8 +53,11 @@ def discriminator_loss(
         targets: features of the full image's regions; no gradient flows into them.
         generated: super-resolved features of the same regions; no gradient flows into them.
     """
+    # softplus(-x) = -log D and softplus(x) = -log(1 - D): finite for any logit. Eq. 5 and 6 sum
+    # over regions; the means do not depend on how many were drawn.
     right = F.softplus(-discriminator(targets.detach()))
     wrong = F.softplus(discriminator(generated.detach()))
+    # Not `mean`, which is NaN without regions.
     return (right + wrong).sum() / max(len(targets), 1)
 
 
@@ -67,6 +70,8 @@ def adversarial_loss(
         discriminator: maps regions to logits; no gradient flows into its parameters.
         generated: super-resolved features.
     """
+    # The generator's loss must not train the discriminator to be deceived, even if the losses of
+    # both are summed and go through one backward pass.
     fixed = {name: p.detach() for name, p in discriminator.named_parameters()}
     logits = torch.func.functional_call(discriminator, fixed, (generated,))
     return F.softplus(-logits).sum() / max(len(generated), 1)

@@ -52,7 +52,9 @@ class SRGenerator(nn.Module):
         """Super-resolved features, which take the place of ``base``; ``sub``: the same regions."""
         features = torch.cat([base, sub], dim=1)
         for block in self.blocks:
+            # Not in place: the block's first convolution needs its input in the backward pass.
             features = features + block(features)
+        # Fig. 5: only the base part is kept.
         return features[:, : self.base_channels]
 
 

@@ -117,6 +117,7 @@ class SuperResolution(nn.Module):
 
     def _ratio_of_areas(self, areas: Float[Tensor, " R"]) -> Int[Tensor, " R"]:
         ratios = (1, *self.ratios)
+        # Sides grow by the ratio, areas by its square. Strictly below, as in Sec. 5.1.
         too_low = sum((areas < self.max_area / ratio**2).long() for ratio in ratios[:-1])
         return torch.tensor(ratios, device=areas.device)[too_low]
 
@@ -129,6 +130,7 @@ class SuperResolution(nn.Module):
 
         They are large enough to be targets, and after downsampling their ratio is this one.
         """
+        # Sec. 4.2 leaves out targets that are too small and inputs that are large enough.
         areas = [b.area() for b in boxes]
         return [
             (area >= self.min_target_area) & (self._ratio_of_areas(area / ratio**2) == ratio)
@@ -163,10 +165,12 @@ class SuperResolution(nn.Module):
             return self.generators[str(ratio)](base, sub)
         of_boxes = torch.cat(self.ratio_of(boxes))
         rows = {r: (of_boxes == r).nonzero()[:, 0] for r in self.ratios}
+        # Without any box the first one runs on no rows, for an output of the right shape.
         present = [r for r in self.ratios if len(rows[r])] or [self.ratios[0]]
         if len(present) == 1:  # no need to copy rows
             return self.generators[str(present[0])](base, sub)
         finer = [self.generators[str(r)](base[rows[r]], sub[rows[r]]) for r in present]
+        # The inverse permutation, back to the order of the boxes.
         order = torch.cat([rows[r] for r in present]).argsort()
         return torch.cat(finer)[order]
 
@@ -221,6 +225,8 @@ class SuperResolution(nn.Module):
         """
         losses, discriminator = {}, self.discriminators[str(ratio)]
         if self.is_generators_turn:
+            # Eq. 4 is a sum; this is its mean over regions, channels and cells. Squares are taken
+            # in float32, as pooled features may be in half precision.
             cells = max(math.prod(targets.shape[1:]), 1) * max(len(targets), 1)
             losses["loss_content"] = (generated.float() - targets.float()).square().sum() / cells
             losses["loss_generator"] = adversarial_loss(discriminator, generated)

@@ -45,6 +45,7 @@ class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHead
             predictions = self._predict(features, proposals, stage)
             probabilities.append(predictor.predict_probs(predictions, proposals))
             boxes = predictor.predict_boxes(predictions, proposals)
+        # As in the plain cascade: mean scores, and the last stage's boxes and thresholds.
         scores = [sum(of) / self.num_cascade_stages for of in zip(*probabilities, strict=True)]
         thresholds = (
             predictor.test_score_thresh,
@@ -75,6 +76,7 @@ class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHead
             }
             found = self._losses(predictions, proposals, predictors)
             losses |= {f"{name}_stage{stage}": loss for name, loss in found.items()}
+            # The small predictor is a copy, so its transform of deltas is the same.
             boxes = self.box_predictor[stage].predict_boxes(predictions, proposals)
         return losses
 
@@ -84,6 +86,7 @@ class SuperResolvedCascadeROIHeads(SuperResolvedStandardROIHeads, CascadeROIHead
         if regions.requires_grad:
             # As in the plain cascade: the sum of losses trains the T heads T times as fast as
             # their mean, and the gradient into the features that they share is divided by T.
+            # On a view, so that other readers of the tensor keep their gradients.
             regions = regions.view_as(regions)
             regions.register_hook(self._of_one_stage)
         if group == "small":

@@ -48,12 +48,13 @@ class SuperResolvedHeads(nn.Module):
         self.super_resolution = super_resolution
         self.copies = dict(copies)
         for small, large in copies.items():
+            # Sec. 4.3: it starts as the large predictor; `_fill_small_predictor` does so for files.
             setattr(self, small, copy.deepcopy(getattr(self, large)))
         self.register_load_state_dict_pre_hook(_fill_small_predictor)
 
     def super_resolution_losses(
         self,
-        reduced: dict[str, Float[Tensor, "N _C _h _w"]],
+        low_res: dict[str, Float[Tensor, "N _C _h _w"]],
         target: dict[str, Float[Tensor, "N _C _h _w"]],
         proposals: Sequence[Instances],
         ratio: int,
@@ -61,20 +62,21 @@ class SuperResolvedHeads(nn.Module):
         """Losses of generator or discriminator: see `SuperResolution.losses`.
 
         Args:
-            reduced: feature maps of the downsampled images.
+            low_res: feature maps of the downsampled images.
             target: feature maps of the full images, which the targets are pooled from.
             proposals: sampled proposals of each full image.
             ratio: downsampling ratio, one of ``super_resolution.ratios``.
         """
         boxes = [p.proposal_boxes for p in proposals]
         boxes = chosen(boxes, self.super_resolution.draw_pairs(boxes, ratio))
+        # In the discriminator's turn nothing reaches the generator, so no graph is kept.
         with torch.set_grad_enabled(self.super_resolution.is_generators_turn):
-            _, generated, targets = self.follow(reduced, target, boxes, ratio)
+            _, generated, targets = self.follow(low_res, target, boxes, ratio)
         return self.super_resolution.losses(generated, targets, ratio)
 
     def follow(
         self,
-        reduced: dict[str, Float[Tensor, "N _C _h _w"]],
+        low_res: dict[str, Float[Tensor, "N _C _h _w"]],
         target: dict[str, Float[Tensor, "N _C _h _w"]],
         boxes: Sequence[Boxes],
         ratio: int,
@@ -82,7 +84,7 @@ class SuperResolvedHeads(nn.Module):
         """Features of regions before and after super-resolution, and their targets.
 
         Args:
-            reduced: feature maps of the downsampled images.
+            low_res: feature maps of the downsampled images.
             target: feature maps of the full images.
             boxes: regions of each full image, R in all.
             ratio: downsampling ratio, one of ``super_resolution.ratios``.
@@ -91,11 +93,12 @@ class SuperResolvedHeads(nn.Module):
             Features of the regions in the downsampled images; the same, super-resolved; features
             of the regions in the full images. Only the second ones have gradients.
         """
+        # Sec. 4.3: feature extractors are frozen while the generator is trained.
         with torch.no_grad():
             targets = self._pool(target, boxes)
             boxes = divided(boxes, ratio)
-            base = self._pool(reduced, boxes)
-        return base, self.super_resolution(base, reduced, boxes, ratio), targets
+            base = self._pool(low_res, boxes)
+        return base, self.super_resolution(base, low_res, boxes, ratio), targets
 
     @property
     def is_plain(self) -> bool:
@@ -106,6 +109,8 @@ class SuperResolvedHeads(nn.Module):
     def _trained_groups(self) -> list[str]:
         """Predictors with losses in this iteration: ``small``, ``large``."""
         large = trains(*(getattr(self, name) for name in self.copies.values()))
+        # Sec. 4.3: it is trained with the generator. In the last stage no player is trainable, and
+        # each turn is then the generator's.
         small = self.super_resolution.is_generators_turn
         return ["small"] * small + ["large"] * large
 
@@ -146,6 +151,7 @@ class SuperResolvedHeads(nn.Module):
         if not len(large):
             return of_small
         of_large = self._predict_regions(regions[large], "large", stage)
+        # The inverse permutation, back to the order of the proposals.
         order = torch.cat([small, large]).argsort()
         scores, deltas = (torch.cat(pair)[order] for pair in zip(of_small, of_large, strict=True))
         return scores, deltas

@@ -53,7 +53,7 @@ class TeacherCache:
         taps: Collection[Tap],
         compute: Callable[[Float[Tensor, "C H W"]], Captures],
         teacher: str,
-    ) -> dict[Tap, list[Float[Tensor, "N ..."]]]:
+    ) -> dict[Tap, list[Float[Tensor, " N *_any"]]]:
         """Read the teacher's outputs for these images, and compute those that are not cached.
 
         Args:
@@ -70,6 +70,7 @@ class TeacherCache:
             ValueError: a tap captures something that cannot be cached, or the outputs of the whole
                 data set would not fit.
         """
+        # Taps come as a set, whose order differs from process to process.
         ordered = sorted(taps, key=repr)
         names = (teacher, *map(repr, ordered))
         store = self._stores.get(names)
@@ -101,6 +102,7 @@ def fingerprint(network: nn.Module, *more: object) -> str:
     for tensors in (network.named_parameters(), network.named_buffers()):
         for name, tensor in tensors:
             digest.update(name.encode())
+            # As bytes, because numpy has no bfloat16.
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
@@ -110,6 +112,7 @@ def content_key(image: Float[Tensor, "C H W"]) -> str:
     # If all values are bytes / 255, the bytes are hashed, a quarter of the data; else the floats.
     scaled = image * 255
     content = scaled.to(torch.uint8)
+    # In place: `scaled` is our own, and a large image is expensive to copy.
     if scaled.sub_(content).count_nonzero():
         content = image
     digest = hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode())
@@ -127,7 +130,7 @@ def _entry(captured: Captures, taps: Sequence[Tap]) -> CacheEntry:
     return CacheEntry(torch.cat(values), shapes, [len(captured[tap]) for tap in taps])
 
 
-def _rounded(output: Any, tap: Tap) -> Float16[Tensor, "1 ..."]:
+def _rounded(output: Any, tap: Tap) -> Float16[Tensor, " 1 *any"]:
     """Round an output of one image to float16, or refuse what is no tensor or out of range."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape[:1] != (1,):
         found = f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else ""
@@ -137,6 +140,7 @@ def _rounded(output: Any, tap: Tap) -> Float16[Tensor, "1 ..."]:
             "model.teacher.cache, or without the objective that reads it"
         )
     half = output.half()
+    # A teacher's own infinities are no fault of float16.
     if not torch.equal(half.isfinite(), output.isfinite()):
         raise ValueError(
             f"teacher cache: tap {tap.path} reaches {output.abs().max():.3g}, beyond float16: "
@@ -145,11 +149,12 @@ def _rounded(output: Any, tap: Tap) -> Float16[Tensor, "1 ..."]:
     return half
 
 
-def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Float[Tensor, "N ..."]]:
+def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Float[Tensor, " N *_any"]]:
     """Concatenate the outputs of several images, one tensor per call."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     first = entries[0].shapes
     if all(entry.shapes == first for entry in entries):
+        # One transfer for all outputs of all images; the parts are views of it.
         values = torch.stack([entry.values for entry in entries]).to(device, dtype)
         parts = values.split([math.prod(shape) for shape in first], dim=1)
         return [
@@ -159,7 +164,7 @@ def _batch(entries: Sequence[CacheEntry], device: torch.device) -> list[Float[Te
     return [torch.cat(_same_size(of_call)).to(device, dtype) for of_call in outputs]
 
 
-def _same_size(outputs: Sequence[Float[Tensor, "1 ..."]]) -> list[Float[Tensor, "1 ..."]]:
+def _same_size(outputs: Sequence[Float[Tensor, " 1 *_any"]]) -> list[Float[Tensor, " 1 *_any"]]:
     """Pad feature maps with zeros to the size of the largest; other outputs must have one shape."""
     if all(one.shape == outputs[0].shape for one in outputs):
         return list(outputs)

@@ -42,7 +42,7 @@ class CacheEntry:
     shapes: list[list[int]]
     calls: list[int]
 
-    def split(self) -> list[Float[Tensor, "1 ..."]]:
+    def split(self) -> list[Float[Tensor, " 1 *_any"]]:
         """Each output in its shape."""
         parts = self.values.split([math.prod(shape) for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -123,6 +123,7 @@ class CacheStore:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
+        # What is cached already needs no more room.
         if whole - self.bytes > free:
             raise ValueError(
                 f"teacher cache {self.folder} would need {needs}, but its disk has "

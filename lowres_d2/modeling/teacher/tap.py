@@ -37,6 +37,7 @@ class Tap:
     ) -> None:
         if side not in ("output", "input", "inputs"):
             raise ValueError(f"tap {path}: side={side!r}, expected 'output', 'input' or 'inputs'")
+        # Not isinstance: `True` is an int to Python.
         if call != "all" and not (type(call) is int and call >= 0):
             raise ValueError(f"tap {path}: call={call!r}, expected 'all' or 0, 1, ...")
         self.path = path
@@ -136,6 +137,7 @@ class TapRecorder:
                 f"tap {tap.path} (call {tap.call}) captured nothing: the module ran "
                 f"{len(self._captures[tap.path, tap.side])} times"
             )
+        # A copy: two taps at one place must not share their list.
         return list(values)
 
 

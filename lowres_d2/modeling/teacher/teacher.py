@@ -93,6 +93,7 @@ class Teacher:
             )
         return self._captures(images, taps)
 
+    # Cached: it hashes every weight, and they are frozen.
     @cached_property
     def _fingerprint(self) -> str:
         return fingerprint(self.model, self.flip_channels)

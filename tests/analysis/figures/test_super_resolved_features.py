@@ -34,8 +34,8 @@ def test_features_of_a_region_are_those_that_training_compares(ratio):
     # An untrained generator is the identity: its output is the smaller image's region.
     assert torch.equal(found.low, found.generated)
     small = Bicubic(ratio)([inputs["image"] / 255])[0]
-    reduced = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)
-    pooled = model.roi_heads._pool(reduced, [Boxes(box[None] / ratio)])
+    low_res = model.backbone(model.preprocess_image([{"image": 255 * small}]).tensor)
+    pooled = model.roi_heads._pool(low_res, [Boxes(box[None] / ratio)])
     torch.testing.assert_close(found.low, pooled[0])
     images = model.preprocess_image([inputs])
     twin = AtrousTwin(model.backbone, ratio)(images.tensor)

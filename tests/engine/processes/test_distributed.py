@@ -21,7 +21,8 @@ import torch.distributed as dist
 from detectron2.evaluation import inference_on_dataset
 from detectron2.structures import Boxes, BoxMode, Instances
 
-from toys.runs import ANY_FACTOR, write_coco
+from toys.data import write_coco
+from toys.runs import ANY_FACTOR, PLAIN, run_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
 MAIN = "lowres_d2.programs.train:main"
@@ -91,19 +92,13 @@ def whole(ranks, coco_json, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     arguments = [
         "--config-file",
-        "configs/own_data/full_fcos_small_own.py",
-        f"data.train_json={coco_json}",
-        f"data.val_json={coco_json}",
-        "train.device=cpu",
-        "train.max_iter=6",
+        PLAIN,
+        *run_overrides(coco_json, iterations=6, log_period=20),
         "train.eval_period=3",
         "train.checkpointer.period=2",
         "train.ema.enabled=true",
         "train.ema.decay=0.5",
         "model.detector.test_score_thresh=0.0",
-        "dataloader.train.total_batch_size=2",
-        "dataloader.train.num_workers=0",
-        "dataloader.test.num_workers=0",
     ]
     succeeded(ranks.run(MAIN, *arguments, f"train.output_dir={folder}"))
     return folder, arguments

@@ -24,8 +24,9 @@ from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
 from omegaconf import OmegaConf
 
+from toys.runs import STAGED
+
 QUICK = sorted(str(path) for path in shipped_recipes() if "configs/quick" in path.as_posix())
-TEACHER = "tests/toys/recipes/staged_distilled.py"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_every_quick_recipe_reports(name, plates):
 
 def test_report_has_teacher_and_stages(coco_json):
     data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
-    run = started(load_recipe(TEACHER, [*data, "train.device=cpu"]))
+    run = started(load_recipe(STAGED, [*data, "train.device=cpu"]))
     text = start_up_report(run)
     assert "teacher: as built" in text and "teacher 2: red, green" in text
     neck = "neck 4 iterations (trainable: detector.backbone.bottom_up.*; losses: feature)"

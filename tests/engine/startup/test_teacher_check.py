@@ -14,8 +14,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from toys.one_line_errors import error_of
-
-RECIPE = "tests/toys/recipes/staged_distilled.py"
+from toys.runs import STAGED
 
 
 class Oracle(nn.Module):
@@ -43,7 +42,7 @@ class Oracle(nn.Module):
 
 @pytest.fixture
 def cfg(toy_arguments):
-    cfg = load_recipe(RECIPE, toy_arguments[2:])
+    cfg = load_recipe(STAGED, toy_arguments[2:])
     build_datasets(cfg)
     return cfg
 
@@ -71,14 +70,14 @@ def test_a_teacher_below_the_floor_stops_the_run(cfg):
 def test_an_untrained_teacher_is_refused_before_the_first_iteration(
     toy_arguments, tmp_path, capsys
 ):
-    toy_arguments[1] = RECIPE
+    toy_arguments[1] = STAGED
     line = error_of([*toy_arguments, "train.teacher_check.images=2"], capsys)
     assert "bbox/AP 0.0 on 2 images" in line and "train.teacher_check.min_ap" in line
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
 def test_the_check_changes_nothing_in_the_run_and_is_not_repeated(toy_arguments, tmp_path):
-    toy_arguments[1] = RECIPE
+    toy_arguments[1] = STAGED
     check = ["train.teacher_check.images=2", "train.teacher_check.min_ap=0"]
     main([*toy_arguments, f"train.output_dir={tmp_path / 'unchecked'}"])
     main([*toy_arguments, *check])

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from toys.detectors import random_image, training_input
 
-CONFIGS = Path(__file__).parents[2] / "configs/common"
+CONFIGS = Path(__file__).parents[3] / "configs/common"
 VARIANTS = {
     "plain": {},
     "refine": {"with_box_refine": True},

@@ -146,12 +146,8 @@ class TestDecoder(TestDecoderLayer):
         return [*operator.layers[-1].parameters(), *self.heads[-1].parameters()]
 
 
-class TestLearnedQueries(PyramidCase):
-    covers = (LearnedQueries,)
+class QueriesCase(PyramidCase):
     variants = {"padded": dict(padded=True)}
-
-    def build(self, padded):
-        return LearnedQueries(4, CHANNELS)
 
     def inputs(self, n):
         return (torch.randn(n, CELLS, CHANNELS),)
@@ -160,6 +156,14 @@ class TestLearnedQueries(PyramidCase):
         queries = operator(memory, self.geometry(len(memory)))
         return queries.content, queries.position, queries.reference
 
+
+class TestLearnedQueries(QueriesCase):
+    covers = (LearnedQueries,)
+    takes_everything = "of the memory only the number of images counts"
+
+    def build(self, padded):
+        return LearnedQueries(4, CHANNELS)
+
     def shapes(self, n):
         return (n, 4, CHANNELS), (n, 4, CHANNELS), (n, 4, 2)
 
@@ -167,7 +171,7 @@ class TestLearnedQueries(PyramidCase):
         return [*operator.parameters()]
 
 
-class TestTwoStageQueries(TestLearnedQueries):
+class TestTwoStageQueries(QueriesCase):
     covers = (TwoStageQueries,)
 
     def build(self, padded):

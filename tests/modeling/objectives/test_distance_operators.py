@@ -99,6 +99,9 @@ class TestBestClassProbability(FunctionCase):
     def shapes(self, *shape):
         return shape
 
+    def bad_inputs(self):
+        yield (torch.randn(2, 0),), IndexError, "non-zero size"
+
 
 class TestMeanOf(FunctionCase):
     covers = (mean_of,)
@@ -114,6 +117,9 @@ class TestMeanOf(FunctionCase):
 
     def shapes(self, count):
         return ()
+
+    def bad_inputs(self):
+        yield (torch.randn(4), torch.rand(3)), RuntimeError, "must match"
 
 
 class CellsCase(OperatorCase):

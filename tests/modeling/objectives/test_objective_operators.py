@@ -122,6 +122,11 @@ class TestMomentMatching(OperatorCase):
     def shapes(self, n):
         return {"mean": (), "spread": ()}
 
+    def bad_inputs(self):
+        images, low_res = self.inputs(1)
+        yield (images, [low_res[0][:2]]), RuntimeError, "must match"
+        yield ([], low_res), IndexError, "out of range"
+
 
 class DenseCase(ObjectiveCase):
     """Heads on levels of strides 4 and 8 in both networks; the teacher is sure of some cells."""

@@ -23,7 +23,7 @@ from torchvision.ops import box_convert, generalized_box_iou
 
 from toys.detectors import training_input
 
-MODELS = Path(__file__).parents[2] / "configs/common/models"
+MODELS = Path(__file__).parents[3] / "configs/common/models"
 SIZES = ((64, 80), (33, 47))
 
 

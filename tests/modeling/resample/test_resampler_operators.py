@@ -41,6 +41,7 @@ class ResamplerCase(OperatorCase):
 
 class TestIdentity(ResamplerCase):
     covers = (Identity,)
+    takes_everything = "images are returned as they are"
 
     def build(self):
         return Identity()

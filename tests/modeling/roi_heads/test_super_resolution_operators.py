@@ -83,6 +83,11 @@ class TestDiscriminatorLoss(OperatorCase):
     def leaves(self, operator, inputs):
         return [*self.discriminator.parameters()]
 
+    def bad_inputs(self):
+        targets, generated = self.inputs(3)
+        yield (targets, generated[:2]), RuntimeError, "must match"
+        yield (targets, generated[:, :2]), RuntimeError, "shapes cannot be multiplied"
+
 
 class TestAdversarialLoss(TestDiscriminatorLoss):
     covers = (adversarial_loss,)
@@ -96,6 +101,9 @@ class TestAdversarialLoss(TestDiscriminatorLoss):
 
     def leaves(self, operator, inputs):
         return [*inputs]
+
+    def bad_inputs(self):
+        yield (torch.randn(3, 2, 4, 4),), RuntimeError, "shapes cannot be multiplied"
 
 
 class TestSuperResolution(OperatorCase):
@@ -123,3 +131,8 @@ class TestSuperResolution(OperatorCase):
 
     def leaves(self, operator, inputs):
         return [*inputs, *operator.generators.parameters()]  # supervision is no part of forward
+
+    def bad_inputs(self):
+        base, features = self.inputs(1, 2)
+        yield (base[:, 1:], features), RuntimeError, "channels"
+        yield (base, features[:, 1:]), RuntimeError, "channels"

@@ -204,20 +204,20 @@ def test_a_ratio_follows_its_own_twin_or_naively_the_backbone():
     assert not torch.allclose(*by_ratio)
     assert naive.target_features(images, own, 4) is own
     # 96 x 128 and 101 x 90 px become 24 x 32 and 26 x 23 px; the stride is 16.
-    assert model.reduced_features(training_inputs(), 4)["res4"].shape == (2, 20, 2, 2)
+    assert model.low_res_features(training_inputs(), 4)["res4"].shape == (2, 20, 2, 2)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_reducer_is_for_its_ratio_alone(name):
-    def with_reducer(factor, ratios):
+def test_a_downsampler_is_for_its_ratio_alone(name):
+    def with_downsampler(factor, ratios):
         return DETECTORS[name](
-            kind=lambda **kwargs: SuperResolvedRCNN(reducer=Bicubic(factor), **kwargs),
+            kind=lambda **kwargs: SuperResolvedRCNN(downsampler=Bicubic(factor), **kwargs),
             heads_kind=KINDS[name],
             super_resolution=super_resolution(name, ratios=ratios),
         )
 
-    assert with_reducer(3, (3,)).reducers["3"].factor == 3
+    assert with_downsampler(3, (3,)).downsamplers["3"].factor == 3
     for factor, ratios in ((2, (2, 4)), (4, (2,)), ("3/2", (2,))):
         message = rf"factor is {factor}, super_resolution.ratios is \[{ratios[0]}"
         with pytest.raises(ValueError, match=message):
-            with_reducer(factor, ratios)
+            with_downsampler(factor, ratios)

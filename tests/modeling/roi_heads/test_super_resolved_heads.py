@@ -218,7 +218,7 @@ def test_evaluation_runs_nothing_that_only_supervises():
     calls = []
     watched = {
         "discriminator": model.roi_heads.super_resolution.discriminators["2"],
-        "reducer": model.reducers["2"],
+        "downsampler": model.downsamplers["2"],
         "backbone": model.backbone,
         "generator": model.roi_heads.super_resolution.generators["2"],
     }

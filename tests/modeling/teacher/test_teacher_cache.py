@@ -72,13 +72,13 @@ def test_outputs_equal_the_teachers_within_float16(tmp_path):
 @pytest.mark.slow
 def test_another_process_reads_what_the_first_one_wrote(tmp_path):
     code = (
-        "import sys, lowres_d2, torch; sys.path[:0] = ['tests', 'tests/modeling']\n"
+        "import sys, lowres_d2, torch; sys.path[:0] = ['tests', 'tests/modeling/teacher']\n"
         "from test_teacher_cache import *\n"
         "teacher = make_teacher(sys.argv[1]); forwards = count_forwards(teacher)\n"
         "teacher([unit_image(64, 80, 1)], TAPS); print('forwards', len(forwards))"
     )
     make_teacher(tmp_path)([unit_image(64, 80, 1)], TAPS)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], cwd=root, capture_output=True, text=True, check=True
     )

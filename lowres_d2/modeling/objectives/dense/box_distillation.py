@@ -99,6 +99,8 @@ class DenseBoxDistillation(DenseDistillation):
             index, confidence = best_cells(own, [self.confidence(teacher[k]) for k in others])
             image, anchor, cell = (confidence > self.threshold).nonzero(as_tuple=True)
             found = {level: self.predicted(context, self.boxes[level], self.teacher_boxes[level])}
+            # Both heads have the same anchors in their own pixels: the student's serve the teacher,
+            # whose outputs can then come from a cache.
             ours = self._decoded(found, anchors, image, cell, anchor)
             found = {k: context.teacher_taps[self.teacher_boxes[k]][0].float() for k in others}
             chosen = index[image, anchor, cell]
@@ -134,7 +136,7 @@ class DenseBoxDistillation(DenseDistillation):
                 for count in level.shape[-2:]
             )
             y, x = torch.meshgrid(rows, columns, indexing="ij")
-            shifts = torch.stack([x, y, x, y], dim=-1).flatten(0, 1)
+            shifts = torch.stack([x, y, x, y], dim=-1).flatten(0, 1)  # (S, 4)
             deltas.append(self.cells(level).transpose(1, 2))  # (N, S, A, 4)
             sources.append(shifts[:, None] + anchors[k])  # (S, A, 4)
         return self.box2box_transform.apply_deltas(
@@ -146,5 +148,6 @@ class DenseBoxDistillation(DenseDistillation):
     ) -> Float[Tensor, " X"]:
         if self.distance == "giou":
             return generalized_box_iou_loss(student, teacher)
+        # At least 1 px: boxes without area have weight 0, but infinity times 0 would be NaN.
         size = (teacher[:, 2:] - teacher[:, :2]).clamp(min=1)
         return ((student - teacher).abs() / torch.cat([size, size], dim=1)).mean(dim=1)

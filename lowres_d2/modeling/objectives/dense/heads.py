@@ -103,6 +103,8 @@ class DenseDistillation(Objective):
                 f"objective {self.name!r}: the student's {tap.path} gets {captured.shape[1]} "
                 f"channels, the teacher's {teacher_tap.path} takes {expected}: leave out cross_head"
             )
+        # Its weights are frozen, but gradients pass through it to the student's features. Its hook
+        # records nothing, since the recording has ended.
         return convolution(captured)
 
     def class_logits(self, context: ObjectiveContext) -> tuple[list[FeatureMap], list[FeatureMap]]:
@@ -111,6 +113,7 @@ class DenseDistillation(Objective):
         Raises:
             ValueError: they differ in channels, or the channels are no multiple of the anchors.
         """
+        # Not strict: subclasses append taps, of boxes and anchors, to those of the levels.
         student = [
             self._placed(
                 self.predicted(context, tap, self.teacher_taps[0]), stride, context, context.factor
@@ -146,12 +149,13 @@ class DenseDistillation(Objective):
         pairs = self.pairs or levels_by_scale(self.strides, self.teacher_strides, context.factor)
         return [other for own, other in pairs if own == level]
 
-    def cells(self, tensor: Float[Tensor, "N C h w"]) -> Float[Tensor, "N A h*w numbers"]:
+    def cells(self, tensor: Float[Tensor, "N C h w"]) -> Float[Tensor, "N A S numbers"]:
         """A head's output by anchor and cell: the numbers that it predicts for each of them."""
         return tensor.unflatten(1, (self.num_anchors, -1)).flatten(3).transpose(2, 3)
 
     def confidence(self, level: FeatureMap) -> FeatureMap:
         """Best class probability of each anchor, (N, A, h, w)."""
+        # One sigmoid for each anchor, of its best logit, not one for each class.
         best = level.tensor.unflatten(1, (self.num_anchors, -1)).amax(dim=2).sigmoid()
         return FeatureMap(best, level.stride, level.offset, level.valid_sizes)
 

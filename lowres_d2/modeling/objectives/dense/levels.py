@@ -76,6 +76,7 @@ def best_cells(
             )
             for own, cells in zip(student.tensor.shape[-2:], level.tensor.shape[-2:], strict=True)
         )
+        # (h, w, candidate rows, candidate columns)
         cell = rows[:, None, :, None] * level.tensor.shape[-1] + columns[None, :, None, :]
         candidates.append(start + cell.flatten(2).flatten(0, 1))  # (S, candidates)
         start += level.tensor.shape[-2] * level.tensor.shape[-1]
@@ -84,6 +85,7 @@ def best_cells(
         [level.tensor.where(inside(level)[:, None], _OUTSIDE).flatten(2) for level in confidences],
         dim=2,
     )  # (N, A, cells of all these levels)
+    # (N, A, S, candidates) before the maximum, (N, A, S) after it.
     best, choice = flat[:, :, candidate].max(dim=3)
     index = candidate.expand(*choice.shape, -1).gather(3, choice[..., None])[..., 0]
     return index, best.where(inside(student).flatten(1)[:, None], _OUTSIDE)
@@ -107,9 +109,11 @@ def _cells_within(
     lists = []
     for k in range(own):
         center = first + step * k
+        # Half open and in exact fractions: a centre on the border of two cells is in one of them.
         low = max(math.ceil(center - step / 2), 0)
         high = min(math.ceil(center + step / 2), cells)
         nearest = min(max(math.floor(center + Fraction(1, 2)), 0), cells - 1)
         lists.append(list(range(low, high)) or [nearest])
     width = max(map(len, lists))
+    # A candidate that is there twice does not change the maximum.
     return torch.tensor([found + found[-1:] * (width - len(found)) for found in lists])

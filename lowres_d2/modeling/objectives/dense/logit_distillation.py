@@ -86,6 +86,7 @@ class DenseLogitDistillation(DenseDistillation):
     def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
         """Loss ``cls``."""
         student, teacher = self.class_logits(context)
+        # Only now is the number of classes known: a softmax over one is always 1.
         check_form(self.form, 1.0, student[0].tensor.shape[1] // self.num_anchors)
         points = [
             self._at_own_cells(own, others)
@@ -100,10 +101,12 @@ class DenseLogitDistillation(DenseDistillation):
             return {"cls": mean_of(distance)}
         confidence = best_class_probability(theirs, "sigmoid")
         foreground = confidence[confidence > self.threshold].sum()
+        # At least 1, so that a batch without objects does not divide by 0.
         return {"cls": distance.sum() / foreground.clamp(min=1)}
 
     @property
     def _least_confidence(self) -> float:
+        # `focal` needs no filter: 0 leaves out only cells outside the image, which have -1.
         return 0.0 if self.form == "focal" else self.threshold
 
     def _at_own_cells(
@@ -112,7 +115,7 @@ class DenseLogitDistillation(DenseDistillation):
         """Logits of both at the student's cells that count."""
         index, confidence = best_cells(student, [self.confidence(level) for level in teachers])
         image, anchor, cell = (confidence > self._least_confidence).nonzero(as_tuple=True)
-        theirs = torch.cat([self.cells(level.tensor) for level in teachers], dim=2)
+        theirs = torch.cat([self.cells(level.tensor) for level in teachers], dim=2)  # (N, A, S, K)
         return (
             self.cells(student.tensor)[image, anchor, cell],
             theirs[image, anchor, index[image, anchor, cell]],

@@ -26,6 +26,7 @@ def squared_distance(points: Points, weights: Weights | None = None) -> Float[Te
     if weights is None:
         # Features can be large: `mse_loss` reads them once forward and once backward.
         squares = [F.mse_loss(student, teacher, reduction="sum") for student, teacher in points]
+        # ThumbDet, Eq. 8. Images may differ in size: each point counts the same, not each image.
         return torch.stack(squares).sum() / sum(student.numel() for student, _ in points)
     squares = [(student - teacher).square().mean(dim=0) for student, teacher in points]
     return torch.stack([(w * s).sum() for w, s in zip(weights, squares, strict=True)]).sum()

@@ -151,6 +151,7 @@ class FeatureDistillation(Objective):
                     "channels: set the pair's `channels`"
                 )
             mix = adapter if late else None
+            # One loss for each layer, with its full weight; Eq. 8 divides by their number L.
             losses[name] = self._distance(student, teacher, pair, context, mix)
         return losses
 
@@ -163,6 +164,7 @@ class FeatureDistillation(Objective):
         mix: nn.Conv2d | None,
     ) -> Float[Tensor, ""]:
         if self.alignment == "interpolate":
+            # The paper's own alignment (Sec. 3.4), padding included.
             size = teacher.shape[-2:]
             student = F.interpolate(student, size, mode="bilinear", align_corners=False)
             return self._between(list(zip(student.flatten(2), teacher.flatten(2), strict=True)))
@@ -182,11 +184,12 @@ class FeatureDistillation(Objective):
             ]
             return self._between(points)
         groups = [(members, _mixed(a, mix), b) for members, a, b in ours.beside(theirs)]
-        points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]
+        points = [(a.flatten(1), b.flatten(1)) for _, a, b in groups]  # (C, X) each
         if self.foreground_share is None:
             return self._between(points)
         boxes = [instances.gt_boxes.tensor for instances in context.ground_truth]
         weights = foreground_weights(boxes, theirs, self.foreground_share)
+        # In the order of the flattened points: image after image of a group.
         grouped = [torch.cat([weights[k] for k in members]) for members, _, _ in groups]
         return self._between(points, grouped)
 
@@ -200,6 +203,7 @@ def _mixed(sampled: Float[Tensor, " _C *any"], mix: nn.Conv2d | None) -> Float[T
     """Features after the 1x1 convolution, if there is one."""
     if mix is None:
         return sampled
+    # The channels are the first axis here; nn.Conv2d expects them in the second.
     return torch.einsum("oi,i...->o...", mix.weight[..., 0, 0], sampled) + mix.bias.view(
         -1, *(1,) * (sampled.dim() - 1)
     )

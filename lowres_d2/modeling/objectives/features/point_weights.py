@@ -35,6 +35,7 @@ def foreground_weights(
     foreground, background = [], []
     for index, objects in enumerate(boxes):
         inside = _cells_in(objects, cells, index)  # (M, X)
+        # An object beyond the outermost centres covers no cell: 0 / 1, not 0 / 0.
         share = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
         foreground.append(per_object * share.sum(dim=0))
         background.append((~inside.any(dim=0)).float())
