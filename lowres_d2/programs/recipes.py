@@ -1,11 +1,13 @@
 """List the recipes, or find those that have some words.
 
-A word is looked for in a recipe's path and in its one-line description, whatever its case.
+A word is looked for in a recipe's path and one-line description, at the start of words and in any
+case.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 
 from lowres_d2.programs.command import summary_of
@@ -36,5 +38,7 @@ def matching_recipes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Path and description of the recipes that have all the words."""
     for path in shipped_recipes():
         name, summary = path.as_posix(), summary_of(find_recipe(path))
-        if all(word.lower() in f"{name} {summary}".lower() for word in words):
+        # At the start of a word: "own" is in own_data, not in "downsampled".
+        starts = [rf"(?<![a-z]){re.escape(word)}" for word in words]
+        if all(re.search(start, f"{name} {summary}", re.IGNORECASE) for start in starts):
             yield name, summary

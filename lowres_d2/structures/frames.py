@@ -64,8 +64,11 @@ def padded_size(size: Size, factor: Fraction) -> Size:
 
 def low_res_size(size: Size, factor: Fraction) -> Size:
     """Size of an image after padding and downsampling."""
-    # `int` drops nothing: a padded length is a multiple of p, and the factor is p / q.
-    height, width = (int(length / factor) for length in padded_size(size, factor))
+    # Nothing is dropped: a padded length is a multiple of p, and the factor is p / q. Not
+    # `int(length / factor)`: before Python 3.11, `torch.compile` cannot turn a Fraction into an int.
+    height, width = (
+        length * factor.denominator // factor.numerator for length in padded_size(size, factor)
+    )
     return height, width
 
 

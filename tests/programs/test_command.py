@@ -75,6 +75,8 @@ def test_recipes_are_all_listed_and_found_by_words(capsys):
     assert capsys.readouterr().out.split() == [
         "projects/ThumbDet/configs/quick/thumbdet4_fcos_small_64_plates.py"
     ]
+    main(["recipes", "--names", "own"])
+    assert "bicubic4_retinanet" not in capsys.readouterr().out  # "downsampled" has no word own
     with pytest.raises(SystemExit, match="no recipe has thumbdet4 and nothing"):
         main(["recipes", "thumbdet4", "nothing"])
 
