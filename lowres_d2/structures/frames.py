@@ -65,7 +65,7 @@ def padded_size(size: Size, factor: Fraction) -> Size:
 def low_res_size(size: Size, factor: Fraction) -> Size:
     """Size of an image after padding and downsampling."""
     # Nothing is dropped: a padded length is a multiple of p, and the factor is p / q. Not
-    # `int(length / factor)`: before Python 3.11, `torch.compile` cannot turn a Fraction into an int.
+    # `int(length / factor)`: on Python 3.10 `torch.compile` cannot turn a Fraction into an int.
     height, width = (
         length * factor.denominator // factor.numerator for length in padded_size(size, factor)
     )
