@@ -82,6 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print(args: argparse.Namespace) -> None:
+    if not args.file.is_file():
+        raise FileNotFoundError(
+            f"{args.file}: no such file; give a run's non_finite_<iteration>.pth"
+        )
     contents = read_checkpoint(args.file)
     if "batch" not in contents:
         raise ValueError(f"{args.file} holds no batch: give a run's non_finite_<iteration>.pth")

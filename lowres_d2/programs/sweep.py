@@ -108,7 +108,8 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
         accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), metric)
         complexity = measure_complexity(smaller, images)
         measured[factor] = Measured(accuracy, complexity, timings[factor])
-        logger.info("%s: %s %s", _resolution(factor), metric, accuracy)
+        shown = "n/a" if accuracy is None else f"{accuracy:.2f}"
+        logger.info("%s: %s %s", _resolution(factor), metric, shown)
     full = next(iter(measured.values()))
     found = {f: Comparison(full, low, metric, machine(model)) for f, low in measured.items()}
     _write(Path(cfg.train.output_dir), found, metric)

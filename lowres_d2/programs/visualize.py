@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
     # Overrides stand after the flags, apart from `part`.
     args = make_parser().parse_intermixed_args(arguments)
+    # An argument of several values takes the overrides that follow it, too.
+    args.opts += [word for word in args.runs if _is_override(word)]
+    args.runs = [word for word in args.runs if not _is_override(word)]
     run_reporting_mistakes(lambda: _run(args))
+
+
+def _is_override(word: str) -> bool:
+    """Whether it changes a key such as ``train.device``: names of runs have no dot."""
+    return re.match(r"\+?\w+(\.\w+)+=", word) is not None and not Path(word).exists()
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ def test_the_student_starts_with_its_teachers_weights(arguments, tmp_path, ema):
     assert found[1] == found[2] and int(found[1]) > 50
 
 
+def test_missing_weights_of_the_teacher_are_said_to_be_the_teachers(arguments, capsys):
+    line = error_of([*arguments, "model.teacher.checkpoint=/nowhere/t.pth"], capsys)
+    assert "the teacher (model.teacher.checkpoint): no weights at /nowhere/t.pth" in line
+
+
 def test_a_resumed_run_continues_from_its_checkpoint_not_from_the_teacher(taught, tmp_path):
     taught += ["train.student_from_teacher=true"]
     main(taught)

@@ -63,6 +63,7 @@ def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
         (["thumbnails", "--runs", PLAIN], "none of the runs lowers the resolution"),
         (["thumbnails", "--runs", "{folder}"], "is no finished run"),
         (["thumbnails", "--images", "0", "--runs", LOW], "--images 0: expected"),
+        (["thumbnails", "--runs", LOW, "train.max_itr=8"], "train.max_itr"),  # no run
     ],
 )
 def test_mistakes_are_said_in_one_line(arguments, message, opts, tmp_path, capsys):

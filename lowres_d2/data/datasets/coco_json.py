@@ -28,7 +28,9 @@ def read_json(json_file: str | Path, what: str) -> Any:
     """
     path = Path(json_file)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such annotation file; give {what}")
+        raise FileNotFoundError(
+            f"{path}: no such annotation file; give {what} (datasets/README.md has the layouts)"
+        )
     try:
         # From bytes json detects UTF-8 with a byte order mark, UTF-16 and UTF-32.
         return json.loads(path.read_bytes())

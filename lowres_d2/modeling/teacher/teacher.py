@@ -72,9 +72,14 @@ class Teacher:
             ValueError: the file is broken, or a tensor of the network is missing in it.
         """
         if self._checkpoint:
-            self.report = load_weights(
-                self.model, self._checkpoint, complete=True, use_average=self.use_average
-            )
+            try:
+                self.report = load_weights(
+                    self.model, self._checkpoint, complete=True, use_average=self.use_average
+                )
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f"the teacher (model.teacher.checkpoint): {error}"
+                ) from error
             logger.info("teacher: %s", self.report)
             self._checkpoint = None
 

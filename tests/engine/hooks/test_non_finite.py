@@ -202,6 +202,9 @@ def test_replay_of_a_file_without_a_batch_or_with_another_model(toy_arguments, t
     with pytest.raises(SystemExit):
         replay.main([str(tmp_path / "weights.pth"), *toy_arguments])
     assert "weights.pth holds no batch" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        replay.main([str(tmp_path / "none.pth"), *toy_arguments])
+    assert "none.pth: no such file; give a run's non_finite_" in capsys.readouterr().err
     run(tmp_path, [batch({"loss": math.nan})])
     with pytest.raises(SystemExit):
         replay.main([str(tmp_path / "non_finite_0000000.pth"), *toy_arguments])
