@@ -61,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"error: no program {name!r}{hint}; {COMMAND} lists all", file=sys.stderr)
             raise SystemExit(2)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # while it is imported, or in a program that only prints
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # `lowres-d2 recipes | head`: whoever reads has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -89,8 +92,11 @@ def overview() -> str:
 
 
 def summary_of(path: Path) -> str:
-    """First line of a Python file's docstring, read without importing it."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    """First line of a Python file's docstring, read without importing it; empty: there is none."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except (SyntaxError, ValueError):  # a broken recipe is still listed; a run says what is wrong
+        return ""
     return text.partition("\n")[0]
 
 

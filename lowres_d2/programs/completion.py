@@ -16,16 +16,17 @@ from lowres_d2.programs.command import COMMAND, PROGRAMS, module_of, summary_of
 import shtab
 
 FILES = ("FILE", "WEIGHTS", "OUTPUT")  # metavars of arguments
-# A recipe is a file, or one of those that an installed package ships.
+# A recipe is a file, or one of those that an installed package ships. `_files` in the name makes
+# shtab's script complete folders with a slash and quote names with spaces.
 PREAMBLE = {
     "bash": f"""
-_lowres_d2_recipes() {{
+_lowres_d2_recipe_files() {{
   compgen -f -- "$1"
   compgen -W "$({COMMAND} recipes --names 2>/dev/null)" -- "$1"
 }}
 """,
     "zsh": f"""
-_lowres_d2_recipes() {{
+_lowres_d2_recipe_files() {{
   _files
   compadd -- ${{(f)"$({COMMAND} recipes --names 2>/dev/null)"}}
 }}
@@ -65,7 +66,7 @@ def whole_parser() -> argparse.ArgumentParser:
 def _say_what_completes(action: argparse.Action) -> None:
     # Detectron2's own parser, which train extends, calls a recipe FILE.
     if action.metavar == "RECIPE" or action.dest == "config_file":
-        action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_recipes")
+        action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_recipe_files")
     elif action.metavar == "DIR":
         action.complete = shtab.DIRECTORY
     elif action.metavar in FILES:

@@ -65,6 +65,24 @@ def test_a_reader_that_leaves_is_no_error():
     assert done.stdout.startswith("configs/") and not done.stderr
 
 
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main(["env"])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("content", [b"x = (", '"""Größe"""'.encode("latin-1"), b"x = 1"])
+def test_a_file_without_a_description_has_an_empty_one(tmp_path, content):
+    path = tmp_path / "recipe.py"
+    path.write_bytes(content)
+    assert summary_of(path) == ""
+
+
 def test_recipes_are_all_listed_and_found_by_words(capsys):
     main(["recipes"])
     lines = capsys.readouterr().out.splitlines()
@@ -115,6 +133,7 @@ def test_bash_completes_programs_flags_and_recipes(tmp_path, capsys):
     own = complete("lowres-d2 train --config-file configs/own")
     assert set(own) == {path.as_posix() for path in shipped_recipes() if "own_data" in path.parts}
     assert complete(f"lowres-d2 extract {tmp_path}/compl") == [str(script)]
+    assert "_recipe_files" in script.read_text()  # or folders are completed without a slash
 
 
 def test_zsh_gets_a_script_with_every_program(capsys):
