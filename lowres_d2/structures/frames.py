@@ -10,7 +10,6 @@ Sizes are (height, width).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -58,7 +57,8 @@ def as_factor(value: Fraction | int | float | str) -> Fraction:
 def padded_size(size: Size, factor: Fraction) -> Size:
     """Size of an image after padding to a multiple of the factor's numerator."""
     multiple = factor.numerator
-    height, width = (math.ceil(length / multiple) * multiple for length in size)
+    # In whole numbers: under `torch.compile` lengths are symbols once images differ in size.
+    height, width = (-(-length // multiple) * multiple for length in size)
     return height, width
 
 
@@ -78,7 +78,7 @@ def check_factor_fits(size: Size, factor: Fraction) -> None:
     Raises:
         ValueError: a side is shorter than the factor.
     """
-    if min(size) < factor:
+    if min(size) * factor.denominator < factor.numerator:
         raise ValueError(
             f"an image of {size[0]}x{size[1]} (height x width) is smaller than the factor "
             f"{factor}: remove it from the data set or use a smaller factor"

@@ -14,7 +14,7 @@ from lowres_d2.modeling.resample import (
 import pytest
 import torch
 
-from operator_case import OperatorCase
+from operator_case import OperatorCase, without_shape_checks
 
 
 class Doubling(Resampler):
@@ -127,3 +127,14 @@ class TestAnyFactor(ResamplerCase):
 
     def bad_inputs(self):
         yield ([torch.rand(3, 1, 9)],), ValueError, "an image of 1x9 (height x width) is smaller"
+
+
+@pytest.mark.parametrize("resampler", [Bicubic("3/2"), LearnedDownsampler(4)], ids=["3/2", "4"])
+@torch.no_grad()
+def test_a_compiled_resampler_takes_images_of_other_sizes(resampler):
+    torch._dynamo.reset()
+    compiled = torch.compile(resampler, backend="eager")
+    with without_shape_checks():
+        for size in ((64, 64), (96, 64), (70, 51)):  # from the second on sizes are symbols
+            image = torch.rand(3, *size)
+            assert torch.equal(compiled([image])[0], resampler([image])[0])
