@@ -56,7 +56,8 @@ def test_listing_programs_and_recipes_imports_no_torch():
         "main([]); main(['recipes', 'plates'])\n"
         "assert 'torch' not in sys.modules and 'detectron2' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error():
