@@ -16,9 +16,10 @@ from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_
 from lowres_d2.analysis.figures.failure_cases import write_failure_cases
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
 from lowres_d2.analysis.figures.views import model_view
-from lowres_d2.analysis.report import Run, write_report
+from lowres_d2.analysis.report import REPORT_FILES, Run, write_report
 
 __all__ = [
+    "REPORT_FILES",
     "Column",
     "Point",
     "Run",

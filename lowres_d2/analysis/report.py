@@ -18,8 +18,8 @@ from lowres_d2.analysis.figures.comparison_sheets import (
 from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.figures.sheets import save_sheet
 from lowres_d2.analysis.figures.views import View, stored_view
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.own_files import own_path
 
 from tabulate import tabulate
 
@@ -59,6 +59,10 @@ class Run:
         """The content of ``sized_coco.json``."""
         path = Path(self.predictions_file).with_name("sized_coco.json")
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+# What it writes into its folder.
+REPORT_FILES = ("report.md", "training.png", "by_size.png", "trade_off.png", "images.png")
 
 
 def write_report(
@@ -110,7 +114,7 @@ def write_report(
     )
     save_sheet(sheet, folder / "images.png")
     text = _markdown(title, notes, runs, summaries, thresholds, has_costs)
-    with atomic_path(folder / "report.md") as part:
+    with own_path(folder / "report.md") as part:
         part.write_text(text, encoding="utf-8")
     return folder / "report.md"
 

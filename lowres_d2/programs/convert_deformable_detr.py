@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.weight_files import read_weight_file
@@ -60,6 +60,7 @@ def convert(
         FileNotFoundError: no such recipe or weights.
         ValueError: the recipe has no Deformable DETR, or the weights do not fit it.
     """
+    check_own([output])
     model = build(load_recipe(recipe, overrides), "model")
     detector = next((m for m in model.modules() if isinstance(m, DeformableDETR)), None)
     if detector is None:
@@ -69,6 +70,6 @@ def convert(
         found = convert_deformable_detr(read_weight_file(weights)["model"], detector, ids)
     except ValueError as error:
         raise ValueError(f"{weights} for {recipe}: {error}") from error
-    with atomic_path(output) as beside:
+    with own_path(output) as beside:
         torch.save({"model": found}, beside)
     print(f"{len(found)} tensors written to {output}")

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import load_image
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.demo_files import find_inputs, find_targets, is_video
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -165,7 +165,7 @@ class Demo:
         """Detect on one image and write it with its boxes."""
         image, found = self.detect(file)
         drawn = self.draw(image, found)
-        with atomic_path(target) as part:
+        with own_path(target) as part:
             drawn.save(part, quality=95)
         return [self.record(str(file), image, found)]
 
@@ -176,7 +176,7 @@ class Demo:
             raise BrokenImageError(f"{file}: cannot be read as a video")
         rate, total = source.get(cv2.CAP_PROP_FPS) or 25.0, source.get(cv2.CAP_PROP_FRAME_COUNT)
         records, sink = [], None
-        with atomic_path(target) as part, tempfile.TemporaryDirectory() as folder:
+        with own_path(target) as part, tempfile.TemporaryDirectory() as folder:
             frame_file = Path(folder, "frame.bmp")  # without loss; the mapper reads files
             for number, frame in enumerate(_frames(source)):
                 cv2.imwrite(str(frame_file), frame)
@@ -219,6 +219,7 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError(f"--confidence-threshold {args.confidence_threshold}: expected 0 to 1")
     files = find_inputs(args.input)
     targets, json_file = find_targets(files, args.output)
+    check_own([*targets, json_file])
     cfg = load_recipe(args.config_file, args.opts)
     demo = Demo.from_recipe(cfg, args.weights, args.confidence_threshold)
     records, broken = [], []
@@ -232,7 +233,7 @@ def _run(args: argparse.Namespace) -> None:
         records += new
         count = sum(len(record["detections"]) for record in new)
         _progress(f"{number} of {len(files)}: {file.name}, {count} objects", lasting=True)
-    with atomic_path(json_file) as part:
+    with own_path(json_file) as part:
         part.write_text(json.dumps(records, indent=1), encoding="utf-8")
     print(f"{len(files) - len(broken)} of {len(files)} inputs done, detections in {json_file}")
     if broken:

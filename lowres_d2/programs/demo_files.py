@@ -43,11 +43,13 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
     Raises:
         ValueError: the output does not fit the inputs, or would overwrite one of them.
     """
+    given = {file.resolve() for file in files}
     if output.suffix.lower() in IMAGES + VIDEOS:
         if len(files) > 1:
             raise ValueError(f"--output {output}: a folder is needed for {len(files)} inputs")
         if is_video(files[0]) != (output.suffix.lower() == ".mp4"):
             raise ValueError(f"--output {output}: an image makes an image, a video an .mp4 file")
+        _check_no_input([output], given, output)
         return [output], output.with_suffix(".json")
     targets: list[Path] = []
     for file in files:
@@ -55,10 +57,15 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
         target, number = output / name, 2
         while target in targets:
             target, number = output / f"{Path(name).stem}-{number}{Path(name).suffix}", number + 1
-        if target.resolve() == file.resolve():
-            raise ValueError(f"--output {output}: would overwrite {file}, choose another folder")
         targets.append(target)
+    _check_no_input(targets, given, output)
     return targets, output / "detections.json"
+
+
+def _check_no_input(targets: Sequence[Path], given: set[Path], output: Path) -> None:
+    for target in targets:
+        if target.resolve() in given:
+            raise ValueError(f"--output {output}: would overwrite the input {target}")
 
 
 def is_video(file: Path) -> bool:

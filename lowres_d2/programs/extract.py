@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.layers.norm_by_factor import weights_for_factor
 from lowres_d2.modeling.checkpoint_keys import (
@@ -14,6 +13,7 @@ from lowres_d2.modeling.checkpoint_keys import (
     bare_detector_state_dict,
     evaluated_state_dict,
 )
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 import torch
@@ -46,12 +46,13 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
         FileNotFoundError: no such checkpoint.
         ValueError: it is not a checkpoint of a composition, or has not this factor.
     """
+    check_own([output])
     checkpoint = read_checkpoint(weights)
     detector = bare_detector_state_dict(evaluated_state_dict(checkpoint))
     if not detector:
         raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
     detector = weights_for_factor(detector, factor)
-    with atomic_path(output) as beside:
+    with own_path(output) as beside:
         torch.save({"model": detector}, beside)
     kind = "averaged tensors" if "ema" in checkpoint else "tensors"
     print(f"{len(detector)} {kind} written to {output}")

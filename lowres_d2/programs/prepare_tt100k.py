@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset, count_signs, read_tt100k
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 from tabulate import tabulate
@@ -46,11 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     annotations = args.root / "annotations.json"
+    written = {split: args.root / f"tt100k_{split}.json" for split in ("train", "test")}
+    if args.coco:
+        check_own(written.values())
     parts = {
         split: Tt100kDataset(
             annotations, args.root, split, TT100K_CLASSES, check_images=not args.no_images
         )
-        for split in ("train", "test")
+        for split in written
     }
     rows = [[split, len(part), *_sizes(part)] for split, part in parts.items()]
     size_ranges = ["<32 px", "32-96 px", "96-400 px", ">=400 px"]
@@ -64,13 +67,12 @@ def _run(args: argparse.Namespace) -> None:
         print(f"the benchmark's {len(TT100K_CLASSES)} classes differ from these in: {shown}")
     if args.coco:
         for split, part in parts.items():
-            path = args.root / f"tt100k_{split}.json"
             content = part.coco_dict()
             for image in content["images"]:
                 image["file_name"] = Path(image["file_name"]).relative_to(args.root).as_posix()
-            with atomic_path(path) as beside:
+            with own_path(written[split]) as beside:
                 beside.write_text(json.dumps(content), encoding="utf-8")
-            print(path)
+            print(written[split])
 
 
 def _sizes(part: Tt100kDataset) -> list[int]:

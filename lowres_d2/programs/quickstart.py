@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.analysis.report import write_report
+from lowres_d2.analysis.report import REPORT_FILES, write_report
+from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
@@ -50,6 +51,7 @@ def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
     Returns:
         Path of ``report.md``.
     """
+    check_own(output / name for name in REPORT_FILES)
     full = RecipeRun(*FULL, output / Path(FULL[1]).stem, overrides)
     runs = [full]
     for title, recipe in STUDENTS.items():

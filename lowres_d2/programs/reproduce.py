@@ -17,16 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from lowres_d2.analysis import (
+    REPORT_FILES,
     Point,
     measure_points,
     plot_trade_off,
     write_report,
 )
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.engine.compare import MEASURED_IMAGES, machine
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
@@ -86,6 +87,7 @@ def reproduce(
     Returns:
         Path of ``report.md``.
     """
+    check_own(_report_files(benchmark, output, seeds))
     common = ["dataloader.test.dataset.split=test", *overrides]
     shared = shared_runs(benchmark, output, [f"train.seed={seeds[0]}", *common])
     if not (benchmark.closes_gap or with_variants):
@@ -101,6 +103,12 @@ def reproduce(
         ]
         results += [_seed_result(run.title, seed, run.finish()) for run in students[seed]]
     return _write(benchmark, output, shared, students, results)
+
+
+def _report_files(benchmark: Benchmark, output: Path, seeds: Sequence[int]) -> list[Path]:
+    files = [output / name for name in ("report.md", "trade_off.png")]
+    files += [output / f"{name}.png" for name in benchmark.sheets]
+    return files + [output / f"seed{seed}" / name for seed in seeds for name in REPORT_FILES]
 
 
 def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
@@ -161,7 +169,7 @@ def _write(
         ]
     )
     report = output / "report.md"
-    with atomic_path(report) as beside:
+    with own_path(report) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
     print(f"report: {report}")
     return report

@@ -16,7 +16,6 @@ from pathlib import Path
 from lowres_d2.analysis.cost.comparison import Comparison, Measured
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
-from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.compare import (
     MEASURED_IMAGES,
     evaluate_apart,
@@ -29,6 +28,7 @@ from lowres_d2.engine.processes.environment import logging_to
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.structures import as_factor
@@ -97,6 +97,7 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
+    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
     models = _models(model, factors)
@@ -160,9 +161,9 @@ def _write(folder: Path, found: Mapping[str, Comparison], metric: str) -> None:
         missingval="n/a",
     )
     logger.info("%s", table)
-    with atomic_path(folder / "sweep.md") as part:
+    with own_path(folder / "sweep.md") as part:
         part.write_text(f"{table}\n", encoding="utf-8")
-    with atomic_path(folder / "sweep.json") as part:
+    with own_path(folder / "sweep.json") as part:
         record = {factor: c.record() for factor, c in found.items()}
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
     _plot(folder / "sweep.png", found, metric)
@@ -185,5 +186,5 @@ def _plot(path: Path, found: Mapping[str, Comparison], metric: str) -> None:
     ax.set(xscale="log", ylim=(0, None))
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as part:
+    with own_path(path) as part:
         figure.savefig(part, dpi=130)

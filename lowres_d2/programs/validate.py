@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.plates.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
@@ -87,10 +87,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> None:
+    check_own(filter(None, (args.json_report, args.sheet)))
     report = _recipe_report(args) if args.config_file else _files_report(args)
     print(report_text(report, args.examples))
     if args.json_report:
-        with atomic_path(args.json_report) as beside:
+        with own_path(args.json_report) as beside:
             beside.write_text(json.dumps(report.record(), indent=1), encoding="utf-8")
     if args.sheet:
         from lowres_d2.analysis.figures.suspects import write_suspects

@@ -30,6 +30,7 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import MEASURED_IMAGES, first_images, machine
 from lowres_d2.engine.evaluate import evaluate
+from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
@@ -245,9 +246,10 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
 def _run(args: argparse.Namespace) -> None:
     if args.images < 1:
         raise ValueError(f"--images {args.images}: expected a positive number")
+    parts = PARTS if args.part == "all" else (args.part,)
+    check_own(args.output / f"{part.replace('-', '_')}.png" for part in parts)
     runs = [open_run(text, args.output, args.opts) for text in args.runs]
     _check_comparable(runs)
-    parts = PARTS if args.part == "all" else (args.part,)
     if "thumbnails" in parts:
         print(draw_thumbnails(runs, args.output, args.images), flush=True)
     if "detections" in parts:

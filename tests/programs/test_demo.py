@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from lowres_d2.engine.build import build_model
+from lowres_d2.own_files import LIST
 from lowres_d2.programs.demo import main
 from lowres_d2.programs.demo_files import find_targets
 from lowres_d2.recipes.load import load_recipe
@@ -37,7 +38,7 @@ def run(trained_weights, inputs, output, *more):
 def test_folder_globs_and_files_become_images_and_a_json(trained_weights, tmp_path):
     images = trained_weights[2]
     run(trained_weights, [images, f"{images}/0*.png", images / "1.png"], tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.iterdir()} - {LIST}
     assert names == {f"{k}.png" for k in range(6)} | {"0-2.png", "1-2.png", "detections.json"}
     assert Image.open(tmp_path / "3.png").size == (512, 512)  # 64 px, enlarged
     records = json.loads((tmp_path / "detections.json").read_text())
@@ -70,7 +71,7 @@ def test_broken_inputs_are_named_and_the_others_done(trained_weights, tmp_path, 
     shown = capsys.readouterr()
     assert "1 of 3 inputs done" in shown.out
     assert f"error: 2 of 3 inputs are broken: {broken}, {video}" in shown.err
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"2.png", "detections.json"}
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"2.png", "detections.json"}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,10 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
         (["a.png", "b.png"], "out.png", "a folder is needed for 2 inputs"),
         (["a.png"], "out.mp4", "an image makes an image"),
         (["a.mp4"], "out.png", "an image makes an image"),
-        (["x/a.png"], "x", "would overwrite"),
+        (["x/a.png"], "x", "would overwrite the input"),
+        (["y/a.png", "x/a-2.png", "z/a.png"], "x", "would overwrite the input"),
+        (["a.png"], "a.png", "would overwrite the input"),
+        (["x/../a.mp4"], "a.mp4", "would overwrite the input"),
     ],
 )
 def test_outputs_that_do_not_fit_are_refused(files, output, message):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
-from lowres_d2.atomic import atomic_path
+from lowres_d2.own_files import own_path
 
 import numpy as np
 from torch import nn
@@ -147,7 +147,7 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
     )
     if note:
         figure.supxlabel(note, fontsize=9, color="0.4")
-    with atomic_path(path) as part:
+    with own_path(path) as part:
         figure.savefig(part, dpi=130)
     return Path(path)
 

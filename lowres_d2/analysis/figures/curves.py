@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowres_d2.atomic import atomic_path
+from lowres_d2.own_files import own_path
 
 import numpy as np
 
@@ -175,5 +175,5 @@ def _finish(figure: Figure, axes: Iterable[Axes], path: str | Path) -> None:
     if handles:
         columns = min(len(handles), LEGEND_COLUMNS)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-    with atomic_path(path) as part:
+    with own_path(path) as part:
         figure.savefig(part, dpi=130)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.analysis.figures.drawing import INK, PAPER, Color, dashed_frame, font
-from lowres_d2.atomic import atomic_path
+from lowres_d2.own_files import own_path
 
 from PIL import Image, ImageDraw, ImageOps
 
@@ -125,7 +125,7 @@ def save_sheet(sheet: Image.Image, path: str | Path) -> Path:
         # The last one is written whatever its size.
         if len(data) <= MOST_BYTES:
             break
-    with atomic_path(path) as part:
+    with own_path(path) as part:
         part.write_bytes(data)
     return Path(path)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.plates.dataset import SPLITS, VARIANTS
 from lowres_d2.data.plates.glyphs import PLATE_CLASSES
 from lowres_d2.data.plates.scene import Plate, Scene, SceneSettings, lay_out, paint_scene
+from lowres_d2.own_files import own_path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -33,7 +33,7 @@ def plate_sheet(path: str | Path, seed: int = 0) -> None:
         _row("tiny: 4 to 16 px, with ground truth", tiny),
     ]
     sheet = Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))
-    with atomic_path(path) as part:
+    with own_path(path) as part:
         sheet.save(part)
 
 

@@ -169,6 +169,19 @@ def test_a_folder_of_someone_else_is_not_overwritten(tmp_path):
     assert (tmp_path / "set" / "mine.txt").read_text() == "mine"
 
 
+def test_a_generated_folder_with_files_of_the_user_is_kept(tmp_path):
+    def write(part):
+        (part / "file").write_text("x")
+
+    for settings in ({"a": 1}, {"a": 2}):
+        ensure_generated(tmp_path / "set", settings, write)
+    assert [path.name for path in tmp_path.glob("s*")] == ["set"]
+    (tmp_path / "set" / "notes.txt").write_text("mine")
+    ensure_generated(tmp_path / "set", {"a": 3}, write)
+    assert (tmp_path / "set-earlier1" / "notes.txt").read_text() == "mine"
+    assert sorted(p.name for p in (tmp_path / "set").iterdir()) == ["file", "generated.json"]
+
+
 def _generate_and_note(root, notes):
     def write(part):
         notes.put("wrote")
