@@ -1,10 +1,10 @@
 """Checkpoints of a run.
 
 A checkpoint holds ``model``, ``trainer`` (iteration, optimizer, schedule, gradient scaler), ``run``
-(stage, loss normalizers, fingerprint of the data), ``ema`` if weights are averaged, and
-``classes``. It is written under a temporary name and then renamed, so that a kill leaves the
-previous one intact. If the last checkpoint is damaged all the same, a run resumes from the newest
-one that is intact.
+(stage, loss normalizers, fingerprint of the data), ``ema`` if weights are averaged, and what the
+weights are: ``classes``, and ``recipe``, the text of a ``config.yaml``. It is written under a
+temporary name and then renamed, so that a kill leaves the previous one intact. If the last
+checkpoint is damaged all the same, a run resumes from the newest one that is intact.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
+        self.recipe = ""
         self.report: LoadReport | None = None
         self._saved = ""
         super().__init__(model, save_dir, **checkpointables)
@@ -59,6 +60,7 @@ class RunCheckpointer(DetectionCheckpointer):
             )
             self._saved = ""
         data = {"model": self.model.state_dict(), "classes": list(self.classes)}
+        data |= {"recipe": self.recipe} if self.recipe else {}
         data |= {key: part.state_dict() for key, part in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
         try:

@@ -25,6 +25,7 @@ from lowres_d2.engine.hooks.non_finite import NonFiniteStop
 from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.startup.report import StartUp, log_start_up
@@ -106,6 +107,7 @@ class _Run:
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
+        recipe = recipe_text(cfg)  # before cfg holds data sets
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
         self.model = build_model(cfg)
@@ -143,6 +145,7 @@ class _Run:
             **extra,
         )
         self.checkpointer.classes = list(getattr(dataset, "classes", []))
+        self.checkpointer.recipe = recipe
         # Before a checkpoint is loaded, which restores their states (the best metric so far).
         self.trainer.register_hooks(self._hooks())
 

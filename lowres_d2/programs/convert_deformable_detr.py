@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def convert(
     recipe: str, weights: Path, output: Path, coco: bool = False, overrides: Sequence[str] = ()
 ) -> None:
-    """Write ``{"model": ...}`` with the names of the bare detector.
+    """Write weights with the names of the bare detector, and COCO's ``classes`` where they are.
 
     Args:
         recipe: its model is, or contains, the Deformable DETR that the weights are for.
@@ -65,11 +65,13 @@ def convert(
     detector = next((m for m in model.modules() if isinstance(m, DeformableDETR)), None)
     if detector is None:
         raise ValueError(f"{recipe}: its model has no DeformableDETR: give a recipe that has one")
-    ids = sorted(x["id"] for x in COCO_CATEGORIES if x.get("isthing", 1)) if coco else None
+    things = [x for x in COCO_CATEGORIES if coco and x.get("isthing", 1)]
+    things.sort(key=lambda x: x["id"])
+    ids = [thing["id"] for thing in things] or None
     try:
         found = convert_deformable_detr(read_weight_file(weights)["model"], detector, ids)
     except ValueError as error:
         raise ValueError(f"{weights} for {recipe}: {error}") from error
     with own_path(output) as beside:
-        torch.save({"model": found}, beside)
+        torch.save({"model": found, "classes": [thing["name"] for thing in things]}, beside)
     print(f"{len(found)} tensors written to {output}")

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def extract_detector(weights: Path, output: Path, factor: str | None = None) -> None:
-    """Write ``{"model": ...}`` with the names a plain detector has, from the evaluated weights.
+    """Write the evaluated weights with the names a plain detector has, and their ``classes``.
 
     Args:
         weights: checkpoint of a run.
@@ -53,6 +53,6 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
         raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
     detector = weights_for_factor(detector, factor)
     with own_path(output) as beside:
-        torch.save({"model": detector}, beside)
+        torch.save({"model": detector, "classes": checkpoint.get("classes", [])}, beside)
     kind = "averaged tensors" if "ema" in checkpoint else "tensors"
     print(f"{len(detector)} {kind} written to {output}")

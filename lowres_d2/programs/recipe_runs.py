@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,11 +17,12 @@ from lowres_d2.analysis.report import Run
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.environment import logging_to
 from lowres_d2.engine.train import train
 from lowres_d2.recipes.load import load_recipe
 
-from detectron2.config import LazyConfig, instantiate
+from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
@@ -131,10 +131,7 @@ class RecipeRun:
 
 def recipe_hash(cfg: DictConfig) -> str:
     """Changes with every value of a recipe, overrides included."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "recipe.yaml")
-        LazyConfig.save(cfg, str(path))
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(recipe_text(cfg).encode()).hexdigest()
 
 
 def _make_room(folder: Path, digest: str) -> None:

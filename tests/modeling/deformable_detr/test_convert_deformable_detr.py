@@ -160,7 +160,9 @@ def test_program_writes_the_classes_of_coco(tmp_path, capsys):
     recipe.write_text(RECIPE)
     torch.save(checkpoint, weights)
     main([str(recipe), str(weights), str(output), "--coco", "model.size.classes=80"])
-    found = torch.load(output, weights_only=True)["model"]
+    written = torch.load(output, weights_only=True)
+    found, classes = written["model"], written["classes"]
+    assert (len(classes), classes[0], classes[10]) == (80, "person", "fire hydrant")
     names = len(authors.state_dict())
     assert capsys.readouterr().out == f"{names} tensors written to {output}\n"
     rows = authors.class_heads[0].weight

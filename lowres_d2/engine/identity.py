@@ -1,0 +1,129 @@
+"""What a file of weights, or the folder of a run, is: its classes and its recipe.
+
+Checkpoints of this project hold both beside Detectron2's ``model``. Weights of Detectron2's model
+zoo name no classes, but their author and the size of their class predictor tell the data set.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.data.datasets import VOC_CLASSES
+from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.recipes.load import load_recipe
+
+from detectron2.config import LazyConfig
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from omegaconf import DictConfig
+
+CONFIG = "config.yaml"
+BEST, FINAL = "model_best.pth", "model_final.pth"
+ZOO = "Detectron2 Model Zoo"  # the author that the files of the zoo name
+_ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of them
+_PREDICTORS = ("cls_score.bias", "cls_score.weight")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What weights are.
+
+    Attributes:
+        weights: file or address of the weights, of a run's folder the best ones.
+        classes: names of the classes in the order of the labels; empty: not known.
+        recipe: the complete recipe that they were trained with, as the text of a ``config.yaml``;
+            empty: not known.
+    """
+
+    weights: str
+    classes: tuple[str, ...] = ()
+    recipe: str = ""
+
+    def load_recipe(self, overrides: Iterable[str] = ()) -> DictConfig:
+        """The recipe, with ``key=value`` overrides, as :func:`lowres_d2.recipes.load.load_recipe`.
+
+        Raises:
+            ValueError: the weights do not say what their recipe is.
+        """
+        if not self.recipe:
+            raise ValueError(
+                f"{self.weights} does not say which recipe it was trained with: add "
+                "--config-file RECIPE"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, CONFIG)
+            path.write_text(self.recipe, encoding="utf-8")
+            return load_recipe(path, overrides)
+
+
+def identify(path: str | Path) -> Identity:
+    """What the weights at a path are.
+
+    The classes and the recipe come from the file itself. A checkpoint without a recipe takes that
+    of the ``config.yaml`` beside it; weights of Detectron2's zoo have the classes of COCO or VOC.
+
+    Args:
+        path: a file of weights, its address, or the folder of a run.
+
+    Raises:
+        FileNotFoundError: no such file, or the folder has no weights.
+        ValueError: the file is broken.
+    """
+    if Path(path).is_dir():
+        path = run_weights(path)
+    contents = read_checkpoint(path)
+    classes = contents.get("classes") or _zoo_classes(contents)
+    recipe = contents.get("recipe", "")
+    beside = Path(path).with_name(CONFIG)
+    # Only a run's checkpoint: any other file beside a run's config.yaml may be another model's.
+    if not recipe and "trainer" in contents and beside.is_file():
+        recipe = beside.read_text(encoding="utf-8")
+    return Identity(
+        weights=str(path),
+        classes=tuple(map(str, classes)) if isinstance(classes, list) else (),
+        recipe=recipe if isinstance(recipe, str) else "",
+    )
+
+
+def run_weights(folder: str | Path) -> Path:
+    """The weights of a run to use: the best ones, else the final, else the last checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder has none.
+    """
+    last = Path(folder, "last_checkpoint")
+    names = [BEST, FINAL]
+    if last.is_file():
+        names.append(last.read_text(encoding="utf-8").strip())
+    found = next((path for name in names if (path := Path(folder, name)).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"{folder} has no weights ({', '.join(names)}): give the folder of a run that has "
+            "saved a checkpoint, or a file of weights"
+        )
+    return found
+
+
+def recipe_text(cfg: DictConfig) -> str:
+    """A recipe as the text of a ``config.yaml``; its data sets must not have been built."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, CONFIG)
+        LazyConfig.save(cfg, str(path))
+        return path.read_text(encoding="utf-8")
+
+
+def _zoo_classes(contents: Mapping[str, Any]) -> list[str]:
+    if contents.get("__author__") != ZOO:
+        return []
+    outputs = {
+        len(tensor) for name, tensor in contents["model"].items() if name.endswith(_PREDICTORS)
+    }
+    coco = [category["name"] for category in COCO_CATEGORIES if category.get("isthing", 1)]
+    for classes in (coco, VOC_CLASSES):
+        # A region's predictor has one more output, for the background.
+        if outputs and outputs <= {len(classes) + 1, len(classes) * _ANCHORS}:
+            return list(classes)
+    return []
