@@ -19,6 +19,7 @@ from lowres_d2.engine.build import (
 )
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
+from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
@@ -105,6 +106,8 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         sample = _take_sample(cfg, images)
     full = full_resolution_model(cfg, model)
     evaluator = build(cfg, "dataloader.evaluator")
+    if full:
+        check_metric(cfg, evaluator)
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
     results = evaluate(cfg, model, evaluator)
     comparison = compare(cfg, model, full, results) if full else None

@@ -28,6 +28,7 @@ from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_pro
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
+from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
 from lowres_d2.engine.startup.weights import check_complete, check_used
@@ -123,6 +124,7 @@ class _Run:
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         # Built now, so that its errors come before the training, not after it.
         self.evaluator = build(cfg, "dataloader.evaluator")
+        check_metric(cfg, self.evaluator)
         # As in Detectron2's lazyconfig_train_net.py: the parameter groups are made from the model.
         cfg.optimizer.params.model = self.model
         self.optimizer = build(cfg, "optimizer")

@@ -62,10 +62,6 @@ class BoxScores:
         cap = -1 if max_dets is None else self.max_dets.index(max_dets)
         return _mean(self.recall[self._rows(iou)][:, _one_or_all(category), area, cap])
 
-    def has_iou(self, iou: float) -> bool:
-        """Whether a threshold was evaluated."""
-        return any(math.isclose(iou, known) for known in self.iou_thresholds)
-
     def _rows(self, iou: float | None) -> slice | list[int]:
         if iou is None:
             return slice(None)
@@ -140,6 +136,11 @@ def score_boxes(
         iou_thresholds=tuple(iou_thresholds),
         max_dets=tuple(run.params.maxDets),
     )
+
+
+def has_iou(iou: float, iou_thresholds: Sequence[float]) -> bool:
+    """Whether a threshold is among those that are evaluated."""
+    return any(math.isclose(iou, known) for known in iou_thresholds)
 
 
 def _one_or_all(index: int | None) -> slice | list[int]:

@@ -19,7 +19,13 @@ from typing import Protocol
 from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
 from lowres_d2.evaluation.size_ranges import SizeRanges
-from lowres_d2.evaluation.summary import SHORT_LISTS, curve_ranges, flat_metrics, summarize
+from lowres_d2.evaluation.summary import (
+    SHORT_LISTS,
+    curve_ranges,
+    flat_metrics,
+    metric_objects,
+    summarize,
+)
 from lowres_d2.evaluation.tables import summary_tables
 
 import numpy as np
@@ -135,6 +141,22 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         if self._summary is None:
             raise RuntimeError("SizedCOCOEvaluator.tables(): call evaluate() first (on rank 0)")
         return summary_tables(self._summary)
+
+    def metric_objects(self) -> dict[str, int]:
+        """All metrics of :meth:`evaluate`, known before it.
+
+        Returns:
+            By name, as ``bbox/AP``, the number of objects that a metric is measured on: with 0 it
+            is None.
+        """
+        classes = dict(zip(self._category_ids, self._classes, strict=True))
+        known = metric_objects(self._objects, self.size_ranges, classes, self.iou_thresholds)
+        known |= {"max-dets": len(self._objects)} | self._more_metric_objects()
+        return {f"bbox/{name}": count for name, count in known.items()}
+
+    def _more_metric_objects(self) -> dict[str, int]:
+        """As :meth:`metric_objects`, of the metrics that a subclass adds."""
+        return {}
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         """Further metrics of a subclass, from the boxes, scores and classes found in each image."""

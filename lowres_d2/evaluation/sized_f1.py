@@ -99,6 +99,12 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
                 part.write_text(json.dumps(self._f1), encoding="utf-8")
         return flat_f1(self._f1)
 
+    def _more_metric_objects(self) -> dict[str, int]:
+        summary = self._summarize({})
+        for row in (*summary["size_ranges"], *summary["classes"]):
+            row |= {key: row["GT"] for key in row if key not in ("name", "label")}
+        return flat_f1(summary)
+
     def _summarize(self, found: dict) -> dict:
         position = {image["id"]: k for k, image in enumerate(self._truth["images"])}
         objects, crowds = self._objects_of_truth(position)

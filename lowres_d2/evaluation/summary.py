@@ -11,12 +11,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lowres_d2.evaluation.coco_engine import BoxScores
+from lowres_d2.evaluation.coco_engine import BoxScores, has_iou
 from lowres_d2.evaluation.size_ranges import SizeRanges
 
 # Finer than the presets, for the curve over object size; sizes double every two edges.
 CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
 SHORT_LISTS = (1, 10)  # recall is also reported at so few detections per image, as in COCO
+_ROW_IOUS = (0.5, 0.75)  # thresholds that a row has an AP for
 
 
 def curve_ranges(areas: Sequence[float]) -> SizeRanges:
@@ -77,6 +78,40 @@ def flat_metrics(summary: Mapping) -> dict[str, float | None]:
     return metrics | {"GT-all": summary["all"]["GT"]}
 
 
+def metric_objects(
+    objects: Sequence[Mapping],
+    size_ranges: SizeRanges,
+    classes: Mapping[int, str],
+    iou_thresholds: Sequence[float],
+) -> dict[str, int]:
+    """The names of all metrics that an evaluation will have, known before it.
+
+    Args:
+        objects: as :func:`summarize` takes them, like the next two.
+        size_ranges: the recipe's size ranges.
+        classes: category id in the file to name.
+        iou_thresholds: the thresholds that are evaluated.
+
+    Returns:
+        By name the number of objects that the metric is measured on: with 0 it has no value.
+    """
+    ious = [f"AP{100 * iou:.0f}" for iou in _ROW_IOUS if has_iou(iou, iou_thresholds)]
+
+    def row(name: str, count: int) -> dict:
+        return {"name": name} | dict.fromkeys(("GT", "AP", *ious, "AR"), count)
+
+    per_class = Counter(annotation["category_id"] for annotation in objects)
+    counts = size_ranges.counts(annotation["area"] for annotation in objects)
+    return flat_metrics(
+        {
+            "all": row("all", len(objects)),
+            "size_ranges": [row(*pair) for pair in zip(size_ranges.names, counts, strict=True)],
+            "classes": [row(name, per_class[category]) for category, name in classes.items()],
+            "short": {f"AR{cap}": len(objects) for cap in SHORT_LISTS},
+        }
+    )
+
+
 def _size_range_rows(
     scores: BoxScores, size_ranges: SizeRanges, areas: Sequence[float], first: int
 ) -> list[dict]:
@@ -94,11 +129,11 @@ def _row(
     scores: BoxScores, name: str, objects: int, area: int, category: int | None = None
 ) -> dict:
     row = {"name": name, "GT": objects, "AP": _percent(scores.ap(area, None, category))}
-    for iou in (0.5, 0.75):
-        if scores.has_iou(iou):
+    for iou in _ROW_IOUS:
+        if has_iou(iou, scores.iou_thresholds):
             row[f"AP{iou * 100:.0f}"] = _percent(scores.ap(area, iou, category))
     row["AR"] = _percent(scores.recall_at(area, None, category))
-    if scores.has_iou(0.5):
+    if has_iou(0.5, scores.iou_thresholds):
         row["recall50"] = _percent(scores.recall_at(area, 0.5, category))
     return row
 

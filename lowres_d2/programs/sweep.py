@@ -25,6 +25,7 @@ from lowres_d2.engine.compare import (
 )
 from lowres_d2.engine.evaluate import model_with_weights
 from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
@@ -100,6 +101,7 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
     check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
+    check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
     metric = cfg.train.best.val_metric
     images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)

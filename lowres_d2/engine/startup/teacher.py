@@ -68,8 +68,8 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     reached = comm.all_gather(metric_of(results, metric))[0]
     if reached is None:
         raise ValueError(
-            f"the evaluator reports no {metric} for the teacher: set train.best.val_metric to a "
-            "metric that it reports"
+            f"the teacher has no {metric} on {len(sample)} images of the test set: raise "
+            "train.teacher_check.images, or choose another train.best.val_metric"
         )
     logger.info(
         "teacher: %s %.1f on %d images of the test set, at full resolution",

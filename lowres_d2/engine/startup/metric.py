@@ -1,0 +1,39 @@
+"""Check at the start that the metric a recipe names is one that its evaluator reports."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from detectron2.evaluation import DatasetEvaluator
+from omegaconf import DictConfig
+
+KEY = "train.best.val_metric"
+
+
+def check_metric(cfg: DictConfig, evaluator: DatasetEvaluator) -> None:
+    """Raise if ``train.best.val_metric`` would never have a value.
+
+    An evaluator without ``metric_objects()``, such as Detectron2's own, does not say its metrics:
+    with it, the first evaluation warns.
+
+    Args:
+        cfg: the recipe.
+        evaluator: its evaluator, built.
+
+    Raises:
+        ValueError: the evaluator has no such metric, or no object to measure it on.
+    """
+    if not hasattr(evaluator, "metric_objects"):
+        return
+    known, name = evaluator.metric_objects(), cfg.train.best.val_metric
+    if name not in known:
+        near = get_close_matches(name, known, 3, cutoff=0.5)
+        some = ", ".join(list(known)[:8])
+        hint = f"nearest: {', '.join(near)}" if near else f"it has {some}, ..."
+        raise ValueError(f"{KEY}={name}: the evaluator has no such metric; {hint}")
+    # Of a test set without any objects nothing is measured, which is said elsewhere.
+    if not known[name] and any(known.values()):
+        raise ValueError(
+            f"{KEY}={name}: the test set has no object that it is measured on (0 GT): choose "
+            "another metric, such as bbox/AP"
+        )
