@@ -1,7 +1,6 @@
 import logging
 
 from lowres_d2.engine.hooks.best import BestWeights
-from lowres_d2.engine.hooks.console import ConsoleWriter
 from lowres_d2.engine.hooks.ema import WeightAverage
 from lowres_d2.engine.hooks.gradients import GradientClipping
 from lowres_d2.engine.hooks.last_iteration import LastIterationOnce
@@ -11,7 +10,6 @@ from lowres_d2.modeling.checkpoint_keys import averaged_weights
 import pytest
 import torch
 from detectron2.engine import HookBase, SimpleTrainer
-from detectron2.utils.events import EventStorage
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
@@ -126,17 +124,3 @@ def test_what_the_loader_dropped_is_logged_and_warned_of(caplog):
     assert trainer.storage.latest()["[metric]data/num_dropped_boxes"][0] == 3
     assert "num_dropped_boxes 3" in caplog.text
     assert "num_skipped_images" not in caplog.text
-
-
-@pytest.mark.parametrize("live", [False, True])
-def test_console_shows_progress_losses_and_ap(caplog, capsys, live):
-    writer = ConsoleWriter(max_iter=10, live=live)
-    with caplog.at_level(logging.INFO), EventStorage(0) as storage:
-        storage.put_scalars(total_loss=1.5, lr=0.01, time=2.0)
-        storage.put_scalar("bbox/AP", 41.25, smoothing_hint=False)
-        storage.step()
-        writer.write()
-        writer.close()
-    shown = capsys.readouterr().out if live else caplog.text
-    for words in ("/10", "total_loss 1.5", "lr 0.01", "AP 41.2"):
-        assert words in shown.replace("\n", " ")
