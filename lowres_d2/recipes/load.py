@@ -12,6 +12,7 @@ from typing import Any
 from lowres_d2.recipes.checks import check_calls, check_references, check_train
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.overrides import apply_overrides
+from lowres_d2.saved_configs import RefusedConfigError, read_saved_config
 
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -38,13 +39,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
             the wrong type or range.
     """
     path = find_recipe(name)
-    try:
-        with _imports_restored():
-            cfg = LazyConfig.load(str(path))
-    except Exception as error:  # a recipe is a program: it can fail in any way
-        raise ValueError(
-            f"{path} does not load: {type(error).__name__}: {_one_line(error)}"
-        ) from error
+    cfg = _read(path)
     parts = cfg if isinstance(cfg, DictConfig) and not cfg._is_none() else {}
     missing = [key for key in REQUIRED if not isinstance(parts.get(key), DictConfig)]
     if missing:
@@ -62,6 +57,24 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     return cfg
+
+
+def _read(path: Path) -> Any:
+    """What a file defines; a saved config is only read, a python file is executed."""
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            # Not LazyConfig, whose loader upstream is the unsafe one.
+            text = path.read_text(encoding="utf-8")
+            content = read_saved_config(text, str(path))
+            return OmegaConf.create(content, flags={"allow_objects": True})
+        with _imports_restored():
+            return LazyConfig.load(str(path))
+    except RefusedConfigError:
+        raise
+    except Exception as error:  # a recipe is a program: it can fail in any way
+        raise ValueError(
+            f"{path} does not load: {type(error).__name__}: {_one_line(error)}"
+        ) from error
 
 
 def _drop_unused_names(cfg: DictConfig) -> None:

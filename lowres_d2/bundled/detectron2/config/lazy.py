@@ -13,6 +13,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from lowres_d2.saved_configs import parse_saved_config
+
 import cloudpickle
 import yaml
 from detectron2.utils.file_io import PathManager
@@ -64,6 +66,9 @@ class LazyConfig:
     def load(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """Load a config file.
 
+        A python file is executed; a yaml file is not, and may name only classes and functions that
+        `lowres_d2.saved_configs` allows.
+
         Args:
             filename: path that ends in .py, .yaml or .yml.
             keys: name or names to return; None for all.
@@ -78,8 +83,8 @@ class LazyConfig:
             names: Any = run_config_file(filename)
         elif extension in (".yaml", ".yml"):
             with PathManager.open(filename) as file:
-                # Saved configs name python objects.
-                names = OmegaConf.create(yaml.unsafe_load(file), flags={"allow_objects": True})
+                content = parse_saved_config(file.read(), filename)
+                names = OmegaConf.create(content, flags={"allow_objects": True})
         else:
             raise ValueError(f"config file {filename}: expected a name in .py, .yaml or .yml")
         if isinstance(keys, str):
@@ -115,7 +120,8 @@ class LazyConfig:
             text = yaml.dump(content, default_flow_style=None, allow_unicode=True, width=9999)
             with PathManager.open(filename, "w") as file:
                 file.write(text)
-            LazyConfig.load(filename)
+            # Trusted: it is what was just written.
+            parse_saved_config(text, filename, lambda name, _: locate(name))
             for name, target in named_targets.items():
                 if locate(name) != target:
                     raise ImportError(f"{name} is not {target}")
