@@ -18,7 +18,6 @@ from lowres_d2.modeling.weights import LoadReport, fill_model, load_weights, rea
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.engine import TrainerBase
 from torch import nn
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ __all__ = [
     "LoadReport",
     "RunCheckpointer",
     "RunState",
-    "TrainerState",
     "load_weights",
     "read_checkpoint",
 ]
@@ -189,71 +187,14 @@ class RunCheckpointer(DetectionCheckpointer):
                     f"{path} is not a checkpoint of this run ({key}: {fault}): resume with the "
                     "recipe and data it was trained with, or start without --resume"
                 ) from error
+        if require_all and "ema" in rest:
+            logger.warning("%s has an average of the weights; train.ema is off: not used", path)
         return rest
 
 
 def _reason(error: BaseException) -> str:
     """First line of an error; for an OSError the operating system's own words."""
     return getattr(error, "strerror", None) or str(error).split("\n")[0]
-
-
-class TrainerState:
-    """A trainer's state for checkpoints, with the index of the last iteration that it finished.
-
-    Args:
-        trainer: Detectron2's. After training its ``iter`` is one past the last iteration, and then
-            it is evaluated and saved once more.
-    """
-
-    def __init__(self, trainer: TrainerBase) -> None:
-        self.trainer = trainer
-
-    def state_dict(self) -> dict[str, Any]:
-        """The trainer's own, with the last finished iteration as ``iteration``."""
-        state = self.trainer.state_dict()
-        at_the_end = 0 < self.trainer.max_iter == self.trainer.iter
-        return state | {"iteration": self.trainer.iter - 1} if at_the_end else state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it.
-
-        Raises:
-            ValueError: the iteration is invalid, or the state belongs to another optimizer.
-        """
-        iteration = state["iteration"]
-        if not isinstance(iteration, int) or iteration < 0:
-            raise ValueError(f"its iteration is {iteration!r}, expected an integer of at least 0")
-        optimizer = self.trainer.optimizer
-        # torch takes over the file's settings, whatever they lack, and matches parameters by
-        # position without comparing shapes.
-        # It does compare the number of groups, hence strict=False here.
-        groups = zip(optimizer.param_groups, state["optimizer"]["param_groups"], strict=False)
-        for missing in [sorted(set(ours) - set(theirs)) for ours, theirs in groups]:
-            if missing:
-                raise ValueError(
-                    f"its optimizer state has no {', '.join(missing)}: it was not saved by "
-                    f"{type(optimizer).__name__}"
-                )
-        self.trainer.load_state_dict(state)
-        for parameter, numbers in optimizer.state.items():
-            for name, value in numbers.items():
-                if not _fits(value, parameter):
-                    raise ValueError(
-                        f"its optimizer's {name} for a parameter of shape "
-                        f"{tuple(parameter.shape)} is "
-                        f"{tuple(value.shape) if isinstance(value, torch.Tensor) else value!r}"
-                    )
-
-
-def _fits(value: Any, parameter: torch.Tensor) -> bool:
-    """Whether an optimizer can hold this for a parameter: a number, or one for each element.
-
-    Some optimizers keep one number for each row or column (Adafactor).
-    """
-    if not isinstance(value, torch.Tensor):
-        return value is None or isinstance(value, int | float)
-    sides = zip(value.shape, parameter.shape, strict=False)
-    return value.dim() in (0, parameter.dim()) and all(a in (1, b) for a, b in sides)
 
 
 class RunState:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
-from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, TrainerState, load_weights
+from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
@@ -33,6 +33,7 @@ from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
 from lowres_d2.engine.startup.weights import check_complete, check_used
 from lowres_d2.engine.student_init import start_from_teacher
+from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
@@ -142,7 +143,7 @@ class _Run:
         self.checkpointer = RunCheckpointer(
             self.model,
             cfg.train.output_dir,
-            trainer=TrainerState(self.trainer),
+            trainer=TrainerState(self.trainer, self.model),
             run=self.state,
             **extra,
         )

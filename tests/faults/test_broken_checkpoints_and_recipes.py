@@ -66,10 +66,10 @@ CHECKPOINTS = {
     "trainer-is-a-list": (with_value([1], "trainer"), "trainer: "),
     "other-data": (with_value("abc", "run", "fingerprint"), "other data (fingerprint abc"),
     "normalizer-of-no-module": (with_value({"a": 1.0}, "run", "loss_normalizer"), "no 'a'"),
-    "other-optimizer": (of_sgd, "no betas: it was not saved by AdamW"),
+    "other-optimizer": (of_sgd, "no exp_avg, exp_avg_sq, step: it was not"),
     "no-groups-in-the-optimizer": (
         with_value({"state": {}, "param_groups": []}, "trainer", "optimizer"),
-        "different number of parameter groups",
+        "its optimizer has groups of [] parameters",
     ),
     "parameters-in-another-order": (in_another_order, "for a parameter of shape"),
     "tensor-missing": (without("model", SCORE), f"1 not in the file ({SCORE})"),

@@ -33,7 +33,7 @@ class BestWeights(hooks.BestCheckpointer):
         # The hook itself takes the checkpointer's place, so that upstream calls `save` below.
         super().__init__(eval_period, self, val_metric, mode)
         self._saves = checkpointer
-        self._metric = val_metric
+        self._metric, self._mode = val_metric, mode
 
     def save(self, name: str, **state: Any) -> None:
         """Save the best weights; called by Detectron2's hook.
@@ -42,12 +42,23 @@ class BestWeights(hooks.BestCheckpointer):
         a run that resumes from this very checkpoint needs it.
         """
         self.best_metric, self.best_iter = self.trainer.storage.latest()[self._metric]
+        # A metric of the evaluation after training has max_iter as its iteration; a checkpoint has
+        # the last finished one.
+        state["iteration"] = min(self.best_iter, self.trainer.max_iter - 1)
         self._saves.save(name, **state)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far and its iteration."""
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+        """The best value so far and its iteration, and which metric it is."""
+        return {
+            "best_metric": self.best_metric,
+            "best_iter": self.best_iter,
+            "val_metric": self._metric,
+            "mode": self._mode,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
-        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+        """Restore them; the best value of another metric than the recipe's is forgotten."""
+        # A checkpoint of an earlier version does not say which metric it was.
+        kept = (state.get("val_metric", self._metric), state.get("mode", self._mode))
+        if kept == (self._metric, self._mode):
+            self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]

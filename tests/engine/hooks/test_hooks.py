@@ -6,6 +6,7 @@ from lowres_d2.engine.hooks.gradients import GradientClipping
 from lowres_d2.engine.hooks.last_iteration import LastIterationOnce
 from lowres_d2.engine.hooks.loader_counts import LoaderCounts
 from lowres_d2.modeling.checkpoint_keys import averaged_weights
+from lowres_d2.modeling.weights import load_weights
 
 import pytest
 import torch
@@ -107,10 +108,26 @@ def test_the_best_weights_file_knows_its_own_value(tmp_path, mode, values, best)
     checkpointer.add_checkpointable("best", hook)
     train(model, [Results(values), hook], steps=len(values))
     saved = torch.load(tmp_path / "model_best.pth")
-    assert saved["best"] == {"best_metric": best, "best_iter": values.index(best)}
+    assert (saved["best"]["best_metric"], saved["best"]["best_iter"]) == (best, values.index(best))
     assert saved["iteration"] == values.index(best)
     steps = values.index(best) + 1
     assert saved["model"]["weight"].tolist() == [-3 * steps, -4 * steps]
+
+
+class LastResult(HookBase):
+    """An evaluation after training, as ``EvalHook`` makes it."""
+
+    def after_train(self):
+        self.trainer.storage.put_scalar("bbox/AP", 50.0, smoothing_hint=False)
+
+
+def test_best_weights_of_the_end_have_as_many_iterations_as_the_run(tmp_path):
+    model = Slope()
+    checkpointer = Checkpointer(model, str(tmp_path))
+    train(model, [LastResult(), BestWeights(1, checkpointer, "bbox/AP")], steps=3)
+    # A checkpoint has the index of the last iteration that it finished.
+    assert torch.load(tmp_path / "model_best.pth")["iteration"] == 2
+    assert load_weights(model, tmp_path / "model_best.pth").iterations == 3
 
 
 def test_best_mode_other_than_max_or_min_is_refused():
