@@ -34,6 +34,9 @@ train = dict(
     checkpointer=dict(period=5000, max_to_keep=2),
     # Metric that selects the best checkpoint.
     best=dict(val_metric="bbox/AP", mode="max"),
+    # End the run when the best metric has not improved for `patience` evaluations; of a run in
+    # stages only those of the last stage count.
+    early_stopping=dict(enabled=False, patience=5),
     # kind: norm (over all parameters) or value (of each element).
     clip_gradients=dict(enabled=False, params=dict(kind="norm", limit=1.0)),
     # Evaluate and keep an exponential moving average of the weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
@@ -15,6 +16,7 @@ from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
 from lowres_d2.engine.hooks.detection_images import DetectionImages
+from lowres_d2.engine.hooks.early_stopping import EarlyStopping, StoppedEarly
 from lowres_d2.engine.hooks.ema import WeightAverage
 from lowres_d2.engine.hooks.gradients import GradientClipping
 from lowres_d2.engine.hooks.last_iteration import LastIterationOnce
@@ -91,7 +93,8 @@ def train(
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
-    with run.memory.explaining(), run.non_finite.explaining(), as_in_a_new_process():
+    explaining = run.memory.explaining(), run.non_finite.explaining()
+    with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
         run.trainer.train(start, cfg.train.max_iter)
     return run.results
 
@@ -213,17 +216,19 @@ class _Run:
     def _hooks(self) -> list[HookBase]:
         cfg, main = self.cfg.train, comm.is_main_process()
         multiplier = stage_multiplier(self.stages, build(self.cfg, "lr_multiplier"))
+        best = None
+        if main and cfg.eval_period:
+            best = BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
         evaluation: list[HookBase | None] = [
             hooks.EvalHook(cfg.eval_period, self._evaluate),
-            # After EvalHook, whose metric it reads.
-            BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
-            if main and cfg.eval_period
-            else None,
+            best,  # after EvalHook, whose metric it reads
             DetectionImages(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
             # First: it corrects the iteration that the others read after training.
             LastIterationOnce(),
+            # Before the hooks that begin an iteration, which it may call off.
+            self._early_stopping(best),
             hooks.IterationTimer(),
             SeedEachIteration(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
@@ -246,6 +251,15 @@ class _Run:
         ]
         return [hook for hook in found if hook is not None]
 
+    def _early_stopping(self, best: BestWeights | None) -> EarlyStopping | None:
+        settings = self.cfg.train.get("early_stopping")  # a config.yaml of before lacks it
+        if not settings or not settings.enabled:
+            return None
+        last_stage = sum(stage.iterations for stage in self.stages[:-1])
+        return EarlyStopping(
+            best, self.checkpointer, self.cfg.train.eval_period, settings.patience, last_stage
+        )
+
     def _writers(self) -> list[Any]:
         folder, max_iter = self.cfg.train.output_dir, self.cfg.train.max_iter
         return [
@@ -259,7 +273,7 @@ class _Run:
 
     def _evaluate(self) -> dict[str, Any]:
         started = time.perf_counter()
-        last = self.trainer.iter + 1 >= self.cfg.train.max_iter
+        last = self.trainer.iter + 1 >= self.trainer.max_iter
         # Up to here each process has batch-norm statistics of its own.
         share_buffers(self._evaluated_model())
         self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)

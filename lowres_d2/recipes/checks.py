@@ -22,6 +22,7 @@ LEAST = {
     "teacher_check.images": 0,
     "checkpointer.period": 1,
     "checkpointer.max_to_keep": 1,
+    "early_stopping.patience": 1,
 }
 
 

@@ -39,8 +39,7 @@ class ConsoleWriter(EventWriter):
     def write(self) -> None:
         storage = get_event_storage()
         last, losses = recent_losses(storage, self._window)
-        # After the last iteration the trainer's counter is max_iter already.
-        done = min(storage.iter, self._max_iter - 1) + 1 if last is None else last + 1
+        done = storage.iter if last is None else last + 1  # a run that only evaluates again: none
         text = self._describe(storage, done, losses)
         if not self._live:
             logger.info("%s", text)
