@@ -39,6 +39,7 @@ from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
+from lowres_d2.recipes.standalone import standalone
 
 import torch
 from detectron2.config import LazyConfig
@@ -80,13 +81,12 @@ def train(
         )
     folder, main = Path(cfg.train.output_dir), comm.is_main_process()
     # A fresh run must not append to an earlier run's files, nor later resume its checkpoint.
-    if main:
-        # Before anything is built: later cfg holds data sets, which yaml cannot.
-        LazyConfig.save(cfg, str(folder / "config.yaml"))
-        if not resume:
-            _put_aside(folder / "metrics.json")
+    if main and not resume:
+        _put_aside(folder / "metrics.json")
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
+    if main:
+        LazyConfig.save(run.recipe, str(folder / "config.yaml"))
     # Only now that everything fits: a start that fails leaves the earlier run resumable.
     if main and not resume:
         _put_aside(folder / "last_checkpoint")
@@ -112,9 +112,10 @@ class _Run:
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
-        recipe = recipe_text(cfg)  # before cfg holds data sets
+        recipe = cfg.copy()  # later cfg holds data sets, which yaml cannot
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
+        self.recipe = standalone(recipe, getattr(dataset, "classes", ()))
         self.model = build_model(cfg)
         self.teacher = getattr(self.model, "teacher", None)
         if hasattr(dataset, "classes"):
@@ -151,7 +152,7 @@ class _Run:
             **extra,
         )
         self.checkpointer.classes = list(getattr(dataset, "classes", []))
-        self.checkpointer.recipe = recipe
+        self.checkpointer.recipe = recipe_text(self.recipe)
         # Before a checkpoint is loaded, which restores their states (the best metric so far).
         self.trainer.register_hooks(self._hooks())
 
