@@ -2,6 +2,7 @@ import itertools
 import logging
 
 import lowres_d2  # noqa: F401
+from lowres_d2 import detectron2_provider
 
 import pytest
 import torch
@@ -61,6 +62,25 @@ def test_data_sets_of_different_classes_are_not_joined(register):
     with pytest.raises(ValueError):
         get_detection_dataset_dicts(names)
     assert len(get_detection_dataset_dicts(names, check_consistency=False)) == 2
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_data_set_without_class_names_can_be_joined(register, order):
+    names = [
+        register("build_named", [image(0)], thing_classes=["a"]),
+        register("build_nameless", [image(4)]),
+    ]
+    joined = get_detection_dataset_dicts([names[i] for i in order])
+    assert joined == [[image(0), image(4)][i] for i in order]
+
+
+@pytest.mark.skipif(detectron2_provider() == "upstream", reason="upstream joins them unseen")
+def test_names_are_compared_past_a_data_set_without_names(register):
+    register("build_first", [image(0)])
+    for c in "ab":
+        register(f"build_{c}", [image(0)], thing_classes=[c])
+    with pytest.raises(ValueError, match=r"build_a.*build_b.*thing_classes differ"):
+        get_detection_dataset_dicts(["build_first", "build_a", "build_b"])
 
 
 def test_a_torch_data_set_is_passed_on(register):

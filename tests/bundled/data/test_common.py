@@ -69,6 +69,12 @@ def test_an_unusable_element_is_replaced_by_a_usable_one():
     assert {dataset[i] for i in range(10)} == {4, 7}
 
 
+def test_the_elements_that_fill_in_are_those_of_upstream():
+    dataset = MapDataset(list(range(20)), lambda x: x if x % 2 else None)
+    taken = [dataset[i] for i in range(0, 20, 2)]
+    assert taken == [1, 11, 11, 5, 17, 3, 17, 19, 17, 3]  # from generator 42, unusable ones skipped
+
+
 def test_an_iterable_data_set_stays_iterable_and_loses_unusable_elements():
     dataset = MapDataset(Squares(), lambda x: x if x % 2 else None)
     assert isinstance(dataset, IterableDataset)

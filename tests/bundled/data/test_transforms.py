@@ -186,6 +186,30 @@ def test_min_iou_crops_keep_their_promise(min_iou):
     assert isinstance(aug.get_transform(IMAGE, None), T.NoOpTransform)
 
 
+TWO_BOXES = [[5.0, 5.0, 25.0, 30.0], [20.0, 8.0, 55.0, 36.0]]
+
+
+@pytest.mark.parametrize(
+    ("seed", "boxes", "crop"),
+    [
+        (0, TWO_BOXES, (13, 11, 24, 16)),
+        (7, TWO_BOXES, (1, 5, 38, 30)),  # its far end is rounded by itself
+        (0, [], (3, 1, 42, 35)),
+        (3, [], (34, 2, 20, 35)),
+    ],
+)
+def test_a_seed_gives_the_crops_it_gives_upstream(seed, boxes, crop):
+    np.random.seed(seed)
+    found = T.MinIoURandomCrop().get_transform(IMAGE, np.array(boxes).reshape(-1, 4))
+    assert (found.x0, found.y0, found.w, found.h) == crop
+
+
+def test_images_without_boxes_are_cropped_or_kept_at_random():
+    kinds = [type(T.MinIoURandomCrop().get_transform(IMAGE, np.zeros((0, 4)))) for _ in range(200)]
+    # One of the seven ways to crop is none at all.
+    assert kinds.count(T.NoOpTransform) == pytest.approx(200 / 7, abs=22)
+
+
 @pytest.mark.parametrize(
     ("aug", "formula"),
     [

@@ -93,6 +93,16 @@ def test_box_deltas_are_those_of_torchvision_and_come_back():
     )
 
 
+@only_bundled
+@pytest.mark.parametrize(
+    "empty", [[3.0, 5.0, 9.0, 5.0], [3.0, 5.0, 3.0, 8.0], [4.0, 4.0, 2.0, 9.0]]
+)
+def test_a_box_without_area_is_named(empty):
+    boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0], empty])
+    with pytest.raises(ValueError, match=rf"1 of 2 proposals .* no width or height.*{empty[3]}\]"):
+        Box2BoxTransform((1.0, 1.0, 1.0, 1.0)).get_deltas(boxes, boxes)
+
+
 def test_growth_is_clamped_and_coordinates_are_float32():
     box, deltas = torch.tensor([[0.0, 0.0, 16.0, 16.0]]), torch.tensor([[0.0, 0.0, 99.0, 99.0]])
     grown = Box2BoxTransform((1.0, 1.0, 1.0, 1.0)).apply_deltas(deltas.half(), box)

@@ -1,6 +1,9 @@
 import logging
+import os
 import pickle
 import random
+import subprocess
+import sys
 
 import lowres_d2
 
@@ -111,6 +114,25 @@ def test_logger_writes_a_file_once(tmp_path, capsys):
     assert "quiet" in (tmp_path / "x.log.rank1").read_text()
 
 
+COLOUR_SCRIPT = """
+import lowres_d2
+from detectron2.utils.logger import setup_logger
+setup_logger({folder!r}, name="colour_test").warning("hello")
+"""
+
+
+@pytest.mark.parametrize(("forced", "codes"), [("0", 0), ("1", 2)])
+def test_redirected_lines_have_no_colour_codes(tmp_path, forced, codes):
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    if forced == "1":
+        environment["FORCE_COLOR"] = "1"
+    command = [sys.executable, "-c", COLOUR_SCRIPT.format(folder=str(tmp_path))]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "WARNING" in run.stdout and "hello" in run.stdout
+    assert run.stdout.count("\x1b[0m") == codes
+    assert "\x1b" not in (tmp_path / "log.txt").read_text()
+
+
 def test_messages_that_come_rarely(caplog):
     with caplog.at_level(logging.INFO):
         for k in range(5):
@@ -156,14 +178,45 @@ def test_paths(tmp_path):
     assert "Detectron2Handler" in handlers
 
 
+@bundled_only
+def test_addresses_of_the_first_detectron_are_refused():
+    with pytest.raises(NotImplementedError, match=r"catalog://.*R-50.*needs upstream Detectron2"):
+        PathManager.get_local_path("catalog://ImageNetPretrained/MSRA/R-50")
+    with pytest.raises(NotImplementedError, match="needs upstream Detectron2"):
+        PathManager.open("catalog://35857197/e2e_faster_rcnn_R-50-C4_1x")
+
+
+# Measured on upstream.
+@pytest.mark.parametrize(
+    ("index", "color"),
+    [
+        (0, [0.0, 0.447, 0.741]),
+        (6, [0.635, 0.078, 0.184]),
+        (8, [0.6, 0.6, 0.6]),
+        (11, [0.749, 0.749, 0.0]),
+        (14, [0.667, 0.0, 1.0]),
+        (15, [0.333, 0.333, 0.0]),
+        (24, [0.0, 0.333, 0.5]),
+        (38, [1.0, 1.0, 0.5]),
+        (52, [1.0, 0.667, 1.0]),
+        (53, [0.333, 0.0, 0.0]),
+        (58, [0.0, 0.167, 0.0]),
+        (69, [0.0, 0.0, 1.0]),
+        (71, [0.143, 0.143, 0.143]),
+        (73, [1.0, 1.0, 1.0]),
+    ],
+)
+def test_colours_are_those_of_upstream(index, color):
+    np.testing.assert_allclose(colormap(rgb=True, maximum=1)[index], color, atol=1e-6)
+    np.testing.assert_allclose(colormap()[index][::-1], np.multiply(color, 255), atol=1e-3)
+
+
 @pytest.mark.parametrize("maximum", [1, 255])
-def test_colours_differ(maximum):
+def test_random_colours_are_of_the_map(maximum):
     colours = colormap(rgb=True, maximum=maximum)
-    assert colours.min() >= 0 and colours.max() <= maximum and colours.max() > maximum / 2
-    assert len(np.unique(colours.round(4), axis=0)) > 0.9 * len(colours)
-    assert np.array_equal(colormap(maximum=maximum), colours[:, ::-1])
-    assert random_color(rgb=True, maximum=maximum).shape == (3,)
-    assert np.shape(random_colors(10, maximum=maximum)) == (10, 3)
+    assert colours.shape == (74, 3) and colours.dtype == np.float32
+    for color in [random_color(rgb=True, maximum=maximum), *random_colors(10, True, maximum)]:
+        assert (np.abs(colours - color).max(axis=1) < 1e-4).any()
 
 
 def test_environment_report_names_versions():

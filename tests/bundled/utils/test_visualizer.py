@@ -61,6 +61,35 @@ def test_a_box_is_drawn_on_its_border_only(scale):
     assert not (inside & (rows > 12 * scale) & (rows < 48 * scale)).any()
 
 
+@pytest.mark.parametrize(
+    ("shape", "scale", "box_line", "line", "four_points"),
+    # Pixels of the drawing, measured on upstream.
+    [
+        ((60, 80), 1, 3.46, 4.63, 5.55),
+        ((300, 400), 2, 3.46, 4.63, 11.1),
+        ((900, 1200), 1, 3.82, 5.09, 5.55),
+        ((60, 80), 4, 5.55, 5.55, 22.2),
+        ((300, 400), 0.5, 3.46, 4.63, 2.78),
+    ],
+)
+def test_lines_are_as_wide_as_upstreams(shape, scale, box_line, line, four_points):
+    height, width = shape
+    ground = np.zeros((height, width, 3), np.uint8)
+
+    def across(output, axis):
+        image = output.get_image()[..., 0] / 255
+        return image.take(image.shape[axis] // 2, axis).sum()
+
+    box = [width / 4, height / 4, width * 3 / 4, height * 3 / 4]
+    drawn = Visualizer(ground, scale=scale).draw_box(box, alpha=1.0, edge_color="w")
+    assert across(drawn, 0) / 2 == pytest.approx(box_line, abs=0.55)
+    ends = [0, width], [height / 2, height / 2]
+    drawn = Visualizer(ground, scale=scale).draw_line(*ends, color="w")
+    assert across(drawn, 1) == pytest.approx(line, abs=0.55)
+    drawn = Visualizer(ground, scale=scale).draw_line(*ends, color="w", linewidth=4)
+    assert across(drawn, 1) == pytest.approx(four_points, abs=0.55)
+
+
 @bundled_only
 def test_alpha_blends():
     image = Visualizer(GREY).draw_box([20, 10, 60, 50], alpha=0.5, edge_color="w").get_image()

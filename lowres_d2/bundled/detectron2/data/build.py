@@ -58,7 +58,6 @@ def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list
 def print_instances_class_histogram(dataset_dicts: list[dict], class_names: list[str]) -> None:
     """Log how many objects each class has, crowds not counted."""
     from tabulate import tabulate
-    from termcolor import colored
 
     counts = Counter(
         annotation["category_id"]
@@ -89,7 +88,7 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: list
     )
     log_first_n(
         logging.INFO,
-        f"Objects in the {len(class_names)} classes:\n" + colored(table, "cyan"),
+        f"Objects in the {len(class_names)} classes:\n{table}",
         key="message",
     )
 
@@ -112,7 +111,7 @@ def get_detection_dataset_dicts(
         filter_empty: leave out images without usable annotations.
         min_keypoints: needs upstream unless 0.
         proposal_files: needs upstream.
-        check_consistency: the data sets must have the same classes.
+        check_consistency: the data sets that name their classes must name the same ones.
 
     Returns:
         The dicts of all; or, for names that load a torch data set, that one (joined if several).
@@ -135,9 +134,11 @@ def get_detection_dataset_dicts(
     if filter_empty and has_annotations:
         images = filter_images_with_only_crowd_annotations(images)
     if check_consistency and has_annotations:
-        check_metadata_consistency("thing_classes", names)
-        classes = MetadataCatalog.get(names[0]).get("thing_classes")
-        if classes is not None:
+        named = [n for n in names if MetadataCatalog.get(n).get("thing_classes") is not None]
+        check_metadata_consistency("thing_classes", named)
+        # Ids of a data set without names may lie beyond the names of another one.
+        if named == names:
+            classes = MetadataCatalog.get(names[0]).thing_classes
             print_instances_class_histogram(images, classes)
     if not images:
         raise ValueError(f"no image with usable annotations in {', '.join(names)}")

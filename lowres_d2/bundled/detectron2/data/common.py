@@ -64,10 +64,13 @@ class MapDataset(torchdata.Dataset):
         return mapped
 
     def _draw_usable(self) -> int:
-        if len(self._unusable) >= len(self):
+        """Any index but the unusable ones, each equally likely: one draw, as upstream."""
+        usable = len(self) - len(self._unusable)
+        if usable == 0:
             raise RuntimeError("MapDataset: the mapper returned None for every element")
-        while (index := self._rng.randrange(len(self))) in self._unusable:
-            pass
+        index = self._rng.randrange(usable)
+        for unusable in sorted(self._unusable):
+            index += unusable <= index
         return index
 
 

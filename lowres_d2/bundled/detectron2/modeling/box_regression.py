@@ -54,9 +54,17 @@ class Box2BoxTransform:
         Args:
             src_boxes: anchors or proposals (N, 4), none of them empty.
             target_boxes: (N, 4), for example ground truth.
+
+        Raises:
+            ValueError: a source box has no width or height: its deltas would be infinite.
         """
-        filled = src_boxes[..., 2:] > src_boxes[..., :2]
-        assert filled.all(), "Box2BoxTransform.get_deltas: a source box without area"
+        empty = (src_boxes[..., 2:] <= src_boxes[..., :2]).any(dim=-1)
+        if empty.any():
+            raise ValueError(
+                f"Box2BoxTransform.get_deltas: {int(empty.sum())} of {len(src_boxes)} proposals or "
+                f"anchors have no width or height, such as {src_boxes[empty][0].tolist()}; drop "
+                "them (Boxes.nonempty)"
+            )
         shifts, scales = [], []
         for (center, size), (goal, goal_size) in zip(
             _axes(src_boxes), _axes(target_boxes), strict=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from detectron2._uncovered import needs_upstream
 from iopath.common.file_io import HTTPURLHandler, OneDrivePathHandler, PathHandler
 from iopath.common.file_io import PathManager as PathManagerBase
 
@@ -30,5 +31,18 @@ class Detectron2Handler(PathHandler):
         return PathManager.open(self._get_local_path(path), mode, **kwargs)
 
 
-for _handler in (HTTPURLHandler(), OneDrivePathHandler(), Detectron2Handler()):
+class _CatalogHandler(PathHandler):
+    """catalog://NAME, a file of Detectron's first version: refused, not taken for a folder."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return ["catalog://"]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        needs_upstream(f"{path} (Detectron2's own weights are at detectron2://NAME.pkl)")
+
+    def _open(self, path: str, mode: str = "r", **kwargs: Any) -> Any:
+        return self._get_local_path(path)
+
+
+for _handler in (HTTPURLHandler(), OneDrivePathHandler(), Detectron2Handler(), _CatalogHandler()):
     PathManager.register_handler(_handler)

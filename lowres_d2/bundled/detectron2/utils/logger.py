@@ -25,9 +25,9 @@ __all__ = [
 ]
 
 _LEVEL_MARKS = {
-    logging.WARNING: colored("WARNING", "red", attrs=["blink"], force_color=True),
-    logging.ERROR: colored("ERROR", "red", attrs=["blink", "underline"], force_color=True),
-    logging.CRITICAL: colored("ERROR", "red", attrs=["blink", "underline"], force_color=True),
+    logging.WARNING: ("WARNING", ["blink"]),
+    logging.ERROR: ("ERROR", ["blink", "underline"]),
+    logging.CRITICAL: ("ERROR", ["blink", "underline"]),
 }
 _counts: Counter[Any] = Counter()
 _last_times: dict[Any, float] = {}
@@ -46,8 +46,10 @@ class _Formatter(logging.Formatter):
             record.name = (self._abbreviation + name[len(self._root) :]).lstrip(".")
         text = super().format(record)
         record.name = name  # other handlers see the same record
-        mark = _LEVEL_MARKS.get(record.levelno) if self._color else None
-        return f"{mark} {text}" if mark else text
+        if self._color and record.levelno in _LEVEL_MARKS:
+            word, attributes = _LEVEL_MARKS[record.levelno]
+            text = f"{colored(word, 'red', attrs=attributes)} {text}"
+        return text
 
 
 @functools.cache
@@ -66,7 +68,7 @@ def setup_logger(
     Args:
         output: file (if it ends in .txt or .log) or folder of log.txt; None writes no file.
         distributed_rank: rank of this process; others than 0 log to a file of their own only.
-        color: colours on the terminal.
+        color: colours where the output is a terminal (or FORCE_COLOR is set, NO_COLOR is not).
         name: logger.
         abbrev_name: stands for `name` in lines; None for `name`, "d2" for "detectron2".
         enable_propagation: hand records on to parent loggers too.
@@ -82,7 +84,7 @@ def setup_logger(
         abbrev_name = "d2" if name == "detectron2" else name
     if configure_stdout and distributed_rank == 0:
         head = "[%(asctime)s %(name)s]: "
-        head = colored(head, "green", force_color=True) if color else head
+        head = colored(head, "green") if color else head
         handler = logging.StreamHandler(stream=sys.stdout)
         handler.setFormatter(_Formatter(head + "%(message)s", name, abbrev_name, color))
         logger.addHandler(handler)

@@ -149,7 +149,6 @@ class Visualizer:
         # In points: grows with the image, and stays readable on a small one.
         side = math.sqrt(self.output.height * self.output.width)
         self._default_font_size = max(side // 90, 10 // scale) * font_size_scale
-        self._line_width = max(1.0, side / 300)
         self._instance_mode = instance_mode
         self._random = np.random.default_rng(0)
 
@@ -320,7 +319,7 @@ class Visualizer:
         """
         x0, y0, x1, y1 = (float(v) for v in box_coord)
         if line_style == "-":
-            width = self._pixels(self._line_width)
+            width = self._pixels(self._line_width(4))
             # Pillow's lines grow inwards; half of this one lies outside, so tiny objects show.
             half, scale = width // 2, self.output.scale
             corners = (x0 * scale - half, y0 * scale - half, x1 * scale + half, y1 * scale + half)
@@ -335,7 +334,7 @@ class Visualizer:
             [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)],
             _rgba255(edge_color, alpha),
             line_style,
-            self._line_width,
+            self._line_width(4),
         )
 
     def draw_line(
@@ -352,10 +351,10 @@ class Visualizer:
             x_data, y_data: coordinates of the points.
             color: of the line.
             linestyle: "-" or "--".
-            linewidth: in pixels of the image; None chooses it by the image's size.
+            linewidth: in points (100 dots an inch) of the image; None chooses it by its size.
         """
         points = [(float(x), float(y)) for x, y in zip(x_data, y_data, strict=True)]
-        width = self._line_width if linewidth is None else linewidth
+        width = self._line_width(3) if linewidth is None else linewidth
         return self._draw_path(points, _rgba255(color, 1.0), linestyle, width)
 
     def draw_circle(
@@ -376,8 +375,13 @@ class Visualizer:
         """What has been drawn so far."""
         return self.output
 
+    def _line_width(self, share: float) -> float:
+        """In points: that share of the text's size, at least 1."""
+        return max(self._default_font_size / share, 1.0)
+
     def _pixels(self, width: float) -> int:
-        return max(1, round(width * self.output.scale))
+        """Of the drawing, for a width in points."""
+        return max(1, round(width * PIXELS_PER_POINT * self.output.scale))
 
     def _draw_path(
         self, points: list[tuple[float, float]], fill: tuple[int, ...], style: str, width: float

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 from typing import Any
 
 from detectron2._uncovered import needs_upstream
-from detectron2.utils.colormap import colormap
 
 __all__ = ["COCO_CATEGORIES"]
 
@@ -22,14 +22,20 @@ _COCO_THINGS = """
 82 refrigerator, 84 book, 85 clock, 86 vase, 87 scissors, 88 teddy bear, 89 hair drier,
 90 toothbrush
 """
+_HUE_STEP = 0.61803398875  # golden ratio: any run of colours has its hues spread evenly
+_TONES = ((0.85, 0.95), (0.55, 1.0), (0.95, 0.65), (0.45, 0.75))  # saturation, value
+
+
+def _color(index: int) -> list[int]:
+    """RGB in 0..255: a colour of its own for each class (not COCO's panoptic ones)."""
+    rgb = colorsys.hsv_to_rgb(index * _HUE_STEP % 1.0, *_TONES[index % len(_TONES)])
+    return [round(255 * part) for part in rgb]
 
 
 COCO_CATEGORIES = [
-    {"id": int(number), "name": name, "isthing": 1, "color": color}
-    for (number, name), color in zip(
-        (entry.strip().split(" ", 1) for entry in _COCO_THINGS.split(",")),
-        colormap(rgb=True).round().astype(int).tolist(),
-        strict=True,
+    {"id": int(number), "name": name, "isthing": 1, "color": _color(index)}
+    for index, (number, name) in enumerate(
+        entry.strip().split(" ", 1) for entry in _COCO_THINGS.split(",")
     )
 ]
 

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from detectron2.structures import Boxes, pairwise_iou
 from fvcore.transforms.transform import (
     CropTransform,
     NoOpTransform,
@@ -147,30 +145,33 @@ class MinIoURandomCrop(Augmentation):
             return NoOpTransform()
         h, w = image.shape[:2]
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-        tensor_boxes = Boxes(torch.as_tensor(boxes))
         for _ in range(self.mode_trials):
             min_iou = np.random.choice(self.sample_mode)
             if min_iou == 1:
                 return NoOpTransform()
             for _ in range(self.crop_trials):
-                patch = self._draw_patch(h, w)
-                if patch is None:
+                new_w = np.random.uniform(self.min_crop_size * w, w)
+                new_h = np.random.uniform(self.min_crop_size * h, h)
+                if not 0.5 <= new_h / new_w <= 2:
                     continue
-                ious = pairwise_iou(Boxes(torch.as_tensor(patch)[None]), tensor_boxes)
-                if ious.numel() and ious.min() < min_iou:
+                # From the far end to 1, not to 0: so that a seed gives the crops it gives upstream.
+                x0, y0 = np.random.uniform(w - new_w, 1.0), np.random.uniform(h - new_h, 1.0)
+                # Its far end, rounded by itself, can lie a pixel beyond that of the crop.
+                patch = np.array([x0, y0, x0 + new_w, y0 + new_h]).astype(int)
+                if (patch[2:] == patch[:2]).any():
                     continue
-                if ((centers > patch[:2]) & (centers < patch[2:])).all(axis=1).any():
-                    x0, y0, x1, y1 = patch.tolist()
-                    return CropTransform(x0, y0, x1 - x0, y1 - y0)
+                if len(boxes):
+                    if _ious(patch, boxes).min() < min_iou:
+                        continue
+                    if not ((centers > patch[:2]) & (centers < patch[2:])).all(axis=1).any():
+                        continue
+                return CropTransform(int(x0), int(y0), int(new_w), int(new_h))
         return NoOpTransform()
 
-    def _draw_patch(self, h: int, w: int) -> np.ndarray | None:
-        """A crop (x0, y0, x1, y1) in whole pixels, or None if it is too long or empty."""
-        new_w = np.random.uniform(self.min_crop_size * w, w)
-        new_h = np.random.uniform(self.min_crop_size * h, h)
-        if not 0.5 <= new_h / new_w <= 2:
-            return None
-        # From the far end to 1, not to 0: so that a seed gives the crops it gives upstream.
-        x0, y0 = np.random.uniform(w - new_w, 1.0), np.random.uniform(h - new_h, 1.0)
-        patch = np.array([int(x0), int(y0), int(x0) + int(new_w), int(y0) + int(new_h)])
-        return patch if (patch[2:] > patch[:2]).all() else None
+
+def _ious(patch: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """IoU of one box with each of several, all XYXY."""
+    overlap = np.minimum(boxes[:, 2:], patch[2:]) - np.maximum(boxes[:, :2], patch[:2])
+    inter = overlap.clip(0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return inter / (areas + (patch[2:] - patch[:2]).prod() - inter)
