@@ -1,6 +1,6 @@
 """Dataset mapper: reads an image, augments it, and drops boxes that have no area left.
 
-Boxes are XYXY in pixels of the augmented image; images uint8 (C, H, W).
+Boxes are XYXY in pixels of the augmented image; images (C, H, W) of 0 to 255.
 """
 
 from __future__ import annotations
@@ -9,69 +9,83 @@ import copy
 import logging
 from collections.abc import Sequence
 
-from lowres_d2.data.image import load_image
+from lowres_d2.data.aug_input import ImageInput
+from lowres_d2.data.image import MAX_PIXELS, NARROW, ImageReader, UnfitImageError, exif_fault
 
+import cv2
 import numpy as np
 import torch
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
-from PIL import Image
 
 _logger = logging.getLogger(__name__)
-# What Pillow raises for broken files, see `load_image`.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for broken files, see `ImageReader.read`.
+_UNREADABLE = (OSError, SyntaxError, ValueError)
 
 
 class BrokenImageError(ValueError):
-    """An image that cannot be read, or whose size is not the annotated one."""
+    """An image that cannot be read or augmented, or that its annotations do not fit."""
 
 
 class DetectionMapper:
     """Detectron2's dataset mapper for boxes and labels, which also counts the boxes that it drops.
 
-    Returns a dict of ``image`` (uint8 tensor (C, H, W)) and the other entries of the dataset dict
-    (height and width of the stored image, file_name, image_id, a classifier's label). In training
-    it also has ``instances`` (Instances of the augmented image with gt_boxes and gt_classes,
-    without crowds) and ``num_dropped_boxes``.
+    Returns a dict of ``image`` (tensor (C, H, W), 0 to 255: uint8, or float32 of files with more
+    than 8 bits) and the other entries of the dataset dict (height and width of the stored image,
+    file_name, image_id, a classifier's label). In training it also has ``instances`` (Instances of
+    the augmented image with gt_boxes and gt_classes, without crowds) and ``num_dropped_boxes``.
 
     Args:
         is_train: whether annotations are used.
         augmentations: Detectron2 augmentations, in order.
-        image_format: channel order, "BGR" or "RGB", or "L".
-        on_broken: what to do with an image that cannot be read: "error" raises; "skip" returns
+        image_format: channels, "BGR", "RGB" or "L" (grey); None: those of the files.
+        on_broken: what to do with an image that cannot be used: "error" raises; "skip" returns
             None: the loaders count it, and the training loader takes the next image instead.
         min_box_side: after augmentation, boxes with a side of at most this many pixels are dropped.
+        value_range: values of the files that become 0 and 255; None: 0 and the largest value of
+            each file's depth, 65535 for 16 bits.
+        max_pixels: the most pixels that an image may have; None: any number.
+        exif: what is done with images that EXIF rotates: "check" applies the rotation and raises
+            where the size does not tell whether boxes follow it; "apply"; "ignore".
     """
 
     def __init__(
         self,
         is_train: bool,
         augmentations: Sequence[T.Augmentation | T.Transform] = (),
-        image_format: str = "BGR",
+        image_format: str | None = "BGR",
         on_broken: str = "error",
         min_box_side: float = 1e-5,
+        value_range: Sequence[float] | None = None,
+        max_pixels: int | None = MAX_PIXELS,
+        exif: str = "check",
     ) -> None:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         self.is_train = is_train
         self.augmentations = T.AugmentationList(list(augmentations))
-        self.image_format = image_format
+        self.reader = ImageReader(image_format, value_range, max_pixels, exif)
         self.on_broken = on_broken
         # 1e-5 is the threshold of Detectron2's filter_empty_instances.
         self.min_box_side = min_box_side
+        self._said: set[str] = set()
+
+    @property
+    def image_format(self) -> str | None:
+        """Channels of the images."""
+        return self.reader.image_format
 
     def __call__(self, record: dict) -> dict | None:
         try:
             image = self._read(record)
+            augmented, transforms = self._augment(image, record["file_name"])
         except BrokenImageError as error:
             if self.on_broken == "error":
                 raise
             _logger.warning("skipped: %s", error)
             return None
         sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
-        augmented = T.AugInput(image)
-        transforms = self.augmentations(augmented)
-        sample["image"] = _to_tensor(augmented.image)
+        sample["image"] = _to_tensor(augmented, image.dtype)
         if self.is_train and "annotations" in record:
             instances, num_dropped = self._instances(
                 record["annotations"], transforms, sample["image"].shape[-2:]
@@ -84,26 +98,68 @@ class DetectionMapper:
         """Read the image as (H, W, C), and check its size against the annotated one."""
         name = record["file_name"]
         try:
-            image = load_image(name, self.image_format)
+            image, orientation = self.reader.read_turned(name)
         except FileNotFoundError:
             raise BrokenImageError(
                 f"{name}: no such image; complete the folder or set the data set's image_root"
             ) from None
+        except UnfitImageError as error:
+            raise BrokenImageError(f"{name}: {error}") from None
         except _UNREADABLE as error:
             raise BrokenImageError(
                 f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
                 'the mapper\'s on_broken="skip"'
             ) from None
-        # As read, thus after EXIF's rotation, which annotations may not follow.
-        height, width = image.shape[:2]
+        self._check_size(record, image.shape[:2], orientation)
+        if image.dtype != np.uint8 and np.ptp(image) < NARROW:
+            self._say_once(
+                "narrow",
+                f"{name}: its values are {image.min():.1f} to {image.max():.1f} of 0 to 255: set "
+                "the mapper's value_range to the range of the files' values",
+            )
+        # Pillow may share a read-only buffer, but augmentations may write, and torch warns of it.
+        return image if image.flags.writeable else image.copy()
+
+    def _check_size(self, record: dict, size: tuple[int, int], orientation: int) -> None:
+        """Raise where annotations do not fit the image as it was read, or may not."""
+        name, (height, width) = record["file_name"], size
         stated = (record.get("height", height), record.get("width", width))
-        if (height, width) != stated:
+        if orientation != 1:
+            boxes = bool(record.get("annotations"))
+            fault = exif_fault(self.reader.exif, orientation, size, stated, boxes)
+            if fault:
+                raise BrokenImageError(f"{name}: {fault}")
+            if self.reader.exif != "ignore" and boxes:
+                self._say_once("exif", f"{name}: rotated by EXIF, as its boxes are")
+        if size != stated:
             raise BrokenImageError(
                 f"{name}: is {width}x{height}, but its annotations are for "
                 f"{stated[1]}x{stated[0]}; correct the image or the annotation file"
             )
-        # Pillow may share a read-only buffer, but augmentations may write, and torch warns of it.
-        return image if image.flags.writeable else image.copy()
+
+    def _say_once(self, kind: str, text: str) -> None:
+        """Warn of the first image of a kind."""
+        if kind not in self._said:
+            self._said.add(kind)
+            _logger.warning("%s (said of the first such image only)", text)
+
+    def _augment(self, image: np.ndarray, name: str) -> tuple[np.ndarray, T.TransformList]:
+        """The augmented image, and what was done to it."""
+        height, width = image.shape[:2]
+        augmented = ImageInput(image)
+        try:
+            transforms = self.augmentations(augmented)
+        # What Pillow, OpenCV and Detectron2 raise for sizes and channels that they cannot change.
+        except (ValueError, TypeError, AssertionError, cv2.error) as error:
+            raise BrokenImageError(
+                f"{name}: {width}x{height} with {image.shape[2]} channels cannot be augmented "
+                f"({_first_line(error)})"
+            ) from error
+        if 0 in augmented.image.shape:
+            raise BrokenImageError(
+                f"{name}: {width}x{height} has no pixels left after the augmentations"
+            )
+        return augmented.image, transforms
 
     def _instances(
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
@@ -129,11 +185,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W) or (H, W, C) to uint8 (C, H, W)."""
-    if image.ndim == 2:
-        image = image[..., None]
+def _to_tensor(image: np.ndarray, stored: np.dtype) -> torch.Tensor:
+    """(H, W, C) to (C, H, W), in the type of the image that was augmented."""
     if image.dtype != np.uint8:  # some augmentations compute in floating point
-        image = image.round().clip(0, 255).astype(np.uint8)
+        image = image.clip(0, 255)
+        image = (image.round() if stored == np.uint8 else image).astype(stored)
     # Copied, since a flipped image is a view with negative strides, which torch refuses.
     return torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lowres_d2.data.image import MAX_PIXELS, ImageReader
 from lowres_d2.data.plates.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
@@ -62,6 +63,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="decode every pixel as in training, and compare pixels in place of files",
     )
     parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="most pixels that an image of --annotations may have, default %(default)s",
+    )
+    parser.add_argument(
         "--size-ranges", metavar="NAME", help="size ranges: coco, aitod, tinyperson, plates"
     )
     parser.add_argument(
@@ -106,8 +114,9 @@ def _files_report(args: argparse.Namespace) -> Report:
     findings = Findings()
     folders = args.images or [None]
     folders = folders * len(args.annotations) if len(folders) == 1 else folders
+    reader = ImageReader(max_pixels=args.max_pixels)
     splits = [
-        read_split(source, findings, name, images, classes=args.classes)
+        read_split(source, findings, name, images, classes=args.classes, reader=reader)
         for source, name, images in zip(
             args.annotations, _names(args.annotations), folders, strict=True
         )

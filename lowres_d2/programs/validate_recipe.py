@@ -9,6 +9,7 @@ from typing import Any
 
 from lowres_d2.analysis.matching.match_report import match_shares
 from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
+from lowres_d2.data.image import reader_of
 from lowres_d2.data.validation import Check, Findings, Split, read_split
 from lowres_d2.data.validation.read import join_splits, split_of_dataset
 from lowres_d2.data.validation.report import ModelFacts
@@ -60,6 +61,7 @@ def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
         "trusts_area": key == "test" and cfg.dataloader.evaluator.get("area") == "annotation",
     }
     try:
+        settings["reader"] = reader_of(loader.mapper)
         spec = OmegaConf.to_container(loader.dataset, resolve=True)
         target = spec.pop("_target_")
         target = locate(target) if isinstance(target, str) else target

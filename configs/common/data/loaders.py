@@ -4,6 +4,7 @@ At least ``train.dataset`` and ``test.dataset``; mostly ``augmentations`` and ba
 """
 
 from lowres_d2.data import DetectionMapper, build_test_loader, build_train_loader
+from lowres_d2.data.image import MAX_PIXELS
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
 from detectron2.config import LazyCall as L
@@ -20,8 +21,16 @@ dataloader.train = L(build_train_loader)(
         is_train=True,
         # Detectron2's augmentations, in this order.
         augmentations=[],
-        # Channel order, the same as in the model's pixel_mean; Detectron2's zoo has BGR.
+        # Channels, the same as in the model's pixel_mean: RGB, BGR (Detectron2's zoo), L (grey), or
+        # null: those of the files.
         image_format="RGB",
+        # Values of the files that become 0 and 255; null: 0 and the largest of each file's depth.
+        value_range=None,
+        # The most pixels that an image may have, against files that would fill the memory.
+        max_pixels=MAX_PIXELS,
+        # Images that EXIF rotates: check (rotated; an error where their size does not tell whether
+        # boxes follow), apply or ignore.
+        exif="check",
         # An image that cannot be read: error (stop) or skip (count it and take the next).
         on_broken="error",
     ),
@@ -43,6 +52,9 @@ dataloader.test = L(build_test_loader)(
         is_train=False,
         augmentations=[],
         image_format="${...train.mapper.image_format}",
+        value_range="${...train.mapper.value_range}",
+        max_pixels="${...train.mapper.max_pixels}",
+        exif="${...train.mapper.exif}",
         on_broken="error",
     ),
     # Images per batch, on each GPU.

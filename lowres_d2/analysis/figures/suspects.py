@@ -23,7 +23,6 @@ from lowres_d2.analysis.figures.sheets import (
 )
 from lowres_d2.analysis.figures.views import Seen
 from lowres_d2.data.datasets.coco_json import is_finite
-from lowres_d2.data.image import load_image
 from lowres_d2.data.validation import Finding, Report, Split, Suspect
 
 import numpy as np
@@ -118,7 +117,7 @@ def _draw(panel: Panel, corners: list[tuple], color: Color) -> None:
 def _read(suspect: Suspect, split: Split) -> np.ndarray:
     """The image as training reads it; grey of the annotated size where that fails."""
     try:
-        return load_image(suspect.path, "RGB")
+        return split.reader.show(suspect.path)
     except Exception:  # that it cannot be read is what the caption says
         image = split.image_of.get(suspect.image_id, {"height": 256, "width": 256})
         return np.full((image["height"], image["width"], 3), 200, np.uint8)

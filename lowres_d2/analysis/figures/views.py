@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lowres_d2.data import DetectionMapper
-from lowres_d2.data.image import load_image
+from lowres_d2.data.image import ImageReader
 
 import numpy as np
 import torch
@@ -39,13 +39,14 @@ class Seen:
         return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
 
 
+_STORED = ImageReader(max_pixels=None)  # a run has read these images before
 # From a Detectron2 dataset dict.
 View = Callable[[Mapping], Seen]
 
 
 def stored_view(entry: Mapping) -> Seen:
     """The image as it is stored."""
-    return Seen(np.float32(load_image(entry["file_name"], "RGB")) / 255, 1.0)
+    return Seen(np.float32(_STORED.show(entry["file_name"])) / 255, 1.0)
 
 
 def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
@@ -71,7 +72,8 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         values = values.permute(1, 2, 0).float().cpu().numpy()
         if read.image_format == "BGR":
             values = values[..., ::-1]
-        # A grey image has one channel, repeated here.
+        # A grey image has one channel, repeated here; of more than three, the first are shown.
+        values = values[..., : 3 if values.shape[2] >= 3 else 1]
         return Seen(np.broadcast_to(values, (*values.shape[:2], 3)), factor)
 
     return view

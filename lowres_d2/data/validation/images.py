@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from lowres_d2.data.image import exif_fault
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.image_file import ImageFile, look_at
 from lowres_d2.data.validation.split import Split
@@ -42,27 +43,32 @@ OTHER_SIZE = Check(
 TURNED = Check(
     "image-turned",
     "error",
-    "images that EXIF rotates, annotated without the rotation",
-    "rotate the pixels and remove the EXIF tag, or annotate the rotated image: images are read "
-    "as EXIF says",
+    "images that EXIF rotates, annotated for the other reading",
+    "set the mapper's exif as each line says, or annotate the images as they are read",
 )
 EXIF = Check(
     "image-exif",
-    "warning",
+    "error",
     "images with an EXIF orientation, whose size does not tell whether the boxes follow it",
-    "look at their boxes; to be safe, rotate the pixels and remove the tag",
+    'look at their boxes, then set the mapper\'s exif to "apply" (they do) or "ignore"',
 )
 EXIF_FINE = Check(
     "image-exif-fine",
     "info",
-    "images that EXIF rotates, annotated with the rotation",
-    "fine here; programs that ignore EXIF see them unrotated",
+    "images that EXIF rotates",
+    "fine here; programs that treat EXIF otherwise see them differently",
 )
 DEPTH = Check(
     "image-depth",
-    "warning",
+    "info",
     "images with more than 8 bits per channel",
-    "values over 255 are clipped when they are read: convert them first",
+    "read at full depth, 0 to 255 being the range of the file's depth or of value_range",
+)
+NARROW = Check(
+    "image-narrow",
+    "warning",
+    "deep images whose values fill under a tenth of the range that they are read with",
+    "set the mapper's value_range to the range of all images",
 )
 FRAMES = Check(
     "image-frames",
@@ -78,7 +84,7 @@ SUFFIX = Check(
     "fine here; some programs go by the extension",
 )
 
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+_DEEP_GREY = ("I", "F")  # starts of Pillow's modes
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
@@ -109,7 +115,8 @@ def check_images(
     formats, folders = Image.registered_extensions(), _Folders()
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # Pillow's do not name the file
-        facts: Iterable = pool.map(partial(look_at, level=level), paths)
+        look = partial(look_at, level=level, reader=split.reader)
+        facts: Iterable = pool.map(look, paths)
         if progress is not None:
             facts = progress(facts, len(paths), f"images of {split.name}")
         for image, path, fact in zip(images, paths, facts, strict=True):
@@ -136,30 +143,35 @@ def _check_file(
     elif fact.problem is not None:
         add(BROKEN, fact.problem, left_out)
     else:
-        _check_size(image, fact, add, left_out)
+        _check_size(split, image, fact, add, left_out)
         if not fact.ends:
             add(CUT)
-        if fact.mode in _DEEP_MODES:
+        if fact.spread is not None or fact.mode.startswith(_DEEP_GREY):
             add(DEPTH, f"mode {fact.mode}")
+        if fact.is_narrow:
+            add(NARROW, "{:.1f} to {:.1f} where 0 to 255 are possible".format(*fact.spread))
         if fact.frames > 1:
             add(FRAMES, f"{fact.frames} images")
         if fact.blank:
             add(BLANK)
 
 
-def _check_size(image: dict, fact: ImageFile, add: Callable, left_out: str | None) -> None:
+def _check_size(
+    split: Split, image: dict, fact: ImageFile, add: Callable, left_out: str | None
+) -> None:
     stated = (image["width"], image["height"])
-    turned = f"EXIF orientation {fact.orientation}"
-    if fact.shown != stated:
-        sizes = "{}x{}, annotated as {}x{}".format(*fact.shown, *stated)
-        if fact.stored == stated:
-            add(TURNED, f"{turned}: {sizes}", left_out)
-        else:
-            add(OTHER_SIZE, f"is {sizes}", left_out)
-    elif fact.orientation >= 5 and fact.stored != fact.shown:
-        add(EXIF_FINE, turned)
-    elif fact.orientation != 1:  # half rotations, mirrors and squares keep the size
-        add(EXIF, turned)
+    exif = split.reader.exif
+    read = fact.stored if exif == "ignore" else fact.shown
+    if fact.orientation != 1:
+        boxes = image["id"] in split.image_ids_with_boxes
+        fault = exif_fault(exif, fact.orientation, read[::-1], stated[::-1], boxes)
+        if fault:
+            add(EXIF if read == stated else TURNED, fault, left_out)
+            return
+        if read == stated:
+            add(EXIF_FINE, f"EXIF orientation {fact.orientation}, and the size fits")
+    if read != stated:
+        add(OTHER_SIZE, "is {}x{}, annotated as {}x{}".format(*read, *stated), left_out)
 
 
 class _Folders:

@@ -5,11 +5,12 @@ Boxes are XYWH in pixels of the stored image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from lowres_d2.data.datasets.coco_json import box_fault, is_whole
+from lowres_d2.data.image import ImageReader
 from lowres_d2.data.validation.findings import Suspect
 
 
@@ -28,6 +29,7 @@ class Split:
         classes: names of the classes that are used, in order; None: all.
         skips_boxes: whether invalid boxes are skipped on purpose.
         skips_images: whether unreadable images are skipped on purpose.
+        reader: how training reads the images.
         trusts_area: whether objects are sized by ``area`` and not by their boxes.
     """
 
@@ -41,6 +43,7 @@ class Split:
     skips_boxes: bool = False
     skips_images: bool = False
     trusts_area: bool = False
+    reader: ImageReader = field(default_factory=ImageReader)
 
     @cached_property
     def image_of(self) -> dict[int, dict]:
@@ -83,6 +86,11 @@ class Split:
     def boxed(self) -> list[dict]:
         """Those of :attr:`placed` with a valid box, including crowds."""
         return [entry for entry in self.placed if self.fault(entry) is None]
+
+    @cached_property
+    def image_ids_with_boxes(self) -> set[int]:
+        """Images with a valid box, which may be a crowd's."""
+        return {entry["image_id"] for entry in self.boxed}
 
     @cached_property
     def objects(self) -> list[dict]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from lowres_d2.data.image import load_image
+from lowres_d2.data.image import reader_of
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class DetectionImages(HookBase):
     ) -> None:
         self._cfg, self._model, self._period = cfg, model, period
         self._count, self._threshold = count, threshold
+        self._reader = reader_of(cfg.dataloader.test.get("mapper"))
 
     def after_step(self) -> None:
         if self._period and (self.trainer.iter + 1) % self._period == 0:
@@ -60,7 +61,7 @@ class DetectionImages(HookBase):
 
     def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
         """Ground truth on the left, detections on the right: RGB uint8, (H, 2 W, 3)."""
-        image = load_image(entry["file_name"], "RGB")
+        image = self._reader.show(entry["file_name"])
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]
         left, right = Visualizer(image), Visualizer(image)

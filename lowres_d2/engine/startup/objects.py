@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowres_d2.analysis.matching.match_report import GroundTruth
+from lowres_d2.data.aug_input import keep_a_pixel
 from lowres_d2.data.stream import seeded
 from lowres_d2.evaluation.size_ranges import SizeRanges
 
@@ -143,6 +144,7 @@ class _Blank(T.AugInput):
 
     def transform(self, tfm: Any) -> None:
         """Transform the boxes, and update the image's size."""
+        keep_a_pixel(tfm)
         self.boxes = tfm.apply_box(self.boxes)
         if isinstance(tfm, T.ResizeTransform):
             self.image = _blank((tfm.new_h, tfm.new_w))

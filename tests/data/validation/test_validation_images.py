@@ -1,5 +1,8 @@
 """Faults of image files: real ones, written here."""
 
+import os
+
+from lowres_d2.data.image import ImageReader
 from lowres_d2.data.validation import Findings, read_split
 from lowres_d2.data.validation.images import check_images
 
@@ -115,12 +118,54 @@ def test_turned_images_are_judged_as_the_mapper_reads_them(coco):
     assert set(looked_at(coco)) == {"image-turned", "image-exif-fine"}
 
 
-def test_square_images_that_exif_turns_are_a_warning(coco):
+def test_square_images_that_exif_turns_are_an_error_until_it_is_said_which_fits(coco):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     coco.content["images"][0].update(height=40, width=40)
     store(coco, 0, noise(40, 40), exif=exif.tobytes())
-    assert set(looked_at(coco, "header")) == {"image-exif"}
+    severity, suspects = looked_at(coco, "header")["image-exif"]
+    assert severity == "error" and "its size does not tell" in suspects[0].detail
+    for exif in ("apply", "ignore"):
+        reader = ImageReader(exif=exif)
+        assert set(looked_at(coco, "header", reader=reader)) == {"image-exif-fine"}
+    coco.content["annotations"] = []  # no boxes that could be wrong
+    assert set(looked_at(coco, "header")) == {"image-exif-fine"}
+
+
+def test_a_tiff_is_compared_as_it_is_stored_although_pillow_turns_it(coco):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    store(coco, 3, noise(60, 40), "turned.tif", exif=exif)
+    assert set(looked_at(coco, "header")) == {"image-exif-fine"}
+    assert set(looked_at(coco, reader=ImageReader(exif="ignore"))) == {"image-turned"}
+
+
+@pytest.mark.parametrize("level", ["header", "draft", "full"])
+def test_pipes_and_folders_are_no_images(coco, level):
+    for k, make in enumerate((os.mkfifo, os.mkdir)):
+        coco.image(k).unlink()
+        make(coco.image(k))
+    severity, suspects = looked_at(coco, level)["image-broken"]
+    assert severity == "error" and len(suspects) == 2
+    assert all("no regular file" in suspect.detail for suspect in suspects)
+
+
+@pytest.mark.parametrize("level", ["header", "draft", "full"])
+def test_the_pixel_limit_is_the_readers(coco, level):
+    _, suspects = looked_at(coco, level, reader=ImageReader(max_pixels=2399))["image-broken"]
+    assert len(suspects) == 6
+    assert "max_pixels=2400" in suspects[0].detail
+    assert looked_at(coco, level, reader=ImageReader(max_pixels=2400)) == {}
+
+
+def test_arrays_of_numpy_are_images(coco):
+    np.save(coco.folder / "images" / "a.npy", noise())
+    coco.content["images"][0]["file_name"] = "a.npy"
+    np.save(coco.folder / "images" / "b.npy", noise(20, 60))
+    coco.content["images"][1]["file_name"] = "b.npy"
+    found = looked_at(coco)
+    assert list(found) == ["image-size"]
+    assert found["image-size"][1][0].detail == "is 60x20, annotated as 60x40"
 
 
 def test_depth_frames_and_wrong_suffixes_are_reported(coco):
@@ -131,12 +176,13 @@ def test_depth_frames_and_wrong_suffixes_are_reported(coco):
     frames[0].save(coco.folder / "images" / "moving.gif", save_all=True, append_images=frames[1:])
     coco.content["images"][1]["file_name"] = "moving.gif"
     store(coco, 2, noise(), "really.png", format="JPEG")
+    expected = {"image-depth": "info", "image-frames": "warning", "image-suffix": "info"}
     found = looked_at(coco, "header")
-    assert {name: severity for name, (severity, _) in found.items()} == {
-        "image-depth": "warning",
-        "image-frames": "warning",
-        "image-suffix": "info",
-    }
+    assert {name: severity for name, (severity, _) in found.items()} == expected
+    # One value of 3000, which 16 bits hardly tell from another.
+    narrow = looked_at(coco)
+    assert set(narrow) == {*expected, "image-narrow"}
+    assert narrow["image-narrow"][1][0].detail == "11.7 to 11.7 where 0 to 255 are possible"
 
 
 def test_blank_images_are_only_seen_when_all_pixels_are_read(coco):

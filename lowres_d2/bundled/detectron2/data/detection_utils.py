@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 
 import numpy as np
 import torch
@@ -76,6 +77,9 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
         FileNotFoundError: there is no such file.
         OSError: it is not an image, or broken.
     """
+    if os.path.exists(file_name) and not os.path.isfile(file_name):
+        # Reading a pipe would wait forever.
+        raise OSError(f"{file_name}: not a file, but a folder, pipe or device")
     with PathManager.open(file_name, "rb") as file:
         try:
             image = Image.open(file)

@@ -60,7 +60,7 @@ class RandomCrop(Augmentation):
         if self.crop_type == "relative_range":
             smallest = np.asarray(self.crop_size, dtype=np.float32)
             share_h, share_w = smallest + np.random.rand(2) * (1 - smallest)
-        return int(h * share_h + 0.5), int(w * share_w + 0.5)
+        return max(int(h * share_h + 0.5), 1), max(int(w * share_w + 0.5), 1)
 
 
 class RandomExtent(Augmentation):
@@ -80,7 +80,7 @@ class RandomExtent(Augmentation):
         shift_x = np.random.rand() - 0.5
         shift_y = np.random.rand() - 0.5
         middle = (0.5 + np.array(self.shift_range) * [shift_x, shift_y]) * size
-        width, height = (2 * half).astype(int).tolist()
+        width, height = (2 * half).astype(int).clip(1).tolist()
         rectangle = (*(middle - half).tolist(), *(middle + half).tolist())
         return ExtentTransform(src_rect=rectangle, output_size=(height, width))
 

@@ -79,7 +79,7 @@ class ResizeShortestEdge(Augmentation):
     def get_output_shape(
         oldh: int, oldw: int, short_edge_length: int, max_size: int
     ) -> tuple[int, int]:
-        """(height, width) after resizing, halves rounded up; can be scripted by torch.jit."""
+        """(height, width) after resizing, halves rounded up, at least 1; torch.jit scripts it."""
         shortest = float(short_edge_length)
         scale = shortest / min(oldh, oldw)
         newh, neww = scale * oldh, shortest
@@ -89,7 +89,8 @@ class ResizeShortestEdge(Augmentation):
         if longest > max_size:
             newh *= max_size / longest
             neww *= max_size / longest
-        return int(newh + 0.5), int(neww + 0.5)
+        # Of a very thin image with a `max_size`, the short side would round to 0.
+        return max(int(newh + 0.5), 1), max(int(neww + 0.5), 1)
 
 
 class ResizeScale(Augmentation):
@@ -115,7 +116,7 @@ class ResizeScale(Augmentation):
         scale = np.random.uniform(self.min_scale, self.max_scale)
         size = np.array(image.shape[:2])
         target = scale * np.array([self.target_height, self.target_width])
-        new_h, new_w = np.round(size * np.min(target / size)).astype(int).tolist()
+        new_h, new_w = np.round(size * np.min(target / size)).clip(1).astype(int).tolist()
         return ResizeTransform(*image.shape[:2], new_h, new_w, self.interp)
 
 

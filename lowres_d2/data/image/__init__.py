@@ -1,0 +1,15 @@
+"""Image files: opened, decoded at their full depth, and scaled to what a network reads."""
+
+from lowres_d2.data.image.exif import exif_fault
+from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError
+from lowres_d2.data.image.reader import NARROW, ImageReader, load_image, reader_of
+
+__all__ = [
+    "MAX_PIXELS",
+    "NARROW",
+    "ImageReader",
+    "UnfitImageError",
+    "exif_fault",
+    "load_image",
+    "reader_of",
+]

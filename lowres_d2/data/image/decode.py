@@ -1,0 +1,177 @@
+"""Decodes an image file to the values that are stored in it, at their full depth.
+
+Pillow reads grey images of any depth, but takes only the upper 8 bits of 16-bit colours, which
+OpenCV reads in full. Arrays of numpy (.npy) are (H, W) or (H, W, C).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO
+
+from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, check_pixels, open_image
+
+import cv2
+import numpy as np
+from PIL import Image
+
+_NUMPY = b"\x93NUMPY"
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
+# TIFF tags: bits of a value, what 0 means, and what kind of number it is.
+_BITS, _PHOTOMETRIC, _KIND = 258, 262, 339
+_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as stored, before EXIF's rotation.
+
+    Attributes:
+        values: (H, W, C), any type of number; channels are in the order of the file, or RGB.
+        top: the largest value that the file's depth can hold; None: that is not known.
+        mode: Pillow's mode, or an array's type, for messages.
+        orientation: EXIF orientation, 1 to 8.
+    """
+
+    values: np.ndarray
+    top: int | None
+    mode: str
+    orientation: int = 1
+
+    @property
+    def upright(self) -> np.ndarray:
+        """The values after EXIF's rotation."""
+        return turned(self.values, self.orientation)
+
+
+def decode(file: IO[bytes], convert: str | None, max_pixels: int | None = MAX_PIXELS) -> Decoded:
+    """Decode an image.
+
+    Args:
+        file: an open file.
+        convert: Pillow mode to which images of 8 bits are converted, "RGB" or "L"; None: their
+            own channels.
+        max_pixels: the most pixels that the image may have; None: any number.
+
+    Raises:
+        OSError: it is not an image, or it is broken. Pillow raises other errors for some files:
+            SyntaxError and ValueError.
+    """
+    array = _read_array(file, max_pixels)
+    if array is not None:
+        return array
+    with open_image(file, max_pixels) as image:
+        tiles = str(image.tile)  # of the file; empty once it is decoded
+        stated = orientation_of(image) if image.format == "TIFF" else None
+        image.load()
+        orientation = orientation_of(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            values, top = _deep_grey(image)
+        else:
+            values, top = _bytes(image, convert), 255
+            if ";16" in tiles:
+                values, top = _deep_colours(file, image, values, top)
+        if stated not in (None, orientation):  # Pillow rotates a TIFF itself, and then says 1
+            values, orientation = turned(values, {6: 8, 8: 6}.get(stated, stated)), stated
+        return Decoded(values, top, image.mode, orientation)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation; 1 if it is missing or invalid, as image readers take it."""
+    try:
+        # The PNG class's own getexif would decode the image to find a tag behind the pixels.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF data can raise anything, and the pixels may be fine
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """An image (H, W, C) as an EXIF orientation says, as a view."""
+    if orientation >= 5:  # rows become columns
+        values = values.swapaxes(0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return values[rows, columns]
+
+
+def _bytes(image: Image.Image, convert: str | None) -> np.ndarray:
+    """Values of 8 bits (H, W, C)."""
+    if convert is None:
+        if image.mode in ("P", "PA"):
+            raise UnfitImageError(
+                f"mode {image.mode}: has a palette, so its values are no channels; set the "
+                'mapper\'s image_format="RGB"'
+            )
+        pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
+    elif image.mode == "LAB":
+        raise UnfitImageError(f"mode LAB: cannot be converted to {convert}; store it as RGB")
+    else:
+        pixels = np.asarray(image.convert(convert))
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _deep_grey(image: Image.Image) -> tuple[np.ndarray, int | None]:
+    """Values (H, W, 1) of Pillow's modes I;16, I and F, and the largest of their depth."""
+    values = np.asarray(image)[..., None]
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        # Of PNG, PGM, JPEG 2000; Pillow scales those of fewer bits to 16.
+        return values, None if image.mode == "F" else 65535
+    bits, kind = (tags.get(tag, default) for tag, default in ((_BITS, 1), (_KIND, _UNSIGNED)))
+    bits, kind = (x[0] if isinstance(x, tuple) else x for x in (bits, kind))
+    if image.mode == "F" or kind != _UNSIGNED:
+        return values, None
+    if bits == 32:
+        values = values.view(np.uint32)  # of which Pillow makes signed ones
+    top = 2**bits - 1
+    return top - values if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values, top
+
+
+def _deep_colours(
+    file: IO[bytes], image: Image.Image, values: np.ndarray, top: int
+) -> tuple[np.ndarray, int]:
+    """Values of 16 bits; of 8 bits, as given, where OpenCV reads something else than Pillow."""
+    file.seek(0)
+    content = np.frombuffer(file.read(), np.uint8)
+    deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
+        return values, top
+    deep = deep[..., [2, 1, 0, 3][: deep.shape[2]]]  # OpenCV has BGR
+    if np.array_equal(deep >> 8, np.asarray(image)):
+        return deep, 65535
+    return values, top
+
+
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], str] | None:
+    """Shape and type of the array in a .npy file, None of other files; leaves it at its start.
+
+    Raises:
+        UnfitImageError: the array is no image.
+    """
+    is_array = file.read(len(_NUMPY)) == _NUMPY
+    file.seek(0)
+    if not is_array:
+        return None
+    read = {(1, 0): np.lib.format.read_array_header_1_0}
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
+    file.seek(0)
+    if len(shape) not in (2, 3) or 0 in shape or dtype.kind not in "buif":
+        raise UnfitImageError(
+            f"is an array of shape {shape} and type {dtype}: expected numbers of shape (height, "
+            "width) or (height, width, channels)"
+        )
+    return shape, dtype.name
+
+
+def _read_array(file: IO[bytes], max_pixels: int | None) -> Decoded | None:
+    """An array of numpy, never one that pickle would load; None: the file is something else."""
+    header = array_header(file)
+    if header is None:
+        return None
+    (height, width, *_), dtype = header
+    check_pixels(width, height, max_pixels)
+    values = np.load(file, allow_pickle=False)
+    top = {"bool": 1, "uint8": 255, "uint16": 65535}.get(dtype)
+    return Decoded(values if values.ndim == 3 else values[..., None], top, dtype)

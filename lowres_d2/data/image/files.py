@@ -1,0 +1,73 @@
+"""Opens image files: regular ones only, and none with more pixels than a limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import IO
+
+from detectron2.utils.file_io import PathManager
+from PIL import Image
+
+# Twice Pillow's own number, from which on it refuses an image: 178,956,970.
+MAX_PIXELS = 2 * (1024**3 // 4 // 3)
+# Pillow's limit is a variable of its module, which is taken off while a header is read.
+_limit_is_off = threading.Lock()
+
+
+class UnfitImageError(ValueError):
+    """An image that these settings do not read; the message says which one would."""
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open a file to read its bytes.
+
+    Args:
+        path: a path, or anything that the PathManager resolves.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is something else than a file: reading a pipe would wait forever.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("is no regular file, but a folder, pipe or device")
+    return PathManager.open(path, "rb")
+
+
+@contextlib.contextmanager
+def open_image(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Read an image's header with Pillow.
+
+    Args:
+        file: an open file.
+        max_pixels: the most pixels that an image may have; None: any number.
+
+    Raises:
+        UnfitImageError: it has more.
+        OSError: it is not an image. Pillow raises other errors, too, for broken ones.
+    """
+    with _limit_is_off:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with image:
+        check_pixels(*image.size, max_pixels)
+        yield image
+
+
+def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise for an image that is larger than the limit.
+
+    Raises:
+        UnfitImageError: names size, limit and the setting.
+    """
+    if max_pixels is not None and width * height > max_pixels:
+        raise UnfitImageError(
+            f"{width}x{height} are {width * height:,} pixels, over the limit of {max_pixels:,}: if "
+            "the file is right, set the mapper's max_pixels "
+            f"(dataloader.train.mapper.max_pixels={width * height})"
+        )

@@ -1,0 +1,178 @@
+"""Reads image files as a network gets them: channels of 0 to 255, rotated as EXIF says.
+
+A file of 8 bits gives uint8, as Detectron2 reads it. A deeper one gives float32, of which 255 is
+the largest value that the file's depth can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lowres_d2.data.image.decode import Decoded, decode, turned
+from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, open_regular
+
+import numpy as np
+
+# Number of channels; None: as many as the file has.
+FORMATS = {"RGB": 3, "BGR": 3, "L": 1, None: None}
+EXIF = ("check", "apply", "ignore")
+NARROW = 25.5  # values of a deep image that span less than this of 0 to 255 need a value_range
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # BT.601, as Pillow's
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """How image files are read.
+
+    Attributes:
+        image_format: channels, "RGB", "BGR" or "L" (grey); None: those of the file, in its order.
+        value_range: values of a file that become 0 and 255; None: 0 and the largest of its depth.
+        max_pixels: the most pixels that an image may have; None: any number.
+        exif: whether EXIF's rotation is applied: "apply"; "ignore"; or "check", which applies it,
+            and where annotations are read with the image requires that its size tells whether they
+            follow the rotation.
+
+    Raises:
+        ValueError: one of these is not valid.
+    """
+
+    image_format: str | None = "RGB"
+    value_range: Sequence[float] | None = None
+    max_pixels: int | None = MAX_PIXELS
+    exif: str = "check"
+
+    def __post_init__(self) -> None:
+        if self.image_format not in FORMATS:
+            raise ValueError(
+                f"image_format={self.image_format!r}: expected RGB, BGR, L (grey), or null for the "
+                "channels of the file"
+            )
+        if self.value_range is not None:
+            ends = list(self.value_range)
+            if len(ends) != 2 or not ends[0] < ends[1]:
+                raise ValueError(
+                    f"value_range={ends}: expected [low, high], the values of the files that "
+                    "become 0 and 255"
+                )
+        if self.max_pixels is not None and not self.max_pixels >= 1:
+            raise ValueError(f"max_pixels={self.max_pixels}: expected 1 or more, or null")
+        if self.exif not in EXIF:
+            raise ValueError(f"exif={self.exif!r}: expected one of {', '.join(EXIF)}")
+
+    def read(self, path: str) -> np.ndarray:
+        """Read an image.
+
+        Args:
+            path: image file, or anything that the PathManager resolves.
+
+        Returns:
+            (H, W, C) from 0 to 255, uint8 or float32.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            OSError: it is not an image, or it is broken. Pillow raises other errors for some
+                files: SyntaxError and ValueError, which also stands for one that is too large or
+                whose values have no known range.
+        """
+        return self.read_turned(path)[0]
+
+    def read_turned(self, path: str) -> tuple[np.ndarray, int]:
+        """Read an image, and the EXIF orientation of its file: 1 is upright, 5 to 8 swap sides.
+
+        Raises:
+            FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
+        """
+        convert = {"BGR": "RGB"}.get(self.image_format, self.image_format)
+        with open_regular(path) as file:
+            decoded = decode(file, convert, self.max_pixels)
+        values = self._with_channels(self._scaled(decoded.values, decoded), decoded.mode)
+        if self.exif != "ignore":
+            values = turned(values, decoded.orientation)
+        return values[..., ::-1] if self.image_format == "BGR" else values, decoded.orientation
+
+    def show(self, path: str) -> np.ndarray:
+        """An image for display: RGB uint8 (H, W, 3), whatever its channels and values are.
+
+        Of more than three channels these are the first three. Values of unknown range are shown
+        from their smallest to their largest.
+
+        Raises:
+            FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
+        """
+        own = self.image_format is None
+        with open_regular(path) as file:
+            decoded = decode(file, None if own else "RGB", self.max_pixels)
+        values = decoded.values[..., : 3 if decoded.values.shape[2] >= 3 else 1]
+        if decoded.top is None and self.value_range is None:
+            low, high = values.min(), values.max()
+            values = _stretch(values, float(low), float(high) if high > low else float(low) + 1)
+        else:
+            values = self._scaled(values, decoded)
+        if self.exif != "ignore":
+            values = turned(values, decoded.orientation)
+        if values.dtype != np.uint8:
+            values = values.round().astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
+
+    def _with_channels(self, values: np.ndarray, mode: str) -> np.ndarray:
+        """The channels asked for, in the order RGB."""
+        wanted = FORMATS[self.image_format]
+        if wanted is None or values.shape[2] == wanted:
+            return values
+        if values.shape[2] == 1:
+            return np.repeat(values, 3, axis=2)
+        # A fourth channel of 16-bit colours is their alpha, which Pillow's conversion drops, too.
+        if values.shape[2] == 3 or (values.shape[2] == 4 and mode == "RGBA"):
+            return values[..., :3] if wanted == 3 else values[..., :3].astype(np.float32) @ _LUMA
+        raise UnfitImageError(
+            f"has {values.shape[2]} channels, the mapper's image_format={self.image_format!r} has "
+            f"{wanted}: set dataloader.train.mapper.image_format=null to read them all"
+        )
+
+    def _scaled(self, values: np.ndarray, decoded: Decoded) -> np.ndarray:
+        """Values from 0 to 255."""
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"mode {decoded.mode}: has values that are NaN or infinite")
+        if self.value_range is not None:
+            return _stretch(values, *self.value_range)
+        if decoded.top is None:
+            raise UnfitImageError(
+                f"mode {decoded.mode}: its values, {values.min():g} to {values.max():g} in this "
+                "file, have no known range: set dataloader.train.mapper.value_range=[low,high], "
+                "which become 0 and 255"
+            )
+        return values if values.dtype == np.uint8 else _stretch(values, 0, decoded.top)
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as float32, so that ``low`` becomes 0 and ``high`` 255; beyond them, they are cut."""
+    # In float64 before the difference: 32-bit numbers may be large, and their range small.
+    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    return scaled.clip(0, 255).astype(np.float32)
+
+
+def reader_of(mapper: Any) -> ImageReader:
+    """How a mapper reads images: one of ours, or its config; the default for others."""
+    if not isinstance(mapper, Mapping):
+        return getattr(mapper, "reader", ImageReader())
+    given = {
+        field.name: mapper[field.name] for field in fields(ImageReader) if field.name in mapper
+    }
+    if given.get("image_format") not in FORMATS:  # another mapper's
+        del given["image_format"]
+    return ImageReader(**given)
+
+
+def load_image(path: str, form: str | None) -> np.ndarray:
+    """Read an image with the default settings of :class:`ImageReader`.
+
+    Args:
+        path: image file, or anything that the PathManager resolves.
+        form: its ``image_format``.
+
+    Raises:
+        FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`ImageReader.read`.
+    """
+    return ImageReader(form).read(path)
