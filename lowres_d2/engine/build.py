@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from lowres_d2.engine.checkpoint import LoadReport
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.processes.environment import pick_device
+from lowres_d2.modeling.channels_last import to_channels_last
 from lowres_d2.recipes.load import build
 
-import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -24,7 +24,7 @@ def build_model(cfg: DictConfig) -> nn.Module:
     seed_everything(cfg.train.seed, 0)
     # Built on the CPU and then moved, so that all devices start from the same weights.
     model = build(cfg, "model").to(device)
-    return model.to(memory_format=torch.channels_last) if cfg.train.channels_last else model
+    return to_channels_last(model) if cfg.train.channels_last else model
 
 
 def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:

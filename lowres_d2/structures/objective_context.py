@@ -33,7 +33,7 @@ class ObjectiveContext:
     """
 
     images: list[Float[Tensor, "C _H _W"]]
-    low_res_images: list[Float[Tensor, "C _H _W"]]
+    low_res_images: list[Float[Tensor, "low_C _H _W"]]
     ground_truth: list[Any]
     factor: Fraction
     student_taps: Mapping[Hashable, list[Any]]

@@ -1,12 +1,17 @@
 import re
 import shutil
 
+from lowres_d2.engine.student_init import start_from_teacher
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import LearnedDownsampler
+from lowres_d2.modeling.teacher import Teacher
 from lowres_d2.programs.train import main
+from lowres_d2.recipes.find import PACKAGE
 from lowres_d2.recipes.load import load_recipe
 
 import pytest
 import torch
-from detectron2.config import instantiate
+from detectron2.config import LazyConfig, instantiate
 
 from toys.one_line_errors import error_of
 
@@ -62,6 +67,28 @@ def test_the_student_starts_with_its_teachers_weights(arguments, tmp_path, ema):
         r"student from teacher: (\d+) of (\d+) t", (tmp_path / "run/log.txt").read_text()
     )
     assert found[1] == found[2] and int(found[1]) > 50
+
+
+def small_fcos(channels):
+    path = PACKAGE.parent / "configs/common/models/fcos_small.py"
+    cfg = LazyConfig.load(str(path)).model
+    cfg.backbone.bottom_up.in_channels = channels
+    cfg.pixel_mean, cfg.pixel_std = [115.0] * channels, [64.0] * channels
+    return instantiate(cfg)
+
+
+def test_a_student_with_wide_thumbnails_starts_as_its_teacher_on_their_colours():
+    torch.manual_seed(0)
+    wide = LearnedDownsampler(4, out_channels=8)
+    model = LowResDetector(small_fcos(8), wide, Teacher(small_fcos(3)))
+    start_from_teacher(model)
+    low_res = 255 * torch.stack(wide([torch.rand(3, 128, 128)]))
+    stem, taught = (
+        network.backbone.bottom_up.stem for network in (model.detector, model.teacher.model)
+    )
+    stem.eval()  # as the teacher is
+    torch.testing.assert_close(stem(low_res), taught(low_res[:, :3]))
+    assert stem.conv1.weight.shape[1] == 8
 
 
 def test_missing_weights_of_the_teacher_are_said_to_be_the_teachers(arguments, capsys):

@@ -113,7 +113,9 @@ class LowResDetector(nn.Module):
             )
         ]
 
-    def _resample(self, images: list[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+    def _resample(
+        self, images: list[Float[Tensor, "C _H _W"]]
+    ) -> list[Float[Tensor, "low_C _H _W"]]:
         # Near 1, bfloat16 is no finer than bytes; the mean of several pixels needs more.
         with torch.autocast(images[0].device.type, enabled=False):
             return self.resampler(images)
@@ -123,7 +125,7 @@ class LowResDetector(nn.Module):
         batched_inputs: list[dict[str, Any]],
         inputs: list[dict[str, Any]],
         images: list[Float[Tensor, "C _H _W"]],
-        low_res: list[Float[Tensor, "C _H _W"]],
+        low_res: list[Float[Tensor, "low_C _H _W"]],
     ) -> dict[str, Float[Tensor, ""]]:
         originals, inputs = self._without_small_objects(batched_inputs, inputs)
         active = [o for o in self.objectives.values() if self.loss_terms.may_count(o.name)]

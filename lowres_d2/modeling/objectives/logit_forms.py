@@ -1,7 +1,8 @@
 """Distances between the class logits of student and teacher, called forms.
 
-softmax  T^2 KL(softmax(t / T) || softmax(s / T)): ThumbDet, Eq. 6 and 7; T^2 keeps the scale of the
-         gradient (Hinton et al., "Distilling the knowledge in a neural network", 2015, Sec. 2).
+softmax  KL(softmax(t / T) || softmax(s / T)): ThumbDet, Eq. 6 and 7. A factor T^2, which they do
+         not have, would keep the scale of the gradient (Hinton et al., "Distilling the knowledge in
+         a neural network", 2015, Sec. 2).
 sigmoid  the same with a Bernoulli distribution for each class, summed over classes: heads trained
          with focal loss have independent classes, and a softmax over them ignores background.
 focal    |p_t - p_s|^b BCE(p_s, p_t), summed over classes: the quality focal loss (Li et al.,
@@ -31,6 +32,7 @@ def logit_distance(
     form: Form,
     temperature: float = 1.0,
     focus: float = 2.0,
+    times_squared_temperature: bool = False,
 ) -> Float[Tensor, " pairs"]:
     """Distance of the logits of each pair of predictions; zero where they are equal.
 
@@ -40,6 +42,7 @@ def logit_distance(
         form: which distance, see the head of this module.
         temperature: T of the forms ``softmax`` and ``sigmoid``.
         focus: exponent b of the form ``focal``.
+        times_squared_temperature: multiply the forms ``softmax`` and ``sigmoid`` by T^2.
     """
     if form == "focal":
         goal = teacher.sigmoid()
@@ -59,7 +62,8 @@ def logit_distance(
         divergence = teacher.sigmoid() * (F.logsigmoid(teacher) - F.logsigmoid(student))
         absence = F.logsigmoid(-teacher) - F.logsigmoid(-student)
         divergence = divergence + (-teacher).sigmoid() * absence
-    return divergence.sum(dim=-1) * temperature**2
+    distance = divergence.sum(dim=-1)
+    return distance * temperature**2 if times_squared_temperature else distance
 
 
 def check_form(

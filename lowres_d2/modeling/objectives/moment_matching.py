@@ -7,7 +7,8 @@ low-resolution image (the paper's thumbnail) y:
 
 Moments are computed over each image's own pixels, without padding, in the range [0, 1]. The paper
 does not state the range: the loss of images normalised with ImageNet's standard deviation (0.225)
-would be about 20 times larger, which ``loss_weights={"moments/*": 20}`` gives.
+would be about 20 times larger, which ``loss_weights={"moments/*": 20}`` gives. Of a low-resolution
+image with more channels than the full one, the first channels are its colours; the others are free.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class MomentMatching(Objective):
             # are, so that they share one graph.
             images = [self._moments(context.images[k][None]) for k in members]
             mean, spread = (torch.cat(parts) for parts in zip(*images, strict=True))
-            low_res = torch.stack([context.low_res_images[k] for k in members])
+            colours = len(context.images[members[0]])
+            low_res = torch.stack([context.low_res_images[k][:colours] for k in members])
             low_res_mean, low_res_spread = self._moments(low_res)
             # Eq. 5 sums over channels; the authors' code takes means over channels and images.
             means.append((mean - low_res_mean).square().sum())

@@ -43,6 +43,7 @@ class ProposalLogitDistillation(Objective):
         temperature: T of the form.
         threshold: best class probability of the teacher above which a proposal counts; 0 for all.
         learn_boxes: whether deltas are learned, too; both heads need the same box transform.
+        times_squared_temperature: see ``logit_distance``; Eq. 7 has no such factor.
         name: group of the losses.
     """
 
@@ -54,12 +55,14 @@ class ProposalLogitDistillation(Objective):
         temperature: float = 1.0,
         threshold: float = 0.5,
         learn_boxes: bool = False,
+        times_squared_temperature: bool = False,
         name: str = "logit",
     ) -> None:
         super().__init__(name)
         check_form(form, temperature, filtered=True)
         self.form = form
         self.temperature = temperature
+        self.times_squared_temperature = times_squared_temperature
         self.threshold = threshold
         self.learn_boxes = learn_boxes
         self.stages = [None] if stages is None else list(stages)
@@ -104,7 +107,13 @@ class ProposalLogitDistillation(Objective):
         best = goal[kept, :-1].argmax(dim=1)
         if self.form == "sigmoid":
             logits, goal = logits[:, :-1], goal[:, :-1]
-        distance = logit_distance(logits[kept], goal[kept], self.form, self.temperature)
+        distance = logit_distance(
+            logits[kept],
+            goal[kept],
+            self.form,
+            self.temperature,
+            times_squared_temperature=self.times_squared_temperature,
+        )
         losses = {"cls": mean_of(distance)}
         if self.learn_boxes:
             away = _of_class(deltas[kept], best) - _of_class(goal_deltas[kept], best)

@@ -51,6 +51,7 @@ class QueryLogitDistillation(Objective):
         pairing: ``"index"``: each query learns from the teacher's query of the same index, for a
             student that starts from the teacher's weights; ``"hungarian"`` matches queries.
         learn_boxes: whether boxes are learned, too.
+        times_squared_temperature: see ``logit_distance``; Eq. 7 has no such factor.
         name: group of the losses.
     """
 
@@ -66,6 +67,7 @@ class QueryLogitDistillation(Objective):
         activation: Activation = "sigmoid",
         pairing: Literal["index", "hungarian"] = "index",
         learn_boxes: bool = False,
+        times_squared_temperature: bool = False,
         name: str = "logit",
     ) -> None:
         super().__init__(name)
@@ -75,6 +77,7 @@ class QueryLogitDistillation(Objective):
             raise ValueError(f"pairing={pairing!r}: expected 'index' or 'hungarian'")
         self.form = form
         self.temperature = temperature
+        self.times_squared_temperature = times_squared_temperature
         self.threshold = threshold
         self.activation = activation
         self.pairing = pairing
@@ -98,7 +101,13 @@ class QueryLogitDistillation(Objective):
         if own_boxes is not None:
             own_boxes = own_boxes * _low_res_shares(context, own_boxes)
         own, kept = self._pairs(student, own_boxes, teacher, boxes)
-        distance = logit_distance(student[own], teacher[kept], self.form, self.temperature)
+        distance = logit_distance(
+            student[own],
+            teacher[kept],
+            self.form,
+            self.temperature,
+            times_squared_temperature=self.times_squared_temperature,
+        )
         # The paper does not say how queries are reduced; the authors' code sums over all 300.
         losses = {"cls": mean_of(distance)}
         if self.learn_boxes:

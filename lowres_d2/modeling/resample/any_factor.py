@@ -69,6 +69,8 @@ class AnyFactor(Resampler):
             )
         self.factor = factor
 
-    def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+    def forward(
+        self, images: Sequence[Float[Tensor, "C _H _W"]]
+    ) -> list[Float[Tensor, "low_C _H _W"]]:
         """Apply the resampler in use."""
         return self.by_factor[str(self.factor)](images)

@@ -61,12 +61,15 @@ class LearnedDownsampler(Resampler):
         layers: number of layers: 1, 2 (the paper's choice) or 5 for 4x; 2 otherwise.
         strides: strides of the layers instead of the variant's; their product is the factor.
         init: ``"box"`` starts as a box filter: it averages colours over each low-resolution pixel;
-            the other hidden channels start random, with zero weight in the next layer. ``"random"``
-            draws all weights and redraws the filters of colours that would be dead.
+            all other channels start random, and hidden ones with zero weight in the colours.
+            ``"random"`` draws all weights and redraws the last filters that would be dead.
+        out_channels: channels of the low-resolution image, at least 3; the paper's thumbnail has
+            the 3 colours. More of them (not in the paper) need a detector whose stem and pixel
+            statistics have as many.
 
     Raises:
-        ValueError: there is no such variant, the product of the strides is not the factor, or a
-            stride is wider than its layer's kernel.
+        ValueError: there is no such variant, the product of the strides is not the factor, a stride
+            is wider than its layer's kernel, or there are fewer channels than colours.
     """
 
     def __init__(
@@ -75,8 +78,13 @@ class LearnedDownsampler(Resampler):
         layers: int = 2,
         strides: Sequence[int] | None = None,
         init: Literal["box", "random"] = "box",
+        out_channels: int = COLOURS,
     ) -> None:
         super().__init__(factor)
+        if out_channels < COLOURS:
+            raise ValueError(
+                f"LearnedDownsampler: out_channels={out_channels}, expected at least {COLOURS}"
+            )
         if (factor, layers) not in _VARIANTS:
             known = ", ".join(f"{f}x with {n}" for f, n in _VARIANTS)
             raise ValueError(
@@ -96,12 +104,13 @@ class LearnedDownsampler(Resampler):
                 f"LearnedDownsampler: strides={list(strides)} skip pixels, expected at most the "
                 f"kernels' sizes {list(variant.kernels)}"
             )
-        inputs = (COLOURS, *variant.channels[:-1])
+        outputs = (*variant.channels[:-1], out_channels)
+        inputs = (COLOURS, *outputs[:-1])
         self.layers = nn.ModuleList(
             # With biases, which the authors' code lacks. No padding: `resample` pads once for all.
             nn.Conv2d(before, after, kernel, stride)
             for before, after, kernel, stride in zip(
-                inputs, variant.channels, variant.kernels, strides, strict=True
+                inputs, outputs, variant.kernels, strides, strict=True
             )
         )
         self._margin = _margin(variant.kernels, strides)
@@ -110,7 +119,7 @@ class LearnedDownsampler(Resampler):
         elif not self.layers[0].weight.is_meta:  # meta tensors have no values to check
             self._redraw_dead_filters()
 
-    def resample(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 low_H low_W"]:
+    def resample(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C low_H low_W"]:
         """Downsample images of one size to values of at least 0, which training may push over 1."""
         before, after = self._margin
         images = F.pad(images, (before, after, before, after), mode="replicate")
@@ -122,7 +131,7 @@ class LearnedDownsampler(Resampler):
 
     @torch.no_grad()
     def dead_channels(self, images: Sequence[Float[Tensor, "3 _H _W"]]) -> list[int]:
-        """Colour channels that are zero nearly everywhere in the thumbnails of these images.
+        """Channels that are zero nearly everywhere in the thumbnails of these images.
 
         A dead channel gets no gradient through its ReLU and stays dead.
         """
@@ -145,9 +154,9 @@ class LearnedDownsampler(Resampler):
             layer.weight[:COLOURS] = 0
             for colour in range(COLOURS):
                 layer.weight[colour, colour, covered, covered] = 1 / stride**2
-            # Hidden channels beyond the first three stay random, with biases that make them
-            # positive for an average pixel. The next layer's colours do not use them yet (zero
-            # weights), so the start is an exact box filter.
+            # Channels beyond the first three stay random, with biases that make them positive for
+            # an average pixel. The next layer's colours do not use them yet (zero weights), so the
+            # colours start as an exact box filter.
             layer.bias[:] = 0
             mean = layer(probes).mean(dim=(0, 2, 3))
             layer.bias[COLOURS:] = 0.1 + F.relu(-mean[COLOURS:])

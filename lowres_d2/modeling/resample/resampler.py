@@ -27,7 +27,9 @@ class Resampler(nn.Module):
         super().__init__()
         self.factor = as_factor(factor)
 
-    def forward(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[Float[Tensor, "C _H _W"]]:
+    def forward(
+        self, images: Sequence[Float[Tensor, "C _H _W"]]
+    ) -> list[Float[Tensor, "low_C _H _W"]]:
         """Resample each image as if it were alone; images of one size are computed as a batch.
 
         Returns:
@@ -48,7 +50,7 @@ class Resampler(nn.Module):
             results.update(zip(members, low_res.unbind(), strict=True))
         return [results[index] for index in range(len(images))]
 
-    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N low_C low_H low_W"]:
         """Downsample images of one size by exactly the factor.
 
         Args:
@@ -56,7 +58,7 @@ class Resampler(nn.Module):
         """
         raise NotImplementedError
 
-    def _check(self, low_res: Float[Tensor, "N C low_H low_W"], size: Size) -> None:
+    def _check(self, low_res: Float[Tensor, "N low_C low_H low_W"], size: Size) -> None:
         # Boxes are scaled by the factor, so another size would silently shift them all.
         expected = low_res_size(size, self.factor)
         if tuple(low_res.shape[-2:]) != expected:

@@ -19,6 +19,21 @@ def test_shapes_and_strides(stem_stride, strides):
         assert (shapes[name].stride, shapes[name].channels) == (stride, channels)
 
 
+def test_a_stem_of_stride_4_and_more_channels_of_the_image():
+    network = SmallResNet(
+        channels=(12, 16, 32),
+        depths=(1, 2),
+        stem_stride=4,
+        stem_middle=6,
+        in_channels=5,
+        out_features=("res2", "res3"),
+    )
+    features = network.eval()(torch.zeros(1, 5, 64, 96))
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in features.items()}
+    assert shapes == {"res2": (16, 8, 12), "res3": (32, 4, 6)}
+    assert [shape.stride for shape in network.output_shape().values()] == [8, 16]
+
+
 def test_it_is_small_enough_for_a_cpu():
     assert sum(p.numel() for p in SmallResNet().parameters()) < 500_000
 
@@ -43,6 +58,9 @@ def test_cells_are_half_a_pixel_after_multiples_of_the_stride():
     [
         (dict(channels=(8, 8, 16, 32, 64)), "successive numbers must differ"),
         (dict(channels=(8, 16)), "one more than depths"),
+        (dict(stem_stride=4), "or of 4 with stem_middle"),
+        (dict(stem_middle=4), "expected a stride of 1 or 2"),
+        (dict(stem_stride=3), "stem_stride=3"),
     ],
 )
 def test_invalid_channels_are_named(arguments, message):

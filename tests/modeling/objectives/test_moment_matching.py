@@ -44,6 +44,12 @@ def test_equals_equation_5_in_numpy(spread, moment):
     assert found["spread"].item() == pytest.approx(0.1 * second, rel=1e-4)
 
 
+def test_channels_beyond_the_colours_are_free():
+    colours = random_context()
+    wide = [torch.cat([low, 1 + torch.rand(4, *low.shape[1:])]) for low in colours.low_res_images]
+    assert MomentMatching()(context(colours.images, wide)) == MomentMatching()(colours)
+
+
 def test_an_image_and_itself_differ_by_nothing():
     images = random_context().images
     assert all(v.item() == 0 for v in MomentMatching()(context(images, images)).values())

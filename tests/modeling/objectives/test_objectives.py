@@ -219,6 +219,35 @@ def test_a_linear_ramp_through_averaging_convolutions_has_no_error(factor, strid
         assert stretched(context)["s"] > 1
 
 
+def test_layers_are_averaged_as_in_equation_8():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a": (2, 4, 8, 8), "b": (2, 6, 4, 4)}
+    ours, theirs = (
+        {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+        for _ in range(2)
+    )
+    pairs = [FeaturePair("a", 4), FeaturePair("b", 8)]
+
+    def losses(**arguments):
+        objective = FeatureDistillation(pairs, **arguments)
+        context = ObjectiveContext(
+            images=[torch.zeros(3, 32, 32)] * 2,
+            low_res_images=[torch.zeros(3, 32, 32)] * 2,
+            ground_truth=[],
+            factor=Fraction(1),
+            student_taps={tap: [ours[tap.path]] for tap in objective.student_taps},
+            teacher_taps={tap: [theirs[tap.path]] for tap in objective.teacher_taps},
+        )
+        return {name: loss.item() for name, loss in objective(context).items()}
+
+    # Eq. 8: 1 / (L C H W), for each image; here also the mean over images.
+    layers = {name: ((ours[name] - theirs[name]).numpy() ** 2).mean() for name in shapes}
+    assert losses() == pytest.approx({name: value / 2 for name, value in layers.items()}, rel=1e-5)
+    assert losses(reduction="sum") == pytest.approx(layers, rel=1e-5)
+    with pytest.raises(ValueError, match="expected 'mean' or 'sum'"):
+        losses(reduction="max")
+
+
 def _distilled(pair, detector=None, **kwargs):
     torch.manual_seed(0)
     detector = detector or retinanet()

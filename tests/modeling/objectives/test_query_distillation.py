@@ -58,12 +58,16 @@ def _softmax(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-def test_softmax_is_equation_6_over_the_kept_queries(temperature, activation):
+def test_softmax_is_equations_6_and_7_over_the_kept_queries(temperature, activation, squared):
     student, teacher = _predictions(seed=0), _predictions(seed=1)
     objective = QueryLogitDistillation(
-        temperature=temperature, activation=activation, threshold=0.7
+        temperature=temperature,
+        activation=activation,
+        threshold=0.7,
+        times_squared_temperature=squared,
     )
     loss = objective(_context(student, teacher))["cls"].item()
     s, t = student[0].double().numpy(), teacher[0].double().numpy()
@@ -71,7 +75,9 @@ def test_softmax_is_equation_6_over_the_kept_queries(temperature, activation):
     kept = best > 0.7
     assert 0 < kept.sum() < kept.size
     p, q = _softmax(t / temperature)[kept], _softmax(s / temperature)[kept]
-    expected = temperature**2 * (p * np.log(p / q)).sum() / kept.sum()
+    expected = (p * np.log(p / q)).sum() / kept.sum()
+    if squared:  # not in Eq. 7
+        expected *= temperature**2
     assert loss == pytest.approx(expected, rel=1e-5)
 
 

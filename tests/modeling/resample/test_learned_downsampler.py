@@ -26,6 +26,19 @@ def test_starts_as_a_box_filter_aligned_with_the_frames(factor, layers, strides)
 
 
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
+def test_of_more_channels_the_first_are_the_colours_and_none_is_dead(factor, layers, strides):
+    torch.manual_seed(0)
+    down = LearnedDownsampler(factor, layers, strides, out_channels=12)
+    images = [torch.rand(3, 1, 1).expand(3, 8 * factor, 6 * factor) for _ in range(16)]
+    wide = down(images)
+    assert all(low.shape == (12, 8, 6) for low in wide)
+    for image, low in zip(images, wide, strict=True):
+        expected = F.avg_pool2d(image[None], factor)[0]
+        torch.testing.assert_close(low[:3], expected, rtol=0, atol=1e-6)
+    assert down.dead_channels(images) == []
+
+
+@pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
 def test_every_filter_changes_in_the_first_iterations(factor, layers, strides):
     torch.manual_seed(0)
     down = LearnedDownsampler(factor, layers, strides)
@@ -93,6 +106,7 @@ def test_a_colour_with_a_very_negative_bias_is_reported_as_dead():
         (dict(factor=2, strides=(2, 2)), "product is the factor 2"),
         (dict(factor=4, strides=(4,)), "expected 2 whose product"),
         (dict(init="zeros"), "expected 'box' or 'random'"),
+        (dict(out_channels=1), "out_channels=1, expected at least 3"),
     ],
 )
 def test_an_unknown_variant_is_refused_in_one_line(arguments, message):

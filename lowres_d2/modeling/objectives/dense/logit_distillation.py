@@ -45,6 +45,7 @@ class DenseLogitDistillation(DenseDistillation):
             student's own then learns from the ground truth alone.
         path: path of the last convolution for classes.
         teacher_path: its path in the teacher; None if it is the student's.
+        times_squared_temperature: see ``logit_distance``; Eq. 7 has no such factor.
         name: group of the losses.
     """
 
@@ -62,6 +63,7 @@ class DenseLogitDistillation(DenseDistillation):
         cross_head: bool = False,
         path: str = "head.cls_score",
         teacher_path: str | None = None,
+        times_squared_temperature: bool = False,
         name: str = "logit",
     ) -> None:
         super().__init__(
@@ -82,6 +84,7 @@ class DenseLogitDistillation(DenseDistillation):
         self.form = form
         self.sample = sample
         self.temperature = temperature
+        self.times_squared_temperature = times_squared_temperature
 
     def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
         """Loss ``cls``."""
@@ -96,7 +99,13 @@ class DenseLogitDistillation(DenseDistillation):
             if (others := [teacher[k] for k in self.teachers_of(level, context)])
         ]
         ours, theirs = (torch.cat(parts) for parts in zip(*points, strict=True))
-        distance = logit_distance(ours, theirs, self.form, self.temperature)
+        distance = logit_distance(
+            ours,
+            theirs,
+            self.form,
+            self.temperature,
+            times_squared_temperature=self.times_squared_temperature,
+        )
         if self.form != "focal":
             return {"cls": mean_of(distance)}
         confidence = best_class_probability(theirs, "sigmoid")

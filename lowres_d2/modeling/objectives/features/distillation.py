@@ -1,8 +1,8 @@
 """Feature distillation: the student learns the teacher's features at the same image points.
 
-Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Sec. 3.4; its loss is
+Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 8; its loss is
 
-    mean over points x and channels of (student(x) - teacher(x))^2
+    mean over layers, points x and channels of (student(x) - teacher(x))^2
 
 Points are the centres of the teacher's cells inside the images. ``alignment="interpolate"`` resizes
 the student's feature map to the teacher's size instead, as papers do; at 4x that misplaces features
@@ -76,14 +76,16 @@ class FeatureDistillation(Objective):
     """Distance between features of student and teacher.
 
     Args:
-        pairs: features to compare; each pair gives one loss, named after the last part of the
-            student's path.
+        pairs: features to compare, the paper's L layers; each pair gives one loss, named after the
+            last part of the student's path.
         alignment: ``"points"`` compares at the same image points, ``"interpolate"`` resizes the
             student's feature map to the teacher's size.
         distance: ``"squared"`` (the paper's), ``"correlation"`` or ``"channel"``; see
             ``features.distances``.
         foreground_share: share of the loss that comes from objects, equal for each of them; None
             gives all points the same weight.
+        reduction: ``"mean"`` over the pairs, as in Eq. 8: each loss is divided by their number;
+            ``"sum"`` gives each its full weight.
         name: group of the losses.
 
     Raises:
@@ -97,6 +99,7 @@ class FeatureDistillation(Objective):
         alignment: Literal["points", "interpolate"] = "points",
         distance: Literal["squared", "correlation", "channel"] = "squared",
         foreground_share: float | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
         name: str = "feature",
     ) -> None:
         super().__init__(name)
@@ -106,6 +109,8 @@ class FeatureDistillation(Objective):
             raise ValueError(
                 f"distance={distance!r}: expected 'squared', 'correlation' or 'channel'"
             )
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction={reduction!r}: expected 'mean' or 'sum'")
         weighable = alignment == "points" and distance in _DISTANCES
         if foreground_share is not None and not weighable:
             raise ValueError(
@@ -118,6 +123,7 @@ class FeatureDistillation(Objective):
         self.distance = distance
         self.foreground_share = foreground_share
         self.pairs = tuple(pairs)
+        self.layers = len(self.pairs) if reduction == "mean" else 1
         self.student_taps = tuple(pair.student for pair in self.pairs)
         self.teacher_taps = tuple(pair.teacher for pair in self.pairs)
         self.loss_names = [_loss_name(tap) for tap in self.student_taps]
@@ -151,8 +157,8 @@ class FeatureDistillation(Objective):
                     "channels: set the pair's `channels`"
                 )
             mix = adapter if late else None
-            # One loss for each layer, with its full weight; Eq. 8 divides by their number L.
-            losses[name] = self._distance(student, teacher, pair, context, mix)
+            # Eq. 8 divides by the number of layers L.
+            losses[name] = self._distance(student, teacher, pair, context, mix) / self.layers
         return losses
 
     def _distance(

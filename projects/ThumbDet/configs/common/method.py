@@ -42,6 +42,8 @@ features = L(FeatureDistillation)(
     ],
     # points (features of the same points of the image) or interpolate (to the teacher's size).
     alignment="points",
+    # Over the layers: mean (Eq. 8) or sum.
+    reduction="mean",
 )
 # The same stages below a feature pyramid.
 features_fpn = deepcopy(features)
@@ -52,7 +54,9 @@ for _pair, _stage in zip(features_fpn.pairs, (3, 4, 5), strict=True):
 query_logits = L(QueryLogitDistillation)(
     # Form of the loss: softmax or sigmoid.
     form="softmax",
+    # T of Eq. 7, and whether the loss is multiplied by its square (not in Eq. 7).
     temperature=1.0,
+    times_squared_temperature=False,
     # Teacher queries with a best class probability above this are distilled; its activation.
     threshold=0.5,
     activation="sigmoid",
@@ -69,7 +73,7 @@ dense_logits = L(DenseLogitDistillation)(
 # and heads on regions.
 proposal_logits = L(ProposalLogitDistillation)(form="softmax", temperature=1.0, threshold=0.5)
 
-# gamma, beta and alpha of Eq. 8.
+# gamma of Eq. 10, beta and alpha of Eq. 9.
 loss_weights = dict(moments=1.0, feature=0.1, logit=0.5)
 
 # A network like the student's, at full resolution; recipes give its weights.

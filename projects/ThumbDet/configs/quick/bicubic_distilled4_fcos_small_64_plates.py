@@ -8,5 +8,5 @@ from ..common.method_quick import features_fpn, labels_alone
 from .bicubic4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
 model.objectives = [features_fpn]
-model.loss_weights = dict(feature=0.3)
+model.loss_weights = dict(feature=0.9)
 train.stages = [L(Stage)(name="distillation"), labels_alone]

@@ -4,5 +4,5 @@ from ..common.method_quick import features_fpn, labels_alone, thumbnail_features
 from .learned4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
 model.objectives += [features_fpn, thumbnail_features]
-model.loss_weights = dict(feature=0.3, thumbnail=3.0)
+model.loss_weights = dict(feature=0.9, thumbnail=3.0)
 train.stages.append(labels_alone)
