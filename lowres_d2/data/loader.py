@@ -96,9 +96,11 @@ def build_train_loader(
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"dataloader.train.seed={seed!r}: expected a whole number, 0 or more")
     if not any(map(_has_ground_truth, dataset)):
+        crowds = getattr(dataset, "num_crowds", 0)
         raise ValueError(
             f"{getattr(dataset, 'source', type(dataset).__name__)}: no image has an object to "
             "learn from; check the annotation file, and classes"
+            + (f" (its {crowds} annotations are crowds, iscrowd 1: set it to 0)" if crowds else "")
         )
     # What Detectron2 does by default (get_detection_dataset_dicts).
     if filter_empty:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowres_d2.data.datasets import with_classes
 from lowres_d2.engine.checkpoint import LoadReport
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.processes.environment import pick_device
@@ -30,12 +31,16 @@ def build_model(cfg: DictConfig) -> nn.Module:
 def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -> None:
     """Replace the recipe's data set calls by data sets, which loaders and evaluator then share.
 
+    A test set that lacks some classes of the training set gets them, without objects.
+
     Raises:
         ValueError: a file of a data set is broken.
         FileNotFoundError: a file of a data set is missing.
     """
     # Build all before replacing any: one call may refer to another's arguments.
     built = {split: build(cfg, f"dataloader.{split}.dataset") for split in splits}
+    if "train" in built and "test" in built:
+        built["test"] = with_classes(built["test"], getattr(built["train"], "classes", ()))
     for split, dataset in built.items():
         cfg.dataloader[split].dataset = dataset
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
+from lowres_d2.data.datasets import with_classes
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import (
     build_datasets,
@@ -73,6 +74,7 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     model = build_model(cfg)
     average = cfg.train.ema.enabled
     report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
+    cfg.dataloader.test.dataset = with_classes(cfg.dataloader.test.dataset, report.classes)
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lowres_d2.analysis.matching.match_report import match_shares
 from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
+from lowres_d2.data.datasets.voc import chosen_classes
 from lowres_d2.data.image import reader_of
 from lowres_d2.data.validation import Check, Findings, Split, read_split
 from lowres_d2.data.validation.read import join_splits, split_of_dataset
@@ -88,13 +89,18 @@ def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
 def _voc_split(spec: dict, key: str, findings: Findings, settings: dict) -> Split | None:
     """All years of a :class:`VocDataset`."""
     years = spec.get("year", 2007)
-    settings["classes"] = settings["classes"] or VOC_CLASSES
+    given, settings["classes"] = settings["classes"], settings["classes"] or VOC_CLASSES
     parts = []
     for year in [years] if isinstance(years, int) else years:
         folder = Path(spec["root"], f"VOC{year}")
         source = folder / "ImageSets" / "Main" / f"{spec.get('split', 'trainval')}.txt"
         parts.append(read_split(source, findings, key, folder / "JPEGImages", **settings))
-    return join_splits(parts) if all(parts) else None
+    if not all(parts):
+        return None
+    split = join_splits(parts)
+    used = {split.name_of[entry["category_id"]] for entry in split.annotations}
+    chosen_classes(Path(spec["root"]), used, given, bool(spec.get("may_lack_classes")))
+    return split
 
 
 def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Module | None]:

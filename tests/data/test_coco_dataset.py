@@ -2,13 +2,16 @@ import json
 import math
 import pickle
 
+from lowres_d2.data import build_train_loader
 from lowres_d2.data.datasets import (
     CocoDataset,
     check_same_classes,
     count_classes,
     dataset_fingerprint,
+    with_classes,
 )
-from lowres_d2.data.datasets.coco_json import box_fault, clip_box
+from lowres_d2.data.datasets.boxes import box_fault, clip_box
+from lowres_d2.data.validation import Findings, read_split
 
 import pytest
 from detectron2.structures import BoxMode
@@ -157,7 +160,9 @@ BAD_FILES = {
     "annotation 3 has iscrowd None; expected 0, 1": edit("annotations", 2, iscrowd=None),
     "annotation 3 has iscrowd 2;": edit("annotations", 2, iscrowd=2),
     r"annotation 3 has iscrowd \[1\];": edit("annotations", 2, iscrowd=[1]),
-    "has no list 'annotations'": lambda content: content.pop("annotations"),
+    "has no list 'annotations'": lambda content: content.update(annotations=None),
+    "has no list 'images'": lambda content: content.pop("images"),
+    "category 7 has name ''": edit("categories", 0, name=""),
     "has no images": lambda content: content.update(images=[], annotations=[]),
 }
 
@@ -266,6 +271,84 @@ def test_class_lists_are_compared_side_by_side(coco):
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"1: mouse \| -"):
         check_same_classes(train, CocoDataset(coco.json_file, classes=["cat"]))
+
+
+def test_a_test_set_may_lack_classes(coco, caplog):
+    classes = ["cat", "dog", "mouse"]
+    with pytest.raises(ValueError, match="has no class 'dog'"):
+        CocoDataset(coco.json_file, classes=classes)
+    dataset = CocoDataset(coco.json_file, classes=classes, may_lack_classes=True)
+    # An id of its own, so that detections of it can be written.
+    assert dataset.classes == classes and dataset.category_ids == [3, 8, 7]
+    assert "has no class dog" in caplog.text
+    with pytest.raises(ValueError, match="has no class 'dog'"):
+        CocoDataset(coco.json_file, classes=["dog"], may_lack_classes=True)
+
+
+def test_a_test_set_takes_over_the_classes_that_it_lacks(coco, caplog):
+    whole = CocoDataset(coco.json_file)
+    part = CocoDataset(coco.json_file, classes=["cat"])
+    aligned = with_classes(part, ["mouse", "cat", "dog"])
+    assert aligned.classes == ["mouse", "cat", "dog"] and aligned.category_ids == [4, 3, 5]
+    assert [a["category_id"] for record in aligned for a in record["annotations"]] == [1] * 6
+    assert "has no class mouse, dog" in caplog.text
+    assert aligned.coco_dict()["annotations"] == part.coco_dict()["annotations"]
+    # Nothing to do, or not for it to decide: another class, another order, no classes.
+    for classes in (["cat", "mouse"], ["dog"], ["mouse", "cat"], []):
+        assert with_classes(whole, classes) is whole
+
+
+@pytest.mark.parametrize("name", ["animals", "cat"])
+def test_a_bare_supercategory_is_left_out(coco, caplog, name):
+    for category in coco.content["categories"]:
+        category["supercategory"] = name
+    coco.content["categories"].insert(0, {"id": 0, "name": name, "supercategory": "none"})
+    dataset = CocoDataset(coco.json_file)
+    assert dataset.classes == ["cat", "mouse"] and count_classes(coco.json_file) == 2
+    assert f"category 0 '{name}' is left out" in caplog.text
+    findings = Findings()
+    split = read_split(coco.json_file, findings)
+    assert split.class_list == ["cat", "mouse"]
+    assert [f.check.name for f in findings] == ["category-super"]
+    # Asked for by a name that no other class has, it is one.
+    chosen = ["animals", "cat"] if name == "animals" else ["mouse", "cat"]
+    assert CocoDataset(coco.json_file, classes=chosen).classes == chosen
+    assert count_classes(coco.json_file, chosen) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["annotations"][0].update(category_id=0),
+        lambda content: content["categories"][1].update(supercategory="none"),
+        lambda content: content["categories"][0].update(id=1),
+    ],
+)
+def test_a_class_with_objects_or_among_others_is_none(coco, change):
+    for category in coco.content["categories"]:
+        category["supercategory"] = "animal"
+    coco.content["categories"].insert(0, {"id": 0, "name": "animal"})
+    change(coco.content)
+    assert CocoDataset(coco.json_file).classes == ["animal", "cat", "mouse"]
+
+
+def test_crowds_are_counted_and_said(coco, caplog):
+    caplog.set_level("INFO")
+    for entry in coco.content["annotations"][:2]:
+        entry["iscrowd"] = 1
+    dataset = CocoDataset(coco.json_file)
+    assert (dataset.num_objects, dataset.num_crowds) == (4, 2)
+    assert "2 of 6 annotations are crowds" in caplog.text
+    for entry in coco.content["annotations"]:
+        entry["iscrowd"] = 1
+    with pytest.raises(ValueError, match=r"no image has an object .*6 annotations are crowds"):
+        build_train_loader(CocoDataset(coco.json_file), dict, 2, 0)
+
+
+def test_objects_of_unused_classes_are_counted(coco, caplog):
+    caplog.set_level("INFO")
+    CocoDataset(coco.json_file, classes=["mouse"])
+    assert "6 objects of 1 unused classes left out (cat)" in caplog.text
 
 
 def test_fingerprint_follows_the_content_not_the_folder(coco, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lowres_d2.data import DetectionMapper, build_test_loader
 from lowres_d2.data.datasets import CocoDataset, check_same_classes
-from lowres_d2.data.datasets.voc import read_voc_xml
+from lowres_d2.data.datasets.voc_files import read_voc_xml
 
 import numpy as np
 import pytest

@@ -75,7 +75,7 @@ def test_corners_are_continuous_and_splits_come_from_paths(write, caplog):
     assert (train[0]["height"], train[0]["width"]) == (2048, 2048)
     (found,) = train[0]["annotations"]
     assert found["bbox"] == [10.5, 20.25, 20, 23.75] and found["category_id"] == 1
-    assert "skipped 1 signs of 1 unused classes" in caplog.text
+    assert "1 objects of 1 unused classes left out" in caplog.text
     assert [len(load(write(), split=split)) for split in ("train", "test", "other")] == [2, 1, 1]
 
 

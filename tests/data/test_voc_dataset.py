@@ -1,5 +1,6 @@
 from lowres_d2.data.datasets import VOC_CLASSES, VocDataset
-from lowres_d2.data.datasets.voc import read_voc_xml
+from lowres_d2.data.datasets.voc_files import read_voc_xml
+from lowres_d2.data.validation import Findings, read_split
 
 import numpy as np
 import pytest
@@ -52,18 +53,81 @@ def test_years_are_put_together(voc):
     assert [c["name"] for c in truth["categories"]] == VOC_CLASSES
 
 
+def test_classes_select_and_order_and_objects_of_others_are_counted(voc, caplog):
+    caplog.set_level("INFO")
+    dataset = VocDataset(voc, year=[2007, 2012], classes=["person", "cat"])
+    assert dataset.classes == ["person", "cat"]
+    labels = [[a["category_id"] for a in record["annotations"]] for record in dataset]
+    assert labels == [[1], [0]]
+    assert "1 objects of 1 unused classes left out (dog)" in caplog.text
+
+
+def test_classes_other_than_the_twenty_have_to_be_given(voc):
+    write_image(voc, 2007, "7", ("bolt", 0, (1, 1, 9, 9)))
+    with pytest.raises(ValueError, match=r"class 'bolt' is not one of VOC's; .*classes=\[...\]"):
+        VocDataset(voc)
+    dataset = VocDataset(voc, classes=["bolt"])
+    assert [len(record["annotations"]) for record in dataset] == [0, 1]
+
+
+def test_a_test_set_may_lack_some_of_the_classes_but_not_all(voc, caplog):
+    classes = ["cat", "bolt"]
+    with pytest.raises(ValueError, match="has no class 'bolt'"):
+        VocDataset(voc, classes=classes)
+    dataset = VocDataset(voc, classes=classes, may_lack_classes=True)
+    assert dataset.classes == classes and "has no class bolt" in caplog.text
+    with pytest.raises(ValueError, match="has no class 'bolt'"):
+        VocDataset(voc, classes=["bolt"], may_lack_classes=True)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".bmp"])
+def test_images_of_another_format_are_found_by_loader_and_validation_alike(voc, suffix):
+    jpeg = voc / "VOC2007" / "JPEGImages" / "000005.jpg"
+    Image.open(jpeg).save(jpeg.with_suffix(suffix))
+    jpeg.unlink()
+    assert VocDataset(voc)[0]["file_name"] == str(jpeg.with_suffix(suffix))
+    split = read_split(voc / "VOC2007" / "ImageSets" / "Main" / "trainval.txt", Findings())
+    assert [image["file_name"] for image in split.images] == [f"000005{suffix}"]
+
+
+def test_of_several_images_of_one_stem_the_annotated_one_is_taken(voc):
+    jpeg = voc / "VOC2007" / "JPEGImages" / "000005.jpg"
+    jpeg.with_suffix(".bmp").touch()  # before .jpg in the folder
+    assert VocDataset(voc)[0]["file_name"] == str(jpeg)
+    xml = voc / "VOC2007" / "Annotations" / "000005.xml"
+    xml.write_text(xml.read_text().replace("000005.jpg", "000005.bmp"))
+    assert VocDataset(voc)[0]["file_name"] == str(jpeg.with_suffix(".bmp"))
+
+
+def test_crowds_are_counted(voc, caplog):
+    caplog.set_level("INFO")
+    dataset = VocDataset(voc)
+    assert (dataset.num_objects, dataset.num_crowds) == (1, 1)
+    assert "1 of 2 annotations are crowds" in caplog.text
+
+
+def test_corners_that_are_fractions_are_refused(voc):
+    boxes = [("cat", 0, (0.1 * k, 0.2, 0.3 + 0.1 * k, 0.4)) for k in range(6)]
+    write_image(voc, 2010, "1", *boxes)
+    with pytest.raises(ValueError, match="its 6 boxes look like fractions of the image"):
+        VocDataset(voc, year=2010)
+    findings = Findings()
+    assert read_split(voc / "VOC2010", findings) is None
+    assert "fractions" in str(next(iter(findings)).suspects[0])
+
+
 def test_mistakes_are_named(voc):
     with pytest.raises(FileNotFoundError, match=r"test.txt: no such list; there are trainval"):
         VocDataset(voc, "test")
     with pytest.raises(FileNotFoundError, match=r"datasets/README.md"):
         VocDataset(voc, year=2010)
-    with pytest.raises(ValueError, match=r"000005.xml: class 'cat' is not in classes"):
-        VocDataset(voc, classes=["dog"])
+    with pytest.raises(ValueError, match=r"has no class 'cta'; did you mean 'cat'"):
+        VocDataset(voc, classes=["cta"])
     (voc / "VOC2007" / "JPEGImages" / "000005.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 1 images .* 000005.jpg"):
         VocDataset(voc)
     with pytest.raises(ValueError, match="classes='cat': expected a list"):
-        VocDataset(voc, classes="cat")
+        VocDataset(voc, classes="cat", check_images=False)
     write_image(voc, 2007, "1", ("cat", 0, (20, 5, 15, 9)))
     with pytest.raises(ValueError, match=r"object 1 \(cat\) .*1.jpg.*: box .* negative side"):
         VocDataset(voc, check_images=False)

@@ -18,7 +18,7 @@ data = dict(
     # Folders of their images; null: searched for beside the json files.
     train_images=None,
     val_images=None,
-    # Classes to use, in this order, such as [cat,dog]; null: all, which both files must share.
+    # Classes to use, in this order, such as [cat,dog]; null: all of the training set's.
     classes=None,
     # Boxes without area or outside of their image: error or skip.
     invalid_boxes="error",
@@ -43,6 +43,8 @@ dataloader.test.dataset = L(CocoDataset)(
     image_root="${data.val_images}",
     classes="${data.classes}",
     invalid_boxes="${data.invalid_boxes}",
+    # A test set may lack some of data.classes.
+    may_lack_classes=True,
 )
 dataloader.test.mapper.augmentations = [
     L(T.ResizeShortestEdge)(short_edge_length=480, max_size=800)

@@ -16,6 +16,8 @@ dataloader.train.dataset = L(VocDataset)(
     split="trainval",
     # One year, or several that are joined.
     year=[2007, 2012],
+    # Classes to use, in this order; null: VOC's twenty.
+    classes=None,
 )
 dataloader.train.mapper.augmentations = [
     L(T.ResizeShortestEdge)(
@@ -31,7 +33,14 @@ dataloader.train.mapper.augmentations = [
 dataloader.train.mapper.image_format = "BGR"
 dataloader.train.num_workers = 4
 
-dataloader.test.dataset = L(VocDataset)(root=_ROOT, split="test", year=2007)
+dataloader.test.dataset = L(VocDataset)(
+    root=_ROOT,
+    split="test",
+    year=2007,
+    classes="${...train.dataset.classes}",
+    # A test set may lack some classes.
+    may_lack_classes=True,
+)
 dataloader.test.mapper.augmentations = [
     L(T.ResizeShortestEdge)(short_edge_length=600, max_size=1333)
 ]

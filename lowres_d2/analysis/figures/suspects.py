@@ -22,7 +22,7 @@ from lowres_d2.analysis.figures.sheets import (
     text_block,
 )
 from lowres_d2.analysis.figures.views import Seen
-from lowres_d2.data.datasets.coco_json import is_finite
+from lowres_d2.data.datasets.json_values import is_finite
 from lowres_d2.data.validation import Finding, Report, Split, Suspect
 
 import numpy as np

@@ -1,8 +1,13 @@
 """Data sets: sequences of Detectron2 dataset dicts that know their classes."""
 
-from lowres_d2.data.datasets.base import BoxDataset, check_same_classes, dataset_fingerprint
+from lowres_d2.data.datasets.base import (
+    BoxDataset,
+    check_same_classes,
+    dataset_fingerprint,
+    with_classes,
+)
+from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
-from lowres_d2.data.datasets.coco_json import count_classes
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
@@ -16,4 +21,5 @@ __all__ = [
     "check_same_classes",
     "count_classes",
     "dataset_fingerprint",
+    "with_classes",
 ]

@@ -7,14 +7,17 @@ contiguous from 0 in the dicts; ``coco_dict`` has the ids of the data set's file
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 
 from detectron2.data import DatasetFromList
 from detectron2.structures import BoxMode
 
 _SHOWN_DIFFERENCES = 10
+_logger = logging.getLogger(__name__)
 
 
 class BoxDataset(Sequence):
@@ -32,6 +35,11 @@ class BoxDataset(Sequence):
         source: file or folder of the data set, which messages name.
         json_file: the annotation file, if there is one.
         image_root: the folder that image names are relative to.
+
+    Attributes:
+        num_objects: number of annotations that are objects.
+        num_crowds: number of crowds (``iscrowd`` 1, VOC's 'difficult'), which are not trained on
+            and are ignored in evaluation.
     """
 
     def __init__(
@@ -46,6 +54,8 @@ class BoxDataset(Sequence):
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
+        crowds = Counter(bool(a["iscrowd"]) for r in records for a in r["annotations"])
+        self.num_objects, self.num_crowds = crowds[False], crowds[True]
         # As one buffer: reading Python objects changes their reference counts, and so makes every
         # forked worker copy their memory. Unpickling gives new objects, so that no copy is needed.
         self._records = DatasetFromList(records, copy=False, serialize=True)
@@ -54,6 +64,15 @@ class BoxDataset(Sequence):
         self.source = str(source)
         self.json_file = json_file
         self.image_root = image_root
+        if self.num_crowds:
+            _logger.log(
+                logging.INFO if self.num_objects else logging.WARNING,
+                "%s: %d of %d annotations are crowds (iscrowd 1, VOC's 'difficult'): not trained "
+                "on, ignored in evaluation",
+                source,
+                self.num_crowds,
+                crowds.total(),
+            )
 
     def __len__(self) -> int:
         return len(self._records)
@@ -144,6 +163,67 @@ def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
         f"classes differ between {train.source} ({len(train.classes)}) and {val.source} "
         f"({len(val.classes)}): {shown}; give both the same list with classes=[...]"
     )
+
+
+def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[dict]:
+    """A test set with the classes of the training set, of which it may lack some.
+
+    Args:
+        dataset: the test set.
+        classes: class names of the training set, or of trained weights; none where it has none.
+
+    Returns:
+        The same images with category k of ``classes``; ``dataset`` itself where it has exactly
+        these classes, or where it has another one or another order, which is not decided here.
+    """
+    if not isinstance(dataset, BoxDataset):
+        return dataset
+    kept = [name for name in classes if name in dataset.classes]
+    if kept != dataset.classes or len(kept) == len(classes):
+        return dataset
+    own_id = dict(zip(dataset.classes, dataset.category_ids, strict=True))
+    free = count(max(dataset.category_ids) + 1)
+    new_label = [list(classes).index(name) for name in dataset.classes]
+    records = [
+        record
+        | {
+            "annotations": [
+                a | {"category_id": new_label[a["category_id"]]} for a in record["annotations"]
+            ]
+        }
+        for record in dataset
+    ]
+    _logger.warning(
+        "%s: has no class %s: nothing can be evaluated for it",
+        dataset.source,
+        ", ".join(name for name in classes if name not in own_id),
+    )
+    return BoxDataset(
+        records,
+        list(classes),
+        source=dataset.source,
+        category_ids=[own_id[name] if name in own_id else next(free) for name in classes],
+        json_file=dataset.json_file,
+        image_root=dataset.image_root,
+    )
+
+
+def log_left_out(source: str | Path, left_out: Counter[str]) -> None:
+    """Log how many objects of how many classes were left out, as ``classes`` asks for.
+
+    Args:
+        source: file or folder of the data set.
+        left_out: number of objects of each class that is not used.
+    """
+    if left_out:
+        names = ", ".join(name for name, _ in left_out.most_common(_SHOWN_DIFFERENCES))
+        _logger.info(
+            "%s: %d objects of %d unused classes left out (%s)",
+            source,
+            left_out.total(),
+            len(left_out),
+            names + (", ..." if len(left_out) > _SHOWN_DIFFERENCES else ""),
+        )
 
 
 def dataset_fingerprint(dataset: BoxDataset) -> str:

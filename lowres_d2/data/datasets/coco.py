@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from lowres_d2.data.datasets.base import BoxDataset, make_annotation
-from lowres_d2.data.datasets.coco_json import (
-    BoxPolicy,
-    checked_annotations,
+from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotation
+from lowres_d2.data.datasets.boxes import BoxPolicy
+from lowres_d2.data.datasets.categories import (
+    bare_supercategory,
     checked_categories,
+    select_classes,
+)
+from lowres_d2.data.datasets.coco_json import (
+    checked_annotations,
     checked_images,
     read_coco_json,
-    select_classes,
+)
+from lowres_d2.data.datasets.image_folder import (
+    check_images_exist,
+    find_image_root,
+    warn_of_images_outside,
 )
 
 _logger = logging.getLogger(__name__)
-_SHOWN_NAMES = 3
-_TRIED_NAMES = 100  # enough to tell a folder that lacks some images from a wrong one
 
 
 class CocoDataset(BoxDataset):
@@ -31,11 +37,12 @@ class CocoDataset(BoxDataset):
             file: its folder and the parent folder, ``images`` in these, and a folder named after
             the json file (``val2017`` for ``instances_val2017.json``) in any of them.
         classes: the classes to use, in this order; annotations of others are left out. None: all,
-            in the order of their ids.
+            in the order of their ids, without Roboflow's bare supercategory.
         invalid_boxes: what to do with boxes that have no area, lie outside their image or are not
             finite: "error" or "skip". Boxes partly outside are clipped in either case.
         check_images: whether every image must exist now; otherwise a missing one is an error
             when it is read.
+        may_lack_classes: whether the file may lack some of ``classes``, as a test set may.
     """
 
     def __init__(
@@ -45,17 +52,20 @@ class CocoDataset(BoxDataset):
         classes: list[str] | None = None,
         invalid_boxes: str = "error",
         check_images: bool = True,
+        may_lack_classes: bool = False,
     ) -> None:
         path = Path(json_file)
         content = read_coco_json(path)
-        categories = checked_categories(path, content)
+        categories = checked_categories(path, content, classes)
+        _log_left_out(path, bare_supercategory(content, classes))
         images = checked_images(path, content)
         names = [image["file_name"] for image in images.values()]
         root = find_image_root(path, names, image_root, check_images)
         if check_images:
             check_images_exist(path, root, names, "set image_root or complete the folder")
+        warn_of_images_outside(path, root, names)
 
-        selected = select_classes(path, categories, classes)
+        selected = select_classes(path, categories, classes, may_lack_classes)
         policy = BoxPolicy(path, invalid_boxes)
         records = {
             image_id: {
@@ -83,7 +93,9 @@ class CocoDataset(BoxDataset):
             if bbox is not entry["bbox"]:
                 annotation["unclipped_bbox"] = entry["bbox"]
             records[entry["image_id"]]["annotations"].append(annotation)
-        policy.log()
+        policy.close()
+        labels = (annotation["category_id"] for annotation in content["annotations"])
+        log_left_out(path, Counter(categories[k] for k in labels if k not in contiguous))
         super().__init__(
             list(records.values()),
             list(selected.values()),
@@ -91,6 +103,16 @@ class CocoDataset(BoxDataset):
             source=path,
             json_file=path,
             image_root=root,
+        )
+
+
+def _log_left_out(path: Path, category: dict | None) -> None:
+    if category is not None:
+        _logger.warning(
+            "%s: category 0 '%s' is left out: it has no objects and is the supercategory of all "
+            "others (Roboflow's form); a class of that name can be asked for with classes=[...]",
+            path,
+            category["name"],
         )
 
 
@@ -116,68 +138,3 @@ def _admitted(
             path,
             larger_than_box,
         )
-
-
-def find_image_root(
-    path: Path, names: list[str], given: str | Path | None, check_images: bool
-) -> Path:
-    """The folder of the images: the given one, or the first beside the json that has any."""
-    if given is not None:
-        return Path(given)
-    folder = path.parent
-    stems = [path.stem, path.stem.removeprefix("instances_")]  # COCO: instances_val2017.json
-    candidates = [folder, folder / "images", folder.parent, folder.parent / "images"]
-    candidates += [place / stem for place in candidates for stem in stems]
-    for name in names[:_TRIED_NAMES]:
-        for root in candidates:
-            if is_file(root / name):
-                return root
-    if check_images and names:
-        tried = ", ".join(dict.fromkeys(str(root) for root in candidates))
-        raise FileNotFoundError(
-            f"{path}: its {len(names)} images ({_first_few(names)}) were not found; set "
-            f"image_root (looked in {tried})"
-        )
-    return folder
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file exists; False also for names that no file can have."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def check_images_exist(source: Path, root: Path, names: list[str], remedy: str) -> None:
-    """Raise an error if images are missing; each folder is listed once, which is fast for many.
-
-    Args:
-        source: file or folder that lists the images, for messages.
-        root: folder of the images.
-        names: image files, relative to ``root``.
-        remedy: what the user can do, for messages.
-    """
-    if names and not root.is_dir():
-        raise FileNotFoundError(
-            f"{root}: no such folder, for the {len(names)} images of {source} "
-            f"({_first_few(names)}); {remedy}"
-        )
-    listed: dict[Path, set[str]] = {}
-    missing = []
-    for name in names:
-        path = root / name
-        if path.parent not in listed:
-            listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
-        if path.name not in listed[path.parent]:
-            missing.append(name)
-    if missing:
-        raise FileNotFoundError(
-            f"{source}: {len(missing)} of {len(names)} images are not in {root}: "
-            f"{_first_few(missing)}; {remedy}"
-        )
-
-
-def _first_few(names: list[str]) -> str:
-    more = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -8,23 +8,23 @@ pixel coordinates from 0, so that a side is max - min. Outlines of the signs are
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lowres_d2.data.datasets.base import BoxDataset, make_annotation
-from lowres_d2.data.datasets.coco import check_images_exist, find_image_root
-from lowres_d2.data.datasets.coco_json import (
-    BoxPolicy,
-    is_finite,
-    is_whole,
-    read_json,
-    select_classes,
+from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotation
+from lowres_d2.data.datasets.boxes import BoxPolicy
+from lowres_d2.data.datasets.categories import select_classes
+from lowres_d2.data.datasets.coco_json import read_json
+from lowres_d2.data.datasets.image_folder import (
+    check_images_exist,
+    find_image_root,
+    warn_of_images_outside,
 )
-from lowres_d2.data.datasets.voc import read_voc_xml
+from lowres_d2.data.datasets.json_values import is_finite, is_whole
+from lowres_d2.data.datasets.voc_files import read_voc_xml
 
 SPLITS = ("train", "test", "other")
 SIDE = 2048  # pixels, of every image; annotations.json does not have it
@@ -40,7 +40,6 @@ TT100K_CLASSES = [
 
 _COUNTED = ("train", "test")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_logger = logging.getLogger(__name__)
 
 
 class Sign(NamedTuple):
@@ -173,6 +172,7 @@ class Tt100kDataset(BoxDataset):
             used without ``classes``.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
         check_images: whether every image must exist now.
+        may_lack_classes: as in ``CocoDataset``.
     """
 
     def __init__(
@@ -184,17 +184,19 @@ class Tt100kDataset(BoxDataset):
         min_instances: int = 100,
         invalid_boxes: str = "error",
         check_images: bool = True,
+        may_lack_classes: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
         path = Path(annotations)
         everything = read_tt100k(path, split)
-        names = _chosen_classes(path, everything, classes, min_instances)
+        names = _chosen_classes(path, everything, classes, min_instances, may_lack_classes)
         images = [image for image in everything.images if image.split == split]
         files = [image.file_name for image in images]
         root = find_image_root(path, files, image_root, check_images)
         if check_images:
             check_images_exist(path, root, files, "set image_root or complete the folder")
+        warn_of_images_outside(path, root, files)
         super().__init__(
             _records(path, images, root, names, invalid_boxes),
             names,
@@ -205,10 +207,15 @@ class Tt100kDataset(BoxDataset):
 
 
 def _chosen_classes(
-    path: Path, everything: SignAnnotations, classes: list[str] | None, min_instances: int
+    path: Path,
+    everything: SignAnnotations,
+    classes: list[str] | None,
+    min_instances: int,
+    may_lack_classes: bool,
 ) -> list[str]:
     if classes is not None:
-        return list(select_classes(path, dict(enumerate(everything.types)), classes).values())
+        known = dict(enumerate(everything.types))
+        return list(select_classes(path, known, classes, may_lack_classes).values())
     counts = count_signs(everything.images)
     names = sorted(name for name, number in counts.items() if number > min_instances)
     if not names:
@@ -248,8 +255,6 @@ def _records(
                 annotation["unclipped_bbox"] = sign.bbox
             record["annotations"].append(annotation)
         records.append(record)
-    policy.log()
-    if left_out:
-        text = "%s: skipped %d signs of %d unused classes"
-        _logger.info(text, path, left_out.total(), len(left_out))
+    policy.close()
+    log_left_out(path, left_out)
     return records

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
 
-from lowres_d2.data.datasets.base import BoxDataset, class_names, make_annotation
-from lowres_d2.data.datasets.coco import check_images_exist
-from lowres_d2.data.datasets.coco_json import BoxPolicy, is_finite
+from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotation
+from lowres_d2.data.datasets.boxes import BoxPolicy
+from lowres_d2.data.datasets.categories import select_classes
+from lowres_d2.data.datasets.image_folder import check_images_exist
+from lowres_d2.data.datasets.voc_files import (
+    VocImage,
+    check_pixels,
+    image_names,
+    listed_stems,
+    read_voc_xml,
+)
+from lowres_d2.data.datasets.yolo import check_not_yolo
 
 VOC_CLASSES = [
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -19,81 +26,21 @@ VOC_CLASSES = [
 ]  # fmt: skip
 
 
-class VocObject(NamedTuple):
-    """An object of an xml file: class name, XYWH box in pixels, and whether it is 'difficult'."""
-
-    name: str
-    bbox: list[float]
-    difficult: bool
-
-
-class VocImage(NamedTuple):
-    """The content of one xml file."""
-
-    file_name: str
-    height: int
-    width: int
-    objects: list[VocObject]
-
-
-def read_voc_xml(path: str | Path) -> VocImage:
-    """Read one annotation file.
-
-    VOC counts pixels from 1 and includes the last one, so pixels a to b cover a - 1 to b.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such annotation file")
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: encodings
-        raise ValueError(f"{path}: is not XML ({error})") from None
-    height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
-    if height <= 0 or width <= 0:
-        raise ValueError(
-            f"{path}: size is {width:g}x{height:g}; expected the image's width and height"
-        )
-    objects = []
-    for node in tree.iterfind("object"):
-        x0, y0, x1, y1 = (
-            _number(path, node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")
-        )
-        # Detectron2's load_voc_instances also subtracts 1 from xmin and ymin only.
-        box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
-        objects.append(VocObject(_text(path, node, "name"), box, node.findtext("difficult") == "1"))
-    return VocImage(tree.findtext("filename") or "", int(height), int(width), objects)
-
-
-def _text(path: Path, node: ElementTree.Element, key: str) -> str:
-    text = node.findtext(key)
-    if not text:
-        raise ValueError(f"{path}: <{node.tag}> has no <{key.replace('/', '><')}>")
-    return text.strip()
-
-
-def _number(path: Path, node: ElementTree.Element, key: str) -> float:
-    text = _text(path, node, key)
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not is_finite(number):
-        raise ValueError(f"{path}: {key} is '{text}'; expected a number")
-    return number
-
-
 class VocDataset(BoxDataset):
     """Detectron2 dataset dicts from folders ``VOC<year>``.
 
-    Objects marked 'difficult' become crowds: not used in training, ignored in evaluation.
+    Objects marked 'difficult' become crowds: not used in training, ignored in evaluation. Images
+    of any format are read, by the stem of their annotation file.
 
     Args:
         root: folder that has ``VOC2007``, ``VOC2012`` and so on in it.
         split: a list in ``ImageSets/Main``, such as "trainval" or "test".
         year: one year, or several whose images are joined.
-        classes: class names; VOC's twenty by default.
+        classes: the classes to use, in this order; objects of others are left out and counted.
+            None: VOC's twenty, and an object of another class is an error.
         invalid_boxes: "error" or "skip", as in ``CocoDataset``.
         check_images: whether every image must exist now.
+        may_lack_classes: as in ``CocoDataset``.
     """
 
     def __init__(
@@ -104,29 +51,80 @@ class VocDataset(BoxDataset):
         classes: list[str] | None = None,
         invalid_boxes: str = "error",
         check_images: bool = True,
+        may_lack_classes: bool = False,
     ) -> None:
-        classes = VOC_CLASSES if classes is None else class_names(classes)
         root = Path(root)
+        years = [year] if isinstance(year, int) else list(year)
+        annotated = {
+            folder: _read_split(folder, split, check_images)
+            for folder in (root / f"VOC{one_year}" for one_year in years)
+        }
+        everything = [image for images in annotated.values() for image in images]
+        names = chosen_classes(root, _names_of(everything), classes, may_lack_classes)
         records: list[dict] = []
         num_boxes = 0
-        for one_year in [year] if isinstance(year, int) else year:
-            folder = root / f"VOC{one_year}"
-            stems = _listed(folder, split)
+        left_out: Counter[str] = Counter()
+        for folder, images in annotated.items():
             policy = BoxPolicy(folder, invalid_boxes)
-            if check_images:
-                names = [f"{stem}.jpg" for stem in stems]
-                check_images_exist(folder, folder / "JPEGImages", names, "complete the folder")
-            for stem in stems:
+            for image in images:
+                left_out.update(found.name for found in image.objects if found.name not in names)
                 # COCO's ids are numbers, which stems such as 2008_000002 are not.
-                record = _record(folder, stem, len(records) + 1, classes, policy, num_boxes)
+                record = _record(folder, image, len(records) + 1, names, policy, num_boxes)
                 num_boxes += len(record["annotations"])
                 records.append(record)
-            policy.log()
-        super().__init__(records, classes, source=root, image_root=root)
+            policy.close()
+        log_left_out(root, left_out)
+        super().__init__(records, names, source=root, image_root=root)
+
+
+def _read_split(folder: Path, split: str, check_images: bool) -> list[VocImage]:
+    """The annotations of a split; their ``file_name`` is that of the image that is there."""
+    stems = _listed(folder, split)
+    images = [read_voc_xml(folder / "Annotations" / f"{stem}.xml") for stem in stems]
+    check_pixels(folder, images)
+    given = {stem: image.file_name for stem, image in zip(stems, images, strict=True)}
+    names = image_names(folder / "JPEGImages", given)
+    if check_images:
+        files = list(names.values())
+        check_images_exist(folder, folder / "JPEGImages", files, "complete the folder")
+    return [
+        image._replace(file_name=names[stem]) for stem, image in zip(stems, images, strict=True)
+    ]
+
+
+def _names_of(images: Sequence[VocImage]) -> set[str]:
+    return {found.name for image in images for found in image.objects}
+
+
+def chosen_classes(
+    source: Path, found: set[str], classes: Sequence[str] | None, may_lack_classes: bool = False
+) -> list[str]:
+    """The classes of a split of VOC: the given ones, or VOC's own twenty.
+
+    Args:
+        source: folder of the split, for messages.
+        found: names of the classes that its objects have.
+        classes: the user's choice; VOC's own may be chosen even if no object has them.
+        may_lack_classes: as in ``CocoDataset``.
+
+    Raises:
+        ValueError: a given class has no object, or without a choice an object has another class.
+    """
+    if classes is None:
+        strange = sorted(found - set(VOC_CLASSES))
+        if strange:
+            raise ValueError(
+                f"{source}: class '{strange[0]}' is not one of VOC's; give the data's own with "
+                f"classes=[...] (found: {', '.join(sorted(found))})"
+            )
+        return list(VOC_CLASSES)
+    known = dict(enumerate(sorted(found | set(VOC_CLASSES)), start=1))
+    return list(select_classes(source, known, classes, may_lack_classes).values())
 
 
 def _listed(folder: Path, split: str) -> list[str]:
     """File stems of a split."""
+    check_not_yolo(folder.parent)
     lists = folder / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     if not path.is_file():
@@ -136,31 +134,22 @@ def _listed(folder: Path, split: str) -> list[str]:
             f"{path}: no such list; "
             + (f"there are {there}" if there else "see datasets/README.md for VOC's layout")
         )
-    return listed_stems(path)
-
-
-def listed_stems(path: Path) -> list[str]:
-    """First word of each line of a list in ``ImageSets/Main``."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected one name per line") from None
-    # Lists for one class have a second column: 1, -1, or 0 for 'difficult'.
-    return [line.split()[0] for line in lines if line.strip()]
+    stems = listed_stems(path)
+    if not stems:
+        raise ValueError(f"{path}: has no images; expected one name per line")
+    return stems
 
 
 def _record(
     folder: Path,
-    stem: str,
+    annotated: VocImage,
     image_id: int,
     classes: list[str],
     policy: BoxPolicy,
     boxes_before: int,
 ) -> dict:
-    path = folder / "Annotations" / f"{stem}.xml"
-    annotated = read_voc_xml(path)
     image = {
-        "file_name": str(folder / "JPEGImages" / f"{stem}.jpg"),
+        "file_name": str(folder / "JPEGImages" / annotated.file_name),
         "height": annotated.height,
         "width": annotated.width,
         "image_id": image_id,
@@ -168,7 +157,7 @@ def _record(
     annotations = []
     for number, found in enumerate(annotated.objects, start=1):
         if found.name not in classes:
-            raise ValueError(f"{path}: class '{found.name}' is not in classes ({classes})")
+            continue
         bbox = policy.admit(found.bbox, image, f"object {number} ({found.name})")
         if bbox is not None:
             annotation_id = boxes_before + len(annotations) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowres_d2.data.datasets.coco_json import is_finite
+from lowres_d2.data.datasets.json_values import is_finite
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from lowres_d2.data.datasets.coco_json import is_finite
+from lowres_d2.data.datasets.box_forms import FORMS, box_form
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
@@ -26,18 +26,10 @@ SKIPPED = Check(
     'invalid boxes, skipped because of invalid_boxes="skip"',
     "look at a few: they may be real objects with a typo in the numbers",
 )
-CORNERS = Check(
-    "box-corners",
-    "error",
-    "boxes that look like x0, y0, x1, y1",
-    "convert them to x, y, width, height: as they are, objects would be learned far too large",
-)
-FRACTIONS = Check(
-    "box-fractions",
-    "error",
-    "boxes that look like fractions of the image",
-    "multiply them by the image's width and height",
-)
+OTHER_FORMS = {
+    form: Check(f"box-{form}", "error", f"boxes that look like {name}", remedy)
+    for form, (name, remedy) in FORMS.items()
+}
 BEYOND = Check(
     "box-beyond",
     "warning",
@@ -82,7 +74,6 @@ CROWDS = Check(
 )
 
 SAME_IOU = 0.95  # IoU above which two boxes are duplicates
-_LEAST_FOR_A_FORM = 5  # least number of boxes from which their format can be guessed
 
 
 def check_boxes(split: Split, findings: Findings) -> bool:
@@ -111,23 +102,13 @@ def check_boxes(split: Split, findings: Findings) -> bool:
 
 
 def _form(split: Split) -> Check | None:
-    """The check that fails if all boxes have another format; one box alone can be valid in both."""
-    boxes = [entry.get("bbox") for entry in split.placed]
-    sizes = [split.image_of[entry["image_id"]] for entry in split.placed]
-    four = all(isinstance(b, list) and len(b) == 4 and all(map(is_finite, b)) for b in boxes)
-    if not four or len(boxes) < _LEAST_FOR_A_FORM:
-        return None
-    if all(min(box) >= 0 and max(box) <= 1 for box in boxes):
-        return FRACTIONS
-    pairs = list(zip(boxes, sizes, strict=True))
-    # One pixel more than the image: corners may count pixels from 1.
-    as_corners = all(
-        b[0] < b[2] <= image["width"] + 1 and b[1] < b[3] <= image["height"] + 1
-        for b, image in pairs
+    """The check that fails if all boxes have another convention, which training refuses, too."""
+    images = [split.image_of[entry["image_id"]] for entry in split.placed]
+    form = box_form(
+        [entry.get("bbox") for entry in split.placed],
+        [(image["height"], image["width"]) for image in images],
     )
-    # Boxes that really are XYWH do not extend beyond their images that often.
-    beyond = sum(b[0] + b[2] > im["width"] or b[1] + b[3] > im["height"] for b, im in pairs)
-    return CORNERS if as_corners and beyond > len(boxes) / 4 else None
+    return OTHER_FORMS.get(form)
 
 
 def _check_place(split: Split, findings: Findings, entry: dict) -> None:

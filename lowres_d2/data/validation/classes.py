@@ -18,6 +18,12 @@ DIFFERENT = Check(
     "positions at which the class lists differ",
     "give all the same list with classes=[...]: position k is class k of the model",
 )
+LACKING = Check(
+    "class-lacking",
+    "warning",
+    "classes that the training set has and this file does not",
+    "nothing is evaluated for them (0 GT): fine if the data is like that",
+)
 UNUSED = Check(
     "class-empty",
     "warning",
@@ -64,16 +70,25 @@ def check_classes(
         model: number of classes of each part of the model that has one, by its name.
         trained: class names of the weights that the model starts from.
     """
-    for split in splits:
-        for name in split.classes or ():
-            if name not in split.name_of.values():
-                findings.add(NO_CLASS, split.name, name)
-        for name, count in class_counts(split).items():
-            if not count:
-                findings.add(UNUSED, split.name, name)
     train, *others = splits
+    for split in splits:
+        known = set(split.name_of.values())
+        lacking = [name for name in split.classes or () if name not in known]
+        # As training does it: a test set may lack some classes, but not all.
+        may_lack = split is not train and len(lacking) < len(split.classes or ())
+        for name in lacking:
+            findings.add(LACKING if may_lack else NO_CLASS, split.name, name)
+        for name, count in class_counts(split).items():
+            if not count and name not in lacking:
+                findings.add(UNUSED, split.name, name)
     for other in others:
-        _compare(findings, DIFFERENT, train.class_list, other.class_list, (train.name, other.name))
+        if _is_part(other.class_list, train.class_list):
+            for name in train.class_list:
+                if name not in other.class_list:
+                    findings.add(LACKING, other.name, name)
+        else:
+            names = (train.name, other.name)
+            _compare(findings, DIFFERENT, train.class_list, other.class_list, names)
         learned, wanted = class_counts(train), class_counts(other)
         for name, count in wanted.items():
             if count and learned.get(name) == 0:
@@ -86,6 +101,11 @@ def check_classes(
             findings.add(
                 MODEL, train.name, f"{name} is {number}, the data has {len(train.class_list)}"
             )
+
+
+def _is_part(some: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether a list is another one with some entries left out, but not all."""
+    return bool(some) and list(some) == [name for name in whole if name in some]
 
 
 def _compare(

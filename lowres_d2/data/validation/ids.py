@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from lowres_d2.data.datasets.coco_json import is_whole
+from lowres_d2.data.datasets.image_folder import leaves_folder
+from lowres_d2.data.datasets.json_values import is_whole
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
@@ -35,6 +36,12 @@ SAME_FILE = Check(
     "warning",
     "images listed under several ids",
     "list each once with all objects: detections of the other ids' objects are false positives",
+)
+OUTSIDE = Check(
+    "file-outside",
+    "warning",
+    "images whose file_name leads out of their folder",
+    "the files there are read: correct the names if that is not wanted",
 )
 BAD_CROWD = Check("iscrowd-invalid", "error", "iscrowd that is neither 0 nor 1", "write 0 or 1")
 FLAGGED = Check(
@@ -118,6 +125,8 @@ def _check_images(split: Split, findings: Findings) -> None:
             findings.add(BAD_IMAGE, split.name, split.suspect_image(image, "no file_name"))
             continue
         ids_of[name].append(image.get("id"))
+        if leaves_folder(name):
+            findings.add(OUTSIDE, split.name, split.suspect_image(image))
         if not all(is_whole(side) and side > 0 for side in size):
             detail = f"width {size[0]!r}, height {size[1]!r}"
             findings.add(BAD_IMAGE, split.name, split.suspect_image(image, detail))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.data.datasets.coco import find_image_root
+from lowres_d2.data.datasets.categories import bare_supercategory
 from lowres_d2.data.datasets.coco_json import read_coco_json
+from lowres_d2.data.datasets.image_folder import find_image_root
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
-from lowres_d2.data.datasets.voc import listed_stems, read_voc_xml
+from lowres_d2.data.datasets.voc_files import check_pixels, image_names, listed_stems, read_voc_xml
+from lowres_d2.data.datasets.yolo import check_not_yolo
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
-
-from PIL import Image
 
 UNREADABLE = Check(
     "file-unreadable", "error", "annotation files that cannot be read", "see the error of each"
@@ -25,6 +25,18 @@ NAMES_DIFFER = Check(
     "info",
     "annotation files whose <filename> does not match their own name",
     "the annotation file's own name is used, as in VOC",
+)
+AMBIGUOUS = Check(
+    "folder-ambiguous",
+    "error",
+    "annotation files whose images several folders have",
+    "say which folder is meant: --images, or image_root in a recipe",
+)
+SUPERCATEGORY = Check(
+    "category-super",
+    "info",
+    "categories without an object that are only the supercategory of all others (Roboflow's form)",
+    "left out, in training as well; classes=[...] can ask for it",
 )
 
 
@@ -51,6 +63,7 @@ def read_split(
     path = Path(source)
     name = name or path.stem
     try:
+        check_not_yolo(path)
         if path.is_dir():
             annotations = path / "Annotations" if (path / "Annotations").is_dir() else path
             return _read_voc(
@@ -60,15 +73,35 @@ def read_split(
             files = _listed_xml(path)
             return _read_voc(path, files, findings, name, images, settings)
         if path.is_file() and is_tt100k_json(path):
-            return _read_tt100k(path, name, images, settings)
+            return _read_tt100k(path, findings, name, images, settings)
         content = read_coco_json(path)
     except (ValueError, OSError) as error:
         findings.add(UNREADABLE, name, str(error))
         return None
     names = [i["file_name"] for i in content["images"] if isinstance(i.get("file_name"), str)]
-    root = find_image_root(path, names, images, check_images=False)
-    parts = (content[key] for key in ("images", "annotations", "categories"))
-    return Split(name, path, *parts, root=root, **settings)
+    root = _found_root(path, names, images, findings, name)
+    left_out = bare_supercategory(content, settings.get("classes"))
+    if left_out is not None:
+        findings.add(SUPERCATEGORY, name, f"category 0: {left_out['name']}")
+    categories = [category for category in content["categories"] if category is not left_out]
+    return Split(
+        name, path, content["images"], content["annotations"], categories, root=root, **settings
+    )
+
+
+def _found_root(
+    path: Path,
+    names: Sequence[str],
+    given: str | Path | None,
+    findings: Findings,
+    name: str,
+) -> Path | None:
+    """The folder of the images; None, and a finding, where several folders have them."""
+    try:
+        return find_image_root(path, names, given, check_images=False)
+    except ValueError as error:
+        findings.add(AMBIGUOUS, name, str(error))
+        return None
 
 
 def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
@@ -81,17 +114,30 @@ def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
 def join_splits(splits: Sequence[Split]) -> Split:
     """Several folders of VOC as one split; ids and names of images are made unique."""
     first, *others = splits
+    id_of = {category["name"]: category["id"] for category in first.categories}
     for other in others:
         number = len(first.images)
+        new_id = {
+            category["id"]: id_of.setdefault(category["name"], len(id_of) + 1)
+            for category in other.categories
+        }
         root = os.path.relpath(other.root, first.root)
         first.images += [
             image | {"id": number + image["id"], "file_name": f"{root}/{image['file_name']}"}
             for image in other.images
         ]
-        moved = (entry | {"image_id": number + entry["image_id"]} for entry in other.annotations)
+        moved = (
+            entry
+            | {
+                "image_id": number + entry["image_id"],
+                "category_id": new_id[entry["category_id"]],
+            }
+            for entry in other.annotations
+        )
         first.annotations += [
             entry | {"id": len(first.annotations) + k} for k, entry in enumerate(moved, start=1)
         ]
+    first.categories = [{"id": k, "name": name} for name, k in id_of.items()]
     return first
 
 
@@ -114,25 +160,23 @@ def _read_voc(
     images: str | Path | None,
     settings: dict,
 ) -> Split:
-    """Read VOC's files; a class not asked for keeps its name as category id, and is so reported."""
+    """Read VOC's files."""
     if not files:
         raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
     root = Path(images) if images is not None else _voc_images(files[0].parent)
-    there = root.iterdir() if root.is_dir() else ()
-    known = Image.registered_extensions()
-    # VOC's own images are all .jpg; those of other programs with VOC's xml need not be.
-    suffixes = {path.stem: path.suffix for path in there if path.suffix.lower() in known}
-    records, annotations = [], []
+    read = {}
     for path in files:
         try:
-            image = read_voc_xml(path)
+            read[path] = read_voc_xml(path)
         except (ValueError, OSError) as error:
             findings.add(UNREADABLE, name, str(error))
-            continue
-        suffix = suffixes.get(path.stem) or Path(image.file_name).suffix or ".jpg"
+    check_pixels(source, read.values())
+    names = image_names(root, {path.stem: image.file_name for path, image in read.items()})
+    records, annotations = [], []
+    for path, image in read.items():
         record = {
             "id": len(records) + 1,
-            "file_name": path.stem + suffix,
+            "file_name": names[path.stem],
             "height": image.height,
             "width": image.width,
         }
@@ -153,10 +197,12 @@ def _read_voc(
     return _with_categories(Split(name, source, records, annotations, [], root, **settings))
 
 
-def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dict) -> Split:
+def _read_tt100k(
+    path: Path, findings: Findings, name: str, images: str | Path | None, settings: dict
+) -> Split:
     """Read all images of TT100K's file: train and test together, with all of its classes."""
     annotated, types = read_tt100k(path)
-    root = find_image_root(path, [p.file_name for p in annotated], images, check_images=False)
+    root = _found_root(path, [p.file_name for p in annotated], images, findings, name)
     id_of = {type_: k for k, type_ in enumerate(types, start=1)}
     signs = [(image.image_id, sign) for image in annotated for sign in image.signs]
     return Split(
@@ -177,13 +223,13 @@ def _read_tt100k(path: Path, name: str, images: str | Path | None, settings: dic
 
 
 def _with_categories(split: Split) -> Split:
-    """Number VOC's class names from 1: the wanted ones in order, or all of them by name."""
-    found: Iterable[str] = sorted({entry["category_id"] for entry in split.annotations})
-    names = split.classes if split.classes is not None else list(found)
+    """Number VOC's class names from 1: the wanted ones in order, then all others by name."""
+    found = {entry["category_id"] for entry in split.annotations}
+    wanted = list(split.classes or ())
+    names = [*wanted, *sorted(found - set(wanted))]
     id_of = {name: k for k, name in enumerate(names, start=1)}
     for k, entry in enumerate(split.annotations, start=1):
-        name = entry["category_id"]
-        entry.update(id=k, category_id=id_of.get(name, name))
+        entry.update(id=k, category_id=id_of[entry["category_id"]])
     split.categories = [{"id": k, "name": name} for name, k in id_of.items()]
     return split
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
 
-NOTHING = Check("no-objects", "error", "splits without an object", "check the file")
+NOTHING = Check(
+    "no-objects",
+    "error",
+    "splits without an object",
+    "check the file; of a test set without labels, `train --eval-only` writes the detections",
+)
 EMPTY = Check(
     "image-empty",
     "info",

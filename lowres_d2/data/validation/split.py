@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from lowres_d2.data.datasets.coco_json import box_fault, is_whole
+from lowres_d2.data.datasets.boxes import box_fault
+from lowres_d2.data.datasets.json_values import is_whole
 from lowres_d2.data.image import ImageReader
 from lowres_d2.data.validation.findings import Suspect
 

@@ -7,8 +7,9 @@ Large data sets are sampled evenly, with the same images every time.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.matching.match_report import GroundTruth
@@ -88,6 +89,34 @@ def count_objects(
     # In random order: matching may stop early, and has then seen images from the whole data set.
     sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
     return ObjectCounts(len(dataset), number, len(sizes), densest, by_size_range, sample)
+
+
+def data_rows(datasets: Mapping[str, Sequence[dict]]) -> Iterator[tuple[str, str]]:
+    """Rows of the report: annotation file and image folder of each data set that has them."""
+    label = "data"
+    for split, dataset in datasets.items():
+        source = getattr(dataset, "source", None)
+        if source is None:
+            continue
+        root = getattr(dataset, "image_root", None)
+        yield label, f"{split}: {source}" + (f", images in {root}" if root else "")
+        label = ""
+
+
+def shared_images_warning(train: Sequence[dict], test: Sequence[dict]) -> str:
+    """How many image files of the test set are trained on as well; empty if none is."""
+    roots = [getattr(dataset, "image_root", None) for dataset in (train, test)]
+    # Files of separate folders differ, and reading the names of large data sets takes seconds.
+    if None in roots or Path(roots[0]).resolve() != Path(roots[1]).resolve():
+        return ""
+    trained = {record["file_name"] for record in train}
+    shared = sum(record["file_name"] in trained for record in test)
+    if not shared:
+        return ""
+    return (
+        f"{shared} of {len(test)} images of the test set are trained on as well: its metrics say "
+        "how well they were learned, not how well the detector works"
+    )
 
 
 def objects_of(record: dict) -> list[dict]:

@@ -18,7 +18,12 @@ from lowres_d2 import detectron2_provider
 from lowres_d2.analysis.matching.match_report import SizeRangeShare, match_shares
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import Stage
-from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
+from lowres_d2.engine.startup.objects import (
+    as_the_model_gets_them,
+    count_objects,
+    data_rows,
+    shared_images_warning,
+)
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.weights import describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -83,6 +88,7 @@ def start_up_report(run: StartUp) -> str:
         ("weights", _student_weights(run)),
         ("", _teacher_weights(run)),
         ("classes", _classes(run)),
+        *_data(run),
         *_objects(run),
         ("evaluation", _evaluation(run)),
     ]
@@ -155,6 +161,16 @@ def _classes(run: StartUp) -> str:
     return text
 
 
+def _data(run: StartUp) -> Iterator[tuple[str, str]]:
+    """Where each data set is read from."""
+    splits = ("train", "test") if run.split == "train" else ("test",)
+    datasets = {split: run.cfg.dataloader[split].dataset for split in splits}
+    yield from data_rows(datasets)
+    if run.split == "train":
+        warning = shared_images_warning(*datasets.values())
+        run.warnings += [warning] if warning else []
+
+
 def _class_numbers(model: nn.Module) -> list[int]:
     found = (getattr(module, "num_classes", None) for module in model.modules())
     return sorted({number for number in found if isinstance(number, int)})
@@ -177,6 +193,8 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     images = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
     match = match_shares(run.model, images, size_ranges)
     sampled = "" if counts.counted == counts.images else f" on {counts.counted:,} of them"
+    crowds = getattr(dataset, "num_crowds", 0)
+    sampled += f", {crowds:,} crowds (ignored)" if crowds else ""
     yield (
         "objects",
         f"{run.split}: {counts.images:,} images, {counts.objects:,} objects{sampled}, at most "

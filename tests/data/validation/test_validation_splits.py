@@ -25,11 +25,12 @@ def pair(coco, tmp_path):
     return coco, other
 
 
-def both(pair, **settings):
+def both(pair, classes=None, **settings):
     findings = Findings()
     names = ("train", "val")
     splits = [
-        read_split(part.json_file, findings, name) for part, name in zip(pair, names, strict=True)
+        read_split(part.json_file, findings, name, classes=classes)
+        for part, name in zip(pair, names, strict=True)
     ]
     return validate(splits, findings, SIZE_RANGES, **settings)
 
@@ -186,7 +187,7 @@ def test_voc_is_read_from_a_list_or_a_folder(tmp_path, by_list):
     assert report.summaries[0].crowds == 1
 
 
-def test_voc_files_that_cannot_be_read_or_name_another_class_are_errors(tmp_path):
+def test_voc_files_that_cannot_be_read_are_errors_and_other_classes_left_out(tmp_path):
     path = write_voc(tmp_path / "VOC2007", [*OBJECTS, [("cow", 0, 50, 1, 20, 20)]])
     (tmp_path / "VOC2007" / "Annotations" / "1.xml").write_text("<annotation>")
     findings = Findings()
@@ -196,7 +197,29 @@ def test_voc_files_that_cannot_be_read_or_name_another_class_are_errors(tmp_path
     findings = Findings()
     split = read_split(path, findings, classes=["cat", "dog"])
     report = validate([split], findings, SIZE_RANGES)
-    assert "category_id 'cow'" in str(found(report)["category-unknown"].suspects[0])
+    # Left out, as in training.
+    assert set(found(report)) == {"file-unreadable"} and split.class_list == ["cat", "dog"]
+
+
+def test_years_of_voc_with_other_classes_are_numbered_by_name(tmp_path):
+    paths = [
+        write_voc(tmp_path / f"VOC{year}", [[(name, 0, 1, 1, 20, 20)]])
+        for year, name in ((2007, "cow"), (2012, "ant"))
+    ]
+    findings = Findings()
+    split = join_splits([read_split(path, findings, "train", classes=["cat"]) for path in paths])
+    assert [split.name_of[entry["category_id"]] for entry in split.annotations] == ["cow", "ant"]
+
+
+def test_a_split_may_lack_classes_of_the_first(pair):
+    classes = ["cat", "mouse"]
+    pair[1].content["categories"] = [{"id": 3, "name": "cat"}]
+    report = both(pair)
+    assert not found(report, "error") and "class-lacking" in found(report, "warning")
+    report = both(pair, classes=classes)
+    assert not found(report, "error") and "class-lacking" in found(report, "warning")
+    report = both(pair[::-1], classes=classes)  # the training set may not
+    assert "class-unknown" in found(report, "error")
 
 
 def test_years_of_voc_are_one_split(tmp_path):

@@ -81,7 +81,10 @@ def test_warns_of_unmatched_size_ranges_small_caps_and_other_classes(coco_json, 
         log_start_up(started(cfg, weights=weights))
     report, *warnings = [r.getMessage() for r in caplog.records if "startup" in r.name]
     assert "start-up report" in report and "0 % of " in report
-    order, poor, cap = warnings[0], warnings[1], warnings[-1]
+    for split in ("train", "test"):
+        assert f"{split}: {coco_json}, images in {coco_json.parent / 'images'}" in report
+    order, shared, poor, cap = warnings
+    assert "6 of 6 images of the test set are trained on as well" in shared
     assert "w.pth" in order and "(green, red; the data has red, green)" in order
     assert "only 0 % of the objects can be matched" in poor
     assert "model.resampler.factor (8 now)" in poor

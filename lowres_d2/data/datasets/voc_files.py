@@ -1,0 +1,129 @@
+"""Reads the files of a folder ``VOC<year>``: annotations, lists, and names of the images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from lowres_d2.data.datasets.box_forms import FORMS, LEAST
+from lowres_d2.data.datasets.json_values import is_finite
+
+from PIL import Image
+
+
+class VocObject(NamedTuple):
+    """An object of an xml file: class name, XYWH box in pixels, and whether it is 'difficult'."""
+
+    name: str
+    bbox: list[float]
+    difficult: bool
+
+
+class VocImage(NamedTuple):
+    """The content of one xml file."""
+
+    file_name: str
+    height: int
+    width: int
+    objects: list[VocObject]
+
+
+def read_voc_xml(path: str | Path) -> VocImage:
+    """Read one annotation file.
+
+    VOC counts pixels from 1 and includes the last one, so pixels a to b cover a - 1 to b.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such annotation file")
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: encodings
+        raise ValueError(f"{path}: is not XML ({error})") from None
+    height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
+    if height <= 0 or width <= 0:
+        raise ValueError(
+            f"{path}: size is {width:g}x{height:g}; expected the image's width and height"
+        )
+    objects = []
+    for node in tree.iterfind("object"):
+        x0, y0, x1, y1 = (
+            _number(path, node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")
+        )
+        # Detectron2's load_voc_instances also subtracts 1 from xmin and ymin only.
+        box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+        objects.append(VocObject(_text(path, node, "name"), box, node.findtext("difficult") == "1"))
+    return VocImage(tree.findtext("filename") or "", int(height), int(width), objects)
+
+
+def _text(path: Path, node: ElementTree.Element, key: str) -> str:
+    text = node.findtext(key)
+    if not text:
+        raise ValueError(f"{path}: <{node.tag}> has no <{key.replace('/', '><')}>")
+    return text.strip()
+
+
+def _number(path: Path, node: ElementTree.Element, key: str) -> float:
+    text = _text(path, node, key)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not is_finite(number):
+        raise ValueError(f"{path}: {key} is '{text}'; expected a number")
+    return number
+
+
+def check_pixels(source: Path, images: Iterable[VocImage]) -> None:
+    """Raise an error if all corners are fractions of the image, as other programs may write them.
+
+    Args:
+        source: folder of the annotations, for messages.
+        images: from :func:`read_voc_xml`.
+    """
+    boxes = [found.bbox for image in images for found in image.objects]
+    # Undone, what reading adds: 0.3 to 0.5 has become -0.7 to 0.5.
+    if len(boxes) >= LEAST and all(
+        x + 1 >= 0 and y + 1 >= 0 and x + w <= 1 and y + h <= 1 for x, y, w, h in boxes
+    ):
+        name, remedy = FORMS["fractions"]
+        raise ValueError(f"{source}: its {len(boxes)} boxes look like {name}: {remedy}")
+
+
+def listed_stems(path: Path) -> list[str]:
+    """First word of each line of a list in ``ImageSets/Main``."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text ({error}); expected one name per line") from None
+    # Lists for one class have a second column: 1, -1, or 0 for 'difficult'.
+    return [line.split()[0] for line in lines if line.strip()]
+
+
+def image_names(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """File name of each image, by its stem; VOC's own are .jpg, others' need not be.
+
+    Args:
+        folder: folder of the images.
+        given: stem of each annotation file to its ``<filename>``.
+
+    Returns:
+        The image of that stem which is there: the one that ``<filename>`` names, else the .jpg,
+        else the first of any other format. Where none is, the name that it should have.
+    """
+    known = Image.registered_extensions()
+    there: dict[str, list[str]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in known:
+            there.setdefault(path.stem, []).append(path.name)
+    names = {}
+    for stem, file_name in given.items():
+        suffix = Path(file_name).suffix
+        wished = [stem + suffix] if suffix.lower() in known else []
+        candidates = [*wished, f"{stem}.jpg"]
+        found = there.get(stem, [])
+        names[stem] = next((n for n in candidates if n in found), (found or candidates)[0])
+    return names
