@@ -12,6 +12,7 @@ from typing import Any
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
 from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
+from lowres_d2.engine.closing import describe_end
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.hooks.console import ConsoleWriter
@@ -96,6 +97,8 @@ def train(
     explaining = run.memory.explaining(), run.non_finite.explaining()
     with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
         run.trainer.train(start, cfg.train.max_iter)
+    if main:
+        logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best))
     return run.results
 
 
@@ -112,6 +115,7 @@ class _Run:
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
+        self.best: BestWeights | None = None
         recipe = cfg.copy()  # later cfg holds data sets, which yaml cannot
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
@@ -217,19 +221,18 @@ class _Run:
     def _hooks(self) -> list[HookBase]:
         cfg, main = self.cfg.train, comm.is_main_process()
         multiplier = stage_multiplier(self.stages, build(self.cfg, "lr_multiplier"))
-        best = None
         if main and cfg.eval_period:
-            best = BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
+            self.best = BestWeights(cfg.eval_period, self.checkpointer, **cfg.best)
         evaluation: list[HookBase | None] = [
             hooks.EvalHook(cfg.eval_period, self._evaluate),
-            best,  # after EvalHook, whose metric it reads
+            self.best,  # after EvalHook, whose metric it reads
             DetectionImages(self.cfg, self._evaluated_model(), cfg.eval_period) if main else None,
         ]
         found: list[HookBase | None] = [
             # First: it corrects the iteration that the others read after training.
             LastIterationOnce(),
             # Before the hooks that begin an iteration, which it may call off.
-            self._early_stopping(best),
+            self._early_stopping(),
             hooks.IterationTimer(),
             SeedEachIteration(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
@@ -252,13 +255,13 @@ class _Run:
         ]
         return [hook for hook in found if hook is not None]
 
-    def _early_stopping(self, best: BestWeights | None) -> EarlyStopping | None:
+    def _early_stopping(self) -> EarlyStopping | None:
         settings = self.cfg.train.get("early_stopping")  # a config.yaml of before lacks it
         if not settings or not settings.enabled:
             return None
         last_stage = sum(stage.iterations for stage in self.stages[:-1])
         return EarlyStopping(
-            best, self.checkpointer, self.cfg.train.eval_period, settings.patience, last_stage
+            self.best, self.checkpointer, self.cfg.train.eval_period, settings.patience, last_stage
         )
 
     def _writers(self) -> list[Any]:

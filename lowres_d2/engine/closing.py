@@ -1,0 +1,51 @@
+"""The last lines of a run: what it has reached, and the files and commands to continue with."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.engine.identity import BEST, CONFIG, FINAL, run_weights
+
+from omegaconf import DictConfig
+
+_LABEL = 11  # width of the first column, as in the start-up report
+
+
+def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> str:
+    """What a finished run has left, and the commands to evaluate it and to run it on images.
+
+    Args:
+        cfg: the recipe.
+        iterations: finished ones.
+        best: knows the best evaluation; None: the run was evaluated at its end only.
+    """
+    folder, wanted = Path(cfg.train.output_dir), cfg.train.max_iter
+    early = f" of {wanted:,}, stopped early" if iterations < wanted else ""
+    config, weights = _quoted(folder / CONFIG), _quoted(run_weights(folder))
+    program = _program()
+    rows = [("iterations", f"{iterations:,}{early}")]
+    if best is not None and best.best_metric is not None and (folder / BEST).is_file():
+        value = f"{cfg.train.best.val_metric} {best.best_metric:.1f}"
+        rows.append(("best", f"{folder / BEST} ({value}, iteration {best.best_iter + 1:,})"))
+    rows += [
+        ("final", f"{folder / FINAL}"),
+        ("recipe", f"{folder / CONFIG}"),
+        ("evaluate", f"{program} train --config-file {config} --eval-only "
+         f"train.init_checkpoint={weights}"),
+        ("detect", f"{program} demo --config-file {config} --weights {weights} "
+         "--input IMAGES --output FOLDER"),
+        ("curves", f"tensorboard --logdir {_quoted(folder)}"),
+    ]  # fmt: skip
+    return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _program() -> str:
+    """The command as it can be called here: in a clone that is not installed by its module."""
+    return "lowres-d2" if shutil.which("lowres-d2") else "python -m lowres_d2"

@@ -1,0 +1,62 @@
+"""The end of a run names what to continue with, and its commands work."""
+
+import logging
+import shlex
+
+from lowres_d2.engine.closing import describe_end
+from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.programs.demo import main as demo
+from lowres_d2.programs.train import main as train
+
+import pytest
+from omegaconf import OmegaConf
+
+PROGRAMS = {"train": train, "demo": demo}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    (folder / "model_final.pth").write_bytes(b"")
+    return folder
+
+
+def described(folder, iterations=30, best=None):
+    train = {"output_dir": str(folder), "max_iter": 30, "best": {"val_metric": "bbox/AP-small"}}
+    lines = describe_end(OmegaConf.create({"train": train}), iterations, best).splitlines()
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+
+
+def test_the_final_weights_are_named_where_there_are_no_best_ones(folder):
+    found = described(folder)
+    assert list(found) == ["iterations", "final", "recipe", "evaluate", "detect", "curves"]
+    assert found["final"] == str(folder / "model_final.pth")
+    assert f"train.init_checkpoint='{folder}/model_final.pth'" in found["evaluate"]
+    assert shlex.split(found["curves"]) == ["tensorboard", "--logdir", str(folder)]
+
+
+def test_the_best_weights_come_with_their_metric(folder):
+    (folder / "model_best.pth").write_bytes(b"")
+    best = BestWeights(10, None, "bbox/AP-small")
+    best.best_metric, best.best_iter = 31.25, 19
+    found = described(folder, best=best)
+    assert found["best"] == f"{folder / 'model_best.pth'} (bbox/AP-small 31.2, iteration 20)"
+    assert str(folder / "model_best.pth") in shlex.split(found["detect"])
+
+
+def test_an_early_end_is_said(folder):
+    assert described(folder, iterations=20)["iterations"] == "20 of 30, stopped early"
+
+
+def test_the_commands_of_a_run_work(toy_arguments, coco_json, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        train([*toy_arguments, "train.max_iter=1", "train.checkpointer.period=9"])
+    text = next(message for message in caplog.messages if message.startswith("finished"))
+    commands = {line.split()[0]: shlex.split(line)[1:] for line in text.splitlines()[1:]}
+    inputs = {"IMAGES": str(coco_json.parent / "images"), "FOLDER": str(tmp_path / "found")}
+    for label in ("evaluate", "detect"):
+        words = commands[label]
+        start = next(k for k, word in enumerate(words) if word in PROGRAMS)
+        PROGRAMS[words[start]]([inputs.get(word, word) for word in words[start + 1 :]])
+    assert (tmp_path / "found" / "detections.json").is_file()
