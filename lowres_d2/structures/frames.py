@@ -72,15 +72,22 @@ def low_res_size(size: Size, factor: Fraction) -> Size:
     return height, width
 
 
-def check_factor_fits(size: Size, factor: Fraction) -> None:
-    """Refuse an image that would become smaller than one pixel.
+def check_factor_fits(size: Size, factor: Fraction, name: str = "an image") -> None:
+    """Refuse an image of which less than a pixel would be left.
+
+    One side may be shorter than the factor: padding makes one low-resolution pixel of it.
+
+    Args:
+        size: of the image.
+        factor: full-resolution pixels in one low-resolution pixel.
+        name: what the message calls the image.
 
     Raises:
-        ValueError: a side is shorter than the factor.
+        ValueError: both sides are shorter than the factor.
     """
-    if min(size) * factor.denominator < factor.numerator:
+    if max(size) * factor.denominator < factor.numerator:
         raise ValueError(
-            f"an image of {size[0]}x{size[1]} (height x width) is smaller than the factor "
+            f"{name} of {size[0]}x{size[1]} (height x width) is smaller than the factor "
             f"{factor}: remove it from the data set or use a smaller factor"
         )
 

@@ -23,7 +23,7 @@ from lowres_d2.modeling.meta_arch.loss_terms import DETECTOR, LossTerms
 from lowres_d2.modeling.objectives import Objective
 from lowres_d2.modeling.resample import Resampler
 from lowres_d2.modeling.teacher import Tap, TapRecorder, Teacher
-from lowres_d2.structures import ObjectiveContext, image_sizes
+from lowres_d2.structures import ObjectiveContext, check_factor_fits, image_sizes
 
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
@@ -96,6 +96,8 @@ class LowResDetector(nn.Module):
         """
         batched_inputs = [{**x, "image": x["image"].to(self.device)} for x in batched_inputs]
         images = [_between_0_and_1(x["image"]) for x in batched_inputs]
+        for x, size in zip(batched_inputs, image_sizes(images), strict=True):
+            check_factor_fits(size, self.resampler.factor, x.get("file_name", "an image"))
         low_res = self._resample(images)
         inputs = [
             # Identity returns the image itself: the loader's own image is passed on, bit for bit.

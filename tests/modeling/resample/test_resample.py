@@ -91,8 +91,8 @@ def test_down_up_keeps_size_and_frame_and_loses_detail(factor):
 
 @pytest.mark.parametrize("resampler", [Bicubic(4), DownUp(4)], ids=str)
 def test_an_image_smaller_than_the_factor_is_one_line(resampler):
-    with pytest.raises(ValueError, match=r"3x20.*smaller than the factor 4") as error:
-        resampler([torch.rand(3, 3, 20)])
+    with pytest.raises(ValueError, match=r"3x2.*smaller than the factor 4") as error:
+        resampler([torch.rand(3, 3, 2)])
     assert "\n" not in str(error.value)
 
 
