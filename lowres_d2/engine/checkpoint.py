@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.run_folder import MOVING
 from lowres_d2.modeling.weights import LoadReport, fill_model, load_weights, read_checkpoint
 
 import torch
@@ -36,7 +37,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
-        self.recipe = ""
+        self.recipe = self.resumed_recipe = ""
         self.report: LoadReport | None = None
         self._saved = ""
         super().__init__(model, save_dir, **checkpointables)
@@ -99,12 +100,16 @@ class RunCheckpointer(DetectionCheckpointer):
     def resume(self) -> bool:
         """Load the checkpoint that ``last_checkpoint`` names, or else the newest intact one.
 
+        :attr:`resumed_recipe` is then the recipe, as text, that it was saved with.
+
         Returns:
             Whether there was a checkpoint.
 
         Raises:
             ValueError: none of the checkpoints is intact, or it does not belong to this run.
         """
+        if Path(self.save_dir, MOVING).exists():  # what is left there is of an earlier run
+            return False
         last = self._last_saved()
         problem = ""
         if last is not None:
@@ -187,6 +192,7 @@ class RunCheckpointer(DetectionCheckpointer):
                     f"{path} is not a checkpoint of this run ({key}: {fault}): resume with the "
                     "recipe and data it was trained with, or start without --resume"
                 ) from error
+        self.resumed_recipe = str(rest.get("recipe", ""))
         if require_all and "ema" in rest:
             logger.warning("%s has an average of the weights; train.ema is off: not used", path)
         return rest

@@ -20,6 +20,7 @@ from lowres_d2.engine.build import (
 )
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
+from lowres_d2.engine.run_folder import claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.evaluation.tables import metric
@@ -103,6 +104,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: set train.init_checkpoint=FILE")
+    folder = cfg.train.output_dir
     model, report = model_with_weights(cfg)
     if images:
         sample = _take_sample(cfg, images)
@@ -111,23 +113,24 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     if full:
         check_metric(cfg, evaluator)
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
-    results = evaluate(cfg, model, evaluator)
-    comparison = compare(cfg, model, full, results) if full else None
-    if images:
-        # Named after the sample, so that these metrics never pass for those of the whole set.
-        results = {f"{task}_{sample}": found for task, found in results.items()}
-        for task, found in results.items():
-            logger.info("%s/AP %s", task, metric(found.get("AP")))
-    if comparison is not None:
+    with claimed(folder):
+        results = evaluate(cfg, model, evaluator)
+        comparison = compare(cfg, model, full, results) if full else None
         if images:
-            name = comparison.metric.replace("/", f"_{sample}/", 1)
-            comparison = dataclasses.replace(comparison, metric=name)
-        logger.info("%s", comparison.table())
-        results = {**results, "comparison": comparison.record()}
-    # `evaluate` has written the file; this adds the names of the sample or the comparison.
-    if results and (images or comparison is not None):
-        _write(cfg, results)
-    return results
+            # Named after the sample, so that these metrics never pass for those of the whole set.
+            results = {f"{task}_{sample}": found for task, found in results.items()}
+            for task, found in results.items():
+                logger.info("%s/AP %s", task, metric(found.get("AP")))
+        if comparison is not None:
+            if images:
+                name = comparison.metric.replace("/", f"_{sample}/", 1)
+                comparison = dataclasses.replace(comparison, metric=name)
+            logger.info("%s", comparison.table())
+            results = {**results, "comparison": comparison.record()}
+        # `evaluate` has written the file; this adds the names of the sample or the comparison.
+        if results and (images or comparison is not None):
+            _write(cfg, results)
+        return results
 
 
 def _take_sample(cfg: DictConfig, number: int) -> str:

@@ -30,6 +30,7 @@ from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
+from lowres_d2.engine.run_folder import claimed, save_config
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
@@ -39,11 +40,11 @@ from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.recipes.changes import changed_settings
 from lowres_d2.recipes.load import build
 from lowres_d2.recipes.standalone import standalone
 
 import torch
-from detectron2.config import LazyConfig
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, create_ddp_model, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
@@ -80,33 +81,19 @@ def train(
             "train.init_checkpoint and train.student_from_teacher are both set: keep the one to "
             "start from"
         )
-    folder, main = Path(cfg.train.output_dir), comm.is_main_process()
-    # A fresh run must not append to an earlier run's files, nor later resume its checkpoint.
-    if main and not resume:
-        _put_aside(folder / "metrics.json")
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
-    if main:
-        LazyConfig.save(run.recipe, str(folder / "config.yaml"))
-    # Only now that everything fits: a start that fails leaves the earlier run resumable.
-    if main and not resume:
-        _put_aside(folder / "last_checkpoint")
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
-    explaining = run.memory.explaining(), run.non_finite.explaining()
-    with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
-        run.trainer.train(start, cfg.train.max_iter)
-    if main:
-        logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best))
+    # Only now that everything fits: a start that fails leaves an earlier run as it was.
+    with claimed(cfg.train.output_dir, fresh=not run.resumed):
+        if comm.is_main_process():
+            save_config(run.recipe, cfg.train.output_dir)
+        run.train(start)
+        if comm.is_main_process():
+            logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best))
     return run.results
-
-
-def _put_aside(path: Path) -> None:
-    """Rename an earlier run's file, to ``<name>-earlier<number>``."""
-    if path.exists():
-        number = 1 + len(list(path.parent.glob(f"{path.stem}-earlier*")))
-        path.rename(path.with_stem(f"{path.stem}-earlier{number}"))
 
 
 class _Run:
@@ -116,6 +103,7 @@ class _Run:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
         self.best: BestWeights | None = None
+        self.resumed = False
         recipe = cfg.copy()  # later cfg holds data sets, which yaml cannot
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
@@ -172,13 +160,37 @@ class _Run:
                     f"train.max_iter is {self.cfg.train.max_iter}: raise it, or set another "
                     "train.output_dir"
                 )
-            self.loaded = self.checkpointer.report
+            self.loaded, self.resumed = self.checkpointer.report, True
             check_complete(self.loaded)
             logger.info("resumed at iteration %d from %s", start, self.loaded)
+            self._log_changes()
         else:
+            if resume:
+                logger.warning(
+                    "--resume: there is no checkpoint in %s, so the run starts at iteration 0",
+                    self.cfg.train.output_dir,
+                )
             self._load_initial_weights(allow_partial)
         self._open_loader(start)
         return start
+
+    def train(self, start: int) -> None:
+        """Train to the end; before, open the files that are written along the way."""
+        if comm.is_main_process():
+            # Last: it writes what the other hooks have put into the event storage.
+            self.trainer.register_hooks(
+                [hooks.PeriodicWriter(self._writers(), period=self.cfg.train.log_period)]
+            )
+        explaining = self.memory.explaining(), self.non_finite.explaining()
+        with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
+            self.trainer.train(start, self.cfg.train.max_iter)
+
+    def _log_changes(self) -> None:
+        """Name the settings that a resumed run takes from its recipe and did not have before."""
+        changes = changed_settings(self.checkpointer.resumed_recipe, self.checkpointer.recipe)
+        changes = [change for change in changes if not change.startswith("train.output_dir ")]
+        if changes:
+            logger.info("settings changed since that checkpoint: %s", "; ".join(changes))
 
     def _load_initial_weights(self, allow_partial: bool) -> None:
         if self.teacher is not None:
@@ -250,8 +262,6 @@ class _Run:
             PeriodicCheckpoints(self.checkpointer, **cfg.checkpointer) if main else None,
             *evaluation,
             MissedEvaluation(cfg.eval_period, evaluation),
-            # Last: it writes what the others have put into the event storage.
-            hooks.PeriodicWriter(self._writers(), period=cfg.log_period) if main else None,
         ]
         return [hook for hook in found if hook is not None]
 

@@ -18,7 +18,7 @@ from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import recipe_text
-from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.train import train
 from lowres_d2.recipes.load import load_recipe
 
@@ -93,10 +93,10 @@ class RecipeRun:
                 return FinishedRun(**done)
         _make_room(self.folder, digest)
         print(f"{self.title}: {cfg.train.max_iter} iterations, in {self.folder}")
-        whole = not (self.folder / "last_checkpoint").exists()
+        whole = not any(self.folder.glob("*.pth"))  # else there is something to resume
         seconds, cores = time.perf_counter(), _core_seconds()
         with logging_to(self.folder):
-            results = train(cfg, resume=True)
+            results = train(cfg, resume=not whole)
         finished = FinishedRun(
             recipe=digest,
             iterations=cfg.train.max_iter,

@@ -24,7 +24,8 @@ from lowres_d2.engine.compare import (
     metric_of,
 )
 from lowres_d2.engine.evaluate import model_with_weights
-from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.engine.processes.log_files import logging_to
+from lowres_d2.engine.run_folder import claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
@@ -103,6 +104,11 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
     logger.info("%s", report)
     check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
+    with claimed(cfg.train.output_dir):
+        return _measure(cfg, models)
+
+
+def _measure(cfg: DictConfig, models: Mapping[str, nn.Module]) -> dict[str, Comparison]:
     metric = cfg.train.best.val_metric
     images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
     timings = time_models(models, images)
@@ -113,8 +119,8 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
         measured[factor] = Measured(accuracy, complexity, timings[factor])
         shown = "n/a" if accuracy is None else f"{accuracy:.2f}"
         logger.info("%s: %s %s", _resolution(factor), metric, shown)
-    full = next(iter(measured.values()))
-    found = {f: Comparison(full, low, metric, machine(model)) for f, low in measured.items()}
+    full, place = next(iter(measured.values())), machine(next(iter(models.values())))
+    found = {f: Comparison(full, low, metric, place) for f, low in measured.items()}
     _write(Path(cfg.train.output_dir), found, metric)
     return found
 

@@ -13,11 +13,10 @@ from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.engine.processes.environment import (
     TIMEOUT,
     join_group,
-    log_environment,
-    logging_to,
     meet,
 )
 from lowres_d2.engine.processes.first_failure import FirstFailure
+from lowres_d2.engine.processes.log_files import log_environment, logging_to
 from lowres_d2.engine.processes.membership import Membership, find_membership, restarts
 from lowres_d2.engine.train import train
 from lowres_d2.programs.mistakes import run_reporting_mistakes

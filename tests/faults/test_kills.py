@@ -111,8 +111,13 @@ class Run:
         return (self.folder / "screen.txt").read_text()
 
     def files(self):
-        """Names of the files in its folder, without those that contain a process or a time."""
-        return {p.name for p in self.output.iterdir() if not p.name.startswith("events.out")}
+        """Names of the files in its folder.
+
+        Without those that contain a process or a time, and without the folders that keep what was
+        written before a kill that came before the first checkpoint.
+        """
+        others = ("events.out", "earlier")
+        return {p.name for p in self.output.iterdir() if not p.name.startswith(others)}
 
 
 @pytest.fixture(scope="module")

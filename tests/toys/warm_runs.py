@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from lowres_d2.engine.checkpoint import RunCheckpointer
-from lowres_d2.engine.processes.environment import logging_to
+from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.train import train
 from lowres_d2.recipes.load import load_recipe
 

@@ -1,22 +1,16 @@
-"""Device, processes and log files of a run."""
+"""Device and processes of a run."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import logging
 import socket
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
-from lowres_d2 import __version__, detectron2_provider
 from lowres_d2.engine.processes.membership import Membership
 
 import torch
 import torch.distributed as dist
 from detectron2.utils import comm
-from detectron2.utils.collect_env import collect_env_info
 
 # Of collective operations; the same as Detectron2's launch has.
 TIMEOUT = datetime.timedelta(minutes=30)
@@ -115,59 +109,3 @@ def _processes_on_this_machine() -> int:
             + "): start the same number on each (srun --ntasks-per-node)"
         )
     return numbers[socket.gethostname()]
-
-
-def log_environment() -> None:
-    """Write versions, machine and Detectron2's provider to the log file, not to the screen."""
-    report = collect_env_info()
-    text = f"lowres_d2 {__version__} on {detectron2_provider()} Detectron2\n{report}"
-    # Not a logger below lowres_d2, whose messages the screen shows.
-    logging.getLogger("environment").info("%s", text)
-
-
-def _is_for_the_screen(record: logging.LogRecord) -> bool:
-    if record.exc_info:  # the program prints one line, or a defect's traceback, when it ends
-        return False
-    return record.levelno >= logging.WARNING or record.name.startswith("lowres_d2")
-
-
-class _Screen(logging.Handler):
-    """Prints to the current ``sys.stdout``, which a live progress line may have replaced."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), flush=True)
-
-
-@contextlib.contextmanager
-def logging_to(output_dir: str | Path) -> Iterator[None]:
-    """In this context log everything to ``output_dir/log.txt``, and a part of it to the screen.
-
-    The screen shows this package's own messages and all warnings, of the main process only. Each
-    further process writes a ``log.txt.rank<k>``.
-
-    Raises:
-        OSError: the folder is not writable.
-    """
-    folder, rank = Path(output_dir), comm.get_rank()
-    folder.mkdir(parents=True, exist_ok=True)
-    # It appends: a resumed run continues its log.
-    file = logging.FileHandler(folder / (f"log.txt.rank{rank}" if rank else "log.txt"))
-    file.setFormatter(logging.Formatter("[%(asctime)s %(name)s] %(levelname)s: %(message)s"))
-    handlers: list[logging.Handler] = [file]
-    if rank == 0:
-        screen = _Screen()
-        screen.setFormatter(logging.Formatter("%(message)s"))
-        screen.addFilter(_is_for_the_screen)
-        handlers.append(screen)
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.INFO)
-    for handler in handlers:
-        root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        for handler in handlers:
-            root.removeHandler(handler)
-            handler.close()

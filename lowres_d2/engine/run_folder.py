@@ -1,0 +1,107 @@
+"""The folder of a run: one run at a time writes into it, and what an earlier one wrote is kept.
+
+A run that starts at its first iteration moves the files of an earlier run, as one thing, into
+``earlier<k>`` in the folder: nothing of it is resumed, evaluated or plotted as the new run's, and
+nothing is lost. ``earlier<k>`` is the folder of a run itself. The move survives a kill: it is
+finished by the next start, and until then there is nothing to resume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowres_d2.atomic import atomic_path
+from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
+from lowres_d2.engine.processes.log_files import open_log_files
+from lowres_d2.own_files import LIST
+
+from detectron2.config import LazyConfig
+from detectron2.utils import comm
+from omegaconf import DictConfig
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+LOCK = ".lock"
+MOVING = ".earlier.part"
+# What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
+_WRITTEN = re.compile(
+    r"config\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json|events\.out\..*"
+    r"|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth|non_finite_.*\.pth"
+    r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|on_\d+|full_resolution"
+)
+
+
+@contextlib.contextmanager
+def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
+    """In this context the folder is this run's alone; its log files are open.
+
+    Entered when a run is built and checked, so that a start that fails changes nothing. All
+    processes of the run enter it together.
+
+    Args:
+        output_dir: created if needed.
+        fresh: the run starts at its first iteration; an earlier run's files are put aside.
+
+    Raises:
+        FolderInUse: another run writes into the folder.
+        OSError: the folder cannot be written to.
+    """
+    folder = Path(output_dir)
+    comm.synchronize()  # from here on no process reads files of an earlier run
+    with contextlib.ExitStack() as held:
+        if comm.is_main_process():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(folder_lock(folder / LOCK))
+            except FolderInUse:
+                raise
+            except OSError as error:
+                raise OSError(
+                    f"{folder} cannot be written to ({error.strerror}): set train.output_dir=FOLDER"
+                    " to a place for log and results"
+                ) from error
+            aside = put_aside(folder) if fresh else None
+        comm.synchronize()
+        open_log_files()
+        if comm.is_main_process() and aside is not None:
+            logger.info("%s had an earlier run: its files are in %s now", folder, aside)
+        yield
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Move the files of an earlier run into ``earlier<k>``.
+
+    Returns:
+        That folder; None: there was no earlier run.
+    """
+    found = [path for path in folder.iterdir() if _WRITTEN.fullmatch(path.name)]
+    moving = folder / MOVING
+    if not found and not moving.exists():
+        return None
+    moving.mkdir(exist_ok=True)
+    for path in found:
+        path.rename(moving / path.name)
+    if (folder / LIST).is_file():  # other programs' files that stay are on it, too
+        shutil.copy(folder / LIST, moving / LIST)
+    numbers = [int(p.name[7:]) for p in folder.glob("earlier*") if p.name[7:].isdecimal()]
+    return moving.rename(folder / f"earlier{1 + max(numbers, default=0)}")
+
+
+def save_config(cfg: DictConfig, folder: str | Path) -> None:
+    """Write a recipe, whose data sets must not have been built, as the folder's ``config.yaml``."""
+    target = Path(folder, CONFIG)
+    with atomic_path(target) as part:
+        pickled = Path(f"{part}.pkl")  # written where yaml cannot hold a value
+        try:
+            LazyConfig.save(cfg, str(part))
+            if pickled.exists():
+                os.replace(pickled, f"{target}.pkl")
+        finally:
+            pickled.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""A lock that names its holder, and is taken over from a dead one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from lowres_d2.engine.processes import folder_lock as module
+from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
+
+import pytest
+
+HOLD = """
+import sys
+from lowres_d2.engine.processes.folder_lock import folder_lock
+with folder_lock(sys.argv[1]):
+    print("held", flush=True)
+    input()
+"""
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs numbers of processes")
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return tmp_path / ".lock"
+
+
+def of_another_machine(lock, age=0.0):
+    """A lock file as a process on another machine leaves it, untouched for a time."""
+    holder = {"host": "node7", "process": os.getpid(), "since": "today", "machine": "node7 1"}
+    lock.write_text(json.dumps(holder))
+    then = time.time() - age
+    os.utime(lock, (then, then))
+
+
+def test_it_is_held_in_the_context_only(lock):
+    with folder_lock(lock):
+        assert json.loads(lock.read_text())["process"] == os.getpid()
+    assert not list(lock.parent.iterdir())
+    with folder_lock(lock), pytest.raises(FolderInUse), folder_lock(lock):
+        pass
+
+
+@pytest.mark.slow
+def test_a_living_process_is_named_and_a_killed_one_replaced(lock):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        words = f"in use by process {other.pid} on {socket.gethostname()} since 2.*output_dir"
+        with pytest.raises(FolderInUse, match=words), folder_lock(lock):
+            pass
+        other.kill()
+    assert lock.exists()
+    with folder_lock(lock):
+        pass
+
+
+def test_a_number_that_another_process_has_now_is_no_holder(lock):
+    with folder_lock(lock):
+        content = json.loads(lock.read_text())
+    lock.write_text(json.dumps(content | {"born": "1", "token": "of another"}))
+    with folder_lock(lock):
+        assert json.loads(lock.read_text())["born"] != "1"
+
+
+def test_a_machine_that_touches_its_lock_lives(lock, monkeypatch):
+    monkeypatch.setattr(module, "BEAT", 0.1)
+    of_another_machine(lock, age=1.0)
+    threading.Timer(0.3, os.utime, (lock,)).start()
+    with pytest.raises(FolderInUse, match=f"process {os.getpid()} on node7"), folder_lock(lock):
+        pass
+
+
+def test_a_machine_that_has_gone_is_replaced(lock, monkeypatch):
+    of_another_machine(lock, age=module.PATIENCE + 5)
+    with folder_lock(lock):  # at once
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+    monkeypatch.setattr(module, "BEAT", 0.05)
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    lock.write_text("")  # killed before it had written its name
+    started = time.monotonic()
+    with folder_lock(lock):
+        assert time.monotonic() - started < 10
+
+
+def test_a_holder_keeps_its_lock_fresh(lock, monkeypatch):
+    monkeypatch.setattr(module, "BEAT", 0.02)
+    with folder_lock(lock):
+        os.utime(lock, (1, 1))
+        deadline = time.monotonic() + 10
+        while lock.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert lock.stat().st_mtime > 1
+
+
+def test_of_several_that_replace_a_dead_holder_one_gets_it(lock):
+    of_another_machine(lock, age=1000)
+    inside, most, refused = [], [], []
+
+    def enter():
+        try:
+            with folder_lock(lock):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.2)
+                inside.pop()
+        except FolderInUse:
+            refused.append(1)
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1 and len(most) + len(refused) == 8
+
+
+def test_a_lock_that_another_process_has_taken_over_is_left_to_it(lock):
+    with folder_lock(lock):
+        of_another_machine(lock)
+    assert lock.exists()

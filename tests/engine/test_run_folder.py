@@ -1,0 +1,157 @@
+"""What happens to an earlier run's files in the folder of a new one."""
+
+import logging
+import os
+import shutil
+
+from lowres_d2.engine.processes.folder_lock import folder_lock
+from lowres_d2.engine.run_folder import MOVING, put_aside
+from lowres_d2.programs.train import main
+
+import pytest
+import torch
+
+from toys.one_line_errors import error_of
+
+OF_A_RUN = (
+    "config.yaml",
+    "log.txt",
+    "log.txt.rank1",
+    "metrics.json",
+    "events.out.tfevents.1.host",
+    "last_checkpoint",
+    "model_0000002.pth",
+    "model_best.pth",
+    "model_final.pth",
+    "non_finite_0000003.pth",
+    "evaluation.json",
+    "coco_instances_results.json",
+    "sized_coco.json",
+)
+OF_THE_USER = ("notes.txt", "model_teacher.pth", "train.json", "earlier.txt", ".lock")
+
+
+def fill(folder, *names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text(name)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_runs_files_are_moved_as_one_and_all_others_stay(tmp_path):
+    fill(tmp_path, *OF_A_RUN, *OF_THE_USER)
+    fill(tmp_path / "on_200", "evaluation.json")
+    assert put_aside(tmp_path) == tmp_path / "earlier1"
+    assert names(tmp_path) == {*OF_THE_USER, "earlier1"}
+    assert names(tmp_path / "earlier1") == {*OF_A_RUN, "on_200"}
+    assert put_aside(tmp_path) is None
+    fill(tmp_path, "metrics.json")
+    shutil.rmtree(tmp_path / "earlier1")
+    (tmp_path / "earlier9").mkdir()
+    assert put_aside(tmp_path) == tmp_path / "earlier10"
+
+
+def test_a_move_that_was_killed_is_finished_by_the_next(tmp_path):
+    fill(tmp_path, *OF_A_RUN[:6])
+    fill(tmp_path / MOVING, *OF_A_RUN[6:])
+    assert put_aside(tmp_path) == tmp_path / "earlier1"
+    assert names(tmp_path) == {"earlier1"}
+    assert names(tmp_path / "earlier1") == {*OF_A_RUN}
+    (tmp_path / MOVING).mkdir()  # killed before its last step
+    assert put_aside(tmp_path) == tmp_path / "earlier2"
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    """Folder of a finished run, and the arguments of a run into it."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder)
+    return folder, trained.arguments(folder)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "train.init_checkpoint=/nonexistent.pth",
+        "train.device=cuda:9",
+        "optimizer.lr=-1.0",
+        "train.best.mode=most",
+        "dataloader.train.total_batch_size=0",
+    ],
+)
+def test_a_mistaken_start_changes_nothing(finished, capsys, mistake):
+    folder, arguments = finished
+    before = contents(folder)
+    error_of([*arguments, "train.eval_period=1", mistake], capsys)
+    assert contents(folder) == before
+
+
+def test_a_failed_start_leaves_no_folder(trained, tmp_path, capsys):
+    arguments = trained.arguments(tmp_path / "output" / "new")
+    for flags in ([], ["--eval-only"], ["--resume"]):
+        error_of([*flags, *arguments, "train.init_checkpoint=/nonexistent.pth"], capsys)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_fresh_run_that_is_stopped_at_once_leaves_nothing_to_resume(
+    finished, monkeypatch, capsys
+):
+    folder, arguments = finished
+    shutil.copy(folder / "model_final.pth", folder / "model_best.pth")
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("lowres_d2.engine.train.SimpleTrainer.run_step", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(arguments)
+    assert contents(folder / "earlier1") == before
+    assert names(folder) >= {"config.yaml", "log.txt", "earlier1"}
+    assert not list(folder.glob("*.pth")) and not (folder / "last_checkpoint").exists()
+    main(["--resume", *arguments])
+    said = capsys.readouterr().out
+    assert f"{folder} had an earlier run: its files are in {folder / 'earlier1'} now" in said
+    assert f"there is no checkpoint in {folder}, so the run starts at iteration 0" in said
+    assert torch.load(folder / "model_final.pth", weights_only=True)["trainer"]["iteration"] == 1
+    assert contents(folder / "earlier1") == before
+
+
+def test_a_resumed_run_names_the_settings_that_changed(finished, caplog):
+    folder, arguments = finished
+    with caplog.at_level(logging.INFO):
+        main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
+    (line,) = [m for m in caplog.messages if m.startswith("settings changed")]
+    assert "optimizer.lr 0.002 -> 0.0001" in line and "train.max_iter 2 -> 3" in line
+    assert "output_dir" not in line
+    assert not (folder / "earlier1").exists()
+
+
+def test_a_folder_that_another_run_writes_into_is_left_alone(finished, capsys):
+    folder, arguments = finished
+    weights = f"train.init_checkpoint={folder / 'model_final.pth'}"
+    with folder_lock(folder / ".lock"):
+        before = contents(folder)
+        for flags, more in (
+            ([], []),
+            (["--resume"], ["train.max_iter=3"]),
+            (["--eval-only"], [weights]),
+        ):
+            line = error_of([*flags, *arguments, *more], capsys)
+            assert f"{folder} is in use by process {os.getpid()} on " in line
+            assert contents(folder) == before
+
+
+def test_a_place_that_cannot_be_written_to_names_the_option(trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    weights = f"train.init_checkpoint={trained.file}"
+    for flags, more in (([], []), (["--eval-only"], [weights])):
+        line = error_of([*flags, *trained.arguments(tmp_path / "file"), *more], capsys)
+        assert f"{tmp_path / 'file'} cannot be written to (" in line
+        assert "set train.output_dir=FOLDER" in line
+        below = error_of([*flags, *trained.arguments(tmp_path / "file" / "run"), *more], capsys)
+        assert "set train.output_dir=FOLDER" in below
