@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 from collections.abc import Iterator
@@ -21,13 +22,16 @@ def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
         target: the file to create or replace.
         durable: flush the file to disk before it replaces the target, so that even a power failure
             leaves the old or the new file intact.
+
+    Raises:
+        OSError: the target cannot be written; names it, whatever the writer's own error says.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers of one target apart, and tells which files are orphans.
     part = _part_of(target, os.getpid())
-    _remove_parts_of_the_dead(target)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_parts_of_the_dead(target)
         yield part
         if durable:
             _flush(part)
@@ -36,8 +40,33 @@ def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
         # The new name is an entry of the folder: without this it may be lost in a power failure.
         if durable and os.name == "posix":  # elsewhere folders cannot be opened
             _flush(target.parent)
+    except (OSError, RuntimeError) as error:
+        named = _with_name(error, part, target)
+        if named is None:
+            raise
+        raise named from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that is none, say: the error above names it
+            part.unlink()
+
+
+# What libraries say whose errors do not carry the system's reason: torch's and Pillow's writers.
+_FAILED_WRITES = ("PytorchStreamWriter", "unexpected pos", "file write failed", "encoder error")
+
+
+def _with_name(error: OSError | RuntimeError, part: Path, target: Path) -> OSError | None:
+    """The error of a write with the target's name; None: it is about something else."""
+    if isinstance(error, OSError) and error.errno is not None:
+        # Writing to an open file names no file; opening one names the temporary path.
+        if error.filename is None or str(error.filename) == str(part):
+            return OSError(error.errno, error.strerror, str(target))
+        return None
+    if any(words in str(error) for words in _FAILED_WRITES):
+        reason = " ".join(str(error).split())[:200]
+        return OSError(
+            errno.EIO, f"could not be written, is the disk full? ({reason})", str(target)
+        )
+    return None
 
 
 def _flush(path: Path) -> None:

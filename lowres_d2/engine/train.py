@@ -28,6 +28,7 @@ from lowres_d2.engine.hooks.non_finite import NonFiniteStop
 from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
+from lowres_d2.engine.hooks.writers import LastingWriter
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.run_folder import claimed, save_config
@@ -276,10 +277,11 @@ class _Run:
 
     def _writers(self) -> list[Any]:
         folder, max_iter = self.cfg.train.output_dir, self.cfg.train.max_iter
+        metrics = Path(folder, "metrics.json")
         return [
             ConsoleWriter(max_iter),
-            JSONWriter(str(Path(folder, "metrics.json"))),
-            TensorboardXWriter(folder),
+            LastingWriter(JSONWriter(str(metrics)), metrics),
+            LastingWriter(TensorboardXWriter(folder), Path(folder, "events.out.*")),
         ]
 
     def _evaluated_model(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -64,6 +65,10 @@ def run_reporting_mistakes(
 
 def one_line(error: BaseException) -> str:
     """An error's message in one line; one raised in a loader's worker loses its traceback."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "; free disk space, or choose another folder" if full else ""
+        return f"{error.filename}: {error.strerror}{advice}"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
     if "DataLoader worker process" in lines[0]:

@@ -189,10 +189,11 @@ class NonFiniteStop(HookBase):
             "history": list(self._history),
         }
         try:
-            with atomic_path(path) as beside:
-                torch.save(contents, beside)
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
-            return f"the batch could not be saved ({str(error).splitlines()[0]})"
+            # Through a Python file, whose errors carry the system's reason; torch's own do not.
+            with atomic_path(path) as beside, beside.open("wb") as file:
+                torch.save(contents, file)
+        except OSError as error:
+            return f"the batch could not be saved as {path} ({error.strerror})"
         config = self._folder / "config.yaml"
         return f"to examine the batch, run lowres-d2 replay {path} --config-file {config}"
 

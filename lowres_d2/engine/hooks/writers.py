@@ -1,0 +1,54 @@
+"""Curves of a run that cannot be written end no run: the next checkpoint is worth more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from detectron2.utils.events import EventWriter
+
+logger = logging.getLogger(__name__)
+
+
+class LastingWriter(EventWriter):
+    """A writer of Detectron2's whose file may be on a full disk; warns of that once.
+
+    Args:
+        writer: the writer.
+        file: what it writes, for the warning.
+    """
+
+    def __init__(self, writer: EventWriter, file: Path) -> None:
+        self._writer, self._file = writer, file
+        self._failed = False
+        self._excepthook, threading.excepthook = threading.excepthook, self._hide_writers
+
+    def write(self) -> None:
+        with self._surviving():
+            self._writer.write()
+
+    def close(self) -> None:
+        with self._surviving():
+            self._writer.close()
+        threading.excepthook = self._excepthook
+
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:  # said once, and not for each of its lines
+                self._failed = True
+                logger.warning(
+                    "%s cannot be written (%s): a part of the curves is lost; free disk space",
+                    self._file,
+                    error.strerror or error,
+                )
+
+    def _hide_writers(self, arguments: threading.ExceptHookArgs) -> None:
+        """Print no traceback of TensorBoard's thread: its writer raises the error again here."""
+        if not isinstance(arguments.exc_value, OSError):
+            self._excepthook(arguments)
