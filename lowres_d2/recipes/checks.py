@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+from lowres_d2.recipes.names import nearest
 
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -51,7 +52,7 @@ def check_train(train: DictConfig, known: DictConfig) -> None:
 def _check_keys(node: DictConfig, known: DictConfig, where: str) -> None:
     for key in node:
         if key not in known:
-            raise KeyError(f"{where}.{key}: there is no such key{_nearest(str(key), known)}")
+            raise KeyError(f"{where}.{key}: there is no such key{nearest(str(key), known)}")
         if isinstance(known[key], DictConfig) and key != "ddp":
             if not isinstance(node[key], DictConfig):
                 raise ValueError(
@@ -117,12 +118,18 @@ def _check_call(node: DictConfig, where: str) -> None:
     known = [parameter.name for parameters in taken or () for parameter in parameters]
     for key in node if taken is not None else ():
         if key not in ("_target_", *known):
-            raise KeyError(f"{where}.{key}: {name} takes no {key!r}{_nearest(key, known)}")
+            raise KeyError(f"{where}.{key}: {name} takes no {key!r}{nearest(key, known)}")
     for parameter in _named(function) or ():
         place = f"{where}.{parameter.name}".lstrip(".")
         given = parameter.name in node.keys() or place in FILLED_IN  # noqa: SIM118 also unresolved
         if parameter.default is parameter.empty and not given:
             raise ValueError(f"{place} is missing: {name} needs it")
+
+
+def takes_argument(node: DictConfig, name: str) -> bool:
+    """Whether the callable that a node calls takes an argument of this name."""
+    taken = _arguments(_target(node["_target_"], ""))
+    return taken is None or any(p.name == name for parameters in taken for p in parameters)
 
 
 def _target(target: Any, where: str) -> Any:
@@ -164,9 +171,3 @@ def _named(function: Any) -> list[inspect.Parameter] | None:
     except (TypeError, ValueError):
         return None
     return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    names = list(map(str, known))
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
-    return f", nearest: {near[0]!r}" if near else ", nor any other"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, ListConfig
 from termcolor import colored
 
 MISSING = "(none)"
+ALIKE = 0.6  # share of equal values from which a part counts as the same one in another place
 
 
 def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> str:
@@ -31,9 +33,15 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
         lines = [f"{key}: {value}" for key, value in sorted(_flatten(cfg))]
         return "\n".join([f"# {path}: all keys, since a yaml file imports nothing", *lines])
     color = sys.stdout.isatty() if color is None else color
-    base = dict(_flatten(_load_base(path)))
-    mine = dict(_flatten(cfg))
     lines = [f"# {path}: differences from the files that it imports"]
+    base, mine = {}, dict(_flatten(cfg))
+    for name, part in _load_base(path).items():
+        values = dict(_flatten(part))
+        places = [name] if name in cfg else [*_places(cfg, values)]
+        if places and places != [name]:
+            lines.append(f"# {name} is now {' and '.join(places)}")
+        for place in places or [name]:
+            base |= {_join(place, key): value for key, value in values.items()}
     for key in sorted(base.keys() | mine.keys()):
         old, new = base.get(key, MISSING), mine.get(key, MISSING)
         if old == new:
@@ -47,9 +55,29 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
     return "\n".join(lines)
 
 
-def _load_base(path: Path) -> DictConfig:
+def _join(place: str, key: str) -> str:
+    return f"{place}{key}" if key.startswith("[") else f"{place}.{key}".strip(".")
+
+
+def _places(node: Any, part: dict[str, str], where: str = "") -> Iterator[str]:
+    """Keys of the dicts at or below a node that a part has become: most of its values are there."""
+    if isinstance(node, ListConfig):
+        for index in range(len(node)):
+            yield from _places(_value(node, index), part, f"{where}[{index}]")
+    elif isinstance(node, DictConfig):
+        values = dict(_flatten(node))
+        equal = sum(values.get(key) == value for key, value in part.items())
+        if where and part and equal > ALIKE * len(part.keys() | values.keys()):
+            yield where
+            return
+        for key in node:
+            yield from _places(_value(node, key), part, f"{where}.{key}".lstrip("."))
+
+
+def _load_base(path: Path) -> dict[str, Any]:
     """The parts that a recipe imports from other recipe files, before it changes them."""
     parts = {}
+    path = Path(os.path.abspath(path))  # a relative one has too few folders above
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = path.parents[node.level - 1]
@@ -58,7 +86,7 @@ def _load_base(path: Path) -> DictConfig:
             for alias in node.names:
                 if alias.name in loaded:
                     parts[alias.asname or alias.name] = loaded[alias.name]
-    return DictConfig(parts, flags={"allow_objects": True})
+    return parts
 
 
 def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -72,7 +100,7 @@ def _flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield prefix, _show(node)
 
 
-def _value(node: DictConfig, key: Any) -> Any:
+def _value(node: DictConfig | ListConfig, key: Any) -> Any:
     try:
         return node[key]
     except Exception:  # a reference to a part that only the recipe has

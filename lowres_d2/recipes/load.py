@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from lowres_d2.recipes.checks import check_calls, check_references, check_train
 from lowres_d2.recipes.find import find_recipe
+from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.overrides import apply_overrides
 from lowres_d2.saved_configs import RefusedConfigError, read_saved_config
 
@@ -33,8 +33,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
 
     Raises:
         FileNotFoundError: no such recipe.
-        KeyError: an overridden key, a key of ``train`` or a callable's argument does not exist;
-            names the nearest.
+        KeyError: an overridden key, a key of ``train`` or a callable's argument does not exist
+            (names the nearest), or nothing reads a key.
         ValueError: the file does not load, lacks a part or has a broken reference, or a value has
             the wrong type or range.
     """
@@ -47,10 +47,12 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
             f"{path} defines no {', '.join(missing)}: a recipe defines {', '.join(REQUIRED)}"
         )
     _drop_unused_names(cfg)
+    overrides = list(overrides)
     apply_overrides(cfg, overrides)
     if not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
     check_references(cfg)
+    check_read(cfg, overrides)
     try:
         check_train(cfg.train, _known_train_keys())
         check_calls(cfg)
@@ -86,13 +88,8 @@ def _drop_unused_names(cfg: DictConfig) -> None:
     for name in [key for key in cfg if key not in REQUIRED]:
         # Unresolved, so that references are still the text ${name}.
         others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
-        if not any(_refers_to(text, name) for text in _texts(others)):
+        if not any(refers_to(text, name) for text in _texts(others)):
             del cfg[name]
-
-
-def _refers_to(text: str, name: str) -> bool:
-    """Whether a string contains ``${name}`` or ``${name.key}``."""
-    return re.search(rf"\$\{{{re.escape(name)}[.\[}}]", text) is not None
 
 
 def _texts(node: Any) -> Iterator[str]:

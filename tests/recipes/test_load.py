@@ -1,5 +1,6 @@
 import ast
 import builtins
+import re
 import textwrap
 from pathlib import Path
 
@@ -128,6 +129,57 @@ def test_free_keys_and_arguments_that_the_run_fills_in_are_accepted(recipe):
     assert load_recipe(recipe).train.ddp.bucket_cap_mb == 5
 
 
+OWN = "configs/own_data/full_fcos_small_own.py"
+PLATES = "configs/quick/full_fcos_small_256_plates.py"
+SGD = "projects/FeatureSR/configs/quick/base_faster_rcnn_small_256_plates.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (PLATES, "data.train_json=x", r"no such key; recipes for your own data: .*small_own\.py"),
+        (PLATES, "+data.train_json=x", r"nothing in this recipe reads it; recipes for your own"),
+        (OWN, "+data.bands=3", r"\+data.bands: nothing in this recipe reads it$"),
+        (OWN, "data.tran_json=x", "nearest: 'data.train_json'$"),
+        (OWN, "data.foo=x", "no such key; there are classes, "),
+        (PLATES, "+traim.max_iter=3", "nothing in this recipe reads it, nearest: 'train'"),
+        (PLATES, "+dataloader.tset=3", "dataloader.tset: nothing reads it, nearest: 'test'"),
+        (PLATES, "dataloader.evaluator.bands=coco", "it is 'dataloader.evaluator.size_ranges' now"),
+        (PLATES, "+dataloader.evaluator.bands=coco", "takes no 'bands', it is 'size_ranges' now"),
+        (PLATES, "+train.teacher_check.pictures=3", "no such key, it is 'images' now"),
+        (PLATES, "train.zzz=3", "no such key; there are amp, "),
+        (PLATES, "max_iter=3", "nearest: 'train.max_iter'$"),
+        (PLATES, "model.detectr.num_classes=3", "nearest: 'model.detector.num_classes'$"),
+        (PLATES, "model.min_box_size=3", r"; \+model.min_box_size=... adds it$"),
+        (PLATES, "model.loss_weights.x=3", r"; \+model.loss_weights.x=... adds it$"),
+        (PLATES, "+model.foo=3", "LowResDetector takes no 'foo'; there are detector, "),
+    ],
+)
+def test_keys_that_nothing_reads_say_what_they_may_have_meant(name, text, words):
+    with pytest.raises(KeyError) as caught:
+        load_recipe(name, [text])
+    assert re.search(words, caught.value.args[0])
+
+
+def test_added_keys_that_something_reads_are_added(recipe):
+    more = """
+        setting = dict(size=3, sides=[6])
+        model.out_features = "${setting.size}"
+        model.in_features = "${..setting.sides.0}"
+        dataloader.extra = dict(a=1)
+        train.log_period = "${dataloader.extra.a}"
+    """
+    recipe.write_text(textwrap.dedent(RECIPE) + textwrap.dedent(more))
+    cfg = load_recipe(recipe, ["+train.ddp.bucket_cap_mb=3", "+model.bias=false"])
+    assert (
+        cfg.train.ddp.bucket_cap_mb == 3 and cfg.model.bias is False and cfg.model.in_features == 6
+    )
+    with pytest.raises(KeyError, match=r"\+setting\.other: nothing in this recipe reads it"):
+        load_recipe(recipe, ["+setting.other=3"])
+    recipe.write_text(recipe.read_text().replace('"${setting.size}"', '"${setting.new}"'))
+    assert load_recipe(recipe, ["+setting.new=9"]).model.out_features == 9
+
+
 def test_parts_are_built_and_an_error_names_the_key(recipe):
     cfg = load_recipe(recipe)
     assert build(cfg, "model").out_features == 5
@@ -160,6 +212,33 @@ def test_differences_of_the_recipe_and_the_command_line_are_listed(recipe):
         "~ model.out_features: 3 -> 5",
         "+ optimizer.momentum: 0.9",
         "~ train.max_iter: 10 -> 20",
+        f"~ train.output_dir: '' -> 'output/{recipe.stem}'",
+    ]
+
+
+def test_differences_are_listed_from_any_folder(recipe, monkeypatch):
+    monkeypatch.chdir(recipe.parent)
+    there = Path(recipe.name)
+    assert "~ model.out_features: 3 -> 5" in describe_recipe(there, load_recipe(there), color=False)
+
+
+def test_a_part_that_was_moved_is_compared_where_it_is_now(recipe):
+    recipe.write_text(
+        textwrap.dedent("""
+            from copy import deepcopy
+            from detectron2.config import LazyCall as L
+            from .piece import dataloader, lr_multiplier, optimizer, train
+            from .piece import model as detector
+
+            model = L("builtins.dict")(detector=detector, copies=[deepcopy(detector)])
+            model.detector.out_features = 7
+        """)
+    )
+    lines = describe_recipe(recipe, load_recipe(recipe), color=False).splitlines()[1:]
+    assert lines == [
+        "# detector is now model.detector and model.copies[0]",
+        "+ model._target_: 'builtins.dict'",
+        "~ model.detector.out_features: 3 -> 7",
         f"~ train.output_dir: '' -> 'output/{recipe.stem}'",
     ]
 

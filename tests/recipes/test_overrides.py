@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
 from lowres_d2.recipes.overrides import apply_overrides
 
 import pytest
+import torch
 from detectron2.config import LazyCall as L
+from detectron2.data import transforms as T
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 
 class Part:
@@ -16,6 +21,13 @@ class Part:
         scale: int | float | str = 1,
         top: int | None = None,
         size_ranges: str | Mapping | Sequence = "coco",
+        sides: int | tuple[int, int] = 240,
+        stretch: Sequence[float] | int | float | list[float] = 1,
+        free=240,
+        list: Iterable[int] | int = (1, 2),
+        each: dict[str, int] | Sequence[str] | None = None,
+        file: Path | str | None = None,
+        label: Literal["a", "b"] = "a",
     ):
         self.width = width
 
@@ -29,7 +41,17 @@ def make():
         "train": {"max_iter": 10, "lr": 0.1, "name": "a", "amp": False, "limit": None},
         "sizes": [1, 2],
         "part": L(Part)(
-            width=3, scale=2, top=5, size_ranges="coco", number=L(number_of)(items=[1])
+            width=3,
+            scale=2,
+            top=5,
+            size_ranges="coco",
+            number=L(number_of)(items=[1]),
+            sides=240,
+            stretch=1,
+            free=240,
+            list=[1, 2],
+            each={"b": 1},
+            file=None,
         ),
         "parts": [{"depth": 1}, L(Part)(width=4)],
         "weights": {"detector/loss_*": 1.0},
@@ -62,6 +84,26 @@ def make():
         ("part.scale=1.5", "part.scale", 1.5),
         ("part.scale=3/2", "part.scale", "3/2"),
         ("part.top=null", "part.top", None),
+        ("part.sides=[160,240]", "part.sides", [160, 240]),
+        ("part.stretch=[1.5,2]", "part.stretch", [1.5, 2]),
+        ("part.stretch=0.5", "part.stretch", 0.5),
+        ("part.free=[160,240]", "part.free", [160, 240]),
+        ("part.list=5", "part.list", 5),
+        ("part.each=[a,b]", "part.each", ["a", "b"]),
+        ("part.each={b:7}", "part.each.b", 7),
+        ("part.file=7", "part.file", "7"),
+        ("part.file=a,b (1).pth", "part.file", "a,b (1).pth"),
+        ("+part.label=007", "part.label", "007"),
+        ("train.name=/home/josé/t.json", "train.name", "/home/josé/t.json"),
+        ("train.name=/a/#1/&/x=y?.json", "train.name", "/a/#1/&/x=y?.json"),
+        ("train.name=/a b/c,d/(e)/o'neil.json", "train.name", "/a b/c,d/(e)/o'neil.json"),
+        ("train.name==", "train.name", "="),
+        ("train.name=true", "train.name", "true"),
+        ("train.name='[a], b'", "train.name", "[a], b"),
+        ("train.limit=/データ/t.json", "train.limit", "/データ/t.json"),
+        ("train.name=~/t.json", "train.name", "/home/me/t.json"),
+        ("train.limit='~/t é.json'", "train.limit", "/home/me/t é.json"),
+        ("sizes=['~/a.json','b é.json']", "sizes", ["/home/me/a.json", "b é.json"]),
         ("part.number=4", "part.number", 4),
         ("part.size_ranges={a:[0,8],b:[8,null]}", "part.size_ranges.b", [8, None]),
         ("part.size_ranges=[0,8,null]", "part.size_ranges", [0, 8, None]),
@@ -72,7 +114,8 @@ def make():
         ("+new.part.key=x", "new.part.key", "x"),
     ],
 )
-def test_override_sets_the_value_in_the_type_of_the_existing_one(text, key, value):
+def test_override_sets_the_value_in_the_type_of_the_existing_one(text, key, value, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
     cfg = make()
     apply_overrides(cfg, [text])
     found = OmegaConf.select(cfg, key)
@@ -94,7 +137,16 @@ def test_override_sets_the_value_in_the_type_of_the_existing_one(text, key, valu
         ("train.lr=fast", ValueError, "a number"),
         ("sizes=3", ValueError, "a list"),
         ("train.max_iter", ValueError, "key=value"),
-        ("train.name=a (1).json", ValueError, "quotes"),
+        ("train.name=[a](1).json", ValueError, "quotes"),
+        ("train.name={a}", ValueError, "quotes"),
+        ("train.max_iter=5 000", ValueError, "an integer"),
+        ("train.limit=a,b", ValueError, "text with a comma in quotes"),
+        ("part.stretch=null", ValueError, "an integer"),
+        ("part.sides=wide", ValueError, "an integer"),
+        ("part.free=wide", ValueError, "an integer"),
+        ("part.free=[a,b]", ValueError, "an integer"),
+        ("=3", ValueError, "only key=value"),
+        ("++train.lr=3", ValueError, "only key=value"),
         ("train.max_iter=1,2", ValueError, r"\[1,2\]"),
         ("train.max_iter=null", ValueError, "an integer"),
         ("train.lr=null", ValueError, "a number"),
@@ -124,3 +176,20 @@ def test_wrong_override_names_key_and_remedy(text, error, words):
         apply_overrides(cfg, [text])
     assert cfg == make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "old", "text"),
+    [
+        (T.ResizeShortestEdge, "short_edge_length", 240, "[160,240]"),
+        (T.ResizeShortestEdge, "short_edge_length", [160, 240], "200"),
+        (nn.Conv2d, "kernel_size", 3, "[3,5]"),
+        (nn.Conv2d, "padding", 1, "same"),
+        (torch.optim.AdamW, "betas", [0.9, 0.99], "[0.8,0.9]"),
+    ],
+)
+def test_what_real_calls_take(call, argument, old, text):
+    """Some of them declare types, upstream's do not; the override goes by what there is."""
+    cfg = OmegaConf.create({"a": L(call)(**{argument: old})}, flags={"allow_objects": True})
+    apply_overrides(cfg, [f"a.{argument}={text}"])
+    assert str(cfg.a[argument]).replace(" ", "") == text
