@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowres_d2.programs.screen import print_any_text
+
 COMMAND = "lowres-d2"
 # In the order in which they are listed: a module of this folder each, whose name is the program's
 # with underscores.
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: with 2 where there is no such program; else as the program ends.
     """
+    print_any_text()
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     try:
         if name in ("-h", "--help"):

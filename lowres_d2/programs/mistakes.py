@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.engine.processes.first_failure import PATIENCE, FirstFailure, is_lost_contact, lost
+from lowres_d2.programs.screen import print_any_text
 
 from omegaconf.errors import OmegaConfBaseException
 
@@ -40,6 +41,7 @@ def run_reporting_mistakes(
         failure: of several processes of a run the first that fails says why, the others end.
         interrupted: printed where the user stops the program with Ctrl-C.
     """
+    print_any_text()
     keep_freed_memory()
     failure = failure or FirstFailure()
     try:

@@ -136,12 +136,12 @@ def recipe_hash(cfg: DictConfig) -> str:
 
 def _make_room(folder: Path, digest: str) -> None:
     marker = folder / "recipe.sha256"
-    if folder.exists() and (not marker.exists() or marker.read_text() != digest):
+    if folder.exists() and (not marker.exists() or marker.read_text(encoding="utf-8") != digest):
         # Weights and curves of another recipe: kept, but not resumed.
         number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
         folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(digest)
+    marker.write_text(digest, encoding="utf-8")
 
 
 def _core_seconds() -> float:

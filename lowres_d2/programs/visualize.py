@@ -150,7 +150,8 @@ def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun
         name, _, source = text.partition("=")
     recipe, _, weights = source.partition("@")
     folder = Path(recipe)
-    name = name or folder.stem
+    # Figures take text alone, and names of files may hold other bytes.
+    name = (name or folder.stem).encode("utf-8", "backslashreplace").decode()
     is_run = folder.is_dir()
     if is_run:
         recipe, weights = str(folder / "config.yaml"), weights or str(folder / WEIGHTS)
@@ -159,7 +160,8 @@ def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun
                 raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
     if overrides or not is_run:  # what lies in the folder was not evaluated like this
         folder = output / "evaluations" / name.replace(" ", "_").replace("/", "_")
-    cfg = load_recipe(recipe, [*overrides, f"train.output_dir={folder}"])
+    cfg = load_recipe(recipe, overrides)
+    cfg.train.output_dir = str(folder)
     build_datasets(cfg, ["test"])
     model = build_model(cfg).eval()
     if weights:

@@ -52,10 +52,10 @@ class PlatesClassification(Sequence):
             crops = _CropWriter(part / "images", seed, SPLITS.index(split), num_images)
             labels = list(generate_in_processes(crops, self.folder.name, num_workers))
             content = {"classes": PLATE_CLASSES, "labels": labels}
-            (part / "labels.json").write_text(json.dumps(content))
+            (part / "labels.json").write_text(json.dumps(content), encoding="utf-8")
 
         ensure_generated(self.folder, fingerprint, write)
-        content = json.loads((self.folder / "labels.json").read_text())
+        content = json.loads((self.folder / "labels.json").read_text(encoding="utf-8"))
         self.classes: list[str] = content["classes"]
         self.labels: list[int] = content["labels"]
 

@@ -88,7 +88,8 @@ class PlatesDataset(CocoDataset):
                 part / "images", seed, SPLITS.index(split), num_images, settings, photo_files
             )
             scenes = list(generate_in_processes(images, name, num_workers))
-            (part / "annotations.json").write_text(json.dumps(scenes_to_coco(scenes, settings)))
+            content = json.dumps(scenes_to_coco(scenes, settings))
+            (part / "annotations.json").write_text(content, encoding="utf-8")
 
         ensure_generated(folder, fingerprint, write)
         super().__init__(folder / "annotations.json", folder / "images")

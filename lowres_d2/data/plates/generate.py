@@ -52,7 +52,7 @@ def ensure_generated(folder: Path, settings: dict, write: Callable[[Path], None]
         try:
             write(part)
             # Written last: a folder that has it is complete.
-            (part / _STAMP).write_text(json.dumps(settings, indent=1))
+            (part / _STAMP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         # Ctrl+C and the end of a worker included.
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
@@ -77,7 +77,7 @@ def _files(folder: Path) -> set[Path]:
 
 def _is_complete(folder: Path, settings: dict) -> bool:
     try:
-        return json.loads((folder / _STAMP).read_text()) == settings
+        return json.loads((folder / _STAMP).read_text(encoding="utf-8")) == settings
     except (OSError, ValueError):
         return False
 

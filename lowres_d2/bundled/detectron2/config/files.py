@@ -37,7 +37,7 @@ def run_config_file(filename: str) -> dict[str, Any]:
 
 
 def _execute(filename: str) -> ModuleType:
-    with PathManager.open(filename) as file:
+    with PathManager.open(filename, encoding="utf-8") as file:
         source = file.read()
     try:
         tree = ast.parse(source, filename)

@@ -82,7 +82,7 @@ class LazyConfig:
         if extension == ".py":
             names: Any = run_config_file(filename)
         elif extension in (".yaml", ".yml"):
-            with PathManager.open(filename) as file:
+            with PathManager.open(filename, encoding="utf-8") as file:
                 content = parse_saved_config(file.read(), filename)
                 names = OmegaConf.create(content, flags={"allow_objects": True})
         else:
@@ -118,7 +118,7 @@ class LazyConfig:
             named_targets: dict[str, Any] = {}
             content = _targets_by_name(content, named_targets)
             text = yaml.dump(content, default_flow_style=None, allow_unicode=True, width=9999)
-            with PathManager.open(filename, "w") as file:
+            with PathManager.open(filename, "w", encoding="utf-8") as file:
                 file.write(text)
             # Trusted: it is what was just written.
             parse_saved_config(text, filename, lambda name, _: locate(name))

@@ -132,7 +132,7 @@ def _record_config(
     cfg: Any, config_file: str, output_dir: str | None, logger: logging.Logger
 ) -> None:
     if config_file:
-        with PathManager.open(config_file, "r") as file:
+        with PathManager.open(config_file, "r", encoding="utf-8") as file:
             logger.info(f"Config file {config_file}:\n{file.read()}")
     if comm.is_main_process() and output_dir:
         path = os.path.join(output_dir, "config.yaml")

@@ -150,7 +150,8 @@ class COCOEvaluator(DatasetEvaluator):
         return copy.deepcopy(self._results)
 
     def _open(self, name: str, mode: str) -> Any:
-        return PathManager.open(os.path.join(self._output_dir, name), mode)
+        encoding = None if "b" in mode else "utf-8"
+        return PathManager.open(os.path.join(self._output_dir, name), mode, encoding=encoding)
 
     def _eval_predictions(
         self, predictions: Sequence[Mapping[str, Any]], img_ids: Sequence[int] | None

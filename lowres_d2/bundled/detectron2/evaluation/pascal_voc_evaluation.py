@@ -105,7 +105,7 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
 
     def _read_ground_truth(self) -> dict[str, dict[str, GroundTruth]]:
         """Ground truth by class, then by image (every image is there)."""
-        with PathManager.open(self._image_set, "r") as file:
+        with PathManager.open(self._image_set, "r", encoding="utf-8") as file:
             images = [line.split()[0] for line in file if line.strip()]
         truth: dict[str, dict[str, GroundTruth]] = {name: {} for name in self._class_names}
         for image in images:
@@ -210,7 +210,7 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def _read_xml(path: str) -> list[tuple[str, tuple[float, ...], bool]]:
     """Name, box and difficult flag of each object of an annotation file."""
-    with PathManager.open(path, "r") as file:
+    with PathManager.open(path, "r", encoding="utf-8") as file:
         tree = ElementTree.parse(file)
     return [
         (

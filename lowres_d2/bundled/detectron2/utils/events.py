@@ -232,7 +232,7 @@ class JSONWriter(EventWriter):
             json_file: path; lines are appended to an existing file.
             window_size: iterations over which scalars to be smoothed are smoothed.
         """
-        self._file_handle = PathManager.open(json_file, "a")
+        self._file_handle = PathManager.open(json_file, "a", encoding="utf-8")
         self._window_size = window_size
         self._last_write = -1
 

@@ -103,7 +103,7 @@ def setup_logger(
 @functools.cache
 def _log_stream(file: str) -> Any:
     """One stream a file, however many loggers write to it; closed at the end."""
-    stream = PathManager.open(file, "a")
+    stream = PathManager.open(file, "a", encoding="utf-8", errors="backslashreplace")
     atexit.register(stream.close)
     return stream
 

@@ -55,7 +55,7 @@ def load_coco_json(
         Dataset dicts in the order of image ids. Objects whose polygons are all invalid are left
         out, as in COCO's own use of them.
     """
-    with PathManager.open(json_file) as file:
+    with PathManager.open(json_file, encoding="utf-8") as file:
         content = json.load(file)
     for key in ("images", "annotations", "categories"):
         if key not in content and (key == "images" or dataset_name is not None):
@@ -249,7 +249,7 @@ def convert_to_coco_json(dataset_name: str, output_file: str, allow_cached: bool
     content = convert_to_coco_dict(dataset_name)
     # Beside and then renamed: other processes see the whole file or none.
     temporary = f"{output_file}.{os.getpid()}.tmp"
-    with PathManager.open(temporary, "w") as file:
+    with PathManager.open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file)
     os.replace(temporary, output_file)
     logger.info(f"Wrote {dataset_name!r} in COCO format to {output_file}")

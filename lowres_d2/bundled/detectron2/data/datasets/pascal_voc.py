@@ -37,14 +37,14 @@ def load_voc_instances(
         Dataset dicts in the order of the list.
     """
     list_file = os.path.join(dirname, "ImageSets", "Main", f"{split}.txt")
-    with PathManager.open(list_file) as file:
+    with PathManager.open(list_file, encoding="utf-8") as file:
         names = [line.split()[0] for line in file if line.strip()]
     folder = PathManager.get_local_path(os.path.join(dirname, "Annotations/"))
     index_of = {name: index for index, name in enumerate(class_names)}
     images = []
     for name in names:
         xml_file = os.path.join(folder, f"{name}.xml")
-        with PathManager.open(xml_file) as file:
+        with PathManager.open(xml_file, encoding="utf-8") as file:
             try:
                 root = ElementTree.parse(file).getroot()
                 objects = [_read_object(element, index_of) for element in root.iter("object")]
