@@ -116,6 +116,18 @@ def test_best_checkpointer_saves_the_best(tmp_path, mode, saved):
     assert calls == [("best", k) for k in saved]
 
 
+def test_a_subclass_decides_which_values_count_as_best(tmp_path):
+    class OnlyEven(hooks.BestCheckpointer):
+        def _update_best(self, val, iteration):
+            return val % 2 == 0 and super()._update_best(val, iteration)
+
+    trainer, metrics = make_trainer(), iter([1.0, 2.0, 5.0, 4.0])
+    best = OnlyEven(2, DetectionCheckpointer(trainer.model, str(tmp_path)), "AP")
+    trainer.register_hooks([hooks.EvalHook(2, lambda: {"AP": next(metrics)}), best])
+    trainer.train(0, 8)
+    assert best.best_metric == 4.0
+
+
 def test_periodic_checkpointer_keeps_the_last_ones_and_a_final_one(tmp_path):
     trainer = make_trainer()
     checkpointer = DetectionCheckpointer(trainer.model, str(tmp_path), trainer=trainer)

@@ -10,7 +10,10 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.evaluation.coco_evaluation import (
+    _evaluate_predictions_on_coco,
+    instances_to_coco_json,
+)
 from detectron2.structures import Boxes, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -58,6 +61,33 @@ def random_ground_truth(rng, images=6):
         "categories": [{"id": i, "name": f"c{i}"} for i in CATEGORY_IDS],
         "annotations": annotations,
     }
+
+
+def test_one_evaluation_by_itself_has_its_summary():
+    truth = random_ground_truth(np.random.default_rng(3))
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        found = [
+            {k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5}
+            for a in truth["annotations"]
+            if not a["iscrowd"]
+        ]
+        whole = _evaluate_predictions_on_coco(coco, found, "bbox")
+        first = _evaluate_predictions_on_coco(
+            coco, found[:1], "bbox", img_ids=[found[0]["image_id"]]
+        )
+    assert whole.stats[0] == pytest.approx(1.0) and whole.params.maxDets == [1, 10, 100]
+    assert first.params.imgIds == [found[0]["image_id"]]
+
+
+def test_tasks_come_from_the_predictions(register, tmp_path):
+    (tmp_path / "gt.json").write_text(json.dumps(random_ground_truth(np.random.default_rng(0))))
+    evaluator = COCOEvaluator(register(tmp_path / "gt.json"), distributed=False)
+    assert list(evaluator._tasks_from_predictions([{"image_id": 1, "bbox": [0, 0, 1, 1]}])) == [
+        "bbox"
+    ]
 
 
 def random_outputs(rng, truth):

@@ -11,8 +11,17 @@ from detectron2.solver import (
     WarmupMultiStepLR,
     WarmupParamScheduler,
 )
+from detectron2.solver.lr_scheduler import _get_warmup_factor_at_iter
 from fvcore.common.param_scheduler import CosineParamScheduler, LinearParamScheduler
 from torch import nn
+
+
+@pytest.mark.parametrize(
+    ("method", "iteration", "factor"),
+    [("linear", 0, 0.1), ("linear", 50, 0.55), ("linear", 100, 1.0), ("constant", 99, 0.1)],
+)
+def test_the_warm_up_factor_of_an_iteration(method, iteration, factor):
+    assert _get_warmup_factor_at_iter(method, iteration, 100, 0.1) == pytest.approx(factor)
 
 
 def rates(make_schedule, iterations, lrs=(2.0, 0.5)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2._uncovered import needs_upstream
+from detectron2._uncovered import needs_upstream, uncovered
 
 from . import detection_utils as utils
 from . import transforms as T
@@ -32,6 +32,8 @@ class DatasetMapper:
         precomputed_proposal_topk: needs upstream.
         recompute_boxes: from masks; needs upstream.
     """
+
+    from_config = uncovered("DatasetMapper.from_config")
 
     def __init__(
         self,

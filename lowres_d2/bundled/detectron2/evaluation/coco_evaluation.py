@@ -154,7 +154,7 @@ class COCOEvaluator(DatasetEvaluator):
         return PathManager.open(os.path.join(self._output_dir, name), mode, encoding=encoding)
 
     def _eval_predictions(
-        self, predictions: Sequence[Mapping[str, Any]], img_ids: Sequence[int] | None
+        self, predictions: Sequence[Mapping[str, Any]], img_ids: Sequence[int] | None = None
     ) -> None:
         detections = list(itertools.chain(*(p["instances"] for p in predictions)))
         detections = self._with_json_categories(detections)
@@ -164,11 +164,18 @@ class COCOEvaluator(DatasetEvaluator):
         if not self._do_evaluation:
             logger.info("The json has no annotations: results are written, not evaluated")
             return
-        for task in self._tasks or ("bbox",):
+        for task in self._tasks or self._tasks_from_predictions(detections):
             # pycocotools cannot load an empty list of results.
-            evaluation = self._run(detections, img_ids) if detections else None
+            evaluation = detections and _evaluate_predictions_on_coco(
+                self._coco_api,
+                detections,
+                task,
+                cocoeval_fn=COCOeval_opt if self._use_fast_impl else COCOeval,
+                img_ids=img_ids,
+                max_dets_per_image=[1, 10, self._max_dets_per_image],
+            )
             self._results[task] = self._derive_coco_results(
-                evaluation, task, class_names=self._metadata.get("thing_classes")
+                evaluation or None, task, class_names=self._metadata.get("thing_classes")
             )
 
     def _with_json_categories(self, detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -186,18 +193,9 @@ class COCOEvaluator(DatasetEvaluator):
             )
         return [{**d, "category_id": json_id[d["category_id"]]} for d in detections]
 
-    def _run(
-        self, detections: list[dict[str, Any]], img_ids: Sequence[int] | None
-    ) -> COCOeval_opt | COCOeval:
-        engine = COCOeval_opt if self._use_fast_impl else COCOeval
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = engine(self._coco_api, self._coco_api.loadRes(detections), "bbox")
-            evaluation.params.maxDets = [1, 10, self._max_dets_per_image]
-            if img_ids is not None:
-                evaluation.params.imgIds = img_ids
-            evaluation.evaluate()
-            evaluation.accumulate()
-        return evaluation
+    def _tasks_from_predictions(self, predictions: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The tasks to evaluate where none are given, from detections in COCO's format."""
+        return ["bbox"]
 
     def _derive_coco_results(
         self,
@@ -276,6 +274,42 @@ def instances_to_coco_json(instances: Instances, img_id: int) -> list[dict[str, 
         {"image_id": img_id, "category_id": category, "bbox": box, "score": score}
         for category, box, score in rows
     ]
+
+
+def _evaluate_predictions_on_coco(
+    coco_gt: COCO,
+    coco_results: list[dict[str, Any]],
+    iou_type: str,
+    kpt_oks_sigmas: Sequence[float] | None = None,
+    cocoeval_fn: type[COCOeval] | type[COCOeval_opt] = COCOeval_opt,
+    img_ids: Sequence[int] | None = None,
+    max_dets_per_image: Sequence[int] | None = None,
+) -> COCOeval | COCOeval_opt:
+    """An engine that has accumulated.
+
+    Args:
+        coco_gt: the ground truth.
+        coco_results: detections in COCO's result format, at least one.
+        iou_type: ``bbox``; others need upstream.
+        kpt_oks_sigmas: needs upstream.
+        cocoeval_fn: the engine.
+        img_ids: evaluate these images only; None for all.
+        max_dets_per_image: three limits on an image's detections; None for 1, 10 and 100.
+    """
+    if iou_type != "bbox" or kpt_oks_sigmas:
+        needs_upstream(f"COCO's evaluation of {'keypoints' if kpt_oks_sigmas else iou_type}")
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = cocoeval_fn(coco_gt, coco_gt.loadRes(coco_results), iou_type)
+        evaluation.params.maxDets = list(max_dets_per_image or (1, 10, 100))
+        if img_ids is not None:
+            evaluation.params.imgIds = img_ids
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+_evaluate_box_proposals = evaluate_box_proposals
 
 
 def _average(precision: np.ndarray) -> float:

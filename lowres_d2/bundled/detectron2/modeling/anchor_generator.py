@@ -79,6 +79,8 @@ class DefaultAnchorGenerator(nn.Module):
 
     box_dim: torch.jit.Final[int] = 4
 
+    from_config = uncovered("DefaultAnchorGenerator.from_config")
+
     def __init__(
         self,
         *,
@@ -101,14 +103,19 @@ class DefaultAnchorGenerator(nn.Module):
         self.strides = list(strides)
         self.num_features = len(self.strides)
         self.offset = offset
-        self.cell_anchors = BufferList(
+        self.cell_anchors = self._calculate_anchors(
+            _broadcast_params(sizes, self.num_features, "sizes"),
+            _broadcast_params(aspect_ratios, self.num_features, "aspect_ratios"),
+        )
+
+    def _calculate_anchors(
+        self, sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[Sequence[float]]
+    ) -> BufferList:
+        """Anchors of a cell (A, 4) for each level, from its sizes and its aspect ratios."""
+        return BufferList(
             [
-                self.generate_cell_anchors(level_sizes, level_ratios).float()
-                for level_sizes, level_ratios in zip(
-                    _broadcast_params(sizes, self.num_features, "sizes"),
-                    _broadcast_params(aspect_ratios, self.num_features, "aspect_ratios"),
-                    strict=True,
-                )
+                self.generate_cell_anchors(*of_level).float()
+                for of_level in zip(sizes, aspect_ratios, strict=True)
             ]
         )
 

@@ -15,6 +15,7 @@ from torch import nn
 # These read yacs configs.
 build_optimizer = uncovered("detectron2.solver.build_optimizer")
 build_lr_scheduler = uncovered("detectron2.solver.build_lr_scheduler")
+GradientClipType = uncovered("detectron2.solver.build.GradientClipType")
 maybe_add_gradient_clipping = uncovered("detectron2.solver.build.maybe_add_gradient_clipping")
 
 NORM_LAYERS = (

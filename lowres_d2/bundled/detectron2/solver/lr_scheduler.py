@@ -172,14 +172,23 @@ class WarmupCosineLR(LRScheduler):
 
 def _warmup(schedule: WarmupMultiStepLR | WarmupCosineLR) -> float:
     """The warm-up's factor in the schedule's present iteration."""
-    if schedule.last_epoch >= schedule.warmup_iters:
+    return _get_warmup_factor_at_iter(
+        schedule.warmup_method, schedule.last_epoch, schedule.warmup_iters, schedule.warmup_factor
+    )
+
+
+def _get_warmup_factor_at_iter(
+    method: str, iter: int, warmup_iters: int, warmup_factor: float
+) -> float:
+    """The warm-up's factor, from `warmup_factor` in iteration 0 to 1 after `warmup_iters`."""
+    if iter >= warmup_iters:
         return 1.0
-    if schedule.warmup_method == "constant":
-        return schedule.warmup_factor
-    if schedule.warmup_method == "linear":
-        progress = schedule.last_epoch / schedule.warmup_iters
-        return schedule.warmup_factor * (1 - progress) + progress
-    raise _unknown_method(schedule.warmup_method)
+    if method == "constant":
+        return warmup_factor
+    if method == "linear":
+        progress = iter / warmup_iters
+        return warmup_factor * (1 - progress) + progress
+    raise _unknown_method(method)
 
 
 def _unknown_method(method: str) -> ValueError:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 from termcolor import colored
@@ -116,6 +117,11 @@ def _caller() -> tuple[str, tuple[str, int, str]]:
     module = frame.f_globals["__name__"]
     position = (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
     return ("detectron2" if module == "__main__" else module), position
+
+
+def _log_api_usage(identifier: str) -> None:
+    """Count a use of `identifier` in torch's own statistics, which are off unless set up."""
+    torch._C._log_api_usage_once(f"detectron2.{identifier}")
 
 
 def log_first_n(

@@ -100,6 +100,10 @@ class VisImage:
         width, height: size of `img`.
     """
 
+    # Upstream draws by matplotlib.
+    ax = uncovered("VisImage.ax")
+    fig = uncovered("VisImage.fig")
+
     def __init__(self, img: np.ndarray, scale: float = 1.0):
         self.scale = scale
         self.reset_image(img)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from detectron2._uncovered import uncovered
+
 from ..catalog import MetadataCatalog
 from .builtin_meta import _get_builtin_metadata
 from .coco import register_coco_instances
@@ -26,6 +28,11 @@ COCO_SPLITS = {
     "coco_2017_val_100": ("val2017", "instances_val2017_100"),
 }
 VOC_SPLITS = {2007: ("trainval", "train", "val", "test"), 2012: ("trainval", "train", "val")}
+
+register_all_ade20k = uncovered("register_all_ade20k")
+register_all_cityscapes = uncovered("register_all_cityscapes")
+register_all_cityscapes_panoptic = uncovered("register_all_cityscapes_panoptic")
+register_all_lvis = uncovered("register_all_lvis")
 
 
 def register_all_coco(root: str) -> None:

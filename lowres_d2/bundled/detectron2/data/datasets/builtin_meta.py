@@ -44,6 +44,11 @@ def _get_builtin_metadata(dataset_name: str) -> dict[str, Any]:
     """Metadata of the data sets of one family; "coco" is the only one here."""
     if dataset_name != "coco":
         needs_upstream(f"the built-in metadata of {dataset_name!r}")
+    return _get_coco_instances_meta()
+
+
+def _get_coco_instances_meta() -> dict[str, Any]:
+    """Metadata of COCO's boxes: ids, names and colours of the 80 classes."""
     return {
         "thing_dataset_id_to_contiguous_id": {
             category["id"]: index for index, category in enumerate(COCO_CATEGORIES)

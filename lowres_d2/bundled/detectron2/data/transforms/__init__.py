@@ -1,6 +1,5 @@
 """Deterministic transforms (what is done) and augmentations (how it is drawn)."""
 
-from detectron2._uncovered import uncovered
 from fvcore.transforms.transform import (
     BlendTransform,
     CropTransform,
@@ -30,6 +29,7 @@ from .augmentation_impl import (
     RandomBrightness,
     RandomContrast,
     RandomCrop,
+    RandomCrop_CategoryAreaConstraint,
     RandomExtent,
     RandomFlip,
     RandomLighting,
@@ -47,8 +47,6 @@ from .transform import (
     ResizeTransform,
     RotationTransform,
 )
-
-RandomCrop_CategoryAreaConstraint = uncovered("RandomCrop_CategoryAreaConstraint")
 
 __all__ = [
     "AugInput",

@@ -7,6 +7,7 @@ augmentations that Detectron2 has in this module. Images are (H, W, C), uint8 or
 from __future__ import annotations
 
 import numpy as np
+from detectron2._uncovered import uncovered
 from fvcore.transforms.transform import (
     BlendTransform,
     HFlipTransform,
@@ -27,6 +28,7 @@ __all__ = [
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
+    "RandomCrop_CategoryAreaConstraint",
     "RandomExtent",
     "RandomFlip",
     "RandomLighting",
@@ -37,6 +39,8 @@ __all__ = [
     "ResizeScale",
     "ResizeShortestEdge",
 ]
+
+RandomCrop_CategoryAreaConstraint = uncovered("RandomCrop_CategoryAreaConstraint")
 
 
 class RandomApply(Augmentation):

@@ -105,19 +105,24 @@ class FixedSizeCrop(Augmentation):
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> TransformList:
+        transforms = [self._get_crop(image)]
+        if self.pad:
+            transforms.append(self._get_pad(image))
+        return TransformList(transforms)
+
+    def _get_crop(self, image: np.ndarray) -> Transform:
         size, wanted = np.array(image.shape[:2]), np.array(self.crop_size)
         # One number for both axes: the crop slides along the diagonal of the free room.
         room = np.maximum(size - wanted, 0)
         y0, x0 = np.round(room * np.random.uniform(0.0, 1.0)).astype(int).tolist()
         h, w = size.tolist()
-        transforms: list[Transform] = [CropTransform(x0, y0, *self.crop_size[::-1], w, h)]
-        if self.pad:
-            pad_h, pad_w = np.maximum(wanted - size, 0).tolist()
-            kept_h, kept_w = np.minimum(wanted, size).tolist()
-            transforms.append(
-                PadTransform(0, 0, pad_w, pad_h, kept_w, kept_h, self.pad_value, self.seg_pad_value)
-            )
-        return TransformList(transforms)
+        return CropTransform(x0, y0, *self.crop_size[::-1], w, h)
+
+    def _get_pad(self, image: np.ndarray) -> Transform:
+        size, wanted = np.array(image.shape[:2]), np.array(self.crop_size)
+        pad_h, pad_w = np.maximum(wanted - size, 0).tolist()
+        kept_h, kept_w = np.minimum(wanted, size).tolist()
+        return PadTransform(0, 0, pad_w, pad_h, kept_w, kept_h, self.pad_value, self.seg_pad_value)
 
 
 class MinIoURandomCrop(Augmentation):

@@ -6,6 +6,7 @@ from detectron2.engine.hooks.checkpointing import BestCheckpointer, PeriodicChec
 from detectron2.engine.hooks.profiling import TorchMemoryStats, TorchProfiler
 from detectron2.engine.hooks.reporting import IterationTimer, PeriodicWriter
 from detectron2.engine.hooks.updating import LRScheduler, PreciseBN
+from detectron2.engine.trainer_base import HookBase
 
 AutogradProfiler = uncovered("detectron2.engine.AutogradProfiler")
 
@@ -14,6 +15,7 @@ __all__ = [
     "BestCheckpointer",
     "CallbackHook",
     "EvalHook",
+    "HookBase",
     "IterationTimer",
     "LRScheduler",
     "PeriodicCheckpointer",

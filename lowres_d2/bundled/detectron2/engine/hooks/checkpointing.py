@@ -54,7 +54,14 @@ class BestCheckpointer(HookBase):
         self.best_metric: float | None = None
         self.best_iter: int | None = None
 
-    def _check(self) -> None:
+    def _update_best(self, val: float, iteration: int) -> bool:
+        """Keep a value as the best so far; False for one that is NaN or infinite."""
+        if not math.isfinite(val):
+            return False
+        self.best_metric, self.best_iter = val, iteration
+        return True
+
+    def _best_checking(self) -> None:
         latest = self.trainer.storage.latest().get(self._val_metric)
         if latest is None:
             logger.warning(
@@ -63,26 +70,25 @@ class BestCheckpointer(HookBase):
             )
             return
         value, iteration = latest
-        if not math.isfinite(value):
-            return
-        if self.best_metric is not None and not self._better(value, self.best_metric):
+        worse = self.best_metric is not None and not self._better(value, self.best_metric)
+        if worse and math.isfinite(value):
             logger.info(
                 f"{self._val_metric} is {value:.5f}; the best stays {self.best_metric:.5f} of "
                 f"iteration {self.best_iter}"
             )
+        if worse or not self._update_best(value, iteration):
             return
-        self.best_metric, self.best_iter = value, iteration
         self._checkpointer.save(self._file_prefix, iteration=iteration)
         logger.info(f"{self._val_metric} is {value:.5f}, the best so far; saved as the best model")
 
     def after_step(self) -> None:
         done = self.trainer.iter + 1
         if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
-            self._check()
+            self._best_checking()
 
     def after_train(self) -> None:
         if self.trainer.iter + 1 >= self.trainer.max_iter:
-            self._check()
+            self._best_checking()
 
     def state_dict(self) -> dict[str, Any]:
         if self.best_metric is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from detectron2.layers import batched_nms, cat, move_device_like
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
@@ -149,9 +150,13 @@ class DenseDetector(nn.Module):
         Args:
             features: the levels, of which only sizes and device matter.
         """
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        # Another generator may look into the features, or draw.
+        plain = type(self.anchor_generator) is DefaultAnchorGenerator
+        if not plain or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return self.anchor_generator(features)
         key = [(level.shape[-2:], level.device) for level in features]
+        key += self.anchor_generator.strides
+        key += map(id, self.anchor_generator.cell_anchors)
         if self._kept_anchors is None or self._kept_anchors[0] != key:
             # They outlive the call: made in inference mode, training could not use them.
             with torch.inference_mode(False):
@@ -188,7 +193,7 @@ class DenseDetector(nn.Module):
         image_size: tuple[int, int],
     ) -> Instances:
         """As `_decode_multi_level_predictions`, of one level."""
-        return self._decode_multi_level_predictions(
+        return self._decode_together(
             [anchors], [pred_scores], [pred_deltas], score_thresh, topk_candidates, image_size
         )
 
@@ -211,6 +216,22 @@ class DenseDetector(nn.Module):
             topk_candidates: number per level, at most, best first.
             image_size: size of the image.
         """
+        settings = score_thresh, topk_candidates, image_size
+        of_level = type(self)._decode_per_level_predictions
+        if of_level is DenseDetector._decode_per_level_predictions:
+            return self._decode_together(anchors, pred_scores, pred_deltas, *settings)
+        levels = zip(anchors, pred_scores, pred_deltas, strict=True)
+        return Instances.cat([of_level(self, *level, *settings) for level in levels])
+
+    def _decode_together(
+        self,
+        anchors: list[Boxes],
+        pred_scores: list[Tensor],
+        pred_deltas: list[Tensor],
+        score_thresh: float,
+        topk_candidates: int,
+        image_size: tuple[int, int],
+    ) -> Instances:
         num_classes = pred_scores[0].shape[1]
         scores, classes, deltas, places = [], [], [], []
         for level, level_scores in enumerate(pred_scores):

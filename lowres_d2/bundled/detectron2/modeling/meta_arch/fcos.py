@@ -14,6 +14,7 @@ from typing import Any
 from lowres_d2.row_chunks import best_rows
 
 import torch
+from detectron2._uncovered import uncovered
 from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.backbone import Backbone
@@ -256,6 +257,8 @@ class FCOS(DenseDetector):
 
 class FCOSHead(RetinaNetHead):
     """RetinaNet's towers with one prediction per cell, and centre-ness beside the boxes."""
+
+    from_config = uncovered("FCOSHead.from_config")
 
     def __init__(
         self, *, input_shape: Sequence[ShapeSpec], conv_dims: Sequence[int], **kwargs: Any

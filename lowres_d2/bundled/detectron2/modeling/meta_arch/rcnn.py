@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from detectron2._uncovered import uncovered
 from detectron2.layers import move_device_like
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
@@ -94,6 +95,8 @@ class GeneralizedRCNN(_ProposalDetector):
         input_format: order of the channels, for drawing only.
         vis_period: draw proposals each so many iterations; 0 for never.
     """
+
+    from_config = uncovered("GeneralizedRCNN.from_config")
 
     def __init__(
         self,
@@ -204,6 +207,8 @@ class ProposalNetwork(_ProposalDetector):
         pixel_mean: of each channel, subtracted from the pixels.
         pixel_std: of each channel, divides the pixels.
     """
+
+    from_config = uncovered("ProposalNetwork.from_config")
 
     def __init__(
         self,

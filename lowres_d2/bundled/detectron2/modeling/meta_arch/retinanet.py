@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from detectron2._uncovered import uncovered
 from detectron2.layers import CycleBatchNormList, ShapeSpec, cat, get_norm
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 @META_ARCH_REGISTRY.register()
 class RetinaNet(DenseDetector):
     """Anchors on a pyramid, classified by focal loss."""
+
+    from_config = uncovered("RetinaNet.from_config")
 
     def __init__(
         self,
@@ -198,6 +201,8 @@ class RetinaNet(DenseDetector):
 
 class RetinaNetHead(nn.Module):
     """Two towers of convolutions, shared by all levels: classes and boxes."""
+
+    from_config = uncovered("RetinaNetHead.from_config")
 
     def __init__(
         self,

@@ -14,7 +14,11 @@ from detectron2.layers import Conv2d, cat
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
 from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
-from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_anchors
+from detectron2.modeling.proposal_generator.proposal_utils import (
+    find_top_rpn_proposals,
+    suppress_proposals,
+    top_anchors,
+)
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
@@ -35,6 +39,8 @@ class StandardRPNHead(nn.Module):
         box_dim: B.
         conv_dims: output channels of each 3x3 convolution; -1 keeps the number of channels.
     """
+
+    from_config = uncovered("StandardRPNHead.from_config")
 
     def __init__(
         self,
@@ -104,6 +110,8 @@ class RPN(nn.Module):
         box_reg_loss_type: ``smooth_l1``, ``giou``, ``diou`` or ``ciou``.
         smooth_l1_beta: where smooth L1 turns from quadratic to linear; 0 is L1.
     """
+
+    from_config = uncovered("RPN.from_config")
 
     def __init__(
         self,
@@ -283,12 +291,24 @@ class RPN(nn.Module):
         Returns:
             N proposals (``proposal_boxes``, ``objectness_logits``) in falling order.
         """
+        top_k, kept = self.pre_nms_topk[self.training], self.post_nms_topk[self.training]
+        if type(self)._decode_proposals is not RPN._decode_proposals:
+            return find_top_rpn_proposals(
+                self._decode_proposals(anchors, pred_anchor_deltas),
+                pred_objectness_logits,
+                image_sizes,
+                self.nms_thresh,
+                top_k,
+                kept,
+                self.min_box_size,
+                self.training,
+            )
         boxes, logits = [], []
         for level_anchors, level_logits, deltas in zip(
             anchors, pred_objectness_logits, pred_anchor_deltas, strict=True
         ):
             # Ranking needs no boxes: only what it keeps is decoded, a tenth or less.
-            top, index = top_anchors(level_logits, self.pre_nms_topk[self.training])
+            top, index = top_anchors(level_logits, top_k)
             chosen = deltas.gather(1, index[..., None].expand(-1, -1, deltas.shape[-1]))
             decoded = self.box2box_transform.apply_deltas(
                 chosen.flatten(0, 1), level_anchors.tensor[index.flatten()]
@@ -300,7 +320,23 @@ class RPN(nn.Module):
             logits,
             image_sizes,
             self.nms_thresh,
-            self.post_nms_topk[self.training],
+            kept,
             self.min_box_size,
             self.training,
         )
+
+    def _decode_proposals(
+        self, anchors: list[Boxes], pred_anchor_deltas: list[Tensor]
+    ) -> list[Tensor]:
+        """All boxes of each level, L tensors (N, A_l, B), for subclasses that decode otherwise.
+
+        Args:
+            anchors: L levels of anchors.
+            pred_anchor_deltas: L tensors (N, A_l, B).
+        """
+        return [
+            self.box2box_transform.apply_deltas(
+                deltas.flatten(0, 1), level.tensor.repeat(len(deltas), 1)
+            ).view_as(deltas)
+            for level, deltas in zip(anchors, pred_anchor_deltas, strict=True)
+        ]

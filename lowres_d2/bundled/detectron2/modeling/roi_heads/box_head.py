@@ -27,7 +27,13 @@ class FastRCNNConvFCHead(nn.Sequential):
         conv_dims: output channels of each convolution; may be empty.
         fc_dims: output features of each fully connected layer; may be empty.
         conv_norm: normalization behind each convolution, as `get_norm` takes it.
+
+    Attributes:
+        conv_norm_relus: the convolutions with norm and ReLU.
+        fcs: the fully connected layers.
     """
+
+    from_config = uncovered("FastRCNNConvFCHead.from_config")
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class FastRCNNConvFCHead(nn.Sequential):
         if not conv_dims and not fc_dims:
             raise ValueError("conv_dims and fc_dims are both empty: the head needs a layer")
         channels, height, width = input_shape.channels, input_shape.height, input_shape.width
+        self.conv_norm_relus: list[nn.Module] = []
         for number, out_channels in enumerate(conv_dims, start=1):
             conv = Conv2d(
                 channels,
@@ -52,22 +59,24 @@ class FastRCNNConvFCHead(nn.Sequential):
                 activation=nn.ReLU(),
             )
             self.add_module(f"conv{number}", conv)
+            self.conv_norm_relus.append(conv)
             channels = out_channels
         self._output_size: tuple[int, ...] = (channels, height, width)
+        self.fcs: list[nn.Module] = []
         for number, out_features in enumerate(fc_dims, start=1):
             if number == 1:
                 self.add_module("flatten", nn.Flatten())
             fc = nn.Linear(math.prod(self._output_size), out_features)
             self.add_module(f"fc{number}", fc)
+            self.fcs.append(fc)
             self.add_module(f"fc_relu{number}", nn.ReLU())
             self._output_size = (out_features,)
 
         # Once all layers stand, so that a seed gives the weights that it gives upstream.
-        for layer in self:
-            if isinstance(layer, Conv2d):
-                weight_init.c2_msra_fill(layer)
-            elif isinstance(layer, nn.Linear):
-                weight_init.c2_xavier_fill(layer)
+        for conv in self.conv_norm_relus:
+            weight_init.c2_msra_fill(conv)
+        for fc in self.fcs:
+            weight_init.c2_xavier_fill(fc)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (R, C, H, W) to (R, features), or (R, channels, H, W) without fc layers."""

@@ -88,7 +88,10 @@ class CascadeROIHeads(StandardROIHeads):
         if self.training:
             assert targets is not None, "ROI heads train on targets"
             proposals = self.label_and_sample_proposals(proposals, targets)
-            return proposals, self._forward_box(features, proposals, targets)
+            losses = self._forward_box(features, proposals, targets)
+            losses |= self._forward_mask(features, proposals)
+            losses |= self._forward_keypoint(features, proposals)
+            return proposals, losses
         detections = self._forward_box(features, proposals)
         return self.forward_with_given_boxes(features, detections), {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from detectron2._uncovered import needs_upstream
+from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
 from detectron2.structures import Boxes, Instances
@@ -115,6 +115,9 @@ class FastRCNNOutputLayers(nn.Module):
         fed_loss_num_classes: used by the federated loss only.
     """
 
+    from_config = uncovered("FastRCNNOutputLayers.from_config")
+    get_fed_loss_classes = uncovered("FastRCNNOutputLayers.get_fed_loss_classes")
+
     def __init__(
         self,
         input_shape: ShapeSpec | int,
@@ -157,6 +160,8 @@ class FastRCNNOutputLayers(nn.Module):
             loss_weight = {"loss_cls": loss_weight, "loss_box_reg": loss_weight}
         self.loss_weight = loss_weight
         self.use_sigmoid_ce = use_sigmoid_ce
+        self.use_fed_loss = use_fed_loss
+        self.fed_loss_num_classes = fed_loss_num_classes
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """From region features (R, ...) to scores (R, K + 1) before softmax, and deltas."""

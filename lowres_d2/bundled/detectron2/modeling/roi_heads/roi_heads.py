@@ -49,6 +49,8 @@ class ROIHeads(nn.Module):
         proposal_append_gt: whether ground-truth boxes join the proposals in training.
     """
 
+    from_config = uncovered("ROIHeads.from_config")
+
     def __init__(
         self,
         *,
@@ -185,6 +187,8 @@ class Res5ROIHeads(ROIHeads):
         **kwargs: those of `ROIHeads`.
     """
 
+    _build_res5_block = uncovered("Res5ROIHeads._build_res5_block")
+
     def __init__(
         self,
         *,
@@ -247,6 +251,10 @@ class StandardROIHeads(ROIHeads):
         **kwargs: those of `ROIHeads`.
     """
 
+    _init_box_head = uncovered("StandardROIHeads._init_box_head")
+    _init_mask_head = uncovered("StandardROIHeads._init_mask_head")
+    _init_keypoint_head = uncovered("StandardROIHeads._init_keypoint_head")
+
     def __init__(
         self,
         *,
@@ -286,9 +294,32 @@ class StandardROIHeads(ROIHeads):
         if self.training:
             assert targets is not None, "ROI heads train on targets"
             proposals = self.label_and_sample_proposals(proposals, targets)
-            return proposals, self._forward_box(features, proposals)
+            losses = self._forward_box(features, proposals)
+            losses |= self._forward_mask(features, proposals)
+            losses |= self._forward_keypoint(features, proposals)
+            return proposals, losses
         detections = self._forward_box(features, proposals)
         return self.forward_with_given_boxes(features, detections), {}
+
+    def forward_with_given_boxes(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """Add what further branches predict for known boxes; see `ROIHeads`."""
+        instances = super().forward_with_given_boxes(features, instances)
+        instances = self._forward_mask(features, instances)
+        return self._forward_keypoint(features, instances)
+
+    def _forward_mask(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        """For subclasses with a further branch: losses in training, else the longer instances."""
+        return {} if self.training else instances
+
+    def _forward_keypoint(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        """As `_forward_mask`, after it."""
+        return {} if self.training else instances
 
     def _forward_box(
         self, features: dict[str, Tensor], proposals: list[Instances]
