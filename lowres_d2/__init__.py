@@ -4,7 +4,10 @@ Importing this package decides which Detectron2 runs: an installed upstream one,
 is bundled in ``lowres_d2/bundled``. Import it before anything that imports ``detectron2``.
 """
 
+import os
+import sys
 import warnings
+from pathlib import Path
 
 from lowres_d2._provider import choose_provider, detectron2_provider
 
@@ -13,4 +16,11 @@ __all__ = ["__version__", "detectron2_provider"]
 
 # fvcore scripts its losses at import, which newer torch tells every user to stop doing.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-choose_provider()
+# `python -m lowres_d2` and the scripts, which import the package before they can catch an error.
+_STARTED = ("-m", "lowres-d2", "lowres-d2.exe", "train_net.py", "demo.py", "prepare_tt100k.py")
+try:
+    choose_provider()
+except (ImportError, ValueError) as error:
+    if Path(*sys.argv[:1]).name not in _STARTED or os.environ.get("LOWRES_D2_TRACEBACK"):
+        raise
+    raise SystemExit(f"error: {error}") from None

@@ -107,7 +107,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     folder = cfg.train.output_dir
     model, report = model_with_weights(cfg)
     if images:
-        sample = _take_sample(cfg, images)
+        sample = take_sample(cfg, images)
     full = full_resolution_model(cfg, model)
     evaluator = build(cfg, "dataloader.evaluator")
     if full:
@@ -133,8 +133,12 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         return results
 
 
-def _take_sample(cfg: DictConfig, number: int) -> str:
-    """Replace the test set by a sample of it; returns the name of the sample and of its folder."""
+def take_sample(cfg: DictConfig, number: int) -> str:
+    """Replace the test set by a sample of it, and the output folder by one below it.
+
+    Returns:
+        Name of the sample and of its folder, such as ``on_200``.
+    """
     cfg.dataloader.test.dataset = sample = EvenSample(cfg.dataloader.test.dataset, number)
     name = f"on_{len(sample)}"
     cfg.train.output_dir = str(Path(cfg.train.output_dir, name))

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.analysis.cost.comparison import Comparison, Measured
+from lowres_d2.analysis.cost.comparison import Comparison, Measured, giga
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.engine.compare import (
@@ -23,7 +23,7 @@ from lowres_d2.engine.compare import (
     machine,
     metric_of,
 )
-from lowres_d2.engine.evaluate import model_with_weights
+from lowres_d2.engine.evaluate import model_with_weights, take_sample
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.run_folder import claimed
 from lowres_d2.engine.startup.metric import check_metric
@@ -58,6 +58,13 @@ def make_parser() -> argparse.ArgumentParser:
         "or those of an any-factor detector",
     )
     parser.add_argument(
+        "--quick",
+        type=int,
+        default=0,
+        metavar="N",
+        help="evaluate on N images (200, say) spread over the test set; the metric's name says so",
+    )
+    parser.add_argument(
         "opts",
         nargs="*",
         metavar="KEY=VALUE",
@@ -68,19 +75,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.quick < 0:
+        parser.error(f"--quick {args.quick}: expected a number of images")
     # An argument of several values takes the overrides that follow it, too.
     overrides = [*args.opts, *(word for word in args.factors if "=" in word)]
     factors = [word for word in args.factors if "=" not in word]
-    run_reporting_mistakes(lambda: _run(load_recipe(args.config_file, overrides), factors))
+    run_reporting_mistakes(
+        lambda: _run(load_recipe(args.config_file, overrides), factors, args.quick)
+    )
 
 
-def _run(cfg: DictConfig, factors: Sequence[str]) -> None:
+def _run(cfg: DictConfig, factors: Sequence[str], quick: int) -> None:
     with logging_to(cfg.train.output_dir):
-        sweep(cfg, factors)
+        sweep(cfg, factors, quick)
 
 
-def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]:
+def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[str, Comparison]:
     """Evaluate, count and time a recipe's detector at each resolution.
 
     Writes ``sweep.json``, ``sweep.md`` and ``sweep.png`` into the recipe's output folder, and what
@@ -90,6 +102,9 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
         cfg: the recipe, with ``train.init_checkpoint``.
         factors: by which the images are downsampled, the reference first; none for all that
             the detector was trained for, or those of the paper's Table 1.
+        quick: evaluate on this many images, spread over the test set; 0 takes all. The metric's
+            name then contains the number (``bbox_on_200/AP``), and the results go to a subfolder
+            ``on_200``.
 
     Returns:
         By factor, compared with the first of them.
@@ -99,22 +114,26 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = ()) -> dict[str, Comparison]
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
-    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
+    sample = take_sample(cfg, quick) if quick else ""
+    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
     with claimed(cfg.train.output_dir):
-        return _measure(cfg, models)
+        return _measure(cfg, models, sample)
 
 
-def _measure(cfg: DictConfig, models: Mapping[str, nn.Module]) -> dict[str, Comparison]:
-    metric = cfg.train.best.val_metric
+def _measure(
+    cfg: DictConfig, models: Mapping[str, nn.Module], sample: str
+) -> dict[str, Comparison]:
+    wanted = cfg.train.best.val_metric
+    metric = wanted.replace("/", f"_{sample}/", 1) if sample else wanted
     images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
     timings = time_models(models, images)
     measured = {}
     for factor, smaller in models.items():
-        accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), metric)
+        accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), wanted)
         complexity = measure_complexity(smaller, images)
         measured[factor] = Measured(accuracy, complexity, timings[factor])
         shown = "n/a" if accuracy is None else f"{accuracy:.2f}"
@@ -154,7 +173,7 @@ def _write(folder: Path, found: Mapping[str, Comparison], metric: str) -> None:
             _resolution(factor),
             c.low.accuracy,
             c.drop_rate,
-            c.low.complexity.total_macs / 1e9,
+            giga(c.low.complexity.total_macs),
             c.low.timing.images_per_second,
             c.speedup,
         ]
@@ -165,7 +184,8 @@ def _write(folder: Path, found: Mapping[str, Comparison], metric: str) -> None:
         rows,
         head,
         tablefmt="github",
-        floatfmt=("", ".2f", ".1f", ".3f", ".2f", ".2f"),
+        floatfmt=("", ".2f", ".1f", "", ".2f", ".2f"),
+        disable_numparse=[3],
         missingval="n/a",
     )
     logger.info("%s", table)

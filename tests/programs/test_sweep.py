@@ -1,5 +1,6 @@
 import json
 
+from lowres_d2.analysis.cost.comparison import giga
 from lowres_d2.programs.extract import main as extract
 from lowres_d2.programs.sweep import main
 from lowres_d2.programs.train import main as train
@@ -56,3 +57,34 @@ def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp
     train(["--eval-only", *plain, f"train.init_checkpoint={tmp_path / 'plain.pth'}"])
     at_full = (folder / "resolution_1" / boxes).read_text()
     assert at_full == (tmp_path / "plain" / boxes).read_text()
+
+
+def test_a_quick_sweep_evaluates_a_sample_and_says_so(trained, tmp_path):
+    weights = f"train.init_checkpoint={trained.file}"
+    flags = ["--quick", "2", "--factors", "1"]
+    recipe, *overrides = trained.arguments(tmp_path)[1:]
+    main(["--config-file", recipe, *flags, *overrides, weights])
+    folder = tmp_path / "on_2"
+    found = json.loads((folder / "sweep.json").read_text())
+    assert found["1"]["metric"] == "bbox_on_2/AP"
+    assert found["1"]["low_resolution"]["accuracy"] is not None
+    table = (folder / "sweep.md").read_text()
+    assert "bbox_on_2/AP" in table
+    # Of a small model in full: three digits, where three decimals would leave one or two.
+    macs = found["1"]["low_resolution"]["macs"]
+    assert f" {macs / 1e9:.3g} " in table and macs < 1e9
+    scored = json.loads((folder / "resolution_1" / "sized_coco.json").read_text())
+    assert scored["images"] == 2
+
+
+def test_a_quick_sweep_of_a_negative_number_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["--config-file", "any.py", "--quick", "-1"])
+    assert "--quick -1: expected a number of images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("macs", "shown"), [(27.4e6, "0.0274"), (157.96e6, "0.158"), (1.236e9, "1.236")]
+)
+def test_small_numbers_of_macs_keep_three_digits(macs, shown):
+    assert giga(macs) == shown

@@ -107,9 +107,15 @@ class Comparison:
             name,
             _number(model.accuracy, ".2f"),
             f"{model.complexity.total_parameters / 1e6:.2f}",
-            f"{model.complexity.total_macs / 1e9:.3f}",
+            giga(model.complexity.total_macs),
             f"{model.timing.images_per_second:.2f}",
         ]
+
+
+def giga(number: float) -> str:
+    """Billions with three decimals, or of less than one its first three digits."""
+    billions = number / 1e9
+    return f"{billions:.3f}" if billions >= 1 else f"{billions:.3g}"
 
 
 def _number(value: float | None, form: str) -> str:

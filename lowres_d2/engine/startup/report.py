@@ -225,8 +225,9 @@ def _matched(found: SizeRangeShare) -> str:
     if not found.objects:
         return "none sampled"
     text = f"{100 * found.matched / found.objects:.0f} % of {found.objects}"
-    if found.rescued:
-        text += f" ({100 * found.rescued / found.objects:.0f} % only by allow_low_quality_matches)"
+    rescued = f"{100 * found.rescued / found.objects:.0f}"
+    if rescued != "0":
+        text += f" ({rescued} % only by allow_low_quality_matches)"
     return text
 
 

@@ -2,6 +2,7 @@ import hashlib
 import logging
 import math
 
+from lowres_d2.analysis.matching.match_report import SizeRangeShare
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.data.stream import seeded
@@ -9,7 +10,7 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import with_lengths
 from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
-from lowres_d2.engine.startup.report import StartUp, log_start_up, start_up_report
+from lowres_d2.engine.startup.report import StartUp, _matched, log_start_up, start_up_report
 from lowres_d2.engine.startup.schedule import describe_rate, rate_warning
 from lowres_d2.engine.startup.weights import check_complete, check_used, describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -231,3 +232,12 @@ def test_checkpoint_that_fits_in_part(toy_arguments, tmp_path, capsys):
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
     assert "the recipe's learning rate 0.002 is for batch size 8" in log
+
+
+@pytest.mark.parametrize(
+    ("rescued", "shown"),
+    [(0, "100 % of 300"), (1, "100 % of 300"), (30, "100 % of 300 (10 % only by allow_low_")],
+)
+def test_no_share_of_0_percent_is_printed(rescued, shown):
+    text = _matched(SizeRangeShare("small", objects=300, matched=300, rescued=rescued))
+    assert text.startswith(shown) and ("only by" in text) == ("only by" in shown)

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib import metadata
 
 import torch
 from tabulate import tabulate
@@ -57,8 +58,16 @@ def _package(name: str) -> tuple[str, str]:
         module = importlib.import_module(name)
     except ImportError as error:
         return name, f"cannot be imported: {error}"
-    version = getattr(module, "__version__", "no version")
+    version = getattr(module, "__version__", None) or _installed_version(name)
     return name, f"{version} @{os.path.dirname(module.__file__ or '')}"
+
+
+def _installed_version(name: str) -> str:
+    """Of a package whose module does not say it, such as pycocotools."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "no version"
 
 
 def _variables() -> Iterator[tuple[str, str]]:
