@@ -111,7 +111,8 @@ def follow_region(
     target = model.target_features(images, model.backbone(images.tensor), ratio)
     low_res = model.low_res_features([image], ratio)
     boxes = [Boxes(box[None].to(model.device))]
-    found = model.roi_heads.follow(low_res, target, boxes, ratio)
+    offsets = model.target_offsets(ratio)
+    found = model.roi_heads.follow(low_res, target, boxes, ratio, offsets)
     return Followed(*(features[0].float().cpu() for features in found))
 
 

@@ -117,6 +117,7 @@ def _call_after(conv: nn.Conv2d, pool: nn.Module) -> None:
         conv.norm = pool if conv.norm is None else nn.Sequential(pool, conv.norm)
     else:
         # A hook, because the norm belongs to the parent, which stays as it is.
+        conv.stride_pool = pool
         conv.register_forward_hook(lambda _conv, _inputs, output: pool(output))
 
 

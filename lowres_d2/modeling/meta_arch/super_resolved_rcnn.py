@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
+from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
 from lowres_d2.modeling.resample import Bicubic, Resampler
 from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 
@@ -66,8 +67,11 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         self.downsamplers = nn.ModuleDict(
             {str(r): Bicubic(r) if downsampler is None else downsampler for r in rules.ratios}
         )
+        if rules.aligned:
+            rules.cell_offsets = cell_offsets(self.backbone, len(self.pixel_mean))
         # Not registered as modules: their parameters are the backbone's.
         self._twins: dict[int, AtrousTwin] = {}
+        self._offsets_of_twins: dict[int, dict[str, float]] = {}
 
     def train(self, mode: bool = True) -> SuperResolvedRCNN:
         """Training or evaluation mode; atrous twins are built for training alone.
@@ -110,7 +114,10 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         for ratio in self.roi_heads.super_resolution.taught_ratios:
             low_res = self.low_res_features(batched_inputs, ratio)
             target = self.target_features(images, features, ratio)
-            found.append(self.roi_heads.super_resolution_losses(low_res, target, sampled, ratio))
+            offsets = self.target_offsets(ratio)
+            found.append(
+                self.roi_heads.super_resolution_losses(low_res, target, sampled, ratio, offsets)
+            )
         return {name: sum(losses[name] for losses in found) / len(found) for name in found[0]}
 
     @torch.no_grad()
@@ -137,6 +144,16 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         if self.roi_heads.super_resolution.supervision == "naive":
             return features
         return self._make_twin(ratio)(images.tensor)
+
+    def target_offsets(self, ratio: int) -> dict[str, float] | None:
+        """Where the cells of :meth:`target_features` lie, see ``cell_offsets``; None: unaligned."""
+        rules = self.roi_heads.super_resolution
+        if rules.supervision == "naive" or not rules.aligned:
+            return rules.cell_offsets
+        if ratio not in self._offsets_of_twins:
+            network = self._make_twin(ratio).network
+            self._offsets_of_twins[ratio] = cell_offsets(network, len(self.pixel_mean))
+        return self._offsets_of_twins[ratio]
 
     def _make_twin(self, ratio: int) -> AtrousTwin:
         if ratio not in self._twins:

@@ -21,10 +21,16 @@ class SRDiscriminator(nn.Module):
         channels: channels of a region.
         hidden: width of the two hidden layers.
         grid: parts of a region along each side.
+
+    Raises:
+        ValueError: one of these is under 1.
     """
 
     def __init__(self, channels: int, hidden: int = 256, grid: int = 1) -> None:
         super().__init__()
+        for key, value in (("channels", channels), ("hidden", hidden), ("grid", grid)):
+            if value < 1:
+                raise ValueError(f"{key}={value}: expected 1 or more")
         self.grid = grid
         self.layers = nn.Sequential(
             nn.Linear(channels * grid * grid, hidden),
@@ -52,13 +58,28 @@ def discriminator_loss(
         discriminator: maps regions to logits.
         targets: features of the full image's regions; no gradient flows into them.
         generated: super-resolved features of the same regions; no gradient flows into them.
+
+    Raises:
+        ValueError: these are not as many regions of the same size.
     """
+    check_same_regions(targets, generated)
     # softplus(-x) = -log D and softplus(x) = -log(1 - D): finite for any logit. Eq. 5 and 6 sum
     # over regions; the means do not depend on how many were drawn.
     right = F.softplus(-discriminator(targets.detach()))
     wrong = F.softplus(discriminator(generated.detach()))
     # Not `mean`, which is NaN without regions.
     return (right + wrong).sum() / max(len(targets), 1)
+
+
+def check_same_regions(
+    targets: Float[Tensor, "R C P P"], generated: Float[Tensor, "other C P P"]
+) -> None:
+    """Raise unless there is one target for each generated region: a single one would broadcast."""
+    if targets.shape != generated.shape:
+        raise ValueError(
+            f"targets {tuple(targets.shape)} and generated regions {tuple(generated.shape)}: "
+            "expected the same regions, channels and cells"
+        )
 
 
 def adversarial_loss(

@@ -27,7 +27,7 @@ class SRGenerator(nn.Module):
             res4 the wide blocks alone take longer than the detector without a generator.
 
     Raises:
-        ValueError: ``num_blocks`` is under 1.
+        ValueError: a number of blocks or channels is under 1.
     """
 
     def __init__(
@@ -40,6 +40,12 @@ class SRGenerator(nn.Module):
         super().__init__()
         if num_blocks < 1:
             raise ValueError(f"num_blocks={num_blocks}: the generator needs at least one block")
+        widths = {"base_channels": base_channels, "sub_channels": sub_channels}
+        if bottleneck_channels is not None:
+            widths["bottleneck_channels"] = bottleneck_channels
+        for key, value in widths.items():
+            if value < 1:
+                raise ValueError(f"{key}={value}: expected 1 or more")
         self.base_channels = base_channels
         channels = base_channels + sub_channels
         self.blocks = nn.ModuleList(
@@ -49,7 +55,17 @@ class SRGenerator(nn.Module):
     def forward(
         self, base: Float[Tensor, "R C P P"], sub: Float[Tensor, "R sub P P"]
     ) -> Float[Tensor, "R C P P"]:
-        """Super-resolved features, which take the place of ``base``; ``sub``: the same regions."""
+        """Super-resolved features, which take the place of ``base``; ``sub``: the same regions.
+
+        Raises:
+            ValueError: ``base`` has another number of channels than the base layer.
+        """
+        # With as many channels in all the blocks would run, on channels of the other layer.
+        if base.shape[1] != self.base_channels:
+            raise ValueError(
+                f"base features have {base.shape[1]} channels, expected {self.base_channels}: set "
+                "base_channels to those of the feature map that regions are pooled from"
+            )
         features = torch.cat([base, sub], dim=1)
         for block in self.blocks:
             # Not in place: the block's first convolution needs its input in the backward pass.

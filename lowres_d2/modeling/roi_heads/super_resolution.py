@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, discriminator_loss
+from lowres_d2.modeling.roi_heads.alignment import pool_exactly
+from lowres_d2.modeling.roi_heads.sr_discriminator import (
+    adversarial_loss,
+    check_same_regions,
+    discriminator_loss,
+)
 
 import torch
 from detectron2.structures import Boxes
@@ -52,6 +57,9 @@ class SuperResolution(nn.Module):
             the generator; 2 alternates.
         ratios: ascending integers from 2 up. A proposal's ratio is the smallest of 1 and these by
             which its sides must grow to reach ``max_area``, or the largest if none suffices.
+        aligned: whether targets and sub features are pooled from the very places that the base
+            features show. Poolers take all feature maps alike, with the centre of cell 0 at half a
+            stride; where it really is differs with the stride and in the twin: see ``alignment``.
 
     Raises:
         ValueError: an argument is out of its range, or ``supervision`` and ``discriminator``
@@ -70,6 +78,7 @@ class SuperResolution(nn.Module):
         supervision: Supervision = "atrous",
         discriminator_period: int = 2,
         ratios: Sequence[int] = (2,),
+        aligned: bool = True,
     ) -> None:
         super().__init__()
         if supervision not in _SUPERVISIONS:
@@ -106,6 +115,9 @@ class SuperResolution(nn.Module):
         self.max_pairs = max_pairs
         self.supervision = supervision
         self.discriminator_period = discriminator_period
+        self.aligned = aligned
+        # Set by the detector, which has the backbone: see `SuperResolvedRCNN`.
+        self.cell_offsets: dict[str, float] | None = None
 
     def _one_for_each_ratio(self, module: nn.Module) -> nn.ModuleDict:
         first, *others = map(str, self.ratios)
@@ -151,6 +163,7 @@ class SuperResolution(nn.Module):
         features: dict[str, Float[Tensor, "N _C _h _w"]],
         boxes: Sequence[Boxes],
         ratio: int | None = None,
+        shown: Sequence[Boxes] | None = None,
     ) -> Float[Tensor, "R C P P"]:
         """Super-resolve the pooled features of small boxes.
 
@@ -159,8 +172,19 @@ class SuperResolution(nn.Module):
             features: feature maps of the images that the boxes are in, by name.
             boxes: small boxes of each image, R in all.
             ratio: ratio of all boxes; None: each box has its own.
+            shown: regions that ``base`` really shows, which the sub features are pooled from; None:
+                the boxes.
+
+        Raises:
+            ValueError: there is not one region of ``base`` for each box.
         """
-        sub = self.sub_pooler([features[name] for name in self.sub_in_features], list(boxes))
+        # Otherwise regions beyond the boxes would be left out without a word.
+        if len(base) != sum(map(len, boxes)):
+            raise ValueError(
+                f"base features of {len(base)} regions for {sum(map(len, boxes))} boxes: expected "
+                "as many"
+            )
+        sub = self._pool_sub(features, boxes if shown is None else shown)
         if ratio is not None:
             return self.generators[str(ratio)](base, sub)
         of_boxes = torch.cat(self.ratio_of(boxes))
@@ -173,6 +197,15 @@ class SuperResolution(nn.Module):
         # The inverse permutation, back to the order of the boxes.
         order = torch.cat([rows[r] for r in present]).argsort()
         return torch.cat(finer)[order]
+
+    def _pool_sub(
+        self, features: dict[str, Float[Tensor, "N _C _h _w"]], boxes: Sequence[Boxes]
+    ) -> Float[Tensor, "R _C P P"]:
+        maps = [features[name] for name in self.sub_in_features]
+        if self.cell_offsets is None:
+            return self.sub_pooler(maps, list(boxes))
+        offsets = [self.cell_offsets[name] for name in self.sub_in_features]
+        return pool_exactly(self.sub_pooler, maps, boxes, offsets)
 
     @property
     def is_taught(self) -> bool:
@@ -222,7 +255,11 @@ class SuperResolution(nn.Module):
             ``loss_content`` (Eq. 4, the mean over regions, channels and cells) and
             ``loss_generator`` (Eq. 5), or ``loss_discriminator`` (Eq. 6); outside a run all three.
             They are 0 without regions.
+
+        Raises:
+            ValueError: these are not as many regions of the same size.
         """
+        check_same_regions(targets, generated)
         losses, discriminator = {}, self.discriminators[str(ratio)]
         if self.is_generators_turn:
             # Eq. 4 is a sum; this is its mean over regions, channels and cells. Squares are taken
@@ -243,6 +280,11 @@ def trains(*modules: nn.Module) -> bool:
 def divided(boxes: Sequence[Boxes], ratio: int) -> list[Boxes]:
     """The same regions in images downsampled by ``ratio``."""
     return [Boxes(b.tensor / ratio) for b in boxes]
+
+
+def multiplied(boxes: Sequence[Boxes], ratio: int) -> list[Boxes]:
+    """The same regions in images ``ratio`` times as large."""
+    return [Boxes(b.tensor * ratio) for b in boxes]
 
 
 def chosen(items: Sequence, masks: Sequence[Bool[Tensor, " _R"] | Int[Tensor, " _pairs"]]) -> list:

@@ -39,7 +39,11 @@ def test_features_of_a_region_are_those_that_training_compares(ratio):
     torch.testing.assert_close(found.low, pooled[0])
     images = model.preprocess_image([inputs])
     twin = AtrousTwin(model.backbone, ratio)(images.tensor)
-    torch.testing.assert_close(found.target, model.roi_heads._pool(twin, [Boxes(box[None])])[0])
+    # Pooled from what the downsampled region shows: stride 16, and cell 0 is at 1/2 pixel of that
+    # image. In the twin, which pools at each stride, it is at half a stride, as the pooler has it.
+    shown = box - ratio * (16 / 2 - 1 / 2)
+    expected = model.roi_heads._pool(twin, [Boxes(shown[None])])[0]
+    torch.testing.assert_close(found.target, expected)
     awaken(model.roi_heads.super_resolution.generators[str(ratio)])
     assert not torch.allclose(follow_region(model, inputs, box, ratio).generated, found.generated)
 

@@ -25,7 +25,10 @@ class TestSRGenerator(OperatorCase):
     covers = (SRGenerator,)
     variants = {"wide": {}, "narrow": dict(bottleneck_channels=2)}
     sizes = [(2, 4), (0, 3)]
-    bad_arguments = [(dict(num_blocks=0), "num_blocks=0")]
+    bad_arguments = [
+        (dict(num_blocks=0), "num_blocks=0"),
+        (dict(bottleneck_channels=0), "bottleneck_channels=0"),
+    ]
 
     def build(self, num_blocks=2, bottleneck_channels=None):
         generator = SRGenerator(3, 2, num_blocks, bottleneck_channels)
@@ -42,6 +45,9 @@ class TestSRGenerator(OperatorCase):
         base, sub = self.inputs(2, 4)
         yield (base, sub[:1]), RuntimeError, "Sizes of tensors must match"
         yield (base, base), RuntimeError, "channels"
+        # Together they have as many channels as the blocks.
+        swapped = torch.zeros(2, 2, 4, 4), torch.zeros(2, 3, 4, 4)
+        yield swapped, ValueError, "base features have 2 channels, expected 3"
 
 
 class TestSRDiscriminator(OperatorCase):
@@ -49,6 +55,7 @@ class TestSRDiscriminator(OperatorCase):
     variants = {"average": dict(grid=1), "parts": dict(grid=2)}
     sizes = [(3, 4), (0, 5)]
     dtypes = {torch.float32: torch.float32, torch.bfloat16: torch.float32}
+    bad_arguments = [(dict(grid=0), "grid=0: expected 1 or more")]
 
     def build(self, grid):
         return SRDiscriminator(3, hidden=4, grid=grid)
@@ -85,8 +92,9 @@ class TestDiscriminatorLoss(OperatorCase):
 
     def bad_inputs(self):
         targets, generated = self.inputs(3)
-        yield (targets, generated[:2]), RuntimeError, "must match"
-        yield (targets, generated[:, :2]), RuntimeError, "shapes cannot be multiplied"
+        # A single target would be broadcast to all regions.
+        for wrong in (generated[:2], generated[:1], generated[:, :2], generated[..., :1]):
+            yield (targets, wrong), ValueError, "expected the same regions"
 
 
 class TestAdversarialLoss(TestDiscriminatorLoss):
@@ -134,5 +142,5 @@ class TestSuperResolution(OperatorCase):
 
     def bad_inputs(self):
         base, features = self.inputs(1, 2)
-        yield (base[:, 1:], features), RuntimeError, "channels"
+        yield (base[:, 1:], features), ValueError, f"expected {CHANNELS}"
         yield (base, features[:, 1:]), RuntimeError, "channels"

@@ -42,6 +42,8 @@ super_resolution = L(SuperResolution)(
     # A small proposal's ratio is the smallest by which its sides reach the threshold, else the
     # largest. Each has a generator and a discriminator; an iteration trains one ratio.
     ratios=[2],
+    # Whether targets and sub features are pooled from the very places that the base features show.
+    aligned=True,
 )
 
 # The paper does not give its weights: all losses are weighted alike.
