@@ -7,6 +7,7 @@ are None, never zero: weight decay and momentum change a parameter even where it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from fnmatch import fnmatchcase
@@ -29,7 +30,9 @@ class Stage:
 
     Args:
         name: name in the log and in checkpoints.
-        iterations: length of the stage; None, allowed once, takes what the other stages leave.
+        iterations: length of the stage: a number of iterations (an int), or a share of the run (a
+            float between 0 and 1), which gives at least one; None, allowed once, takes what the
+            other stages leave.
         trainable: shell patterns of the names of trainable parameters; what the recipe itself
             freezes stays frozen.
         losses: patterns of the active losses, as ``LossTerms`` takes them (``detector``,
@@ -49,7 +52,7 @@ class Stage:
     def __init__(
         self,
         name: str,
-        iterations: int | None = None,
+        iterations: int | float | None = None,
         trainable: Sequence[str] = ("*",),
         losses: Sequence[str] = ("*",),
         eval_modules: Sequence[str] = (),
@@ -71,7 +74,7 @@ class Stage:
         self.continues = continues
         self.check = check
 
-    def lasting(self, iterations: int) -> Stage:
+    def lasting(self, iterations: int | None) -> Stage:
         """A copy of the stage with another length."""
         stage = copy(self)
         stage.iterations = iterations
@@ -79,34 +82,63 @@ class Stage:
 
 
 def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
-    """The stages with their lengths: a stage without one takes what the others leave of the run.
+    """The stages with their lengths in iterations: shares of the run, and the rest, are worked out.
 
     Raises:
-        ValueError: an entry is not a stage, a length is below 1, the lengths do not add up to
-            ``max_iter``, or the first stage continues a curve.
+        ValueError: an entry is not a stage, a length is neither an integer of 1 or more nor a share
+            between 0 and 1, the lengths do not add up to ``max_iter``, or the first stage continues
+            a curve.
     """
     for stage in stages:
         if not isinstance(stage, Stage):
             raise ValueError(f"train.stages has {stage!r}: expected a list of L(Stage)(...)")
-        if stage.iterations is not None and stage.iterations < 1:
+        if not _is_length(stage.iterations):
             raise ValueError(
-                f"train.stages[{stage.name}].iterations is {stage.iterations}: expected 1 or more, "
-                "or None for the rest of the run"
+                f"train.stages[{stage.name}].iterations is {stage.iterations}: expected an integer "
+                "of 1 or more, a share of the run such as 0.25, or None for the rest of the run"
             )
     if stages and stages[0].continues:
         raise ValueError(
             f"train.stages[{stages[0].name}].continues is set, but there is no stage before the "
             "first one: remove it"
         )
-    known = sum(stage.iterations or 0 for stage in stages)
-    number_open = sum(stage.iterations is None for stage in stages)
-    left = max_iter - known
-    if stages and (number_open > 1 or (left <= 0 if number_open else left)):
-        raise ValueError(
-            f"the iterations of train.stages add up to {known}, train.max_iter is {max_iter}: make "
-            "them equal, or give one stage iterations=None, which takes the rest (1 or more)"
-        )
-    return [stage.lasting(left) if stage.iterations is None else stage for stage in stages]
+    if not stages:
+        return []
+    shares = [isinstance(stage.iterations, float) for stage in stages]
+    if all(shares) and math.isclose(sum(stage.iterations for stage in stages), 1, abs_tol=1e-6):
+        # The last one takes what rounding leaves.
+        stages = [*stages[:-1], stages[-1].lasting(None)]
+    lengths = [_in_iterations(stage.iterations, max_iter) for stage in stages]
+    left = max_iter - sum(length or 0 for length in lengths)
+    number_open = lengths.count(None)
+    if number_open > 1 or (left <= 0 if number_open else left):
+        raise ValueError(_do_not_add_up(stages, lengths, max_iter))
+    return [
+        stage.lasting(left if length is None else length)
+        for stage, length in zip(stages, lengths, strict=True)
+    ]
+
+
+def _is_length(value: Any) -> bool:
+    if isinstance(value, float):
+        return 0 < value < 1
+    return value is None or (isinstance(value, int) and value >= 1)
+
+
+def _in_iterations(value: int | float | None, max_iter: int) -> int | None:
+    return max(1, round(value * max_iter)) if isinstance(value, float) else value
+
+
+def _do_not_add_up(stages: Sequence[Stage], lengths: Sequence[int | None], max_iter: int) -> str:
+    keys = ", ".join(
+        f"train.stages.{number}.iterations={length} ({stage.name})"
+        for number, (stage, length) in enumerate(zip(stages, lengths, strict=True))
+    )
+    return (
+        f"the iterations of train.stages add up to {sum(length or 0 for length in lengths)}, "
+        f"train.max_iter is {max_iter}: make them equal by {keys}, as iterations or as shares of "
+        "the run such as 0.25; one of them may be None, which takes the rest (1 or more)"
+    )
 
 
 def stage_multiplier(stages: Sequence[Stage], default: ParamScheduler) -> ParamScheduler:

@@ -10,7 +10,7 @@ from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
-from lowres_d2.programs.recipe_runs import RecipeRun
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 
 from detectron2.config import instantiate
 
@@ -18,6 +18,8 @@ from detectron2.config import instantiate
 FULL = ("full resolution", "configs/quick/full_fcos_small_256_plates.py")
 # They start as the teacher. Shorter runs leave their order to chance.
 ITERATIONS = 1300
+# Lengths of stages, by their number, as in the 2,000 iterations of `reproduce`.
+STAGES = {"learned 4x": {0: 50}, "learned + distillation 4x": {0: 50, 2: 800}}
 STUDENTS = {f"{title} 4x": recipe for title, recipe in BENCHMARKS["thumbdet"].students.items()}
 
 
@@ -52,16 +54,31 @@ def quickstart(output: Path, overrides: Sequence[str] = ()) -> Path:
         Path of ``report.md``.
     """
     check_own(output / name for name in REPORT_FILES)
-    full = RecipeRun(*FULL, output / Path(FULL[1]).stem, overrides)
-    runs = [full]
-    for title, recipe in STUDENTS.items():
-        teacher = f"model.teacher.checkpoint={full.weights}"
-        more = [teacher, f"train.max_iter={ITERATIONS}", *overrides]
-        runs.append(RecipeRun(title, recipe, output / Path(recipe).stem, more))
+    runs = quickstart_runs(output, overrides)
+    check_runs(runs)
     reported = [run.reported(run.finish()) for run in runs]
-    dataset = instantiate(full.config().dataloader.test.dataset)
+    dataset = instantiate(runs[0].config().dataloader.test.dataset)
     report = write_report(
         output, reported, dataset, title="Quickstart: full and quarter resolution"
     )
     print(f"report: {report}")
     return report
+
+
+def quickstart_runs(output: Path, overrides: Sequence[str] = ()) -> list[RecipeRun]:
+    """The detector at full resolution, then its students.
+
+    Args:
+        output: folder; each recipe gets a folder in it.
+        overrides: ``key=value`` for all recipes.
+    """
+    full = RecipeRun(*FULL, output / Path(FULL[1]).stem, overrides)
+    runs = [full]
+    for title, recipe in STUDENTS.items():
+        more = [f"model.teacher.checkpoint={full.weights}", f"train.max_iter={ITERATIONS}"]
+        more += [
+            f"train.stages.{number}.iterations={length / ITERATIONS}"
+            for number, length in STAGES.get(title, {}).items()
+        ]
+        runs.append(RecipeRun(title, recipe, output / Path(recipe).stem, [*more, *overrides]))
+    return runs

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,14 @@ from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.analysis.report import Run
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.checkpoint import RunState, load_weights
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.log_files import logging_to
+from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
-from lowres_d2.recipes.load import load_recipe
+from lowres_d2.recipes.load import build, load_recipe
 
+import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
@@ -78,6 +80,22 @@ class RecipeRun:
     def _config(self) -> DictConfig:
         return load_recipe(self.recipe, [*self.overrides, f"train.output_dir={self.folder}"])
 
+    def check(self) -> None:
+        """Check what needs neither data nor weights: overrides, arguments, stages.
+
+        Raises:
+            KeyError, ValueError: something does not fit; names the recipe.
+        """
+        try:
+            cfg = self.config()
+            stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
+            build(cfg, "lr_multiplier")
+            with torch.device("meta"):  # no memory, and no time
+                model = build(cfg, "model")
+            StageSchedule(model, stages, RunState(model, ""))
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"{self.recipe}: {error.args[0]}") from error
+
     def finish(self) -> FinishedRun:
         """Train to the end, unless an earlier call did with the very same recipe.
 
@@ -127,6 +145,16 @@ class RecipeRun:
             seconds=finished.seconds,
             view=model_view(self.model(), mapper),
         )
+
+
+def check_runs(runs: Iterable[RecipeRun]) -> None:
+    """Check all runs before the first one trains: the last may be hours away.
+
+    Raises:
+        KeyError, ValueError: as :meth:`RecipeRun.check`.
+    """
+    for run in runs:
+        run.check()
 
 
 def recipe_hash(cfg: DictConfig) -> str:

@@ -30,7 +30,7 @@ from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
-from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun
+from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
 
 import torch
@@ -92,7 +92,6 @@ def reproduce(
     shared = shared_runs(benchmark, output, [f"train.seed={seeds[0]}", *common])
     if not (benchmark.closes_gap or with_variants):
         shared = shared[:1]
-    results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
     students: dict[int, list[RecipeRun]] = {}
     for seed in seeds:
         more = [f"{benchmark.weights_key}={shared[0].weights}", f"train.seed={seed}", *common]
@@ -101,7 +100,10 @@ def reproduce(
             RecipeRun(title, recipe, output / f"seed{seed}" / Path(recipe).stem, more)
             for title, recipe in titles.items()
         ]
-        results += [_seed_result(run.title, seed, run.finish()) for run in students[seed]]
+    check_runs([*shared, *students[seeds[0]]])  # those of other seeds differ by the seed alone
+    results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
+    for seed, runs in students.items():
+        results += [_seed_result(run.title, seed, run.finish()) for run in runs]
     return _write(benchmark, output, shared, students, results)
 
 

@@ -170,7 +170,7 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
     [
         (STAGES, 6, "iterations of train.stages add up to 5, train.max_iter is 6"),
         ([Stage("a", 5), Stage("rest")], 5, "add up to 5, train.max_iter is 5"),
-        ([Stage("a"), Stage("b")], 5, "give one stage iterations=None"),
+        ([Stage("a"), Stage("b")], 5, "one of them may be None"),
         ([Stage("a", 5, continues=True)], 5, "there is no stage before the first one"),
         ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
         ([Stage("x", 5, eval_modules=["bn"])], 5, "'bn' matches nothing"),
@@ -179,3 +179,40 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
 def test_invalid_stages_are_refused(stages, max_iter, words):
     with pytest.raises(ValueError, match=words.replace("*", r"\*")):
         make_hook(stages, max_iter)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_iter", "expected"),
+    [
+        ([0.25, None], 8, [2, 6]),
+        ([0.25, None, 0.5], 2000, [500, 500, 1000]),
+        ([0.1, None], 184850, [18485, 166365]),
+        ([2 / 3, None], 90000, [60000, 30000]),
+        ([1 / 3, 1 / 3, 1 / 3], 10, [3, 3, 4]),
+        ([0.5, 0.5], 3, [2, 1]),
+        ([0.001, None], 5, [1, 4]),
+        ([0.5, 4, None], 20, [10, 4, 6]),
+    ],
+)
+def test_lengths_may_be_shares_of_the_run(lengths, max_iter, expected):
+    stages = [Stage(f"s{k}", length) for k, length in enumerate(lengths)]
+    assert [stage.iterations for stage in with_lengths(stages, max_iter)] == expected
+    assert [stage.iterations for stage in stages] == lengths  # they fit other runs, too
+
+
+@pytest.mark.parametrize("length", [0, -1, 0.0, 1.0, 1.5, -0.5, float("nan"), "3"])
+def test_a_length_is_iterations_or_a_share(length):
+    with pytest.raises(ValueError, match=r"train.stages\[a\].iterations is"):
+        with_lengths([Stage("a", length), Stage("b")], 10)
+
+
+def test_lengths_that_do_not_fit_say_which_keys_to_set():
+    stages = [Stage("a", 50), Stage("b"), Stage("c", 800)]
+    with pytest.raises(ValueError) as caught:
+        with_lengths(stages, 70)
+    text = str(caught.value)
+    assert "add up to 850, train.max_iter is 70" in text
+    assert "train.stages.0.iterations=50 (a), train.stages.1.iterations=None (b)" in text
+    assert "train.stages.2.iterations=800 (c)" in text
+    with pytest.raises(ValueError, match=r"add up to 8, train\.max_iter is 10"):
+        with_lengths([Stage("a", 0.3), Stage("b", 0.5)], 10)

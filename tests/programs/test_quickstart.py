@@ -1,6 +1,8 @@
+from pathlib import Path
+
 from lowres_d2.engine.stages import with_lengths
-from lowres_d2.programs.quickstart import FULL, ITERATIONS, STUDENTS, quickstart
-from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.programs.quickstart import FULL, STAGES, STUDENTS, quickstart, quickstart_runs
+from lowres_d2.recipes.load import build
 
 import pytest
 
@@ -24,12 +26,35 @@ STUDENT = next(iter(STUDENTS))
 TITLES = [FULL[0], STUDENT]
 
 
-@pytest.mark.parametrize("recipe", STUDENTS.values())
-def test_stages_of_the_students_fit_into_their_iterations(recipe):
-    cfg = load_recipe(recipe)
-    assert cfg.train.student_from_teacher
-    stages = with_lengths(build(cfg, "train.stages"), ITERATIONS)
-    assert sum(stage.iterations for stage in stages) == (ITERATIONS if stages else 0)
+def lengths(overrides=()):
+    """Those of the stages of all runs."""
+    found = []
+    for run in quickstart_runs(Path("out"), overrides):
+        run.check()
+        cfg = run.config()
+        assert cfg.train.student_from_teacher == (run.title != FULL[0])
+        stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
+        found.append((cfg.train.max_iter, *(stage.iterations for stage in stages)))
+    return found
+
+
+def test_stages_of_the_students_fit_into_any_number_of_iterations():
+    assert set(STAGES) < set(STUDENTS)
+    assert lengths() == [(1500,), (1300,), (1300, 50, 1250), (1300, 50, 450, 800)]
+    assert lengths(["train.max_iter=70"]) == [(70,), (70,), (70, 3, 67), (70, 3, 24, 43)]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.resampler.strides=[2,2]", r"full_\S*\.py: model.resampler.strides: .* no such"),
+        ("train.max_iter=2", r"thumbdet4_\S*\.py: the iterations of train.stages add up to"),
+    ],
+)
+def test_all_recipes_are_checked_before_the_first_trains(override, words, tmp_path):
+    with pytest.raises((KeyError, ValueError), match=words):
+        quickstart(tmp_path / "out", [override])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -75,6 +75,24 @@ def test_the_time_of_an_interrupted_run_is_not_known(tmp_path, monkeypatch):
     assert "| not known " in report.read_text()
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_all_recipes_of_a_benchmark_are_checked_before_the_first_trains(name, tmp_path):
+    for override, words in (
+        ("train.stages.0.iterations=5000", "train.stages"),
+        ("model.resampler.factor=no", "model.resampler.factor"),
+    ):
+        with pytest.raises((KeyError, ValueError), match=words) as caught:
+            reproduce(BENCHMARKS[name], tmp_path / "out", [1], True, [override])
+        assert ".py: " in caught.value.args[0]
+        assert not (tmp_path / "out").exists()
+
+
+def test_benchmarks_keep_their_proportions_in_fewer_iterations(tmp_path):
+    for benchmark in BENCHMARKS.values():
+        for recipe in {**benchmark.students, **benchmark.variants}.values():
+            RecipeRun("run", recipe, tmp_path, ["train.max_iter=40"]).check()
+
+
 def test_bad_arguments_end_the_program(capsys):
     with pytest.raises(SystemExit):
         main(["thumbdet", "--output", "x", "--seeds", "0"])

@@ -16,8 +16,9 @@ from .method import stages
 
 optimizer.weight_decay = 1e-4
 
-# 16 images per iteration: 8.1 epochs of COCO, every second iteration the discriminator's; then 4.1.
-stages[0].iterations = 60000
+# Of the run. 16 images per iteration: 8.1 epochs of COCO, every second iteration the
+# discriminator's; then 4.1.
+stages[0].iterations = 2 / 3
 # Both predictors are trained already: a tenth of the rate, then a hundredth.
 stages[1].schedule = L(param_scheduler.MultiStepParamScheduler)(
     values=[0.1, 0.01],

@@ -40,7 +40,7 @@ model.loss_weights = loss_weights
 optimizer.lr = 3e-3
 train.init_checkpoint = "output/base_faster_rcnn_small_256_plates/model_final.pth"
 train.stages = stages
-train.stages[0].iterations = 1600
+train.stages[0].iterations = 1600 / 1750
 # Both predictors are trained already.
 train.stages[1].schedule = L(CosineParamScheduler)(start_value=0.1, end_value=0.002)
 train.max_iter = 1750

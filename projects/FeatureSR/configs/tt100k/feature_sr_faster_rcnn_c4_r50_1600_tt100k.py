@@ -14,5 +14,4 @@ detector.roi_heads.super_resolution.max_area = 32 * 32
 
 train.init_checkpoint = "output/base_faster_rcnn_c4_r50_1600_tt100k/model_final.pth"
 # 8 images per iteration: at least 15.7 epochs, then 7.9.
-stages[0].iterations = 12000
 train.stages = stages

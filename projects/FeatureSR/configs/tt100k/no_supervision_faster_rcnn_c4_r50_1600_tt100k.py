@@ -11,5 +11,5 @@ from .feature_sr_faster_rcnn_c4_r50_1600_tt100k import (
 model.detector.roi_heads.super_resolution.supervision = "none"
 model.detector.roi_heads.super_resolution.discriminator = None
 # Every iteration trains the generator: as many as it gets beside a discriminator.
-train.stages[0].iterations = 6000
+train.stages[0].iterations = 0.5  # of the run
 train.max_iter = 12000

@@ -6,6 +6,5 @@ from ..coco.feature_sr_faster_rcnn_c4_r50_800_coco_1x import lr_multiplier, mode
 model.detector.roi_heads.num_classes = 20
 train.init_checkpoint = "output/base_faster_rcnn_c4_r50_600_voc/model_final.pth"
 # 16 of 16,551 images per iteration: 11.6 epochs, then 5.8.
-train.stages[0].iterations = 12000
 train.max_iter = 18000
 train.eval_period = 3000

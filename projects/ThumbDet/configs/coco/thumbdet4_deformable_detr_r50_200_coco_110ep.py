@@ -10,5 +10,6 @@ from .thumbdet4_deformable_detr_r50_200_coco_50ep import (
 )
 
 train.max_iter = 110 * ITERATIONS_PER_EPOCH
+train.stages[0].iterations = 5 / 110
 train.stages[1].schedule.values = [1.0, 0.1, 0.01]
 train.stages[1].schedule.milestones = [35, 75, 105]

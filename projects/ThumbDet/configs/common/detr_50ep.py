@@ -15,7 +15,7 @@ lr_multiplier = L(param_scheduler.MultiStepParamScheduler)(values=[1.0, 0.1], mi
 stages = [
     L(Stage)(
         name="thumbnails",
-        iterations=5 * ITERATIONS_PER_EPOCH,
+        iterations=0.1,  # of the run: 5 of 50 epochs
         trainable=["resampler.*"],
         losses=["moments"],
         schedule=L(param_scheduler.ConstantParamScheduler)(value=1.0),

@@ -25,4 +25,4 @@ thumbnail_features = L(FeatureDistillation)(
 
 # In the end, distillation and ground truth pull in different directions, the more so the smaller
 # the student: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops the former early, too.
-labels_alone = L(Stage)(name="labels", iterations=800, losses=["detector"], continues=True)
+labels_alone = L(Stage)(name="labels", iterations=0.4, losses=["detector"], continues=True)

@@ -2,6 +2,5 @@
 
 from .detr_50ep import stages
 
-stages[0].iterations = 9000
 # The recipe's own learning-rate curve, over the remaining iterations.
 stages[1].schedule = None

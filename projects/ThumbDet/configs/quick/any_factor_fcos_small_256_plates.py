@@ -13,4 +13,3 @@ model.resampler.resamplers[1].strides = [2, 1]
 del train.stages[0]
 # Takes about as long as 2,000 iterations at one factor of 1 to 2.
 train.max_iter = 3000
-train.stages[1].iterations = 1200
