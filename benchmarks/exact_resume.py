@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.data.stream import BatchPositions, ImageStream, image_at
+from lowres_d2.data.stream import BatchPositions, EpochOrder, ImageStream
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
 from lowres_d2.recipes.load import build, load_recipe
@@ -41,7 +41,8 @@ class UnseededStream(ImageStream):
     """The same images, with augmentations that are not seeded."""
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.mapper(self.dataset[image_at(position, self.seed, len(self.dataset))])
+        index = EpochOrder(self.seed, len(self.dataset)).image_at(position)
+        return self.mapper(self.dataset[index])
 
 
 class Job:

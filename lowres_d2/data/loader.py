@@ -6,6 +6,7 @@ images.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,9 +14,11 @@ from lowres_d2.data.processes import stop_opencv_threads
 from lowres_d2.data.stream import BatchPositions, ImageStream
 
 import torch
+from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+_logger = logging.getLogger(__name__)
 _COUNTED = ("num_dropped_boxes", "num_skipped_images")
 
 
@@ -73,6 +76,7 @@ def build_train_loader(
     num_workers: int = 0,
     start_iteration: int = 0,
     filter_empty: bool = False,
+    repeat_threshold: float | None = None,
     rank: int | None = None,
     world_size: int | None = None,
 ) -> BatchLoader:
@@ -90,6 +94,9 @@ def build_train_loader(
         start_iteration: first iteration to load; where a resumed run continues.
         filter_empty: leave out images without a (non-crowd) annotation. A detector learns
             background from them, so by default they stay.
+        repeat_threshold: share of the images below which a class is rare. Images with a rare class
+            come more often, by the factors of Detectron2's ``RepeatFactorTrainingSampler``:
+            sqrt(threshold / share). None: every image comes once an epoch.
         rank: rank of this process; None: taken from the process group.
         world_size: number of ranks; None: likewise.
     """
@@ -105,6 +112,7 @@ def build_train_loader(
     # What Detectron2 does by default (get_detection_dataset_dicts).
     if filter_empty:
         dataset = _WithObjects(dataset)
+    factors = None if repeat_threshold is None else repeat_factors(dataset, repeat_threshold)
     positions = BatchPositions(
         total_batch_size,
         comm.get_rank() if rank is None else rank,
@@ -113,7 +121,7 @@ def build_train_loader(
     )
     return BatchLoader(
         DataLoader(
-            ImageStream(dataset, mapper, seed),
+            ImageStream(dataset, mapper, seed, factors),
             batch_sampler=positions,
             num_workers=num_workers,
             collate_fn=_samples,
@@ -157,6 +165,38 @@ def build_test_loader(
             generator=torch.Generator(),
         )
     )
+
+
+def repeat_factors(dataset: Sequence[dict], threshold: float) -> list[float]:
+    """How often each image of a data set comes in an epoch, so that rare classes are seen more.
+
+    Args:
+        dataset: dataset dicts with ``annotations``; crowds do not count.
+        threshold: share of the images below which a class is rare, over 0 and at most 1.
+    """
+    if isinstance(threshold, bool) or not 0 < threshold <= 1:
+        raise ValueError(
+            f"dataloader.train.repeat_threshold={threshold!r}: expected a share of the images, "
+            "over 0 and at most 1, or null"
+        )
+    records = []
+    for record in dataset:
+        if "annotations" not in record:
+            raise ValueError(
+                "dataloader.train.repeat_threshold: the data has no annotations, whose classes "
+                "could be balanced; set it to null"
+            )
+        objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+        records.append({"annotations": objects})
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, threshold)
+    _logger.info(
+        "class balancing: images with rare classes come up to %.1f times an epoch, which has "
+        "about %.0f images in place of %d",
+        factors.max(),
+        factors.sum(),
+        len(factors),
+    )
+    return factors.tolist()
 
 
 def _has_ground_truth(record: dict) -> bool:

@@ -1,17 +1,17 @@
 """The endless training stream: which image is at which position, with which random numbers.
 
-Position p of the stream belongs to epoch p // n of a data set of n images. An epoch is a
-permutation drawn from (seed, epoch), and the mapper's random numbers come from (seed, p). Batch k
-is positions [k B, (k + 1) B), of which each rank takes an equal contiguous part. So a batch depends
-only on (seed, k), not on the number of processes or on where the run was started or resumed.
+Position p of the stream belongs to epoch p // n of a data set of n images, where none is repeated.
+The order of an epoch is drawn from (seed, epoch), and the mapper's random numbers from (seed, p).
+Batch k is positions [k B, (k + 1) B), of which each rank takes an equal contiguous part. So a batch
+depends only on (seed, k), not on the number of processes or on where the run began or resumed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,16 +52,48 @@ class BatchPositions(Sampler[list[int]]):
             iteration += 1
 
 
-# Two, since a batch may reach into the next epoch.
-@lru_cache(maxsize=2)
-def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(length)
+class EpochOrder:
+    """Which image is at which position: every epoch is a permutation of its own.
 
+    Args:
+        seed: seed of the permutations.
+        length: number of images of the data set.
+        repeat_factors: how often each image comes in an epoch, 1 or more: 2.3 is twice in every
+            epoch and a third time in 30 % of them, so that epochs differ in length. None: once.
+    """
 
-def image_at(position: int, seed: int, length: int) -> int:
-    """Index of the image at a stream position, for a data set of ``length`` images."""
-    epoch, place = divmod(position, length)
-    return int(_epoch_order(seed, epoch, length)[place])
+    def __init__(
+        self, seed: int, length: int, repeat_factors: Sequence[float] | None = None
+    ) -> None:
+        self._seed, self._length = seed, length
+        self._factors = None if repeat_factors is None else np.asarray(repeat_factors, np.float64)
+        self._starts = [0]  # first position of each epoch so far, where they differ in length
+        self._orders: dict[int, np.ndarray] = {}
+
+    def image_at(self, position: int) -> int:
+        """Index of the image at a stream position."""
+        if self._factors is None:
+            epoch, place = divmod(position, self._length)
+        else:
+            while self._starts[-1] <= position:
+                self._starts.append(self._starts[-1] + len(self._order(len(self._starts) - 1)))
+            epoch = bisect_right(self._starts, position) - 1
+            place = position - self._starts[epoch]
+        return int(self._order(epoch)[place])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            random = np.random.default_rng([self._seed, epoch])
+            if self._factors is None:
+                order = random.permutation(self._length)
+            else:
+                whole = np.floor(self._factors)
+                times = whole + (random.random(self._length) < self._factors - whole)
+                order = random.permutation(np.repeat(np.arange(self._length), times.astype(int)))
+            # Two are kept, since a batch may reach into the next epoch.
+            self._orders = {k: kept for k, kept in self._orders.items() if k == epoch - 1}
+            self._orders[epoch] = order
+        return self._orders[epoch]
 
 
 @contextlib.contextmanager
@@ -93,16 +125,22 @@ class ImageStream(Dataset):
         dataset: dataset dicts.
         mapper: dataset dict -> sample, or None to skip the image.
         seed: seed of the stream.
+        repeat_factors: see :class:`EpochOrder`.
     """
 
     def __init__(
-        self, dataset: Sequence[dict], mapper: Callable[[dict], dict | None], seed: int
+        self,
+        dataset: Sequence[dict],
+        mapper: Callable[[dict], dict | None],
+        seed: int,
+        repeat_factors: Sequence[float] | None = None,
     ) -> None:
         self.dataset, self.mapper, self.seed = dataset, mapper, seed
+        self._order = EpochOrder(seed, len(dataset), repeat_factors)
 
     def __getitem__(self, position: int) -> dict | Exception:
         length = len(self.dataset)
-        first = image_at(position, self.seed, length)
+        first = self._order.image_at(position)
         try:
             for num_skipped in range(length):
                 record = self.dataset[(first + num_skipped) % length]

@@ -23,6 +23,7 @@ from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.run_folder import claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
+from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
@@ -87,6 +88,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     """``--eval-only``: load all of the model's weights from ``train.init_checkpoint`` and evaluate.
 
     A model with a full-resolution teacher is compared with it, see ``lowres_d2.engine.compare``.
+    Of a test set without labels the detections are written, and there are no results.
 
     Args:
         cfg: the recipe.
@@ -108,6 +110,10 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     model, report = model_with_weights(cfg)
     if images:
         sample = take_sample(cfg, images)
+    if getattr(cfg.dataloader.test.dataset, "num_objects", 1) == 0:
+        with claimed(folder):
+            _write_detections(cfg, model, report)
+        return {}
     full = full_resolution_model(cfg, model)
     evaluator = build(cfg, "dataloader.evaluator")
     if full:
@@ -143,6 +149,21 @@ def take_sample(cfg: DictConfig, number: int) -> str:
     name = f"on_{len(sample)}"
     cfg.train.output_dir = str(Path(cfg.train.output_dir, name))
     return name
+
+
+def _write_detections(cfg: DictConfig, model: nn.Module, report: LoadReport) -> None:
+    dataset = cfg.dataloader.test.dataset
+    writer = DetectionWriter(dataset, cfg.train.output_dir)
+    log_start_up(StartUp(cfg, model, writer, "test", report))
+    inference_on_dataset(model, build(cfg, "dataloader.test"), writer)
+    if comm.is_main_process():
+        logger.info(
+            "%s has no labels, so there are no metrics: %d detections of its %d images are in %s",
+            dataset.source,
+            writer.num_detections,
+            len(dataset),
+            writer.path,
+        )
 
 
 def _write(cfg: DictConfig, results: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Detection metrics by object size."""
 
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
+from lowres_d2.evaluation.found_boxes import DetectionWriter
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 from lowres_d2.evaluation.sized_f1 import SizedF1Evaluator
@@ -8,6 +9,7 @@ from lowres_d2.evaluation.tables import summary_tables
 
 __all__ = [
     "BoxScores",
+    "DetectionWriter",
     "SizeRanges",
     "SizedCOCOEvaluator",
     "SizedF1Evaluator",

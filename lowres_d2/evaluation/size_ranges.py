@@ -1,7 +1,8 @@
 """Size ranges of objects, for each of which metrics are reported.
 
 Size is sqrt(area) in pixels of the original image. A size range is [low, high] with both ends
-included, as in COCO: an object of exactly 32 px counts as small and as medium there.
+included, as in COCO: an object of exactly 32 px counts as small and as medium there, so that the
+numbers of objects may add up to more than there are. Other benchmarks include one of the ends.
 """
 
 from __future__ import annotations
@@ -84,13 +85,38 @@ class SizeRanges:
         """The ranges as areas in square pixels, the form that COCO's evaluation takes."""
         return [(low**2, high**2) for low, high in self.limits]
 
-    def label(self, name: str) -> str:
-        """The name with its limits, as ``small (<32 px)``; a name from edges is only its limits."""
+    def label(self, name: str, ends: str = "both") -> str:
+        """The name with its limits, as ``small (<=32 px)``; a name from edges is only its limits.
+
+        Args:
+            name: of the size range.
+            ends: which ends it includes: ``both``, ``lower`` or ``upper``.
+        """
         low, high = self.limits[self.names.index(name)]
-        text = f"{low:g}-{high:g} px" if low else f"<{high:g} px"
+        above, below = ">" if ends == "upper" else ">=", "<" if ends == "lower" else "<="
+        text = f"{low:g}-{high:g} px" if low else f"{below}{high:g} px"
         if high == math.inf:
-            text = f">={low:g} px"
+            text = f"{above}{low:g} px"
         return text if name == _range_name(low, high) else f"{name} ({text})"
+
+    def why_not_all(self, counts: Sequence[int], total: int) -> str:
+        """Why the numbers of objects do not add up to all objects; empty where they do.
+
+        Args:
+            counts: number of objects in each size range.
+            total: number of objects.
+        """
+        more, added_up = sum(counts) - total, f"they add up to {sum(counts)} of {total} objects"
+        if not more:
+            return ""
+        if more < 0:
+            return f"the size ranges leave sizes out: {added_up}"
+        limits = sorted(self.limits)
+        if any(low < high for (_, high), (low, _) in itertools.pairwise(limits)):
+            return f"the size ranges overlap: {added_up}"
+        return (
+            f"objects exactly as large as an edge count in both size ranges, as in COCO: {added_up}"
+        )
 
 
 def _from_edges(edges: Sequence[float]) -> dict[str, tuple[float, float]]:

@@ -14,10 +14,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
+from lowres_d2.evaluation.found_boxes import RESULTS, FoundBoxes, GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.summary import (
     SHORT_LISTS,
@@ -28,26 +28,12 @@ from lowres_d2.evaluation.summary import (
 )
 from lowres_d2.evaluation.tables import summary_tables
 
-import numpy as np
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
-
 LEAST_MAX_DETS = 100  # COCO's own cap, so that sparse data gives COCO's metrics
 
 logger = logging.getLogger(__name__)
 
 
-class GroundTruth(Protocol):
-    """What the evaluator needs from a data set."""
-
-    classes: Sequence[str]
-    category_ids: Sequence[int]
-
-    def coco_dict(self) -> dict:
-        """Ground truth in COCO format, with the ids of the file."""
-
-
-class SizedCOCOEvaluator(DatasetEvaluator):
+class SizedCOCOEvaluator(FoundBoxes):
     """Box AP and recall: overall, by object size, and by class.
 
     ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
@@ -81,46 +67,23 @@ class SizedCOCOEvaluator(DatasetEvaluator):
         """
         self.size_ranges = SizeRanges.from_config(size_ranges)
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
-        self._category_ids = list(dataset.category_ids)
         self._classes = list(dataset.classes)
         self._check_names()
-        self._truth = _prepare_truth(dataset.coco_dict(), self._category_ids, area)
+        self._truth = _prepare_truth(dataset.coco_dict(), list(dataset.category_ids), area)
+        super().__init__(self._truth["images"], dataset.category_ids)
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
         self.max_dets = self._choose_max_dets(max_dets)
         self._output_dir = Path(output_dir) if output_dir else None
         self._summary: dict | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the detections seen so far."""
-        self._found: dict = {}
-
-    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
-        """Add the detections of a batch.
-
-        Args:
-            inputs: each with the ``image_id`` of the ground truth.
-            outputs: each with ``instances``: ``pred_boxes`` in the original image, ``scores``,
-                ``pred_classes`` (contiguous).
-        """
-        for given, output in zip(inputs, outputs, strict=True):
-            instances = output["instances"].to("cpu")
-            # Kept as arrays: a dict for each of millions of boxes takes ten times the memory.
-            self._found[given["image_id"]] = (
-                instances.pred_boxes.tensor.detach().numpy().astype(np.float64),
-                instances.scores.detach().numpy().astype(np.float64),
-                instances.pred_classes.numpy(),
-            )
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
         """Compute the metrics of the detections so far; the class says which."""
-        # An image that two ranks saw (some samplers pad) has one key, so it counts once.
-        ranks = comm.gather(self._found, dst=0)
-        if not comm.is_main_process():
+        found = self.gathered()
+        if found is None:
             return {}
-        found = {image_id: boxes for rank in ranks for image_id, boxes in rank.items()}
-        detections = self._to_coco(found)
+        self._warn_if_capped(found)
+        detections = self.as_results(found)
         sizes = curve_ranges([a["area"] for a in self._objects])
         areas = [(0.0, math.inf), *self.size_ranges.areas(), *sizes.areas()]
         caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
@@ -187,50 +150,6 @@ class SizedCOCOEvaluator(DatasetEvaluator):
             )
         return wished
 
-    def _to_coco(self, found: dict) -> list[dict]:
-        known = {image["id"] for image in self._truth["images"]}
-        strange = [image_id for image_id in found if image_id not in known]
-        if strange:
-            raise ValueError(
-                f"detections for image {strange[0]!r}, which the ground truth does not have: "
-                "is the evaluator given the data set that the loader reads?"
-            )
-        if len(found) < len(known):
-            logger.warning(
-                "%d of %d images were not shown to the model; their objects count as missed",
-                len(known) - len(found),
-                len(known),
-            )
-        self._warn_if_capped(found)
-        # In the order of the ground truth, so that the number of ranks does not change ties.
-        return [
-            detection
-            for image in self._truth["images"]
-            if image["id"] in found
-            for detection in self._rows(image["id"], *found[image["id"]])
-        ]
-
-    def _rows(
-        self, image_id: int, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray
-    ) -> list[dict]:
-        if classes.size and not 0 <= classes.min() <= classes.max() < len(self._category_ids):
-            raise ValueError(
-                f"image {image_id}: the model found class {classes.max()}, the data set has "
-                f"{len(self._category_ids)} classes: set the model's num_classes to that"
-            )
-        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)  # XYXY -> XYWH
-        return [
-            {
-                "image_id": image_id,
-                "category_id": self._category_ids[label],
-                "bbox": box,
-                "score": score,
-            }
-            for box, score, label in zip(
-                boxes.tolist(), scores.tolist(), classes.tolist(), strict=True
-            )
-        ]
-
     def _warn_if_capped(self, found: dict) -> None:
         most = max((len(scores) for _, scores, _ in found.values()), default=0)
         at_most = sum(len(scores) == most for _, scores, _ in found.values())
@@ -246,7 +165,7 @@ class SizedCOCOEvaluator(DatasetEvaluator):
     def _write(self, detections: list[dict]) -> None:
         if self._output_dir is None:
             return
-        files = {"coco_instances_results.json": detections, "sized_coco.json": self._summary}
+        files = {RESULTS: detections, "sized_coco.json": self._summary}
         for name, content in files.items():
             with atomic_path(self._output_dir / name) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")

@@ -21,8 +21,9 @@ gives 1. Crowds, of which TT100K has none, are ignored like objects outside of a
 threshold: the code's default, 40, counts rectangles that its own detector merges, and is not a
 probability; the scores of the Fast R-CNN detections published with it end at 0.50, hence 0.5. Later
 papers choose their own thresholds, so the best F1 over thresholds is reported as well, as a
-diagnostic: it is chosen on the test set. Papers also give sizes as areas (32^2);
-``size_by="sqrt_area"`` uses these, with the ends as above.
+diagnostic: it is chosen on the test set. Papers also give sizes as areas, and count an area of
+exactly 32^2 as small (Noh et al., "Better to Follow, Follow to Be Better", ICCV 2019):
+``size_by="sqrt_area"`` uses these, with the upper end of a size range and not the lower one.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.f1_engine import Boxes, candidate_pairs, count_size_range, match
 from lowres_d2.evaluation.f1_summary import best_f1, counts_row, f1_score, f1_tables, flat_f1
+from lowres_d2.evaluation.found_boxes import GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
-from lowres_d2.evaluation.sized_coco import GroundTruth, SizedCOCOEvaluator
+from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 
 import numpy as np
 
@@ -86,6 +88,8 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         super().__init__(dataset, size_ranges, max_dets, area=area, output_dir=output_dir)
         self.score_threshold = score_threshold
         self._size_by = size_by
+        # The benchmark's end, or that of papers with areas; COCO's ranges include both.
+        self._ends = "lower" if size_by == "longer_side" else "upper"
         self._f1: dict | None = None
 
     def tables(self) -> str:
@@ -117,8 +121,8 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
             *self.size_ranges.limits,
         ]
         inside = [
-            (_within(objects.size, low, high) & ~crowds, _within(detections.size, low, high))
-            for low, high in ranges
+            (self._within(objects.size, *pair) & ~crowds, self._within(detections.size, *pair))
+            for pair in ranges
         ]
         alive = _reach(scores, self.score_threshold)
         matched = match(pairs, alive)
@@ -135,7 +139,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
             row["best_F1"], row["best_score"] = best
         names = [
             ("all", "all"),
-            *((name, self.size_ranges.label(name)) for name in self.size_ranges.names),
+            *((name, self.size_ranges.label(name, self._ends)) for name in self.size_ranges.names),
         ]
         classes = []
         for k, name in enumerate(self._classes):
@@ -175,16 +179,16 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
         )
         return self._boxes(boxes.reshape(-1, 4), images, labels), scores
 
+    def _within(self, sizes: np.ndarray, low: float, high: float) -> np.ndarray:
+        if self._ends == "lower":
+            return (low <= sizes) & (sizes < high)
+        return (low < sizes) & (sizes <= high)
+
     def _boxes(self, boxes: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Boxes:
         sides = boxes[:, 2:] - boxes[:, :2]
         size = sides.max(1) if self._size_by == "longer_side" else np.sqrt(sides.prod(1))
         # One number for image and class, of which the remainder is the class.
         return Boxes(boxes, images * len(self._classes) + labels, size)
-
-
-def _within(sizes: np.ndarray, low: float, high: float) -> np.ndarray:
-    # The benchmark's ends; COCO's ranges include both.
-    return (low <= sizes) & (sizes < high)
 
 
 def _reach(scores: np.ndarray, threshold: float) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+from lowres_d2.evaluation.size_ranges import SizeRanges
+
 from tabulate import tabulate
 
 COLUMNS = ("AP", "AP50", "AP75", "AR", "recall50")
@@ -24,10 +28,18 @@ def summary_tables(summary: dict) -> str:
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),
+        _why_not_all(summary["size_ranges"], summary["all"]["GT"]),
         _table("class", summary["classes"], ("AP", "AP50", "AR")),
         _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
+        _why_not_all(summary["sizes"], summary["all"]["GT"]),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _why_not_all(rows: list[dict], total: int) -> str:
+    limits = [(row["low"], math.inf if row["high"] is None else row["high"]) for row in rows]
+    spec = SizeRanges(tuple(row["name"] for row in rows), tuple(limits))
+    return spec.why_not_all([row["GT"] for row in rows], total)
 
 
 def _table(title: str, rows: list[dict], columns: tuple[str, ...]) -> str:

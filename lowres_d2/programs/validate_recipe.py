@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.analysis.matching.match_report import match_shares
+from lowres_d2.analysis.matching.match_report import TINY, match_shares
 from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
 from lowres_d2.data.datasets.voc import chosen_classes
 from lowres_d2.data.image import reader_of
@@ -44,6 +44,14 @@ POOR_COVER = Check(
     "warning",
     "size ranges of which under half can be matched to an anchor, point or query",
     "objects without a match are not learned, or only through allow_low_quality_matches",
+)
+
+TINY_OBJECTS = Check(
+    "objects-tiny",
+    "warning",
+    f"size ranges whose objects the detector sees at a median of under {TINY:g} pixels",
+    "give it more pixels: larger images (the mappers' augmentations), a smaller "
+    "model.resampler.factor, or crops; objects that small can hardly be recognized",
 )
 
 _CAPS = ("max_detections_per_image", "test_topk_per_image", "test_topk", "num_queries")
@@ -166,6 +174,9 @@ def check_cover(
     spec = SizeRanges.from_config(size_ranges)
     augmentations = instantiate(cfg.dataloader.train.mapper.get("augmentations", []))
     found = match_shares(model, as_the_model_gets_them(_sample(split), augmentations), spec)
+    for row in found.tiny():
+        detail = f"{spec.label(row.name)}: seen at a median of {row.seen_size:.1f} px"
+        findings.add(TINY_OBJECTS, split.name, detail)
     if not found.known:
         return f"it is not known which objects {type(model).__name__} can match"
     for row in found.poor():

@@ -78,7 +78,7 @@ def test_report_has_the_metrics_of_each_run_and_its_images(squares, tmp_path):
     assert text.startswith("# Two runs A note. 3 test images, 6 objects.")
     assert "| full | 5 | 1 min 15 s | 100.0 |" in text
     assert "| low | 5 | 1 min 15 s | 50.0 |" in text
-    assert "s (<8 px), 3 GT" in text and "l (>=32 px), 0 GT" in text
+    assert "s (<=8 px), 3 GT" in text and "l (>=32 px), 0 GT" in text
     assert "| AP, low | 0.0 | 100.0 | n/a (0 GT) |" in text
     assert "| one | 3 | 100.0 | 0.0 |" in text
     files = {p.name for p in path.parent.iterdir()}

@@ -8,7 +8,7 @@ from lowres_d2.data import (
     build_train_loader,
 )
 from lowres_d2.data.datasets import CocoDataset
-from lowres_d2.data.stream import image_at, seeded
+from lowres_d2.data.stream import EpochOrder, seeded
 
 import cv2
 import numpy as np
@@ -120,9 +120,10 @@ def test_seeded_restores_after_an_error():
 
 
 def test_order_is_a_function_of_seed_and_position():
-    order = [image_at(p, 5, 11) for p in range(33)]
-    image_at(0, 6, 11)
-    assert [image_at(p, 5, 11) for p in reversed(range(33))] == order[::-1]
+    order = [EpochOrder(5, 11).image_at(p) for p in range(33)]
+    backwards = EpochOrder(5, 11)
+    assert [backwards.image_at(p) for p in reversed(range(33))] == order[::-1]
+    assert all(sorted(order[k : k + 11]) == list(range(11)) for k in (0, 11, 22))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

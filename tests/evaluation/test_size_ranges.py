@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 from lowres_d2.evaluation.size_ranges import PRESETS, SizeRanges
 
@@ -42,7 +43,31 @@ def test_an_object_on_a_border_counts_in_both_size_ranges_as_in_coco():
 def test_labels_give_the_range_once():
     size_ranges = SizeRanges.from_config({"small": [0, 12], "0-12": [0, 12], "48-inf": [48, None]})
     labels = [size_ranges.label(name) for name in size_ranges.names]
-    assert labels == ["small (<12 px)", "<12 px", ">=48 px"]
+    assert labels == ["small (<=12 px)", "<=12 px", ">=48 px"]
+    # Benchmarks that include one end.
+    assert [size_ranges.label(name, "lower") for name in size_ranges.names] == [
+        "small (<12 px)", "<12 px", ">=48 px"
+    ]  # fmt: skip
+    assert [size_ranges.label(name, "upper") for name in size_ranges.names] == [
+        "small (<=12 px)", "<=12 px", ">48 px"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes", "why"),
+    [
+        ("coco", [10, 40, 31.9, 100], ""),
+        ("coco", [10, 32, 96], "exactly as large as an edge count in both .*up to 5 of 3 objects"),
+        ({"low": [0, 8], "high": [16, None]}, [4, 20], ""),
+        ({"low": [0, 8], "high": [16, None]}, [4, 10, 12, 20], "leave sizes out: .* 2 of 4"),
+        ("tinyperson", [5, 40], "overlap: they add up to 3 of 2"),
+    ],
+)
+def test_numbers_that_do_not_add_up_say_why(spec, sizes, why):
+    size_ranges = SizeRanges.from_config(spec)
+    counts = size_ranges.counts([size**2 for size in sizes])
+    found = size_ranges.why_not_all(counts, len(sizes))
+    assert re.search(why, found) if why else not found
 
 
 @pytest.mark.parametrize(

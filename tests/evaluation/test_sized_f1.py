@@ -134,6 +134,24 @@ def test_sizes_by_area_when_asked_for():
     assert counts == [(5, 7), (2, 3), (1, 3), (2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("size_by", "size_range", "label"),
+    [
+        ("longer_side", "medium", "small (<32 px)"),
+        # Better to Follow, Sec. 4: small is an area of 32 x 32 or less.
+        ("sqrt_area", "small", "small (<=32 px)"),
+    ],
+)
+def test_an_object_on_an_edge_is_in_one_size_range_and_labels_say_which(size_by, size_range, label):
+    evaluator = SizedF1Evaluator(Truth([(1, 0, 10, 10, 42, 42)]), size_by=size_by)
+    show(evaluator, [(1, 0, 10, 10, 42, 42, 0.9)])
+    result = evaluator.evaluate()["bbox"]
+    for name in ("small", "medium", "large"):
+        assert result[f"objects-{name}"] == int(name == size_range)
+        assert result[f"detections-{name}"] == int(name == size_range)
+    assert label in evaluator.tables().split("TT100K's benchmark")[1]
+
+
 def test_size_range_without_objects_has_no_value_and_no_detections_no_accuracy():
     few = Truth(OBJECTS[:1])
     evaluator = SizedF1Evaluator(few)
@@ -169,7 +187,9 @@ def reference(objects, found, threshold, low, high, by_area=False):
 
     def inside(box):
         sides = box[2] - box[0], box[3] - box[1]
-        return low <= ((sides[0] * sides[1]) ** 0.5 if by_area else max(sides)) < high
+        if by_area:
+            return low**2 < Fraction(sides[0]) * Fraction(sides[1]) <= high**2
+        return low <= max(sides) < high
 
     alive = [row for row in found if row[6] >= threshold]
     pairs = sorted(

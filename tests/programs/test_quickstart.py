@@ -65,7 +65,7 @@ def test_quickstart_reports_both_and_does_nothing_twice(tmp_path, monkeypatch, c
     report = quickstart(output, TINY)
     text = report.read_text()
     assert all(f"| {title}" in text for title in TITLES)
-    assert "<12 px" in text
+    assert "<=12 px" in text
     for image in ("training.png", "images.png", "by_size.png"):
         assert (output / image).stat().st_size > 1000 and image in text
 

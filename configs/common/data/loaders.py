@@ -42,6 +42,9 @@ dataloader.train = L(build_train_loader)(
     num_workers=2,
     # Whether to leave out images without objects.
     filter_empty=False,
+    # Share of the images below which a class is rare and its images come more often, by the factors
+    # of Detectron2's RepeatFactorTrainingSampler (0.001 for LVIS); null: each comes once an epoch.
+    repeat_threshold=None,
 )
 
 dataloader.test = L(build_test_loader)(

@@ -29,6 +29,7 @@ import torch
 from detectron2.modeling.meta_arch.fcos import FCOS
 from torch import Tensor, nn
 
+TINY = 4.0  # pixels in the detector's input; below, an object can hardly be recognized
 PAIRS = 25_000_000  # pairs of an object and an anchor to evaluate, of all images together
 
 
@@ -97,6 +98,10 @@ class MatchReport:
         return [
             size_range for size_range in self.size_ranges if self.known and size_range.share < floor
         ]
+
+    def tiny(self) -> list[SizeRangeShare]:
+        """Size ranges whose objects the detector sees at a median of less than ``TINY`` pixels."""
+        return [size_range for size_range in self.size_ranges if size_range.seen_size < TINY]
 
 
 def match_shares(

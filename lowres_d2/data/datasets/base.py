@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import count, zip_longest
 from pathlib import Path
 
+from lowres_d2.data.datasets.json_values import shortened
+
 from detectron2.data import DatasetFromList
 from detectron2.structures import BoxMode
 
@@ -60,7 +62,8 @@ class BoxDataset(Sequence):
         # forked worker copy their memory. Unpickling gives new objects, so that no copy is needed.
         self._records = DatasetFromList(records, copy=False, serialize=True)
         self.classes = list(classes)
-        self.category_ids = list(category_ids or range(1, len(classes) + 1))
+        ids = range(1, len(classes) + 1) if category_ids is None else category_ids
+        self.category_ids = list(ids)
         self.source = str(source)
         self.json_file = json_file
         self.image_root = image_root
@@ -182,7 +185,7 @@ def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[di
     if kept != dataset.classes or len(kept) == len(classes):
         return dataset
     own_id = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    free = count(max(dataset.category_ids) + 1)
+    free = count(max(dataset.category_ids, default=0) + 1)
     new_label = [list(classes).index(name) for name in dataset.classes]
     records = [
         record
@@ -196,7 +199,7 @@ def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[di
     _logger.warning(
         "%s: has no class %s: nothing can be evaluated for it",
         dataset.source,
-        ", ".join(name for name in classes if name not in own_id),
+        shortened(name for name in classes if name not in own_id),
     )
     return BoxDataset(
         records,

@@ -24,7 +24,10 @@ def count_classes(json_file: str | Path, classes: Sequence[str] | None = None) -
     """
     path = Path(json_file)
     content = read_coco_json(path)
-    return len(select_classes(path, checked_categories(path, content, classes), classes))
+    number = len(select_classes(path, checked_categories(path, content, classes), classes))
+    if not number:
+        raise ValueError(f"{path}: has no categories; expected those of the classes to train")
+    return number
 
 
 def checked_categories(

@@ -35,7 +35,10 @@ def read_json(json_file: str | Path, what: str) -> Any:
 
 
 def read_coco_json(json_file: str | Path) -> dict:
-    """Parse a COCO file; without ``annotations``, as a test set may be, it gets an empty list."""
+    """Parse a COCO file.
+
+    One of a test set may lack ``annotations``, and then ``categories``, too; it gets empty lists.
+    """
     path = Path(json_file)
     content = read_json(path, "a COCO json file")
     if isinstance(content, list):
@@ -43,8 +46,8 @@ def read_coco_json(json_file: str | Path) -> dict:
             f"{path}: is a list, perhaps of detections; expected a COCO ground truth, "
             f"an object with {', '.join(_SECTIONS)}"
         )
-    if isinstance(content, dict):
-        content.setdefault("annotations", [])
+    if isinstance(content, dict) and content.setdefault("annotations", []) == []:
+        content.setdefault("categories", [])
     for section in _SECTIONS:
         entries = content.get(section) if isinstance(content, dict) else None
         if not isinstance(entries, list):

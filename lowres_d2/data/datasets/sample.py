@@ -13,7 +13,8 @@ class EvenSample(Sequence):
 
     Args:
         dataset: dataset dicts.
-        number: number of images; all images with objects if there are fewer.
+        number: number of images; all images with objects if there are fewer. Of a test set
+            without labels, any images.
     """
 
     def __init__(self, dataset: Sequence[dict], number: int) -> None:
@@ -27,6 +28,8 @@ class EvenSample(Sequence):
             record = dataset[index]
             if any(not a.get("iscrowd", 0) for a in record.get("annotations", [{}])):
                 records[index] = record
+        if not records:
+            records = {index: dataset[index] for index in range(0, len(dataset), step)[:number]}
         self._records = [records[index] for index in sorted(records)]
 
     def __len__(self) -> int:

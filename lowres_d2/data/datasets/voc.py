@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotation
+from lowres_d2.data.datasets.base import BoxDataset, class_names, log_left_out, make_annotation
 from lowres_d2.data.datasets.boxes import BoxPolicy
 from lowres_d2.data.datasets.categories import select_classes
-from lowres_d2.data.datasets.image_folder import check_images_exist
+from lowres_d2.data.datasets.image_folder import check_images_exist, is_file
 from lowres_d2.data.datasets.voc_files import (
     VocImage,
     check_pixels,
@@ -18,6 +19,10 @@ from lowres_d2.data.datasets.voc_files import (
     read_voc_xml,
 )
 from lowres_d2.data.datasets.yolo import check_not_yolo
+from lowres_d2.data.image.decode import orientation_of
+from lowres_d2.data.image.files import open_image, open_regular
+
+_logger = logging.getLogger(__name__)
 
 VOC_CLASSES = [
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -60,7 +65,10 @@ class VocDataset(BoxDataset):
             for folder in (root / f"VOC{one_year}" for one_year in years)
         }
         everything = [image for images in annotated.values() for image in images]
-        names = chosen_classes(root, _names_of(everything), classes, may_lack_classes)
+        found = {found.name for image in everything for found in image.objects}
+        # Without any labels, nothing says that a class is misspelt.
+        known = found if found or classes is None else set(class_names(classes))
+        names = chosen_classes(root, known, classes, may_lack_classes)
         records: list[dict] = []
         num_boxes = 0
         left_out: Counter[str] = Counter()
@@ -80,20 +88,39 @@ class VocDataset(BoxDataset):
 def _read_split(folder: Path, split: str, check_images: bool) -> list[VocImage]:
     """The annotations of a split; their ``file_name`` is that of the image that is there."""
     stems = _listed(folder, split)
-    images = [read_voc_xml(folder / "Annotations" / f"{stem}.xml") for stem in stems]
+    files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
+    labelled = any(is_file(file) for file in files)
+    images = [read_voc_xml(file) for file in files] if labelled else [VocImage()] * len(stems)
     check_pixels(folder, images)
     given = {stem: image.file_name for stem, image in zip(stems, images, strict=True)}
     names = image_names(folder / "JPEGImages", given)
     if check_images:
-        files = list(names.values())
-        check_images_exist(folder, folder / "JPEGImages", files, "complete the folder")
-    return [
+        there = list(names.values())
+        check_images_exist(folder, folder / "JPEGImages", there, "complete the folder")
+    images = [
         image._replace(file_name=names[stem]) for stem, image in zip(stems, images, strict=True)
     ]
+    return images if labelled else _without_labels(folder, split, images)
 
 
-def _names_of(images: Sequence[VocImage]) -> set[str]:
-    return {found.name for image in images for found in image.objects}
+def _without_labels(folder: Path, split: str, images: Sequence[VocImage]) -> list[VocImage]:
+    """The images with the sizes of their files."""
+    _logger.warning("%s: '%s' has no annotations: a test set without labels", folder, split)
+    sized = []
+    for image in images:
+        height, width = _shown_size(folder / "JPEGImages" / image.file_name)
+        sized.append(image._replace(height=height, width=width))
+    return sized
+
+
+def _shown_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image file as it is read: turned as EXIF says."""
+    try:
+        with open_regular(str(path)) as file, open_image(file) as image:
+            width, height = image.size
+            return (width, height) if orientation_of(image) >= 5 else (height, width)
+    except (OSError, ValueError) as error:  # Pillow's messages do not name the file
+        raise ValueError(f"{path}: its size cannot be read ({error})") from None
 
 
 def chosen_classes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -25,10 +25,10 @@ class VocObject(NamedTuple):
 class VocImage(NamedTuple):
     """The content of one xml file."""
 
-    file_name: str
-    height: int
-    width: int
-    objects: list[VocObject]
+    file_name: str = ""
+    height: int = 0
+    width: int = 0
+    objects: Sequence[VocObject] = ()
 
 
 def read_voc_xml(path: str | Path) -> VocImage:

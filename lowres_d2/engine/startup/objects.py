@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.analysis.matching.match_report import GroundTruth
+from lowres_d2.analysis.matching.match_report import TINY, GroundTruth, MatchReport
 from lowres_d2.data.aug_input import keep_a_pixel
 from lowres_d2.data.stream import seeded
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -25,6 +25,7 @@ from detectron2.structures import BoxMode
 # Count objects on at most this many images, and try matching on at most this many of these.
 COUNTED = 10_000
 MATCHED = 100
+LOPSIDED = 0.9  # share of the objects in one size range above which the report says so
 # These leave the image's size unchanged, so they need not be applied to a blank image.
 _SIZE_PRESERVING = (
     T.BlendTransform,
@@ -45,6 +46,7 @@ class ObjectCounts:
         objects: number of objects on the counted images, without crowds.
         densest: largest number of objects on one image.
         by_size_range: number of objects in each size range.
+        quartiles: of the objects' sizes, in pixels; empty without objects.
         sample: some of the records that have objects and state the image's size.
     """
 
@@ -53,6 +55,7 @@ class ObjectCounts:
     objects: int
     densest: int
     by_size_range: list[int]
+    quartiles: list[float]
     sample: list[dict]
 
 
@@ -88,7 +91,39 @@ def count_objects(
     ]
     # In random order: matching may stop early, and has then seen images from the whole data set.
     sample = random.Random(0).sample(with_objects, min(MATCHED, len(with_objects)))
-    return ObjectCounts(len(dataset), number, len(sizes), densest, by_size_range, sample)
+    quartiles = np.quantile(values, (0.25, 0.5, 0.75)).tolist() if sizes else []
+    return ObjectCounts(len(dataset), number, len(sizes), densest, by_size_range, quartiles, sample)
+
+
+def finer_ranges_note(counts: ObjectCounts, size_ranges: SizeRanges) -> str:
+    """That nearly all objects are in one size range, and ranges that would tell them apart.
+
+    Empty where they are spread, or where there is only one size range.
+    """
+    most = max(counts.by_size_range)
+    if len(size_ranges.names) == 1 or most <= LOPSIDED * counts.objects:
+        return ""
+    name = size_ranges.names[counts.by_size_range.index(most)]
+    edges = sorted({round(size) for size in counts.quartiles} - {0})
+    return (
+        f"{100 * most / counts.objects:.0f} % of the objects are in one size range, "
+        f"{size_ranges.label(name)}; ranges that tell them apart: "
+        f"dataloader.evaluator.size_ranges=[0,{','.join(map(str, edges))},null]"
+    )
+
+
+def tiny_objects_warning(match: MatchReport, size_ranges: SizeRanges) -> list[str]:
+    """That the detector sees too few pixels of the objects of some size ranges; or nothing."""
+    if not match.tiny():
+        return []
+    seen = ", ".join(
+        f"{size_ranges.label(found.name)} at {found.seen_size:.1f} px" for found in match.tiny()
+    )
+    return [
+        f"the detector sees objects of {seen} (median): under {TINY:g} px they can hardly be "
+        "recognized, matched or not; give it more pixels: larger images (the mappers' "
+        "augmentations), a smaller model.resampler.factor, or crops of the images"
+    ]
 
 
 def data_rows(datasets: Mapping[str, Sequence[dict]]) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,9 @@ from lowres_d2.engine.startup.objects import (
     as_the_model_gets_them,
     count_objects,
     data_rows,
+    finer_ranges_note,
     shared_images_warning,
+    tiny_objects_warning,
 )
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.weights import describe_weights
@@ -207,6 +209,10 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
         seen, matched = _seen(found), _matched(found) if match.known else "unknown"
         share = f"{100 * number / counts.objects:.1f} %"
         yield "", f"{name:{width}}   {share:>7}   {seen:>13}   {matched}"
+    note = size_ranges.why_not_all(counts.by_size_range, counts.objects)
+    yield "", note
+    yield "", finer_ranges_note(counts, size_ranges)
+    run.warnings += tiny_objects_warning(match, size_ranges)
     poor = {found.name for found in match.poor(FLOOR)}
     for found in match.size_ranges:
         if found.name in poor:

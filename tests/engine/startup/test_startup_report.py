@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import math
+import re
 
 from lowres_d2.analysis.matching.match_report import SizeRangeShare
 from lowres_d2.data import DetectionMapper
@@ -25,7 +26,8 @@ from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
 from omegaconf import OmegaConf
 
-from toys.runs import STAGED
+from toys.data import ToyData
+from toys.runs import PLAIN, STAGED
 
 QUICK = sorted(str(path) for path in shipped_recipes() if "configs/quick" in path.as_posix())
 
@@ -59,7 +61,7 @@ def test_every_quick_recipe_reports(name, plates):
     assert "data 8, model 8" in rows["classes"]
     assert "4 images" in rows["objects"] and "maxDets 100" in rows["evaluation"]
     assert text.count("% of ") == len(run.evaluator.size_ranges.names)
-    assert len(text.splitlines()) < 25
+    assert len(text.splitlines()) < 27
 
 
 def test_report_has_teacher_and_stages(coco_json):
@@ -91,6 +93,52 @@ def test_warns_of_unmatched_size_ranges_small_caps_and_other_classes(coco_json, 
     assert "model.resampler.factor (8 now)" in poor
     assert "model.min_box_size (20 now)" in poor
     assert "at most 0 detections" in cap and "max_detections_per_image to 2" in cap
+
+
+def reported(json_file, *opts):
+    data = [f"data.{split}_json={json_file}" for split in ("train", "val")]
+    run = started(load_recipe(PLAIN, [*data, "train.device=cpu", *opts]))
+    return start_up_report(run), run.warnings
+
+
+def test_one_size_range_with_nearly_all_objects_is_said_with_finer_ones(coco_json):
+    text, _ = reported(coco_json)
+    assert "100 % of the objects are in one size range, small (<=32 px)" in text
+    edges = re.search(r"size_ranges=(\[0,[\d,]+,null\])", text)[1]
+    spread, _ = reported(coco_json, f"dataloader.evaluator.size_ranges={edges}")
+    assert "in one size range" not in spread
+
+
+def test_objects_that_the_detector_sees_with_too_few_pixels_are_warned_of(coco_json):
+    side = "dataloader.train.mapper.augmentations.0.short_edge_length="
+    _, warnings = reported(coco_json, f"{side}64")
+    assert not any("hardly be recognized" in warning for warning in warnings)
+    text, warnings = reported(coco_json, f"{side}8")
+    (warning,) = [w for w in warnings if "hardly be recognized" in w]
+    assert re.search(r"small \(<=32 px\) at [23]\.\d px \(median\): under 4 px", warning)
+    assert " px   100 % of 6" in text  # which alone would look fine
+
+
+def test_objects_on_an_edge_are_explained(tmp_path):
+    data = ToyData(tmp_path / "set")
+    data.content["annotations"][0].update(bbox=[0, 0, 32, 32], area=1024)
+    text, _ = reported(data.write())
+    assert "objects exactly as large as an edge count in both size ranges" in text
+    assert "add up to 5 of 4 objects" in text
+
+
+@pytest.mark.parametrize(("rescued", "said"), [(0, False), (1, False), (3, True)])
+def test_low_quality_matches_are_said_where_there_are_any(rescued, said):
+    text = _matched(SizeRangeShare("x", objects=200, matched=200, rescued=rescued))
+    assert text.startswith("100 % of 200") and ("2 % only by" in text) == said
+    assert "0 % only" not in text
+
+
+def test_crowds_are_on_the_first_screen(tmp_path):
+    data = ToyData(tmp_path / "set")
+    data.content["annotations"][0]["iscrowd"] = 1
+    text, _ = reported(data.write())
+    assert "4 images, 3 objects, 1 crowds (ignored), at most 1 on one image" in text
 
 
 def loaded(used, unfit=(), ignored=()):

@@ -1,0 +1,101 @@
+"""Test sets without labels: --eval-only writes the detections, with the ids of their file."""
+
+import json
+import shutil
+
+from lowres_d2.data.datasets import CocoDataset, VocDataset
+from lowres_d2.data.datasets.sample import EvenSample
+from lowres_d2.evaluation import DetectionWriter
+from lowres_d2.programs.train import main
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from PIL import Image
+
+from toys.data import CLASSES, ToyData
+
+
+def unlabelled(folder, *without):
+    """Two images with ids 70 and 71, without annotations and without these sections."""
+    data = ToyData(folder, number=2, first_id=70)
+    data.content["annotations"] = []
+    for section in without:
+        del data.content[section]
+    return data.write()
+
+
+def evaluate_on(trained, json_file, output_dir, *more):
+    arguments = trained.arguments(output_dir)
+    arguments[2:2] = ["--eval-only"]
+    weights = f"train.init_checkpoint={trained.file}"
+    main([*arguments, weights, f"data.val_json={json_file}", *more])
+    return json.loads((output_dir / "coco_instances_results.json").read_text())
+
+
+@pytest.mark.parametrize("without", [(), ("annotations",), ("annotations", "categories")])
+def test_detections_have_the_ids_of_the_file(trained, tmp_path, without, caplog):
+    caplog.set_level("INFO")
+    json_file = unlabelled(tmp_path / "test", *without)
+    low = "model.detector.test_score_thresh=0.0"
+    found = evaluate_on(trained, json_file, tmp_path / "out", low)
+    assert {detection["image_id"] for detection in found} == {70, 71}
+    ids = {1, 2} if "categories" in without else {3, 4}
+    assert {detection["category_id"] for detection in found} <= ids
+    assert all(set(d) == {"image_id", "category_id", "bbox", "score"} for d in found)
+    assert f"has no labels, so there are no metrics: {len(found)} detections of its 2 images" in (
+        caplog.text
+    )
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+def test_training_on_or_with_such_a_set_is_an_error(trained, tmp_path):
+    json_file = unlabelled(tmp_path / "test")
+    arguments = trained.arguments(tmp_path / "out")
+    with pytest.raises(SystemExit):
+        main([*arguments, f"data.val_json={json_file}"])
+    with pytest.raises(SystemExit):
+        main([*arguments, f"data.train_json={json_file}"])
+
+
+def test_a_sample_of_a_set_without_labels_has_images(tmp_path):
+    dataset = CocoDataset(unlabelled(tmp_path / "test"))
+    assert [record["image_id"] for record in EvenSample(dataset, 1)] == [70]
+    assert len(EvenSample(dataset, 5)) == 2
+
+
+def output(*rows):
+    """Detections of an image, from rows of x0, y0, x1, y1, score, class."""
+    rows = torch.tensor(rows).reshape(-1, 6)
+    found = Instances((40, 60))
+    found.pred_boxes, found.scores = Boxes(rows[:, :4]), rows[:, 4]
+    found.pred_classes = rows[:, 5].long()
+    return {"instances": found}
+
+
+def test_voc_without_annotations_names_the_files_of_its_images(tmp_path):
+    folder = tmp_path / "VOC2012"
+    for name in ("JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    for stem in ("a", "b"):
+        Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(folder / f"JPEGImages/{stem}.png")
+    (folder / "ImageSets/Main/test.txt").write_text("a\nb\n")
+    dataset = VocDataset(tmp_path, "test", 2012, classes=CLASSES)
+    assert (dataset[1]["height"], dataset[1]["width"], dataset.num_objects) == (40, 60, 0)
+    assert dataset.classes == CLASSES
+    writer = DetectionWriter(dataset, tmp_path)
+    writer.process([{"image_id": 2}], [output([1.0, 2, 11, 22, 0.5, 1])])
+    writer.process([{"image_id": 1}], [output()])
+    assert writer.evaluate() == {} and writer.num_detections == 1
+    (found,) = json.loads((tmp_path / "coco_instances_results.json").read_text())
+    assert found == {
+        "image_id": 2,
+        "category_id": 2,
+        "bbox": [1, 2, 10, 20],
+        "score": 0.5,
+        "file_name": str(folder / "JPEGImages/b.png"),
+    }
+    shutil.rmtree(folder / "JPEGImages")
+    with pytest.raises(FileNotFoundError, match="JPEGImages"):
+        VocDataset(tmp_path, "test", 2012, classes=CLASSES)
