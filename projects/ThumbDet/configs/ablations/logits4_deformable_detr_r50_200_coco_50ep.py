@@ -1,4 +1,4 @@
-"""Components: learned thumbnails and filtered logit distillation, no features."""
+"""Table 3, third row: learned thumbnails and filtered logit distillation, no features."""
 
 from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
     dataloader,

@@ -1,4 +1,4 @@
-"""The paper taken literally: random initial downsampler, features compared by interpolation."""
+"""The paper taken literally: features compared by interpolation to the teacher's size."""
 
 from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
     dataloader,
@@ -8,5 +8,4 @@ from ..coco.thumbdet4_deformable_detr_r50_200_coco_50ep import (
     train,
 )
 
-model.resampler.init = "random"
 model.objectives[1].alignment = "interpolate"

@@ -1,4 +1,4 @@
-"""ThumbDet, 4x: learned thumbnails, Deformable DETR distilled from itself at full resolution."""
+"""ThumbDet, 4x: learned thumbnails, distilled from Deformable DETR at full resolution (Table 3)."""
 
 from ..common.method import features, loss_weights, query_logits, teacher
 from .learned4_deformable_detr_r50_200_coco_50ep import (
@@ -13,6 +13,3 @@ model.teacher = teacher
 model.teacher.checkpoint = "output/full_deformable_detr_r50_800_coco_50ep/model_final.pth"
 model.objectives += [features, query_logits]
 model.loss_weights = loss_weights
-# Queries are paired by index, which makes sense only for a student that starts as its teacher.
-train.student_from_teacher = True
-train.init_checkpoint = ""

@@ -1,0 +1,13 @@
+"""The teacher trained further, as long as a student: full resolution at equal total iterations."""
+
+from .teacher_deformable_detr_small_256_plates import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+
+train.init_checkpoint = "output/teacher_deformable_detr_small_256_plates/model_final.pth"
+train.max_iter = 2500
+train.eval_period = 0
