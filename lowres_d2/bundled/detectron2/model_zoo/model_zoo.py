@@ -1,7 +1,7 @@
 """Published models by the name of the config that they were trained with.
 
-The models are those of ``configs/common/models`` of this project. Schedules and data that go with
-them in upstream's configs are not here: recipes of this project are in ``configs/``.
+The models are those of ``configs/common/models`` of this project; what goes with them in upstream's
+configs is in ``common.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, instantiate
+from detectron2.model_zoo.common import PIECES, training_of
 from omegaconf import DictConfig
 from torch import nn
 
@@ -21,7 +22,7 @@ get_config_file = uncovered("model_zoo.get_config_file")
 # Within the package where it is installed, beside it in a checkout.
 _PACKAGE = Path(__file__).resolve().parents[3]
 _CONFIGS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
-_DETECTOR = re.compile(r"COCO-Detection/(faster_rcnn|retinanet|fcos)_R_(50|101)_(C4|FPN)_[13]x")
+_DETECTOR = re.compile(r"COCO-Detection/(faster_rcnn|retinanet|fcos)_R_(50|101)_(C4|FPN)_([13])x")
 
 _SITE = "https://dl.fbaipublicfiles.com/detectron2"
 # folder: config, job number, first digits of the file's checksum
@@ -96,29 +97,38 @@ def get_checkpoint_url(config_path: str) -> str:
 
 
 def get_config(config_path: str, trained: bool = False) -> DictConfig:
-    """Config of a detector: ``model``, and where trained also ``train.init_checkpoint``.
+    """Config of a detector, or one of the pieces that configs share.
 
     Args:
         config_path: one of COCO's RetinaNet, FCOS or Faster R-CNN (C4, FPN) with ResNet-50 or 101,
-            as "COCO-Detection/retinanet_R_50_FPN_1x.py" (or .yaml), or "common/models/<name>.py".
-        trained: add the address of its weights.
+            as "COCO-Detection/retinanet_R_50_FPN_1x.py" (or .yaml); "common/models/<name>.py";
+            or a piece: "common/optim.py", "common/coco_schedule.py", "common/train.py",
+            "common/data/coco.py", "common/data/constants.py".
+        trained: give the address of its published weights as ``train.init_checkpoint``.
+
+    Returns:
+        Of a detector ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train``; of
+        anything else what upstream's file of that name has.
     """
     name = config_path.removesuffix(".yaml").removesuffix(".py")
+    if name in PIECES:
+        return DictConfig(PIECES[name](), flags={"allow_objects": True})
     detector = _DETECTOR.fullmatch(name)
     if detector:
-        kind, depth, neck = detector.groups()
+        kind, depth, neck, times = detector.groups()
         name = "common/models/" + (f"{kind}_{neck.lower()}" if kind == "faster_rcnn" else kind)
     files = [folder / f"{name}.py" for folder in _CONFIGS]
     found = [str(file) for file in files if file.parent.name == "models" and file.is_file()]
     if not found:
         needs_upstream(f"the config {config_path}")
-    model = LazyConfig.load(found[0], "model")
+    parts = {"model": LazyConfig.load(found[0], "model")}
     if detector:
-        model.backbone.get("bottom_up", model.backbone).stages.depth = int(depth)
-    cfg = DictConfig({"model": model}, flags={"allow_objects": True})
-    if trained:
-        cfg.train = {"init_checkpoint": get_checkpoint_url(config_path)}
-    return cfg
+        backbone = parts["model"].backbone
+        backbone.get("bottom_up", backbone).stages.depth = int(depth)
+        parts |= training_of(kind, int(depth), int(times))
+        if trained:
+            parts["train"]["init_checkpoint"] = get_checkpoint_url(config_path)
+    return DictConfig(parts, flags={"allow_objects": True})
 
 
 def get(
