@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.recipes.load import recipes_loaded_by
+
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig, ListConfig
 from termcolor import colored
@@ -21,8 +23,8 @@ def describe_recipe(path: Path, cfg: DictConfig, color: bool | None = None) -> s
     """Lines ``key: base -> recipe`` for every key in which a recipe differs from its base.
 
     Args:
-        path: the recipe's file; its base are the files that it imports relatively. A yaml file has
-            no base, and all of its keys are listed.
+        path: the recipe's file; its base are the files that it imports relatively, and the recipes
+            that it loads. A yaml file has no base, and all of its keys are listed.
         cfg: the recipe as loaded, with overrides.
         color: colour the lines; None: if stdout is a terminal.
 
@@ -75,8 +77,10 @@ def _places(node: Any, part: dict[str, str], where: str = "") -> Iterator[str]:
 
 
 def _load_base(path: Path) -> dict[str, Any]:
-    """The parts that a recipe imports from other recipe files, before it changes them."""
+    """The parts that a recipe imports or loads from other recipes, before it changes them."""
     parts = {}
+    for loaded in recipes_loaded_by(path):
+        parts |= {str(name): loaded[name] for name in loaded}
     path = Path(os.path.abspath(path))  # a relative one has too few folders above
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.level:

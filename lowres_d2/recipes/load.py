@@ -11,6 +11,7 @@ from typing import Any
 from lowres_d2.recipes.checks import check_calls, check_references, check_train
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
+from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
 from lowres_d2.saved_configs import RefusedConfigError, read_saved_config
 
@@ -24,12 +25,16 @@ REQUIRED = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
 def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     """Load a recipe, apply ``key=value`` overrides strictly, and check what it calls.
 
+    A python recipe may itself load another one with this function, and change its parts; and it
+    may import modules that lie beside it.
+
     Args:
         name: see :func:`find_recipe`.
         overrides: ``key=value`` changes an existing key, ``+key=value`` adds one.
 
     Returns:
-        The configuration; an empty ``train.output_dir`` is set from the file's name.
+        The configuration; an empty ``train.output_dir`` is set from the file's name. Within a
+        recipe it is empty, so that the recipe gets a folder of its own.
 
     Raises:
         FileNotFoundError: no such recipe.
@@ -49,7 +54,9 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     _drop_unused_names(cfg)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
-    if not cfg.train.get("output_dir"):
+    if is_nested():
+        cfg.train.output_dir = ""
+    elif not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
     check_references(cfg)
     check_read(cfg, overrides)
@@ -58,7 +65,15 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
         check_calls(cfg)
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+    note(cfg)
     return cfg
+
+
+def recipes_loaded_by(path: Path) -> list[DictConfig]:
+    """The recipes that a python recipe loads, as they are before it changes them."""
+    with reading(path) as loaded, _imports_restored():
+        LazyConfig.load(str(path))
+    return loaded
 
 
 def _read(path: Path) -> Any:
@@ -69,7 +84,7 @@ def _read(path: Path) -> Any:
             text = path.read_text(encoding="utf-8")
             content = read_saved_config(text, str(path))
             return OmegaConf.create(content, flags={"allow_objects": True})
-        with _imports_restored():
+        with reading(path), _imports_restored():
             return LazyConfig.load(str(path))
     except RefusedConfigError:
         raise
