@@ -15,7 +15,8 @@ from lowres_d2.analysis.figures.comparison_sheets import (
 from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
 from lowres_d2.analysis.figures.failure_cases import write_failure_cases
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
-from lowres_d2.analysis.figures.views import model_view
+from lowres_d2.analysis.figures.training_data import write_training_data
+from lowres_d2.analysis.figures.views import input_view, model_view
 from lowres_d2.analysis.report import REPORT_FILES, Run, write_report
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "choose_images",
     "comparison_sheet",
     "detected_column",
+    "input_view",
     "measure_points",
     "model_view",
     "plot_by_size",
@@ -36,4 +38,5 @@ __all__ = [
     "write_failure_cases",
     "write_report",
     "write_thumbnails",
+    "write_training_data",
 ]

@@ -88,6 +88,27 @@ def identify(path: str | Path) -> Identity:
     )
 
 
+def recipe_of(
+    config_file: str | None, weights: str | Path, overrides: Iterable[str] = ()
+) -> tuple[DictConfig, Identity]:
+    """The recipe of a program that is given weights, and what these are.
+
+    Args:
+        config_file: the recipe; None: the weights' own.
+        weights: as for :func:`identify`.
+        overrides: ``key=value``.
+
+    Raises:
+        ValueError: neither is a recipe given, nor do the weights say what theirs is.
+        FileNotFoundError: there is no such recipe, or there are no such weights.
+    """
+    if config_file:
+        cfg = load_recipe(config_file, overrides)
+        return cfg, identify(weights)
+    found = identify(weights)
+    return found.load_recipe(overrides), found
+
+
 def run_weights(folder: str | Path) -> Path:
     """The weights of a run to use: the best ones, else the final, else the last checkpoint.
 

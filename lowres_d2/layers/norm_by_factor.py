@@ -74,13 +74,19 @@ def weights_for_factor(state_dict: dict[str, Tensor], factor: str | None) -> dic
     Args:
         state_dict: weights of any network; those without norms by factor fit all factors and are
             returned unchanged.
-        factor: the factor whose norms to keep.
+        factor: the factor whose norms to keep; None: there are no norms by factor.
 
     Raises:
-        ValueError: there are norms by factor, but none for this factor.
+        ValueError: there are norms by factor, but none for this factor; or a factor is given, and
+            there are none.
     """
     marker = f".{_CHILD}."
     factors = dict.fromkeys(k.split(marker)[1].split(".")[0] for k in state_dict if marker in k)
+    if factor is not None and not factors:
+        raise ValueError(
+            f"factor {factor}: these weights have no norms by factor, they are the same for every "
+            "factor: leave it out (--factor)"
+        )
     if factors and factor not in factors:
         raise ValueError(
             f"factor {factor}: these weights have a norm for each of the factors "

@@ -13,6 +13,7 @@ from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
+from lowres_d2.engine.identity import recipe_of
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -38,7 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--config-file", required=True, metavar="RECIPE", help="recipe of the model"
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe of the model; not needed with a run's --weights",
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
@@ -55,7 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights to time with; with random ones post-processing is too fast",
+        help="weights to time with, or the folder of a run; with random ones post-processing is "
+        "too fast",
     )
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
@@ -64,15 +68,21 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_intermixed_args(arguments)
+    if not (args.config_file or args.weights):
+        parser.error("--config-file RECIPE is needed, or --weights of a run")
     run_reporting_mistakes(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:
-    cfg = load_recipe(args.config_file, args.opts)
-    model = build_model(cfg)
     if args.weights:
-        load_weights(model, args.weights, complete=True, use_average=cfg.train.ema.enabled)
+        cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    else:
+        cfg, weights = load_recipe(args.config_file, args.opts), None
+    model = build_model(cfg)
+    if weights:
+        load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
     images = [_noise(args.size)] if args.size else _images(cfg, args.images)
     models = _resolutions(model)
     report = {name: _costs(network, images) for name, network in models.items()}
@@ -80,12 +90,13 @@ def _run(args: argparse.Namespace) -> None:
         for name, timing in time_models(models, images).items():
             report[name]["images_per_second"] = timing.images_per_second
             report[name]["seconds"] = time_parts(models[name], images)
+    name = args.config_file or args.weights
     what = f"{args.size[0]}x{args.size[1]}" if args.size else f"{len(images)} image(s)"
     if args.json:
-        head = {"recipe": args.config_file, "images": what, "machine": machine(model)}
+        head = {"recipe": name, "images": what, "machine": machine(model)}
         print(json.dumps(head | report, indent=1))
     else:
-        print(f"{args.config_file}, {what}, {machine(model)}\n{_table(report)}\n{NOT_COUNTED}")
+        print(f"{name}, {what}, {machine(model)}\n{_table(report)}\n{NOT_COUNTED}")
 
 
 def _costs(model: nn.Module, images: Sequence[dict[str, Any]]) -> dict[str, Any]:

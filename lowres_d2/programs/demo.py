@@ -1,31 +1,33 @@
 """Detect on images, folders and videos: boxes drawn, and in a json file.
 
-Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Boxes in
-``detections.json`` are XYWH in pixels of the original image.
+Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Each
+record of ``detections.json`` is an image, or a frame of a video, and says what its boxes are.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import pickle
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
-from lowres_d2.data.image import load_image
+from lowres_d2.data.image import reader_of
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.identity import Identity, recipe_of
+from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.demo_files import find_inputs, find_targets, is_video
-from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
+from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
+from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
+from lowres_d2.recipes.load import build
 
 import cv2
 import numpy as np
@@ -34,6 +36,12 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
+# Of the boxes in the json file; the mode is a name of Detectron2's BoxMode.
+BOXES = {
+    "bbox_mode": "XYWH_ABS",
+    "bbox_frame": "pixels of the image of this height and width, as its EXIF rotation shows it; "
+    "x and y of the upper left corner",
+}
 LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be read
 
 
@@ -41,10 +49,15 @@ def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--config-file", required=True, metavar="RECIPE", help="recipe that the weights belong to"
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe that the weights belong to; not needed where they are a run's",
     )
     parser.add_argument(
-        "--weights", required=True, metavar="FILE", help=".pth, .pkl or .safetensors"
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help=".pth, .pkl or .safetensors, or the folder of a run",
     )
     parser.add_argument(
         "--input",
@@ -73,7 +86,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the demo; exits with 1 where an input was broken or the user made a mistake."""
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)
+    move_overrides(args, "input")
     run_reporting_mistakes(lambda: _run(args))
 
 
@@ -83,7 +97,7 @@ class Demo:
 
     Attributes:
         model: in evaluation mode.
-        mapper: the recipe's, for evaluation.
+        mapper: the recipe's, for evaluation; it reads the images.
         classes: class names in the order of the labels.
         threshold: lowest score that counts.
     """
@@ -94,10 +108,10 @@ class Demo:
     threshold: float
 
     @classmethod
-    def from_recipe(cls, cfg: DictConfig, weights: str, threshold: float) -> Demo:
+    def from_recipe(cls, cfg: DictConfig, weights: Identity, threshold: float) -> Demo:
         """Build the recipe's model with its weights; all of them must be there."""
         model = build_model(cfg).eval()
-        load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
+        load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
         mapper = build(cfg, "dataloader.test.mapper")
         return cls(model, mapper, class_names(cfg, model, weights), threshold)
 
@@ -109,16 +123,19 @@ class Demo:
             The image, RGB uint8 (H, W, 3), and what was found in its pixels.
 
         Raises:
-            BrokenImageError: it cannot be read.
+            BrokenImageError: it cannot be read, or the model cannot take it.
         """
         if not file.is_file():
             raise BrokenImageError(f"{file}: no such image")
         sample = self.mapper({"file_name": str(file), "image_id": 0})
         if sample is None:
             raise BrokenImageError(f"{file}: cannot be read as an image")
-        image = np.ascontiguousarray(load_image(str(file), "RGB"))
+        image = reader_of(self.mapper).show(str(file))
         sample |= {"height": image.shape[0], "width": image.shape[1]}
-        output = self.model([sample])[0]
+        try:
+            output = self.model([sample])[0]
+        except ValueError as error:  # an image smaller than the factor, say; others may be larger
+            raise BrokenImageError(f"{file}: {one_line(error)}") from error
         if "instances" not in output:
             raise ValueError("the demo draws boxes, and this recipe's model gives none")
         found = output["instances"].to("cpu")
@@ -141,8 +158,9 @@ class Demo:
         rows = list(zip(found.boxes, found.labels, found.scores, strict=True))
         for box, label, _ in rows:
             panel.box(box, colors[label])
+        names = drawable_names(self.classes)
         for box, label, score in rows:
-            panel.label(box, colors[label], f"{self.classes[label]} {score:.2f}")
+            panel.label(box, colors[label], f"{names[label]} {score:.2f}")
         return panel.image
 
     def record(self, name: str, image: np.ndarray, found: Objects, **more: int) -> dict:
@@ -155,6 +173,9 @@ class Demo:
             **more,
             "height": image.shape[0],
             "width": image.shape[1],
+            **BOXES,
+            "score_threshold": self.threshold,
+            "classes": list(self.classes),
             "detections": [
                 {"category": self.classes[label], "label": label, "bbox": box, "score": score}
                 for box, label, score in rows
@@ -170,40 +191,31 @@ class Demo:
         return [self.record(str(file), image, found)]
 
     def video(self, file: Path, target: Path) -> list[dict]:
-        """Detect on every frame of a video and write it as mp4 with its boxes."""
-        source = cv2.VideoCapture(str(file))
-        if not source.isOpened():
-            raise BrokenImageError(f"{file}: cannot be read as a video")
-        rate, total = source.get(cv2.CAP_PROP_FPS) or 25.0, source.get(cv2.CAP_PROP_FRAME_COUNT)
-        records, sink = [], None
+        """Detect on every frame of a video and write it with its boxes."""
+        source, records = VideoSource(file), []
         with own_path(target) as part, tempfile.TemporaryDirectory() as folder:
             frame_file = Path(folder, "frame.bmp")  # without loss; the mapper reads files
-            for number, frame in enumerate(_frames(source)):
+            sink = VideoSink(part, source.rate)
+            for number, frame in enumerate(source):
                 cv2.imwrite(str(frame_file), frame)
                 image, found = self.detect(frame_file)
-                shown = np.asarray(self.draw(image, found))[..., ::-1]
-                if sink is None:
-                    sink = _video_sink(part, rate, shown.shape)
-                sink.write(np.ascontiguousarray(shown))
+                sink.write(np.asarray(self.draw(image, found)))
                 records.append(self.record(str(file), image, found, frame=number))
-                _progress(f"{file.name}: frame {number + 1} of {int(total)}", number % 25 == 24)
-            source.release()
-            if sink is None:
+                _progress(f"{file.name}: frame {number + 1} of {source.total}", number % 25 == 24)
+            sink.close()
+            if not records:
                 raise BrokenImageError(f"{file}: has no frames that can be read")
-            sink.release()
+        _progress(f"{target}: {NAMES[sink.encoder]}", lasting=True)
         return records
 
 
-def class_names(cfg: DictConfig, model: nn.Module, weights: str) -> list[str]:
-    """Names of the classes: those that the checkpoint was trained on, else those of the test data.
+def class_names(cfg: DictConfig, model: nn.Module, weights: Identity) -> list[str]:
+    """Names of the classes: those of the weights, else those of the test data.
 
-    The checkpoint comes first, since it cannot be another data set's, and building a data set may
+    The weights come first, since they cannot be another data set's, and building a data set may
     read or generate much. Where neither is there, classes have numbers.
     """
-    names: list[str] = []
-    if Path(weights).suffix == ".pth" and Path(weights).is_file():
-        with contextlib.suppress(pickle.UnpicklingError):  # other programs' may hold objects
-            names = torch.load(weights, map_location="cpu", weights_only=True).get("classes", [])
+    names = list(weights.classes)
     if not names:
         try:
             names = list(build(cfg, "dataloader.test.dataset").classes)
@@ -220,11 +232,12 @@ def _run(args: argparse.Namespace) -> None:
     files = find_inputs(args.input)
     targets, json_file = find_targets(files, args.output)
     check_own([*targets, json_file])
-    cfg = load_recipe(args.config_file, args.opts)
-    demo = Demo.from_recipe(cfg, args.weights, args.confidence_threshold)
+    cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    demo = Demo.from_recipe(cfg, weights, args.confidence_threshold)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
         try:
+            check_ending(file)
             new = (demo.video if is_video(file) else demo.image)(file, target)
         except BrokenImageError as error:
             broken.append(file)
@@ -234,26 +247,13 @@ def _run(args: argparse.Namespace) -> None:
         count = sum(len(record["detections"]) for record in new)
         _progress(f"{number} of {len(files)}: {file.name}, {count} objects", lasting=True)
     with own_path(json_file) as part:
-        part.write_text(json.dumps(records, indent=1), encoding="utf-8")
+        # A line for each record: each has all class names.
+        lines = ",\n".join(map(json.dumps, records))
+        part.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     print(f"{len(files) - len(broken)} of {len(files)} inputs done, detections in {json_file}")
     if broken:
         names = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         raise ValueError(f"{len(broken)} of {len(files)} inputs are broken: {names}")
-
-
-def _frames(source: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    while True:
-        there, frame = source.read()
-        if not there:
-            return
-        yield frame
-
-
-def _video_sink(path: Path, rate: float, shape: tuple[int, ...]) -> cv2.VideoWriter:
-    sink = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (shape[1], shape[0]))
-    if not sink.isOpened():
-        raise OSError(f"{path}: this OpenCV cannot write mp4 videos")
-    return sink
 
 
 def _progress(text: str, lasting: bool) -> None:

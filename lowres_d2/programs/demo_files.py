@@ -6,6 +6,9 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowres_d2.data import BrokenImageError
+from lowres_d2.programs.demo_video import ENCODERS
+
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
@@ -38,7 +41,7 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
 
     Args:
         files: the inputs.
-        output: a folder, or an image or ``.mp4`` for a single input.
+        output: a folder, or an image or video for a single input.
 
     Raises:
         ValueError: the output does not fit the inputs, or would overwrite one of them.
@@ -47,8 +50,10 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
     if output.suffix.lower() in IMAGES + VIDEOS:
         if len(files) > 1:
             raise ValueError(f"--output {output}: a folder is needed for {len(files)} inputs")
-        if is_video(files[0]) != (output.suffix.lower() == ".mp4"):
-            raise ValueError(f"--output {output}: an image makes an image, a video an .mp4 file")
+        if is_video(files[0]) != (output.suffix.lower() in ENCODERS):
+            raise ValueError(
+                f"--output {output}: an image makes an image, a video an {' or '.join(ENCODERS)}"
+            )
         _check_no_input([output], given, output)
         return [output], output.with_suffix(".json")
     targets: list[Path] = []
@@ -60,6 +65,20 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
         targets.append(target)
     _check_no_input(targets, given, output)
     return targets, output / "detections.json"
+
+
+def check_ending(file: Path) -> None:
+    """Raise where a file's ending does not say that it is an image or a video.
+
+    Raises:
+        BrokenImageError: names the file and the endings.
+    """
+    if file.suffix.lower() not in IMAGES + VIDEOS:
+        ending = f"the ending {file.suffix}" if file.suffix else "no ending"
+        raise BrokenImageError(
+            f"{file}: has {ending}; rename it to that of its format, "
+            f"{' '.join(IMAGES)} or {' '.join(VIDEOS)}"
+        )
 
 
 def _check_no_input(targets: Sequence[Path], given: set[Path], output: Path) -> None:

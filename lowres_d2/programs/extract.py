@@ -13,6 +13,7 @@ from lowres_d2.modeling.checkpoint_keys import (
     bare_detector_state_dict,
     evaluated_state_dict,
 )
+from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
@@ -55,4 +56,5 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
     with own_path(output) as beside:
         torch.save({"model": detector, "classes": checkpoint.get("classes", [])}, beside)
     kind = "averaged tensors" if "ema" in checkpoint else "tensors"
-    print(f"{len(detector)} {kind} written to {output}")
+    number = sum(not name.endswith(COUNTER) for name in detector)  # as reports of loading count
+    print(f"{number} {kind} written to {output}")

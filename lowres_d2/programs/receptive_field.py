@@ -10,6 +10,7 @@ from lowres_d2.analysis.matching.receptive_field import discrepancy, receptive_f
 from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
+from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
 
@@ -31,7 +32,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector"
     )
     parser.add_argument(
-        "--widths", nargs="+", type=int, default=[4], help="widths of regions in cells; default 4"
+        "--widths",
+        nargs="+",
+        default=["4"],
+        metavar="N",
+        help="widths of regions in cells; default 4",
     )
     parser.add_argument(
         "--image",
@@ -51,7 +56,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_intermixed_args(arguments)
+    move_overrides(args, "widths")
+    try:
+        args.widths = [int(width) for width in args.widths]
+    except ValueError:
+        parser.error(f"--widths {' '.join(args.widths)}: expected numbers")
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -31,6 +31,7 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.structures import as_factor
@@ -76,14 +77,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
     parser = make_parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     if args.quick < 0:
         parser.error(f"--quick {args.quick}: expected a number of images")
-    # An argument of several values takes the overrides that follow it, too.
-    overrides = [*args.opts, *(word for word in args.factors if "=" in word)]
-    factors = [word for word in args.factors if "=" not in word]
+    move_overrides(args, "factors")
     run_reporting_mistakes(
-        lambda: _run(load_recipe(args.config_file, overrides), factors, args.quick)
+        lambda: _run(load_recipe(args.config_file, args.opts), args.factors, args.quick)
     )
 
 
@@ -114,10 +113,11 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
+    folder = Path(cfg.train.output_dir, f"on_{quick}" if quick else "")  # as take_sample names it
+    check_own(folder / f"sweep.{kind}" for kind in ("json", "md", "png"))
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
     sample = take_sample(cfg, quick) if quick else ""
-    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
     with claimed(cfg.train.output_dir):

@@ -1,14 +1,14 @@
-"""Draw runs side by side: thumbnails, detections, AP against speed.
+"""Draw runs side by side: thumbnails, detections, AP against speed; or their training images.
 
-A run is the folder of a finished training, or ``RECIPE@WEIGHTS``. ``thumbnails`` also takes a bare
-``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run in the figures.
+A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. ``thumbnails`` and
+``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
+in the figures. ``data`` shows training images with their boxes as the detector gets them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +18,34 @@ from lowres_d2.analysis import (
     Point,
     choose_images,
     detected_column,
+    input_view,
     measure_points,
     model_view,
     plot_trade_off,
     points_of_comparisons,
     write_failure_cases,
     write_thumbnails,
+    write_training_data,
 )
 from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import MEASURED_IMAGES, first_images, machine
 from lowres_d2.engine.evaluate import evaluate
+from lowres_d2.engine.hooks.repeatable import seed_everything
+from lowres_d2.engine.identity import identify
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-PARTS = ("thumbnails", "detections", "trade-off")
+PARTS = ("thumbnails", "detections", "trade-off")  # of "all"
+DATA = "data"
 WEIGHTS = "model_final.pth"
+WEIGHT_FILES = (".pth", ".pkl", ".safetensors")
 EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 
 
@@ -47,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=[*PARTS, "all"], help="which figure to draw")
+    parser.add_argument("part", choices=[*PARTS, "all", DATA], help="which figure to draw")
     parser.add_argument(
         "--runs",
         required=True,
@@ -77,15 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
     # Overrides stand after the flags, apart from `part`.
     args = make_parser().parse_intermixed_args(arguments)
-    # An argument of several values takes the overrides that follow it, too.
-    args.opts += [word for word in args.runs if _is_override(word)]
-    args.runs = [word for word in args.runs if not _is_override(word)]
+    move_overrides(args, "runs")
     run_reporting_mistakes(lambda: _run(args))
-
-
-def _is_override(word: str) -> bool:
-    """Whether it changes a key such as ``train.device``: names of runs have no dot."""
-    return re.match(r"\+?\w+(\.\w+)+=", word) is not None and not Path(word).exists()
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ShownRun:
 
     Attributes:
         name: its name in figures.
-        cfg: its recipe, with the data set built.
+        cfg: its recipe, with the data set of the figure built.
         model: in evaluation mode.
         trained: whether its weights were loaded.
         folder: where its evaluation is, or is to be written.
@@ -133,13 +133,16 @@ class ShownRun:
         return self.evaluation()["bbox"]["AP"] or 0.0
 
 
-def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun:
+def open_run(
+    text: str, output: Path, overrides: Sequence[str] = (), split: str = "test"
+) -> ShownRun:
     """Build a run's model with its weights.
 
     Args:
-        text: ``[NAME=]FOLDER``, ``[NAME=]RECIPE@WEIGHTS`` or ``[NAME=]RECIPE``.
+        text: ``[NAME=]FOLDER``, ``[NAME=]WEIGHTS``, ``[NAME=]RECIPE@WEIGHTS`` or ``[NAME=]RECIPE``.
         output: folder for what must be evaluated.
         overrides: ``key=value`` of the recipe.
+        split: "train" or "test", the data set that is built.
 
     Raises:
         FileNotFoundError: no such recipe, or a folder without a finished run.
@@ -159,10 +162,12 @@ def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun
             if not Path(file).is_file():
                 raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
     if overrides or not is_run:  # what lies in the folder was not evaluated like this
-        folder = output / "evaluations" / name.replace(" ", "_").replace("/", "_")
-    cfg = load_recipe(recipe, overrides)
+        folder = output / "evaluations" / _file_name(name)
+    if Path(recipe).suffix in WEIGHT_FILES and not weights:
+        recipe, weights = "", recipe
+    cfg = load_recipe(recipe, overrides) if recipe else identify(weights).load_recipe(overrides)
     cfg.train.output_dir = str(folder)
-    build_datasets(cfg, ["test"])
+    build_datasets(cfg, [split])
     model = build_model(cfg).eval()
     if weights:
         load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
@@ -174,11 +179,46 @@ def open_run(text: str, output: Path, overrides: Sequence[str] = ()) -> ShownRun
 
 def draw_thumbnails(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
     """Write ``thumbnails.png``: what the resamplers of the low-resolution runs make."""
-    views = {run.name: run.view() for run in runs if run.lowers_resolution}
-    if not views:
+    low = [run for run in runs if run.lowers_resolution]
+    if not low:
         raise ValueError("thumbnails: none of the runs lowers the resolution")
-    entries = choose_images(runs[0].dataset, images)
-    return write_thumbnails(output / "thumbnails.png", entries, views)
+    mapper = low[0].cfg.dataloader.test.mapper
+    original, views = input_view(build(low[0].cfg, "dataloader.test.mapper")), {}
+    for run in low:
+        if run.cfg.dataloader.test.mapper != mapper:  # its thumbnails are of other images
+            mapper = run.cfg.dataloader.test.mapper
+            views[f"input of {run.name}"] = input_view(build(run.cfg, "dataloader.test.mapper"))
+        views[run.name] = run.view()
+    entries = choose_images(low[0].dataset, images)
+    return write_thumbnails(output / "thumbnails.png", entries, views, original)
+
+
+def draw_data(runs: Sequence[ShownRun], output: Path, images: int) -> list[Path]:
+    """Write ``data.png``, of several runs ``data_NAME.png``: training images with their boxes.
+
+    Args:
+        runs: with their training sets built.
+        output: folder.
+        images: how many of each run.
+    """
+    paths = []
+    for run, path in zip(runs, _data_files([run.name for run in runs], output), strict=True):
+        seed_everything(run.cfg.train.seed, 0)  # each run draws its augmentations alike
+        dataset = run.cfg.dataloader.train.dataset
+        mapper = build(run.cfg, "dataloader.train.mapper")
+        entries = choose_images(dataset, images)
+        paths.append(write_training_data(path, entries, mapper, run.model, dataset.classes))
+    return paths
+
+
+def _data_files(names: Sequence[str], output: Path) -> list[Path]:
+    if len(names) == 1:
+        return [output / "data.png"]
+    return [output / f"data_{_file_name(name)}.png" for name in names]
+
+
+def _file_name(name: str) -> str:
+    return name.replace(" ", "_").replace("/", "_")
 
 
 def draw_detections(
@@ -248,6 +288,12 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
 def _run(args: argparse.Namespace) -> None:
     if args.images < 1:
         raise ValueError(f"--images {args.images}: expected a positive number")
+    if args.part == DATA:
+        runs = [open_run(text, args.output, args.opts, "train") for text in args.runs]
+        _check_names(runs)
+        check_own(_data_files([run.name for run in runs], args.output))
+        print(*draw_data(runs, args.output, args.images), sep="\n", flush=True)
+        return
     parts = PARTS if args.part == "all" else (args.part,)
     check_own(args.output / f"{part.replace('-', '_')}.png" for part in parts)
     runs = [open_run(text, args.output, args.opts) for text in args.runs]
@@ -261,11 +307,16 @@ def _run(args: argparse.Namespace) -> None:
         print(draw_trade_off(runs, args.output), flush=True)
 
 
-def _check_comparable(runs: Sequence[ShownRun]) -> None:
+def _check_names(runs: Sequence[ShownRun]) -> None:
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two runs are called {name!r}: name them, --runs NAME=RUN ...")
+
+
+def _check_comparable(runs: Sequence[ShownRun]) -> None:
+    _check_names(runs)
+    names = [run.name for run in runs]
     fingerprints = {run.name: dataset_fingerprint(run.dataset) for run in runs}
     for name, fingerprint in fingerprints.items():
         if fingerprint != fingerprints[names[0]]:

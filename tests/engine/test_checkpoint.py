@@ -63,6 +63,19 @@ def test_extraction_takes_the_weights_that_were_evaluated(tmp_path, capsys, aver
     assert torch.all(state["layer.bias"] == (5 if averaged else 3))
 
 
+def test_extraction_counts_as_reports_of_loading_do_and_refuses_a_factor(tmp_path, capsys):
+    model = LowResDetector(nn.BatchNorm2d(3), Identity())  # 4 tensors, and a counter
+    RunCheckpointer(model, str(tmp_path)).save("run")
+    extract_detector(tmp_path / "run.pth", tmp_path / "bare.pth")
+    assert capsys.readouterr().out.startswith("4 tensors written")
+    bare = RunCheckpointer(nn.BatchNorm2d(3), str(tmp_path))
+    bare.load(str(tmp_path / "bare.pth"), checkpointables=[])
+    assert bare.report.matched == 4
+    with pytest.raises(ValueError, match="factor 3: these weights have no norms by factor"):
+        extract_detector(tmp_path / "run.pth", tmp_path / "again.pth", "3")
+    assert not (tmp_path / "again.pth").exists()
+
+
 def test_the_report_has_the_classes_of_the_file(tmp_path):
     checkpointer = RunCheckpointer(filled(1.0), str(tmp_path))
     checkpointer.classes = ["cat", "dog"]

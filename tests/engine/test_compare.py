@@ -1,9 +1,12 @@
 import json
 
+from lowres_d2.engine.build import build_model
 from lowres_d2.engine.compare import FullResolutionModel
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.modeling.teacher import Teacher
 from lowres_d2.programs.analyze import main as analyze
 from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import load_recipe
 
 import pytest
 import torch
@@ -122,3 +125,19 @@ def test_analysis_of_a_recipe_by_part(capsys):
     with pytest.raises(SystemExit):
         analyze([*recipe, "--size", "64", "0", "train.device=cpu"])
     assert "--size 64 0" in capsys.readouterr().err
+
+
+def test_analysis_takes_the_recipe_of_weights(tmp_path, capsys):
+    recipe = "configs/quick/bicubic4_fcos_small_64_plates.py"
+    cfg = load_recipe(recipe, ["train.device=cpu"])
+    weights = {"model": build_model(cfg).state_dict(), "recipe": recipe_text(cfg)}
+    torch.save(weights, tmp_path / "model_final.pth")
+    found = []
+    for given in (["--weights", str(tmp_path)], ["--config-file", recipe, "train.device=cpu"]):
+        analyze([*given, "--size", "64", "64", "--json"])
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0].pop("recipe") == str(tmp_path) and found[1].pop("recipe") == recipe
+    assert found[0] == found[1]
+    with pytest.raises(SystemExit, match="2"):
+        analyze(["--size", "64", "64"])
+    assert "--config-file RECIPE is needed, or --weights of a run" in capsys.readouterr().err

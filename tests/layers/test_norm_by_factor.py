@@ -69,10 +69,12 @@ def test_weights_of_the_plain_network_fill_every_copy_and_can_be_extracted():
     again.load_state_dict(by_factor.state_dict())  # its own names, strictly
 
 
-def test_weights_without_such_norms_fit_any_factor_and_others_need_a_known_one():
+def test_weights_without_such_norms_take_no_factor_and_others_need_a_known_one():
     plain, by_factor = network(), network()
     norms_by_factor(by_factor, FACTORS)
-    assert weights_for_factor(plain.state_dict(), "7").keys() == plain.state_dict().keys()
+    assert weights_for_factor(plain.state_dict(), None).keys() == plain.state_dict().keys()
+    with pytest.raises(ValueError, match=r"factor 7: .* leave it out \(--factor\)"):
+        weights_for_factor(plain.state_dict(), "7")
     for wrong in (None, "2"):
         with pytest.raises(ValueError, match=f"factor {wrong}: .* 1, 3/2: name one"):
             weights_for_factor(by_factor.state_dict(), wrong)

@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 from lowres_d2.engine.build import build_model
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.demo import main
 from lowres_d2.programs.demo_files import find_targets
+from lowres_d2.programs.demo_video import VideoSink, VideoSource
 from lowres_d2.recipes.load import load_recipe
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import BoxMode
 from PIL import Image
 
 RECIPE = "configs/own_data/bicubic4_fcos_small_own.py"
@@ -46,6 +49,11 @@ def test_folder_globs_and_files_become_images_and_a_json(trained_weights, tmp_pa
     found = records[0]["detections"]
     assert found[0]["category"] in ("rot", "gruen") and found[0]["score"] >= 0.01
     assert all(x >= 0 and x + w <= 64.001 for x, _, w, _ in (row["bbox"] for row in found))
+    for record in records:  # each says what it is
+        assert record["bbox_mode"] == "XYWH_ABS" and BoxMode[record["bbox_mode"]]
+        assert record["classes"] == ["rot", "gruen"] and record["score_threshold"] == 0.01
+        assert {d["category"] for d in record["detections"]} <= {*record["classes"]}
+        assert "pixels of the image of this height and width" in record["bbox_frame"]
 
 
 def test_a_video_is_detected_frame_by_frame(trained_weights, tmp_path):
@@ -54,11 +62,97 @@ def test_a_video_is_detected_frame_by_frame(trained_weights, tmp_path):
     for k in range(3):
         sink.write(np.full((64, 96, 3), 80 * k, np.uint8))
     sink.release()
-    run(trained_weights, [source], tmp_path / "out.mp4")
-    records = json.loads((tmp_path / "out.json").read_text())
-    assert [record["frame"] for record in records] == [0, 1, 2]
-    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and video.read()[1].shape == (320, 480, 3)
+    for name in ("out.mp4", "found/in.mp4"):
+        output = tmp_path / name if name == "out.mp4" else tmp_path / "found"
+        run(trained_weights, [source], output)
+        json_file = output / "detections.json" if output.is_dir() else output.with_suffix(".json")
+        records = json.loads(json_file.read_text())
+        assert [record["frame"] for record in records] == [0, 1, 2]
+        assert {record["file_name"] for record in records} == {str(source)}
+        video = cv2.VideoCapture(str(tmp_path / name))
+        assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and video.read()[1].shape == (320, 480, 3)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_videos_have_a_codec_that_browsers_play(tmp_path, capfd, ending):
+    sink = VideoSink(tmp_path / f"out{ending}", 10)
+    for k in range(6):
+        frame = np.zeros((61, 97, 3), np.uint8)
+        frame[:, : 16 * k] = (250, 30, 30)
+        sink.write(frame)
+    sink.close()
+    assert sink.encoder in ("avc1", "vp09", "VP90")
+    source = VideoSource(tmp_path / f"out{ending}")
+    frames = list(source)
+    assert source.rate == 10 and len(frames) == 6
+    assert frames[0].shape == (62, 98, 3)  # even sides, which H.264 needs
+    assert np.abs(frames[4][20, 20].astype(int) - (30, 30, 250)).max() < 40  # BGR
+    assert "codec" not in capfd.readouterr().err or ending == ".webm"
+
+
+def test_a_recipe_is_not_needed_for_a_runs_own_weights(trained_weights, tmp_path):
+    flags, opts, images = trained_weights
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    contents = torch.load(flags[-1]) | {"recipe": recipe_text(load_recipe(RECIPE, opts))}
+    torch.save(contents, run_folder / "model_final.pth")
+    found = []
+    for k, given in enumerate((run_folder, run_folder / "model_final.pth")):
+        output = tmp_path / str(k)
+        words = ["--weights", given, "--input", images / "1.png", "train.seed=3"]
+        main([*map(str, words), "--output", str(output), "--confidence-threshold", "0.01"])
+        found.append(json.loads((output / "detections.json").read_text())[0])
+    run(trained_weights, [images / "1.png"], tmp_path / "given")
+    with_recipe = json.loads((tmp_path / "given" / "detections.json").read_text())[0]
+    assert found == [with_recipe, with_recipe] and with_recipe["detections"]
+
+
+def test_weights_that_do_not_say_their_recipe_need_one(trained_weights, tmp_path, capsys):
+    flags, _, images = trained_weights
+    with pytest.raises(SystemExit):
+        main([*flags[2:], "--input", str(images / "1.png"), "--output", str(tmp_path / "out")])
+    line = capsys.readouterr().err
+    assert "does not say which recipe" in line and "--config-file RECIPE" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_changes_to_the_recipe_may_stand_behind_the_inputs(trained_weights, tmp_path, capsys):
+    flags, opts, images = trained_weights
+    odd = tmp_path / "a.b=c.png"  # a file stays one
+    Image.open(images / "1.png").save(odd)
+    words = [*flags, "--output", str(tmp_path / "out"), "--input", str(images / "1.png"), str(odd)]
+    main([*words, *opts])
+    assert "2 of 2 inputs done" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*words, *opts, "model.detector.nothing=1"])
+    assert "model.detector.nothing" in capsys.readouterr().err
+
+
+def test_inputs_without_an_ending_are_named_and_the_others_done(trained_weights, tmp_path, capsys):
+    images = trained_weights[2]
+    for name in ("frame_1", "frame_2.xyz"):
+        Image.open(images / "1.png").save(tmp_path / name, "png")
+    inputs = [tmp_path / "frame_1", tmp_path / "frame_2.xyz", images / "1.png"]
+    with pytest.raises(SystemExit) as stop:
+        run(trained_weights, inputs, tmp_path / "out")
+    assert stop.value.code == 1
+    shown = capsys.readouterr()
+    assert f"skipped: {inputs[0]}: has no ending; rename it" in shown.err
+    assert f"skipped: {inputs[1]}: has the ending .xyz; rename it" in shown.err
+    assert "1 of 3 inputs done" in shown.out
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"1.png", "detections.json"}
+
+
+def test_an_image_that_the_model_cannot_take_is_named(trained_weights, tmp_path, capsys):
+    flags, opts, images = trained_weights
+    Image.new("RGB", (2, 2)).save(tmp_path / "tiny.png")
+    inputs = [tmp_path / "tiny.png", images / "1.png"]
+    stored = "dataloader.test.mapper.augmentations=[]"  # 2 pixels, downsampled by 4
+    with pytest.raises(SystemExit):
+        run((flags, [*opts, stored], images), inputs, tmp_path / "out")
+    shown = capsys.readouterr()
+    assert f"skipped: {inputs[0]}: " in shown.err and "1 of 2 inputs done" in shown.out
+    assert shown.err.splitlines()[-1].startswith("error: 1 of 2 inputs are broken")
 
 
 def test_broken_inputs_are_named_and_the_others_done(trained_weights, tmp_path, capsys):

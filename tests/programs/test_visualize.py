@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 
 from lowres_d2.engine.build import build_model
-from lowres_d2.programs.visualize import main, open_run
+from lowres_d2.engine.identity import recipe_text
+from lowres_d2.programs.visualize import draw_thumbnails, main, open_run
 from lowres_d2.recipes.load import load_recipe
 
 import pytest
@@ -55,9 +56,47 @@ def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
     assert not run.trained and run.lowers_resolution
 
 
+def test_training_images_are_drawn_of_one_run_or_several(opts, tmp_path, capsys):
+    main(["data", "--runs", LOW, "--output", str(tmp_path), "--images", "1", *opts])
+    assert capsys.readouterr().out.split() == [str(tmp_path / "data.png")]
+    assert Image.open(tmp_path / "data.png").width == 3 * 512 + 4 * 16  # with the thumbnail
+    runs = [f"low={LOW}", f"a b={PLAIN}"]
+    main(["data", "--output", str(tmp_path), "--images", "2", "--runs", *runs, *opts])
+    names = ["data_low.png", "data_a_b.png"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in names]
+    assert Image.open(tmp_path / names[1]).width == 2 * 512 + 3 * 16
+    assert not list(tmp_path.glob("evaluations"))
+
+
+def test_weights_that_say_their_recipe_are_a_run(opts, tmp_path):
+    cfg = load_recipe(LOW, opts)
+    file = tmp_path / "weights.pth"
+    torch.save({"model": build_model(cfg).state_dict(), "recipe": recipe_text(cfg)}, file)
+    run = open_run(f"ours={file}", tmp_path)
+    assert run.name == "ours" and run.trained and run.lowers_resolution
+    assert run.dataset.source == load_recipe(LOW, opts).data.val_json
+
+
+def test_thumbnails_are_beside_what_was_downsampled(opts, tmp_path, monkeypatch):
+    """Runs that resize in the mapper, one of them to another size."""
+    drawn = {}
+
+    def write(path, entries, views, original):
+        views = {"original": original, **views}
+        drawn.update({name: view(entries[0]) for name, view in views.items()})
+
+    monkeypatch.setattr("lowres_d2.programs.visualize.write_thumbnails", write)
+    resize = "dataloader.test.mapper.augmentations.0.short_edge_length="
+    runs = [open_run(f"{side}={LOW}", tmp_path, [*opts, f"{resize}{side}"]) for side in (80, 96)]
+    draw_thumbnails(runs, tmp_path, 1)
+    sizes = {name: seen.values.shape[:2] for name, seen in drawn.items()}
+    assert sizes == {"original": (80, 80), "80": (20, 20), "input of 96": (96, 96), "96": (24, 24)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["data", "--runs", LOW, LOW], "two runs are called"),
         (["detections", "--runs", f"a={LOW}"], "a has no weights: give RECIPE@WEIGHTS"),
         (["thumbnails", "--runs", LOW, LOW], "two runs are called"),
         (["thumbnails", "--runs", PLAIN], "none of the runs lowers the resolution"),

@@ -30,6 +30,7 @@ from lowres_d2.analysis.figures.sheets import (
 )
 from lowres_d2.analysis.figures.views import View, stored_view
 from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.fonts import drawable_names
 
 import numpy as np
 from PIL import Image
@@ -105,6 +106,7 @@ def comparison_sheet(
         classes: names in the order of the labels.
     """
     colors, side = class_colors(len(classes)), panel_side(len(columns))
+    classes = drawable_names(classes)
     lines = [join(headings([column.title for column in columns], side), 2 * GAP, across=True)]
     for entry in entries:
         cells = [_cell(entry, column, classes, colors, side) for column in columns]
@@ -123,25 +125,25 @@ def _cell(
     names = classes if column.found is None or side >= NAMED_FROM else None
     for panel in panels:
         if column.found is None:
-            _draw_objects(panel, truth, colors, names)
+            draw_objects(panel, truth, colors, names)
         else:
             found = column.found_in(entry)
             for box in truth[~match(truth, found)[0]].boxes:
                 if panel.shown_share(box):
                     panel.box(box, MISSED, dashed=True)
-            _draw_objects(panel, found, colors, names, scores=True)
+            draw_objects(panel, found, colors, names, scores=True)
     height, width = seen.values.shape[:2]
     return close_cell(panels, text_block(f"{width} x {height} pixels", side, 14), side)
 
 
-def _draw_objects(
+def draw_objects(
     panel: Panel,
     objects: Objects,
     colors: Sequence[Color],
     names: Sequence[str] | None,
     scores: bool = False,
 ) -> None:
-    """Boxes in their class's colour, with class and score where there are names."""
+    """Draw boxes in their class's colour, with class and score where there are names."""
     shares = np.array([panel.shown_share(box) for box in objects.boxes])
     for box, label in zip(objects.boxes[shares > 0], objects.labels[shares > 0], strict=True):
         panel.box(box, colors[label])

@@ -8,11 +8,11 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+
+from lowres_d2.fonts import font_for
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 Color = tuple[int, int, int]
 Window = tuple[float, float, float, float]
@@ -45,15 +45,6 @@ def class_colors(number: int) -> list[Color]:
         r, g, b = colorsys.hsv_to_rgb(k * GOLDEN % 1, 0.9, (1.0, 0.7)[k % 2])
         colors.append((round(255 * r), round(255 * g), round(255 * b)))
     return colors[:number]
-
-
-@lru_cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib ships."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def look(image: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
@@ -122,7 +113,7 @@ class Panel:
 
     def label(self, box: Sequence[float], color: Color, text: str) -> None:
         """Write a text beside a box, where it hides least; call it after all boxes are drawn."""
-        letters = font(self.text)
+        letters = font_for(text, self.text)
         left, top, right, bottom = letters.getbbox(text)
         width, height = right - left + 6, bottom - top + 6
         x0, y0, x1, y1 = self._frame(box)

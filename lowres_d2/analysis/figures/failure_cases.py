@@ -22,6 +22,7 @@ from lowres_d2.analysis.figures.sheets import (
     stack,
     text_block,
 )
+from lowres_d2.fonts import drawable_names
 
 import numpy as np
 import torch
@@ -91,6 +92,7 @@ def write_failure_cases(
     for title in (ours, baseline, reference):
         if title is not None and title not in outcomes:
             raise KeyError(f"no column {title!r}: there are {', '.join(outcomes)}")
+    classes = drawable_names(classes)
     groups = choose_cases(outcomes, ours, baseline, reference, images)
     side = panel_side(len(columns))
     top = join(headings([column.title for column in columns], side), 2 * GAP, across=True)

@@ -6,7 +6,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.analysis.figures.drawing import INK, PAPER, Color, dashed_frame, font
+from lowres_d2.analysis.figures.drawing import INK, PAPER, Color, dashed_frame
+from lowres_d2.fonts import font_for
 from lowres_d2.own_files import own_path
 
 from PIL import Image, ImageDraw, ImageOps
@@ -31,7 +32,7 @@ def text_block(text: str, width: int, size: int) -> Image.Image:
 
 def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
     """The lines of a text, wrapped between words to a width."""
-    letters = font(size, bold)
+    letters = font_for(text, size, bold)
     lines = []
     for line in text.split("\n"):
         first, *words = line.split(" ")
@@ -65,7 +66,7 @@ def _lines(lines: Sequence[str], width: int, size: int, bold: bool = False) -> I
     image = Image.new("RGB", (width, step * len(lines)), PAPER)
     draw = ImageDraw.Draw(image)
     for k, line in enumerate(lines):
-        draw.text((0, k * step), line, fill=INK, font=font(size, bold))
+        draw.text((0, k * step), line, fill=INK, font=font_for(line, size, bold))
     return image
 
 
@@ -92,9 +93,10 @@ def legend(
         width: width of the result.
         dashed: names that are drawn as dashed boxes.
     """
-    letters, step = font(16), 26
+    step = 26
     places, x, y = [], 0, 0
     for name, _ in entries:
+        letters = font_for(name, 16)
         wide = SWATCH + 30 + round(letters.getlength(name))
         if x and x + wide > width:
             x, y = 0, y + step
@@ -109,7 +111,7 @@ def legend(
             dashed_frame(draw, swatch, color, 3)
         else:
             draw.rectangle(swatch, fill=color, outline=INK)
-        draw.text((x + SWATCH + 8, y), name, fill=INK, font=letters)
+        draw.text((x + SWATCH + 8, y), name, fill=INK, font=font_for(name, 16))
     return image
 
 

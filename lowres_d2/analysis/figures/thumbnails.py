@@ -1,4 +1,4 @@
-"""Outputs of resamplers for an image, enlarged beside the original (ThumbDet, Fig. 5)."""
+"""Outputs of resamplers for an image, enlarged beside what they downsample (ThumbDet, Fig. 5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windows
 from lowres_d2.analysis.figures.detections import true_objects
-from lowres_d2.analysis.figures.drawing import INK, PAPER, Window, font
+from lowres_d2.analysis.figures.drawing import INK, PAPER, Window
 from lowres_d2.analysis.figures.sheets import (
     GAP,
     headings,
@@ -18,32 +18,39 @@ from lowres_d2.analysis.figures.sheets import (
     text_block,
 )
 from lowres_d2.analysis.figures.views import Seen, View, stored_view
+from lowres_d2.fonts import font_for
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 _NOTE = (
     "Each pixel of a thumbnail is one square. Mean and standard deviation (std) are what moment "
-    "matching compares with the original's; values outside [0, 1] are clipped for display only."
+    "matching compares with those of the image that is downsampled, the recipe's test images after "
+    "its augmentations; values outside [0, 1] are clipped for display only."
 )
 _TEXT, _STEP = 14, 20
 
 
 def write_thumbnails(
-    path: str | Path, entries: Sequence[Mapping], views: Mapping[str, View]
+    path: str | Path,
+    entries: Sequence[Mapping],
+    views: Mapping[str, View],
+    original: View = stored_view,
 ) -> Path:
-    """Draw the original of each image and the output of each variant, with channel moments.
+    """Draw each image before and after the resampler of each variant, with channel moments.
 
     Args:
         path: PNG to write.
         entries: Detectron2 dataset dicts; their tiniest objects are shown zoomed.
         views: name of each variant to its :func:`model_view`. The name should say where its
             resampler is untrained.
+        original: the image before the resamplers, :func:`input_view` of the recipe's mapper; by
+            default the stored image, which mappers without augmentations leave as it is.
 
     Returns:
         The path.
     """
-    columns = {"original": stored_view, **views}
+    columns = {"original": original, **views}
     side = panel_side(len(columns))
     lines = [join(headings(list(columns), side), 2 * GAP, across=True)]
     for entry in entries:
@@ -55,13 +62,20 @@ def write_thumbnails(
 
 
 def _cell(entry: Mapping, seen: Seen, zooms: Sequence[Window], side: int) -> Image.Image:
-    height, width = seen.values.shape[:2]
     caption = [
-        text_block(f"{width} x {height} pixels", side, _TEXT),
+        text_block(_size(entry, seen), side, _TEXT),
         _moments(seen, side),
     ]
     panels = open_panels(seen, entry, zooms, side)
     return close_cell(panels, join(caption, 0, across=False), side)
+
+
+def _size(entry: Mapping, seen: Seen) -> str:
+    """Its size, and the stored one where an original was resized."""
+    height, width = seen.values.shape[:2]
+    text = f"{width} x {height} pixels"
+    is_other = (height, width) != (entry["height"], entry["width"])
+    return f"{text}, stored as {entry['width']} x {entry['height']}" if is_other else text
 
 
 def _moments(seen: Seen, width: int) -> Image.Image:
@@ -69,7 +83,7 @@ def _moments(seen: Seen, width: int) -> Image.Image:
     rows = [("mean", ".2f", seen.values.mean((0, 1))), ("std", ".2f", seen.values.std((0, 1)))]
     rows.append(("outside, %", ".1f", 100 * seen.share_outside()))
     image = Image.new("RGB", (width, _STEP * (len(rows) + 1) + 2), PAPER)
-    draw, letters = ImageDraw.Draw(image), font(_TEXT)
+    draw, letters = ImageDraw.Draw(image), font_for("", _TEXT)
     columns = np.linspace(0.55, 0.95, 3) * min(width, 300)
     for x, name in zip(columns, ("red", "green", "blue"), strict=True):
         draw.text((x, 0), name, INK, letters, anchor="ra")

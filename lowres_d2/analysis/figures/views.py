@@ -14,7 +14,7 @@ from lowres_d2.data.image import ImageReader
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,27 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
-        values = values.permute(1, 2, 0).float().cpu().numpy()
-        if read.image_format == "BGR":
-            values = values[..., ::-1]
-        # A grey image has one channel, repeated here; of more than three, the first are shown.
-        values = values[..., : 3 if values.shape[2] >= 3 else 1]
-        return Seen(np.broadcast_to(values, (*values.shape[:2], 3)), factor)
+        return Seen(shown_channels(values, read.image_format), factor)
 
     return view
+
+
+def input_view(mapper: DetectionMapper) -> View:
+    """What a resampler receives: the mapper's output."""
+    return model_view(nn.Identity(), mapper)
+
+
+def shown_channels(image: Tensor, image_format: str | None) -> np.ndarray:
+    """A network's image (C, h, w) as RGB (h, w, 3).
+
+    A grey image has one channel, repeated here; of more than three, the first are shown.
+
+    Args:
+        image: its values.
+        image_format: the mapper's, which tells the order of the channels.
+    """
+    values = image.permute(1, 2, 0).float().cpu().numpy()
+    values = values[..., : 3 if values.shape[2] >= 3 else 1]
+    if image_format == "BGR":
+        values = values[..., ::-1]
+    return np.broadcast_to(values, (*values.shape[:2], 3))

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 from lowres_d2.analysis.figures.sheets import panel_side
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
-from lowres_d2.analysis.figures.views import Seen, model_view
+from lowres_d2.analysis.figures.views import Seen, input_view, model_view, stored_view
+from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.resample import Bicubic
+from lowres_d2.structures import ObjectiveContext
 
 import numpy as np
+import pytest
+from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from PIL import Image
 from torch import nn
@@ -37,3 +44,46 @@ def test_each_variant_is_beside_the_original_in_square_pixels(tmp_path):
     rows = ((np.arange(16) + 0.5) * height / 16).astype(int)
     columns = ((np.arange(24) + 0.5) * side / 24).astype(int)
     assert np.abs(middle[rows[:, None], columns].astype(int) - expected).max() <= 6
+
+
+def test_moments_are_those_that_moment_matching_compares(tmp_path):
+    record = entry(tmp_path)
+    mapper = DetectionMapper(False, [T.Resize((32, 48))])
+    model = LowResDetector(nn.Identity(), Bicubic(4))
+    full, low = input_view(mapper)(record), model_view(model, mapper)(record)
+    assert full.values.shape == (32, 48, 3) and low.values.shape == (8, 12, 3)
+    assert full.factor == 2 and low.factor == 8  # of the stored image, for windows
+
+    image = mapper(dict(record))["image"].float() / 255
+    context = ObjectiveContext(
+        images=[image],
+        low_res_images=model.resampler([image]),
+        ground_truth=[None],
+        factor=Fraction(4),
+        student_taps={},
+        teacher_taps={},
+    )
+    losses = MomentMatching(spread_weight=1.0)(context)
+    for name, moment in (("mean", np.mean), ("spread", np.std)):
+        difference = moment(full.values, (0, 1)) - moment(low.values, (0, 1))
+        assert losses[name].item() == pytest.approx(float((difference**2).sum()), rel=1e-4)
+
+
+def test_the_original_is_what_the_resampler_gets(tmp_path):
+    record = entry(tmp_path)
+    mapper = DetectionMapper(False, [T.Resize((32, 48))])
+    flat = lambda _: Seen(np.float32(np.zeros((8, 12, 3))), 8.0)  # noqa: E731
+    paths = [
+        write_thumbnails(tmp_path / f"{name}.png", [record], {"flat": flat}, view)
+        for name, view in (("stored", stored_view), ("input", input_view(mapper)))
+    ]
+    stored, seen = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in paths)
+    side = panel_side(2)
+    height = side * 64 // 96
+    top = int((stored[:, -16 - side // 2] == 0).all(-1).argmax())
+    pixels = input_view(mapper)(record).pixels
+    rows = ((np.arange(32) + 0.5) * height / 32).astype(int)
+    columns = ((np.arange(48) + 0.5) * side / 48).astype(int)
+    shown = seen[top : top + height, 16 : 16 + side]
+    assert np.abs(shown[rows[:, None], columns] - pixels).max() <= 6
+    assert np.abs(stored[top : top + height, 16 : 16 + side] - shown).max() > 30

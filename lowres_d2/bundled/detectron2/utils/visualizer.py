@@ -9,12 +9,13 @@ the global random state alone.
 from __future__ import annotations
 
 import colorsys
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 from enum import Enum, unique
 from typing import Any
+
+from lowres_d2.fonts import font_for, is_drawable
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from detectron2._uncovered import needs_upstream, uncovered
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.colormap import colormap
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 __all__ = ["ColorMode", "VisImage", "Visualizer"]
 
@@ -59,23 +60,20 @@ def _rgba255(color: Color, alpha: float) -> tuple[int, ...]:
     return tuple(round(255 * c) for c in (*_rgb(color), alpha))
 
 
-@functools.lru_cache(maxsize=64)
-def _font(pixels: int) -> ImageFont.FreeTypeFont:
-    import matplotlib
-
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", pixels)
-
-
 def _create_text_labels(
     classes: Sequence[int] | None,
     scores: Sequence[float] | None,
     class_names: Sequence[str] | None,
     is_crowd: Sequence[int] | None = None,
 ) -> list[str] | None:
-    """One text for each object: class name or number, score in percent, ``|crowd``."""
+    """One text for each object: class name or number, score in percent, ``|crowd``.
+
+    A class has its number where there are no names, or no font has the letters of its name.
+    """
     labels = None
     if classes is not None:
-        labels = [class_names[c] if class_names else str(c) for c in classes]
+        named = [bool(class_names) and is_drawable(class_names[c]) for c in classes]
+        labels = [class_names[c] if k else str(c) for c, k in zip(classes, named, strict=True)]
     if scores is not None:
         percent = [f"{float(score) * 100:.0f}%" for score in scores]
         labels = (
@@ -287,7 +285,7 @@ class Visualizer:
                 f"horizontal_alignment must be left, center or right, got {horizontal_alignment!r}"
             )
         size = self._default_font_size if font_size is None else font_size
-        font = _font(max(1, round(size * PIXELS_PER_POINT * self.output.scale)))
+        font = font_for(text, max(1, round(size * PIXELS_PER_POINT * self.output.scale)))
         x0, y0, x1, y1 = self.output.draw.multiline_textbbox((0, 0), text, font=font)
         margin = max(1, font.size // 8)
         tile = Image.new(

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import argparse
+
+from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.receptive_field import main as receptive_field
+from lowres_d2.programs.sweep import main as sweep
+
+import pytest
+
+RECIPE = "configs/quick/full_fcos_small_256_plates.py"
+
+
+def test_words_that_change_keys_leave_arguments_of_several_values(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.b=c").write_text("")  # a file
+    words = ["x.jpg", "train.device=cpu", "name=run", "a.b=c", "+model.new.key=1", "d/x=1.jpg"]
+    args = argparse.Namespace(opts=["train.seed=1"], files=words, more=["y", "a.c="], none=None)
+    move_overrides(args, "files", "more", "none")
+    assert args.files == ["x.jpg", "name=run", "a.b=c", "d/x=1.jpg"]
+    assert args.more == ["y"] and args.none == []
+    assert args.opts == ["train.seed=1", "train.device=cpu", "+model.new.key=1", "a.c="]
+
+
+@pytest.mark.parametrize(
+    ("program", "option", "values"),
+    [(receptive_field, "--widths", ["4", "8"]), (sweep, "--factors", ["1", "2"])],
+)
+def test_programs_take_changes_behind_such_an_argument(capsys, program, option, values):
+    """An unknown key is named: it got there."""
+    for words in ([option, *values, "train.nothing=1"], ["train.nothing=1", option, *values]):
+        with pytest.raises(SystemExit, match="1"):
+            program(["--config-file", RECIPE, *words])
+        assert "train.nothing" in capsys.readouterr().err
+
+
+def test_widths_that_are_no_numbers_are_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        receptive_field(["--config-file", RECIPE, "--widths", "4", "wide"])
+    assert "--widths 4 wide: expected numbers" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Labels in any script: a font that has the letters where the machine has one."""
+
+from __future__ import annotations
+
+from lowres_d2 import fonts
+from lowres_d2.analysis.figures.drawing import Panel
+
+import numpy as np
+import pytest
+from detectron2.utils.visualizer import Visualizer
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from PIL import Image
+
+
+def square():
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 900), (900, 900), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    return pen.glyph()
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Gives the machine a font that has some letters, all of them black squares."""
+
+    def give(letters):
+        files = []
+        if letters:
+            build = FontBuilder(1000, isTTF=True)
+            names = [".notdef", *(f"uni{ord(letter):04X}" for letter in letters)]
+            build.setupGlyphOrder(names)
+            build.setupCharacterMap({ord(letter): f"uni{ord(letter):04X}" for letter in letters})
+            build.setupGlyf({name: square() for name in names})
+            build.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+            build.setupHorizontalHeader(ascent=1000, descent=0)
+            build.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+            build.setupOS2()
+            build.setupPost()
+            build.save(tmp_path / "Squares.ttf")
+            files = [str(tmp_path / "broken.ttf"), str(tmp_path / "Squares.ttf")]
+            (tmp_path / "broken.ttf").write_bytes(b"no font")
+        monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: files)
+        clear()
+
+    yield give
+    clear()
+
+
+def clear():
+    for cached in (fonts._find, fonts._others, fonts._letters_of, fonts._open):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["螺栓", "ボルト", "나사", "สลัก"])
+def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(machine, name):
+    machine(f"{name} 0.95")
+    assert fonts.font_for(f"{name} 0.95", 12).path.endswith("Squares.ttf")
+    assert fonts.drawable_names(["red", name]) == ["red", name]
+    assert fonts.font_for("red", 12).path.endswith("DejaVuSans.ttf")
+    assert fonts.font_for("grün, Ελ, жук", 12, bold=True).path.endswith("DejaVuSans-Bold.ttf")
+
+
+@pytest.mark.parametrize("letters", ["", "螺"])
+def test_the_class_has_its_number_where_no_font_has_all(machine, letters):
+    machine(letters)
+    assert fonts.drawable_names(["red", "螺栓", "a\nb"]) == ["red", "class 1", "class 2"]
+    assert fonts.font_for("螺栓", 12).path.endswith("DejaVuSans.ttf")
+
+
+def label(text):
+    panel = Panel(Image.new("RGB", (128, 128)), (0, 0, 128, 128), text=20)
+    panel.label((40, 40, 90, 90), (255, 255, 255), text)
+    return np.asarray(panel.image)
+
+
+def test_labels_are_drawn_with_it(machine):
+    machine("螺栓")
+    shown, black = label("螺栓"), label("")
+    assert not np.array_equal(shown, black)
+    machine("")
+    assert not np.array_equal(shown, label("螺栓"))  # DejaVu's frames in place of squares
+
+
+def test_the_visualizer_of_the_core_writes_names_or_numbers(machine):
+    from detectron2.utils import visualizer
+
+    if not visualizer.__file__.endswith("bundled/detectron2/utils/visualizer.py"):
+        pytest.skip("upstream's own")
+    machine("")
+    assert visualizer._create_text_labels([0, 1], None, ["red", "螺栓"]) == ["red", "1"]
+    machine("螺栓 90%")
+    assert visualizer._create_text_labels([1], [0.9], ["red", "螺栓"]) == ["螺栓 90%"]
+    drawn = Visualizer(np.zeros((64, 64, 3), np.uint8))
+    assert drawn.draw_text("螺栓", (32, 8)).get_image().any()
