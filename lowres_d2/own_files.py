@@ -55,6 +55,12 @@ def check_own(targets: Iterable[str | Path]) -> None:
             )
 
 
+def adopt(files: Iterable[str | Path]) -> None:
+    """List files as ours that are known to be, such as those of versions that kept no list."""
+    for file in map(Path, files):
+        _list(file, file)
+
+
 def _is_own(target: Path) -> bool:
     if not target.is_file() or target.is_symlink():
         return False

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.data.datasets import with_classes
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import (
@@ -20,12 +19,13 @@ from lowres_d2.engine.build import (
 )
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
-from lowres_d2.engine.run_folder import claimed
+from lowres_d2.engine.run_folder import RESULTS, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.recipes.load import build
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
@@ -101,6 +101,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         written to ``evaluation.json``.
 
     Raises:
+        FileExistsError: a file of the results exists, and no run wrote it.
         FileNotFoundError: the teacher's weights are missing.
         ValueError: no weights are given, or they do not cover the model.
     """
@@ -120,6 +121,8 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         check_metric(cfg, evaluator)
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
     with claimed(folder):
+        if comm.is_main_process():  # now, and not when the work is done
+            check_own(Path(cfg.train.output_dir, name) for name in RESULTS)
         results = evaluate(cfg, model, evaluator)
         comparison = compare(cfg, model, full, results) if full else None
         if images:
@@ -167,5 +170,5 @@ def _write_detections(cfg: DictConfig, model: nn.Module, report: LoadReport) -> 
 
 
 def _write(cfg: DictConfig, results: Mapping[str, Any]) -> None:
-    with atomic_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
+    with own_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
         beside.write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -19,7 +19,7 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
 from lowres_d2.engine.processes.log_files import open_log_files
-from lowres_d2.own_files import LIST
+from lowres_d2.own_files import LIST, adopt
 
 from detectron2.config import LazyConfig
 from detectron2.utils import comm
@@ -28,7 +28,9 @@ from omegaconf import DictConfig
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-LOCK = ".lock"
+LOG, LOCK = "log.txt", ".lock"
+# What evaluations write.
+RESULTS = ("evaluation.json", "coco_instances_results.json", "sized_coco.json", "sized_f1.json")
 MOVING = ".earlier.part"
 # What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
 _WRITTEN = re.compile(
@@ -51,6 +53,7 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
 
     Raises:
         FolderInUse: another run writes into the folder.
+        FileExistsError: there is a log that is none of a run.
         OSError: the folder cannot be written to.
     """
     folder = Path(output_dir)
@@ -68,6 +71,7 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
                     " to a place for log and results"
                 ) from error
             aside = put_aside(folder) if fresh else None
+            _check_log(folder)
         comm.synchronize()
         open_log_files()
         if comm.is_main_process() and aside is not None:
@@ -92,6 +96,22 @@ def put_aside(folder: Path) -> Path | None:
         shutil.copy(folder / LIST, moving / LIST)
     numbers = [int(p.name[7:]) for p in folder.glob("earlier*") if p.name[7:].isdecimal()]
     return moving.rename(folder / f"earlier{1 + max(numbers, default=0)}")
+
+
+def _check_log(folder: Path) -> None:
+    """Refuse to continue a log that is no run's; beside a run's, results are of runs, too."""
+    log = folder / LOG
+    if not log.exists():
+        return
+    with log.open("rb") as file:
+        beginning = file.read(4000)
+    # Names of the loggers that write first.
+    if beginning and not re.search(rb"lowres_d2|detectron2", beginning):
+        raise FileExistsError(
+            f"{log} exists, and no run of this program wrote it: set another train.output_dir"
+        )
+    if not (folder / LIST).exists():  # of a version that kept no list
+        adopt(folder / name for name in RESULTS if (folder / name).is_file())
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> None:

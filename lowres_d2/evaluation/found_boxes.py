@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from lowres_d2.atomic import atomic_path
+from lowres_d2.own_files import own_path
 
 import numpy as np
 from detectron2.evaluation import DatasetEvaluator
@@ -161,6 +161,6 @@ class DetectionWriter(FoundBoxes):
                 for detection in self.as_results(found)
             ]
             self.num_detections = len(detections)
-            with atomic_path(self.path) as part:
+            with own_path(self.path) as part:
                 part.write_text(json.dumps(detections), encoding="utf-8")
         return {}

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
 from lowres_d2.evaluation.found_boxes import RESULTS, FoundBoxes, GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -27,6 +26,7 @@ from lowres_d2.evaluation.summary import (
     summarize,
 )
 from lowres_d2.evaluation.tables import summary_tables
+from lowres_d2.own_files import own_path
 
 LEAST_MAX_DETS = 100  # COCO's own cap, so that sparse data gives COCO's metrics
 
@@ -167,7 +167,7 @@ class SizedCOCOEvaluator(FoundBoxes):
             return
         files = {RESULTS: detections, "sized_coco.json": self._summary}
         for name, content in files.items():
-            with atomic_path(self._output_dir / name) as part:
+            with own_path(self._output_dir / name) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -32,12 +32,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.atomic import atomic_path
 from lowres_d2.evaluation.f1_engine import Boxes, candidate_pairs, count_size_range, match
 from lowres_d2.evaluation.f1_summary import best_f1, counts_row, f1_score, f1_tables, flat_f1
 from lowres_d2.evaluation.found_boxes import GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
+from lowres_d2.own_files import own_path
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         self._f1 = self._summarize(found)
         if self._output_dir is not None:
-            with atomic_path(self._output_dir / "sized_f1.json") as part:
+            with own_path(self._output_dir / "sized_f1.json") as part:
                 part.write_text(json.dumps(self._f1), encoding="utf-8")
         return flat_f1(self._f1)
 

@@ -33,7 +33,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
         overrides: ``key=value`` changes an existing key, ``+key=value`` adds one.
 
     Returns:
-        The configuration; an empty ``train.output_dir`` is set from the file's name. Within a
+        The configuration; an empty ``train.output_dir`` is set from the file's name, and that of
+        a run's ``config.yaml`` is the folder that it is in, wherever it was written. Within a
         recipe it is empty, so that the recipe gets a folder of its own.
 
     Raises:
@@ -52,6 +53,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
             f"{path} defines no {', '.join(missing)}: a recipe defines {', '.join(REQUIRED)}"
         )
     _drop_unused_names(cfg)
+    if _is_a_runs(path):
+        cfg.train.output_dir = str(path.parent)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
     if is_nested():
@@ -92,6 +95,14 @@ def _read(path: Path) -> Any:
         raise ValueError(
             f"{path} does not load: {type(error).__name__}: {_one_line(error)}"
         ) from error
+
+
+def _is_a_runs(path: Path) -> bool:
+    """Whether a recipe is the one that a run has written into its folder, which may have moved."""
+    beside = ("last_checkpoint", "log.txt", "metrics.json", "model_*.pth")
+    return path.name == "config.yaml" and any(
+        found for pattern in beside for found in path.parent.glob(pattern)
+    )
 
 
 def _drop_unused_names(cfg: DictConfig) -> None:

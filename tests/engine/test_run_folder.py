@@ -6,6 +6,7 @@ import shutil
 
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.run_folder import MOVING, put_aside
+from lowres_d2.own_files import LIST
 from lowres_d2.programs.train import main
 
 import pytest
@@ -155,3 +156,49 @@ def test_a_place_that_cannot_be_written_to_names_the_option(trained, tmp_path, c
         assert "set train.output_dir=FOLDER" in line
         below = error_of([*flags, *trained.arguments(tmp_path / "file" / "run"), *more], capsys)
         assert "set train.output_dir=FOLDER" in below
+
+
+def test_a_moved_runs_config_means_the_folder_that_it_is_in(finished, tmp_path, capsys):
+    folder, _ = finished
+    before, moved = contents(folder), tmp_path / "moved"
+    folder.rename(moved)
+    config = ["--config-file", str(moved / "config.yaml")]
+    main(["--resume", *config, "train.max_iter=3"])
+    final = torch.load(moved / "model_final.pth", weights_only=True)
+    assert final["trainer"]["iteration"] == 2
+    main(["--eval-only", *config, f"train.init_checkpoint={moved / 'model_final.pth'}"])
+    main(config)  # a fresh run there; its recipe says 3 iterations now
+    assert names(tmp_path) == {"moved"} and (moved / "earlier1" / "config.yaml").is_file()
+    assert "resumed at iteration 2" in (moved / "earlier1" / "log.txt").read_text()
+    assert {path.name for path in before} <= names(moved / "earlier1")
+    main(["--eval-only", *config, f"train.init_checkpoint={moved / 'model_final.pth'}",
+          f"train.output_dir={tmp_path / 'elsewhere'}"])  # fmt: skip
+    assert (tmp_path / "elsewhere" / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "coco_instances_results.json", "log.txt"])
+def test_an_evaluation_replaces_no_file_of_the_user(trained, tmp_path, capsys, name):
+    folder = tmp_path / "mine"
+    fill(folder, name)
+    arguments = ["--eval-only", *trained.arguments(folder), f"train.init_checkpoint={trained.file}"]
+    line = error_of(arguments, capsys)
+    assert f"{folder / name}" in line and "wrote it" in line
+    assert (folder / name).read_text() == name
+    (folder / name).unlink()
+    main(arguments)
+    main(arguments)  # its own are replaced
+
+
+def test_results_of_versions_that_kept_no_list_are_a_runs_beside_its_log(finished):
+    folder, arguments = finished
+    (folder / LIST).unlink()
+    main(["--eval-only", *arguments, f"train.init_checkpoint={folder / 'model_final.pth'}"])
+    assert b"evaluation.json" in (folder / LIST).read_bytes()
+
+
+def test_a_file_of_the_user_is_put_aside_and_not_replaced_by_a_run(trained, tmp_path):
+    folder = tmp_path / "mine"
+    fill(folder, "config.yaml", "metrics.json", "model_final.pth")
+    main(trained.arguments(folder))
+    for name in ("config.yaml", "metrics.json", "model_final.pth"):
+        assert (folder / "earlier1" / name).read_text() == name
