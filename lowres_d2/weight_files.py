@@ -22,6 +22,8 @@ import numpy as np
 import torch
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
+AGAIN = "copy or download it again"
+_CHECKSUM = "the checksum of its entry"
 
 # Functions that unpickle numpy's arrays and numbers; their module differs between numpy versions.
 _reconstruct = np.zeros(1).__reduce__()[0]
@@ -95,8 +97,8 @@ def read_weight_file(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, has no weights, or names a function that is not allowed;
-            nothing in it has been executed.
+        ValueError: the file is damaged, is none of weights, or names a function that is not
+            allowed; nothing in it has been executed.
     """
     file = Path(path)
     if file.is_dir():
@@ -107,9 +109,7 @@ def read_weight_file(path: str | Path) -> dict[str, Any]:
     try:
         contents = reader(file)
     except Exception as error:  # a reader can raise anything on a broken file
-        raise ValueError(
-            f"{path}: refused, not a valid file of weights ({_reason(error)}): {REMEDY}"
-        ) from error
+        raise ValueError(f"{path}{_fault(file, error)}") from error
     if not isinstance(contents, Mapping):
         raise ValueError(f"{path} has no weights (it is a {type(contents).__name__}): {REMEDY}")
     checkpoint = layout(contents)
@@ -158,7 +158,7 @@ def _read_torch(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged:
-            raise ValueError(f"the checksum of its entry {damaged} is wrong")
+            raise ValueError(f"{_CHECKSUM} {damaged} is wrong")
     with torch.serialization.safe_globals(SAFE_FOR_TORCH), warnings.catch_warnings():
         # Warnings of the pickle protocol; the file is read or an error is raised.
         warnings.simplefilter("ignore", UserWarning)
@@ -169,6 +169,33 @@ def _read_safetensors(path: Path) -> Any:
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+def _fault(file: Path, error: Exception) -> str:
+    """What is wrong with a file that its reader cannot read, and what to do."""
+    with file.open("rb") as opened:
+        beginning = opened.read(32)
+    reason = _reason(error)
+    if beginning.startswith(b"version https://git-lfs"):
+        return " is a pointer of Git LFS, not the file itself: run git lfs pull"
+    if beginning.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return f" is a web page, not a file of weights: {AGAIN}"
+    if _is_damaged(file, beginning, error):
+        return f" is damaged ({reason}): {AGAIN}"
+    return f": refused, not a valid file of weights ({reason}): {REMEDY}"
+
+
+def _is_damaged(file: Path, beginning: bytes, error: Exception) -> bool:
+    """Whether it begins as its readers expect, and then is not whole."""
+    if not beginning:
+        return True
+    if file.suffix == ".safetensors":  # the length of a header in JSON, and its first character
+        return beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") < 1 << 32
+    if beginning.startswith(b"PK\3\4"):
+        return not zipfile.is_zipfile(file) or _CHECKSUM in str(error)
+    # A pickle: that other ones cannot be read does not tell whether they ever could.
+    cut = re.search("truncated|EOF|Ran out of input|corrupted", str(error))
+    return beginning[:1] == b"\x80" and bool(cut or isinstance(error, EOFError))
 
 
 def _reason(error: Exception) -> str:

@@ -182,14 +182,17 @@ def test_a_missing_or_broken_file_is_named_in_one_line(tmp_path, ending, content
     path = tmp_path / f"broken.{ending}"
     if content is not None:
         path.write_bytes(content)
-    assert_refused_in_one_line(path, "give a .pth, .pkl or .safetensors file")
+    remedy = "give a .pth, .pkl or .safetensors file"
+    if content == b"" or (ending == "pkl" and content and content.startswith(b"\x80")):
+        remedy = "copy or download it again"
+    assert_refused_in_one_line(path, remedy)
 
 
 def test_a_truncated_checkpoint_and_a_folder_are_named(tmp_path):
     RunCheckpointer(filled(1.0), str(tmp_path)).save("run")
     path = tmp_path / "run.pth"
     path.write_bytes(path.read_bytes()[:-200])
-    assert_refused_in_one_line(path, "refused")
+    assert_refused_in_one_line(path, "is damaged")
     assert_refused_in_one_line(tmp_path, "is a folder")
 
 

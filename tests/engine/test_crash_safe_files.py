@@ -91,7 +91,7 @@ def test_no_checkpoint_and_no_intact_checkpoint_are_distinguished(tmp_path):
     assert resumed(tmp_path) is None
     save(checkpointer(tmp_path), 1)
     truncate(tmp_path / "model_0000001.pth")
-    with pytest.raises(ValueError, match=r"model_0000001\.pth: refused.*no other checkpoint in"):
+    with pytest.raises(ValueError, match=r"model_0000001\.pth is damaged.*no other checkpoint in"):
         resumed(tmp_path)
 
 

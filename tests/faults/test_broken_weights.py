@@ -19,6 +19,7 @@ from toys.runs import STAGED
 from toys.trained import SCORE
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
+AGAIN, DAMAGED = "copy or download it again", "is damaged ("
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ def cut(path, trained):
     path.write_bytes(trained.file.read_bytes()[:100_000])
 
 
+def old_and_cut(path, trained):
+    torch.save({"model": weights_of(trained)}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def pickle_and_cut(path, trained):
+    arrays = {name: value.numpy() for name, value in weights_of(trained).items()}
+    path.write_bytes(pickle.dumps({"model": arrays}, protocol=2)[:-1000])
+
+
 def header(content, length=None):
     """A safetensors file that has a header only."""
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -84,19 +95,35 @@ def bytes_of(content):
 
 
 WEIGHTS = [
-    Weights("cut off", ".pth", cut, REMEDY),
-    Weights("one bit flipped", ".pth", flip_a_bit, "checksum"),
+    Weights("cut off", ".pth", cut, DAMAGED),
+    Weights("one bit flipped", ".pth", flip_a_bit, "is damaged (ValueError: the checksum"),
     Weights("one bit flipped", ".pth", flip_a_bit, "checksum", ("--eval-only",)),
-    Weights("empty", ".pth", bytes_of(b""), REMEDY),
+    Weights("empty", ".pth", bytes_of(b""), f"is damaged (it is empty or truncated): {AGAIN}"),
     Weights("empty", ".pkl", bytes_of(b""), "it is empty or truncated"),
     Weights("a folder", ".pth", lambda path, trained: path.mkdir(), "is a folder"),
     Weights("a pipe", ".pth", lambda path, trained: os.mkfifo(path), "no weights at"),
     Weights("a link to itself", ".pth", lambda path, trained: path.symlink_to(path), "no weights"),
     Weights("no header", ".safetensors", bytes_of(b"\1\2\3"), REMEDY),
     Weights("header beyond the file", ".safetensors", bytes_of(header(b"{}", 1 << 60)), REMEDY),
-    Weights("header is no json", ".safetensors", bytes_of(header(b"{'a': 1}")), REMEDY),
-    Weights("tensor beyond the file", ".safetensors", bytes_of(header(tensor_at(0, 40))), REMEDY),
-    Weights("tensor of negative size", ".safetensors", bytes_of(header(tensor_at(40, 0))), REMEDY),
+    Weights("header cut off", ".safetensors", bytes_of(header(b"{}", 1 << 20)), DAMAGED),
+    Weights("empty", ".safetensors", bytes_of(b""), DAMAGED),
+    Weights("old file cut off", ".pth", old_and_cut, DAMAGED),
+    Weights("zoo file cut off", ".pkl", pickle_and_cut, DAMAGED),
+    Weights(
+        "a pointer", ".pth", bytes_of(b"version https://git-lfs.github.com/spec/v1"), "git lfs"
+    ),
+    Weights("a web page", ".pth", bytes_of(b"\n<!DOCTYPE html><html>404</html>"), "is a web page"),
+    Weights("a text", ".pth", bytes_of(b"not a checkpoint"), "not a valid file of weights"),
+    Weights("header is no json", ".safetensors", bytes_of(header(b"{'a': 1}")), DAMAGED),
+    Weights(
+        "tensor beyond the file", ".safetensors", bytes_of(header(tensor_at(0, 40))), "is damaged ("
+    ),
+    Weights(
+        "tensor of negative size",
+        ".safetensors",
+        bytes_of(header(tensor_at(40, 0))),
+        "is damaged (",
+    ),
     Weights(
         "a checkpoint of torch",
         ".safetensors",
