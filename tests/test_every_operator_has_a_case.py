@@ -35,6 +35,8 @@ OTHERS = {
     "SuperResolvedStandardROIHeads": "head of a detector: test_super_resolved_heads.py",
     "divided": "one division",
     "masks_joined": "indexing",
+    "multiplied": "one multiplication",
+    "pooled_at": "a shift of boxes: test_alignment.py",
     "teacher_predictions": "the teacher's part of ProposalLogitDistillation",
     "convert_deformable_detr": "weights of a checkpoint: test_convert_deformable_detr.py",
     "weights_for_factor": "weights of a checkpoint: test_norm_by_factor.py",

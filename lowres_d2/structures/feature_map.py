@@ -34,12 +34,24 @@ class FeatureMap:
         stride: full-resolution pixels from one cell to the next.
         offset: full-resolution coordinate of the centre of cell 0.
         valid_sizes: (height, width) of each full-resolution image without padding.
+
+    Raises:
+        ValueError: there is not one size for each image, or the stride is not positive.
     """
 
     tensor: Float[Tensor, "N C h w"]
     stride: Fraction
     offset: Fraction
     valid_sizes: tuple[Size, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.valid_sizes) != len(self.tensor):
+            raise ValueError(
+                f"valid_sizes has {len(self.valid_sizes)} sizes for {len(self.tensor)} images: "
+                "expected one for each"
+            )
+        if self.stride <= 0:
+            raise ValueError(f"stride={self.stride}: expected a positive number of pixels")
 
     @classmethod
     def of_network(
@@ -96,7 +108,11 @@ class FeatureMap:
 
         Returns:
             A value for each cell of ``other.inside(index)``.
+
+        Raises:
+            ValueError: the feature maps are of images of different sizes.
         """
+        self._check_same_images(other)
         return self._interpolated(self.inside(index), other, index)
 
     def beside(
@@ -107,7 +123,11 @@ class FeatureMap:
         Yields:
             Indices of the images of one size, this feature map sampled as in :meth:`sampled_at`,
             and the cells of ``other``.
+
+        Raises:
+            ValueError: the feature maps are of images of different sizes.
         """
+        self._check_same_images(other)
         # Images of one size have the same sampling weights: one matrix product serves them all.
         by_size: dict[Size, list[int]] = defaultdict(list)
         for index, size in enumerate(self.valid_sizes):
@@ -115,6 +135,13 @@ class FeatureMap:
         for members in by_size.values():
             ours, theirs = self._inside_all(members), other._inside_all(members)
             yield members, self._interpolated(ours, other, members[0]), theirs
+
+    def _check_same_images(self, other: FeatureMap) -> None:
+        if self.valid_sizes != other.valid_sizes:
+            raise ValueError(
+                f"feature maps of images of {self.valid_sizes} and {other.valid_sizes}: expected "
+                "the same images"
+            )
 
     def _inside_all(self, members: list[int]) -> Float[Tensor, "C N h w"]:
         """The cells inside images of one size."""

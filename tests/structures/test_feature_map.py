@@ -78,3 +78,26 @@ def test_gradients_of_padding_are_zero():
     rows, columns = student.cells_inside(0)
     assert (tensor.grad[..., :rows, :columns] != 0).all()
     assert (tensor.grad[..., rows:, :] == 0).all() and (tensor.grad[..., columns:] == 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_sizes_that_are_not_one_for_each_image_are_an_error(count):
+    with pytest.raises(ValueError, match=f"valid_sizes has {count} sizes for 2 images"):
+        FeatureMap.of_network(torch.zeros(2, 1, 8, 8), 4, 0.5, ((32, 32),) * count)
+
+
+@pytest.mark.parametrize("stride", [0, -4])
+def test_a_stride_that_is_not_positive_is_an_error(stride):
+    with pytest.raises(ValueError, match=f"stride={stride}: expected a positive number"):
+        FeatureMap.of_network(torch.zeros(1, 1, 8, 8), stride, 0.5, ((32, 32),))
+
+
+def test_feature_maps_of_other_images_are_not_compared():
+    ours, theirs = (
+        FeatureMap.of_network(torch.zeros(1, 1, 8, 8), 4, 0.5, (size,))
+        for size in ((32, 32), (32, 30))
+    )
+    with pytest.raises(ValueError, match="expected the same images"):
+        next(ours.beside(theirs))
+    with pytest.raises(ValueError, match="expected the same images"):
+        ours.sampled_at(theirs, 0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
+from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher, check_one_for_each_image
 from lowres_d2.modeling.deformable_detr.set_prediction import Outputs, Predictions, Target
 
 import torch
@@ -71,9 +71,11 @@ class SetCriterion(nn.Module):
             ``_0``, ``_1`` ... of earlier layers, and with ``_enc`` of the encoder.
 
         Raises:
-            ValueError: a label is not in the range of ``num_classes``.
+            ValueError: there is not one target for each image, or a label is not in the range of
+                ``num_classes``.
             FloatingPointError: predictions or ground truth are non-finite.
         """
+        check_one_for_each_image(outputs["pred_logits"], targets)
         self._check_labels(targets)
         normalizer = _mean_over_processes(sum(len(t["labels"]) for t in targets), outputs)
         auxiliary = list(outputs.get("aux_outputs", ()))

@@ -66,9 +66,11 @@ class HungarianMatcher:
             ascending order of the queries.
 
         Raises:
+            ValueError: there is not one target for each image.
             FloatingPointError: a cost is non-finite; the message names predictions or ground
                 truth as its origin.
         """
+        check_one_for_each_image(logits, targets)
         costs = [
             self.costs(logits[i], boxes[i], target["labels"], target["boxes"])
             for i, target in enumerate(targets)
@@ -107,6 +109,17 @@ class HungarianMatcher:
             self.class_cost * (as_object - as_background)[:, labels]  # (Q, M)
             + self.bbox_cost * torch.cdist(boxes, gt_boxes, p=1)
             - self.giou_cost * overlap
+        )
+
+
+def check_one_for_each_image(
+    predictions: Float[Tensor, "N Q _"], targets: Sequence[Target]
+) -> None:
+    """Raise unless there is one target for each image: others would be left out, or mismatched."""
+    if len(targets) != len(predictions):
+        raise ValueError(
+            f"{len(targets)} targets for predictions of {len(predictions)} images: expected one "
+            "for each image"
         )
 
 

@@ -17,7 +17,11 @@ from typing import Any, Literal
 
 from lowres_d2.modeling.objectives.logit_forms import check_form, logit_distance
 from lowres_d2.modeling.objectives.objective import Objective
-from lowres_d2.modeling.objectives.query_filter import best_class_probability, mean_of
+from lowres_d2.modeling.objectives.query_filter import (
+    best_class_probability,
+    check_threshold,
+    mean_of,
+)
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import ObjectiveContext
 
@@ -60,6 +64,7 @@ class ProposalLogitDistillation(Objective):
     ) -> None:
         super().__init__(name)
         check_form(form, temperature, filtered=True)
+        check_threshold(threshold)
         self.form = form
         self.temperature = temperature
         self.times_squared_temperature = times_squared_temperature

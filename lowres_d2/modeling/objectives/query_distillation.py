@@ -18,6 +18,7 @@ from lowres_d2.modeling.objectives.query_filter import (
     Activation,
     best_class_probability,
     check_activation,
+    check_threshold,
     mean_of,
 )
 from lowres_d2.modeling.teacher import Tap
@@ -73,6 +74,7 @@ class QueryLogitDistillation(Objective):
         super().__init__(name)
         check_form(form, temperature, filtered=True)
         check_activation(activation)
+        check_threshold(threshold)
         if pairing not in ("index", "hungarian"):
             raise ValueError(f"pairing={pairing!r}: expected 'index' or 'hungarian'")
         self.form = form

@@ -22,6 +22,12 @@ def check_activation(activation: str) -> None:
         raise ValueError(f"activation={activation!r}: expected 'sigmoid' or 'softmax'")
 
 
+def check_threshold(threshold: float) -> None:
+    """Raise unless this is a probability: none is above a larger one, and nothing would be kept."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold}: expected a class probability, from 0 to 1")
+
+
 def best_class_probability(
     logits: Float[Tensor, "*any scores"], activation: Activation, background: bool = False
 ) -> Float[Tensor, "*any"]:

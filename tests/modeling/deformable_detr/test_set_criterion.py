@@ -205,3 +205,13 @@ def test_normalizer_is_the_mean_number_of_objects_of_all_processes(monkeypatch):
     together = criterion()(outputs, targets)  # 4 objects here, 12 there: 8 on average
     for name, loss in alone.items():
         torch.testing.assert_close(together[name], loss / 2)
+
+
+@pytest.mark.parametrize("counts", [(3,), (3, 1, 2)])
+def test_targets_that_are_not_one_for_each_image_are_an_error(counts):
+    criterion, outputs = SetCriterion(CLASSES, HungarianMatcher()), predictions()
+    message = f"{len(counts)} targets for predictions of 2 images"
+    with pytest.raises(ValueError, match=message):
+        criterion(outputs, ground_truth(counts))
+    with pytest.raises(ValueError, match=message):
+        criterion.matcher(outputs["pred_logits"], outputs["pred_boxes"], ground_truth(counts))

@@ -86,10 +86,14 @@ class TestFeatureDistillation(ObjectiveCase):
         (dict(distance="channel", foreground_share=0.5), "foreground_share"),
         (dict(foreground_share=2.0), "foreground_share=2.0: expected 0 to 1"),
         (dict(name="a.b"), "objective name 'a.b'"),
+        (dict(student_stride=0), "student_stride=0: expected a positive number"),
+        (dict(teacher_stride=0), "teacher_stride=0"),
+        (dict(channels=(3, 0)), "channels[1]=0"),
     ]
 
-    def build(self, channels=None, **arguments):
-        return FeatureDistillation([FeaturePair("s", 4, "t", channels=channels)], **arguments)
+    def build(self, channels=None, student_stride=4, teacher_stride=None, **arguments):
+        pair = FeaturePair("s", student_stride, "t", teacher_stride, channels=channels)
+        return FeatureDistillation([pair], **arguments)
 
     def inputs(self, n):
         channels = self.arguments.get("channels", (3, 3))[1]
@@ -155,6 +159,9 @@ class TestDenseLogitDistillation(DenseCase):
         (dict(sample="both"), "sample='both'"),
         (dict(temperature=0.0), "temperature=0.0"),
         (dict(pairs=[(0, 2)]), "pair (0, 2) of levels"),
+        (dict(num_anchors=0), "num_anchors=0: expected 1 or more"),
+        (dict(threshold=1.5), "threshold=1.5: expected a class probability"),
+        (dict(teacher_strides=[8, 0]), "teacher_strides=[8, 0]"),
     ]
 
     def build(self, **arguments):
@@ -179,11 +186,15 @@ class TestDenseBoxDistillation(DenseCase):
     covers = (DenseBoxDistillation,)
     losses = ("reg",)
     variants = {"giou": dict(distance="giou"), "l1": dict(distance="l1")}
-    bad_arguments = [(dict(distance="l2"), "distance='l2'")]
+    bad_arguments = [
+        (dict(distance="l2"), "distance='l2'"),
+        (dict(num_anchors=0), "num_anchors=0"),
+        (dict(threshold=1.5), "threshold=1.5"),
+    ]
 
-    def build(self, distance):
+    def build(self, **arguments):
         return DenseBoxDistillation(
-            self.strides, Box2BoxTransformLinear(), distance, pairs=self.pairs
+            self.strides, Box2BoxTransformLinear(), pairs=self.pairs, **arguments
         )
 
     def inputs(self, n):
@@ -215,6 +226,7 @@ class TestProposalLogitDistillation(ObjectiveCase):
     bad_arguments = [
         (dict(form="focal"), "form='focal'"),
         (dict(temperature=-1.0), "temperature=-1.0"),
+        (dict(threshold=-0.1), "threshold=-0.1"),
     ]
     graph_breaks = "the poolers count boxes"
 
@@ -252,11 +264,12 @@ class TestQueryLogitDistillation(ObjectiveCase):
         (dict(pairing="order"), "pairing='order'"),
         (dict(activation="relu"), "activation='relu'"),
         (dict(form="focal"), "form='focal'"),
+        (dict(threshold=1.5), "threshold=1.5: expected a class probability"),
     ]
     graph_breaks = "how many queries are kept depends on the teacher"
 
     def build(self, **arguments):
-        return QueryLogitDistillation(threshold=0.3, **arguments)
+        return QueryLogitDistillation(**{"threshold": 0.3} | arguments)
 
     def inputs(self, n, queries=5, classes=3):
         return tuple(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lowres_d2.modeling.roi_heads import SRDiscriminator, SRGenerator, SuperResolution
+from lowres_d2.modeling.roi_heads.alignment import pool_exactly
 from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, discriminator_loss
 
 import torch
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 
 from operator_case import OperatorCase
@@ -144,3 +146,38 @@ class TestSuperResolution(OperatorCase):
         base, features = self.inputs(1, 2)
         yield (base[:, 1:], features), ValueError, f"expected {CHANNELS}"
         yield (base, features[:, 1:]), RuntimeError, "channels"
+
+
+def pooler_of(levels):
+    scales = [1 / stride for stride in STRIDES[:levels]]
+    return ROIPooler(3, scales, sampling_ratio=2, pooler_type="ROIAlignV2", canonical_box_size=32)
+
+
+class TestPoolExactly(OperatorCase):
+    covers = (pool_exactly,)
+    variants = {"one feature map": dict(levels=1), "a pyramid": dict(levels=2)}
+    sizes = [(1, 2), (2, 3)]
+    graph_breaks = "the poolers count boxes"
+
+    def build(self, levels):
+        return pooler_of(levels)
+
+    def inputs(self, n, count):
+        levels = self.arguments["levels"]
+        return [torch.randn(n, 2, SIDE // s, SIDE // s) for s in STRIDES[:levels]], count
+
+    def call(self, operator, features, count):
+        boxes = boxes_of(len(features[0]), count)
+        # From 32 px on they are pooled from the second feature map.
+        large = [Boxes(torch.cat([b.tensor, 3 * b.tensor])) for b in boxes]
+        return pool_exactly(operator, features, large, [0.5] * len(features))
+
+    def shapes(self, n, count):
+        return (2 * n * count, 2, 3, 3)
+
+    def leaves(self, operator, inputs):
+        return list(inputs[0])
+
+    def bad_inputs(self):
+        features, count = self.inputs(1, 2)
+        yield ([*features, features[0]], count), ValueError, "zip()"

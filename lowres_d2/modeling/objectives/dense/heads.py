@@ -17,6 +17,7 @@ from typing import Literal
 
 from lowres_d2.modeling.objectives.dense.levels import levels_by_scale
 from lowres_d2.modeling.objectives.objective import Objective
+from lowres_d2.modeling.objectives.query_filter import check_threshold
 from lowres_d2.modeling.teacher import Tap
 from lowres_d2.structures import FeatureMap, ObjectiveContext
 
@@ -41,6 +42,9 @@ class DenseDistillation(Objective):
         path: path of the last convolution for classes.
         teacher_path: its path in the teacher; None if it is the student's.
         name: group of the losses.
+
+    Raises:
+        ValueError: a value is out of its range, or a pair names a level that is not there.
     """
 
     def __init__(
@@ -57,6 +61,12 @@ class DenseDistillation(Objective):
         name: str,
     ) -> None:
         super().__init__(name)
+        check_threshold(threshold)
+        if num_anchors < 1:
+            raise ValueError(f"num_anchors={num_anchors}: expected 1 or more anchors per cell")
+        for key, values in (("strides", strides), ("teacher_strides", teacher_strides or strides)):
+            if not values or min(values) <= 0:
+                raise ValueError(f"{key}={list(values)}: expected positive numbers of pixels")
         self.strides = tuple(strides)
         self.teacher_strides = tuple(teacher_strides or strides)
         self.anchor_offset = anchor_offset

@@ -51,6 +51,9 @@ class FeaturePair:
         teacher_offset: coordinate of cell 0 in the teacher's input.
         channels: (student's, teacher's) channels if they differ; a 1x1 convolution then adapts the
             student's features.
+
+    Raises:
+        ValueError: a stride or a number of channels is not positive.
     """
 
     def __init__(
@@ -63,10 +66,15 @@ class FeaturePair:
         teacher_offset: float = 0.5,
         channels: tuple[int, int] | None = None,
     ) -> None:
+        numbers = {"student_stride": student_stride, "teacher_stride": teacher_stride}
+        numbers |= dict(zip(("channels[0]", "channels[1]"), channels or (), strict=False))
+        for key, value in numbers.items():
+            if value is not None and value <= 0:
+                raise ValueError(f"{key}={value}: expected a positive number")
         self.student = _as_tap(student)
         self.teacher = _as_tap(teacher or student)
         self.student_stride = student_stride
-        self.teacher_stride = teacher_stride or student_stride
+        self.teacher_stride = student_stride if teacher_stride is None else teacher_stride
         self.student_offset = student_offset
         self.teacher_offset = teacher_offset
         self.channels = channels
