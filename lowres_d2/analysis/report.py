@@ -15,10 +15,20 @@ from lowres_d2.analysis.figures.comparison_sheets import (
     comparison_sheet,
     detected_column,
 )
-from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_metrics
+from lowres_d2.analysis.figures.confusion import confusions_table, plot_confusion
+from lowres_d2.analysis.figures.curves import (
+    plot_by_size,
+    plot_precision_recall,
+    plot_training,
+    read_metrics,
+)
 from lowres_d2.analysis.figures.sheets import save_sheet
 from lowres_d2.analysis.figures.views import View, stored_view
+from lowres_d2.analysis.gains import EXPLANATION, gains_table, redrawn_ap
 from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.evaluation.confusion import confusion_matrix
+from lowres_d2.evaluation.evaluated import Evaluated
+from lowres_d2.evaluation.precision_recall import precision_by_recall
 from lowres_d2.own_files import own_path
 
 from tabulate import tabulate
@@ -62,7 +72,15 @@ class Run:
 
 
 # What it writes into its folder.
-REPORT_FILES = ("report.md", "training.png", "by_size.png", "trade_off.png", "images.png")
+REPORT_FILES = (
+    "report.md",
+    "training.png",
+    "by_size.png",
+    "precision_recall.png",
+    "confusion.png",
+    "trade_off.png",
+    "images.png",
+)
 
 
 def write_report(
@@ -103,6 +121,12 @@ def write_report(
     has_costs = any(point.images_per_second or point.macs for point in points)
     if has_costs:
         plot_trade_off(points, folder / "trade_off.png")
+    evaluated = {run.name: Evaluated.read(dataset, run.predictions_file) for run in runs}
+    curves = {
+        name: {iou: precision_by_recall(one, iou) for iou in (0.5, 0.75)}
+        for name, one in evaluated.items()
+    }
+    plot_precision_recall(curves, folder / "precision_recall.png")
     columns, thresholds = [], {}
     for run in runs:
         column, thresholds[run.name] = detected_column(
@@ -113,7 +137,8 @@ def write_report(
         choose_images(dataset, images), [Column("ground truth"), *columns], dataset.classes
     )
     save_sheet(sheet, folder / "images.png")
-    text = _markdown(title, notes, runs, summaries, thresholds, has_costs)
+    sections = _gains(evaluated, summaries) + _confusions(evaluated, thresholds, dataset, folder)
+    text = _markdown(title, notes, runs, summaries, thresholds, has_costs, sections)
     with own_path(folder / "report.md") as part:
         part.write_text(text, encoding="utf-8")
     return folder / "report.md"
@@ -148,6 +173,7 @@ def _markdown(
     summaries: Mapping[str, dict],
     thresholds: Mapping[str, float],
     has_costs: bool,
+    sections: Sequence[str],
 ) -> str:
     any_summary = next(iter(summaries.values()))
     drawn = ", ".join(f"{name} {limit:.2f}" for name, limit in thresholds.items())
@@ -165,6 +191,10 @@ def _markdown(
         "Grey bars: number of objects.",
         "## By class",
         _class_table(summaries),
+        "## Precision and recall",
+        "![precision over recall](precision_recall.png)",
+        "Mean over the classes; the area under a curve is AP at that IoU.",
+        *sections,
         "## Training",
         "![training loss and AP](training.png)",
         "## Images",
@@ -176,6 +206,38 @@ def _markdown(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _gains(evaluated: Mapping[str, Evaluated], summaries: Mapping[str, dict]) -> list[str]:
+    """The section that compares each two runs, with intervals; none of a single run."""
+    if len(evaluated) < 2:
+        return []
+    found = dict(zip(evaluated, redrawn_ap(list(evaluated.values())), strict=True))
+    for name, aps in found.items():
+        # An evaluator with other IoU thresholds has another AP than COCO's.
+        if abs(aps[0] - (summaries[name]["all"]["AP"] or 0.0)) > 0.01:
+            return []
+    return ["## Which differences are more than chance", gains_table(found), EXPLANATION]
+
+
+def _confusions(
+    evaluated: Mapping[str, Evaluated],
+    thresholds: Mapping[str, float],
+    dataset: BoxDataset,
+    folder: Path,
+) -> list[str]:
+    """The section of classes that are taken for others: a figure, or of many classes a table."""
+    matrices = {name: confusion_matrix(one, thresholds[name]) for name, one in evaluated.items()}
+    explained = (
+        "Detections at or above the score threshold of best F1, matched with objects of any class "
+        "at IoU 0.5 or more."
+    )
+    if len(dataset.classes) > MOST_CLASSES:
+        shown = f"Most frequent confusions. {explained}"
+        return ["## Confusions", shown, confusions_table(matrices, dataset.classes)]
+    plot_confusion(matrices, dataset.classes, folder / "confusion.png")
+    shown = f"{explained} Rows in percent: what became of the objects of a class."
+    return ["## Confusions", "![confusion matrices](confusion.png)", shown]
+
+
 def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
     found = [summaries[run.name]["all"] for run in runs]
     columns = {
@@ -183,7 +245,7 @@ def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
         "iterations": [run.iterations for run in runs],
         "time": [_duration(run.seconds) for run in runs],
     }
-    for key in ("AP", "AP50", "AP75", "AR"):
+    for key in ("AP", "AP50", "AP75", "AR", "recall50"):
         columns[key] = [_metric(row[key]) for row in found if key in row]
     first, *others = (row["AP"] for row in found)
     if first:
@@ -199,7 +261,7 @@ def _overall_table(runs: Sequence[Run], summaries: Mapping[str, dict]) -> str:
 def _size_range_table(summaries: Mapping[str, dict]) -> str:
     size_ranges = next(iter(summaries.values()))["size_ranges"]
     rows = []
-    for key in ("AP", "AP50", "AR"):
+    for key in ("AP", "AP50", "AR", "recall50"):
         if key in size_ranges[0]:
             rows += [
                 [f"{key}, {name}", *(_metric(row[key]) for row in summary["size_ranges"])]

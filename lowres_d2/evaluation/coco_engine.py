@@ -12,8 +12,12 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 # As pycocotools makes them; 0.9 becomes 0.8999999999999999, hence isclose below.
 COCO_IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -68,25 +72,26 @@ class BoxScores:
         return [t for t, known in enumerate(self.iou_thresholds) if math.isclose(iou, known)]
 
 
-def score_boxes(
+def open_engine(
     ground_truth: dict,
     detections: Sequence[dict],
     areas: Sequence[tuple[float, float]],
     max_dets: Sequence[int],
-    iou_thresholds: Sequence[float] = COCO_IOU_THRESHOLDS,
-) -> BoxScores:
-    """Run COCO's box evaluation.
+    iou_thresholds: Sequence[float],
+    **settings: bool,
+) -> COCOeval_faster:
+    """faster-coco-eval's evaluation of boxes, not yet run.
+
+    Objects and detections have the ids 1, 2, ... there, in the order given; images are in the
+    order of their ids.
 
     Args:
-        ground_truth: a COCO dict whose annotations have ``bbox``, ``area`` and ``iscrowd``; ids of
-            images may be of any type that can be sorted.
-        detections: COCO results: ``image_id``, ``category_id``, ``bbox``, ``score``.
-        areas: the A ranges in square pixels, both ends included.
-        max_dets: caps on detections per image and category.
-        iou_thresholds: the T thresholds, ascending.
-
-    Returns:
-        The arrays, with categories in ascending order of id.
+        ground_truth: as :func:`score_boxes` takes it, like the others.
+        detections: COCO results.
+        areas: the A ranges.
+        max_dets: caps on detections.
+        iou_thresholds: the T thresholds.
+        **settings: further settings of ``COCOeval_faster``.
     """
     from faster_coco_eval.core.coco import COCO
     from faster_coco_eval.core.faster_eval_api import COCOeval_faster
@@ -123,11 +128,36 @@ def score_boxes(
         COCO(frame | {"annotations": found}, print_function=logger.debug),
         iouType="bbox",
         print_function=logger.debug,
+        **settings,
     )
     run.params.areaRng = [list(pair) for pair in areas]
     run.params.areaRngLbl = [str(k) for k in range(len(areas))]
     run.params.maxDets = sorted(max_dets)
     run.params.iouThrs = np.asarray(iou_thresholds, dtype=np.float64)
+    return run
+
+
+def score_boxes(
+    ground_truth: dict,
+    detections: Sequence[dict],
+    areas: Sequence[tuple[float, float]],
+    max_dets: Sequence[int],
+    iou_thresholds: Sequence[float] = COCO_IOU_THRESHOLDS,
+) -> BoxScores:
+    """Run COCO's box evaluation.
+
+    Args:
+        ground_truth: a COCO dict whose annotations have ``bbox``, ``area`` and ``iscrowd``; ids of
+            images may be of any type that can be sorted.
+        detections: COCO results: ``image_id``, ``category_id``, ``bbox``, ``score``.
+        areas: the A ranges in square pixels, both ends included.
+        max_dets: caps on detections per image and category.
+        iou_thresholds: the T thresholds, ascending.
+
+    Returns:
+        The arrays, with categories in ascending order of id.
+    """
+    run = open_engine(ground_truth, detections, areas, max_dets, iou_thresholds)
     run.evaluate()
     run.accumulate()
     return BoxScores(

@@ -69,7 +69,7 @@ class SizedCOCOEvaluator(FoundBoxes):
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
         self._classes = list(dataset.classes)
         self._check_names()
-        self._truth = _prepare_truth(dataset.coco_dict(), list(dataset.category_ids), area)
+        self._truth = prepare_truth(dataset.coco_dict(), list(dataset.category_ids), area)
         super().__init__(self._truth["images"], dataset.category_ids)
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
@@ -171,7 +171,7 @@ class SizedCOCOEvaluator(FoundBoxes):
                 part.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
+def prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
     """The scored parts of a COCO dict, with ``area`` as the option of that name says."""
     if area not in ("box", "annotation"):
         raise ValueError(f"area={area!r}: expected 'box' or 'annotation'")

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from lowres_d2.analysis import Run, plot_training, read_metrics, write_report
+from lowres_d2.analysis import REPORT_FILES, Run, plot_training, read_metrics, write_report
+from lowres_d2.analysis.figures.confusion import confusions_table, plot_confusion
 from lowres_d2.analysis.figures.curves import _detector_loss
 from lowres_d2.evaluation import SizedCOCOEvaluator
 
@@ -81,8 +82,10 @@ def test_report_has_the_metrics_of_each_run_and_its_images(squares, tmp_path):
     assert "s (<=8 px), 3 GT" in text and "l (>=32 px), 0 GT" in text
     assert "| AP, low | 0.0 | 100.0 | n/a (0 GT) |" in text
     assert "| one | 3 | 100.0 | 0.0 |" in text
-    files = {p.name for p in path.parent.iterdir()}
-    assert files == {"report.md", "training.png", "by_size.png", "images.png"}
+    assert "| recall50, low | 0.0 | 100.0 | n/a (0 GT) |" in text
+    assert "| **low** | -50.0 (-50.0 to -50.0) |" in text  # on every image the same half is found
+    files = {p.name for p in path.parent.iterdir() if not p.name.startswith(".")}
+    assert files == set(REPORT_FILES) - {"trade_off.png"}
     for name in files - {"report.md"}:
         assert f"({name})" in text
         assert min(Image.open(path.parent / name).size) > 300
@@ -118,8 +121,8 @@ def test_four_runs_with_costs_stay_readable(squares, tmp_path):
     path = write_report(tmp_path / "report", runs, squares, "Four runs", images=1)
     text = " ".join(path.read_text().split())
     assert "| AP drop, % | MACs, G | images/s |" in text
-    assert "| full | 5 | 1 min 15 s | 100.0 | 100.0 | 100.0 | 100.0 | | 8 | 5 |" in text
-    assert "| learned 4x | 5 | 1 min 15 s | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | | |" in text
+    assert "| full | 5 | 1 min 15 s | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | | 8 | 5 |" in text
+    assert "| learned 4x | 5 | 1 min 15 s | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | | |" in text
     assert "(trade_off.png)" in text
     assert Image.open(path.parent / "images.png").width < 1750
 
@@ -163,3 +166,31 @@ def test_a_run_without_evaluations_has_loss_curves(tmp_path):
     series = {"a": {"total_loss": (np.arange(3), np.array([3.0, 2.0, 1.0]))}}
     plot_training(series, tmp_path / "new" / "t.png")
     assert Image.open(tmp_path / "new" / "t.png").size[0] > 1000
+
+
+def test_one_run_or_other_thresholds_have_no_intervals(squares, tmp_path):
+    runs = [make_run(squares, tmp_path, name, [1], iou_thresholds=[0.5]) for name in ("a", "b")]
+    (tmp_path / "a" / "sized_coco.json").write_text(
+        (tmp_path / "a" / "sized_coco.json").read_text().replace('"AP": 50.0', '"AP": 49.0')
+    )
+    for shown in (runs, runs[:1]):
+        text = write_report(tmp_path / f"{len(shown)}", shown, squares, "No").read_text()
+        assert "more than chance" not in text and "## Confusions" in text
+
+
+def test_many_classes_have_a_table_of_confusions():
+    counts = np.zeros((4, 4), int)
+    counts[0, 1], counts[2, 0], counts[1, 1], counts[3, 2] = 5, 7, 99, 50
+    other = np.zeros((4, 4), int)
+    other[1, 2] = 1
+    table = confusions_table({"a": counts, "b": other}, ["cat", "dog", "cow"])
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
+    assert rows[0] == ["a", "b"]
+    assert rows[2:] == [["cow as cat: 7", "dog as cow: 1"], ["cat as dog: 5", ""]]
+
+
+def test_confusion_matrices_of_several_runs_are_one_figure(tmp_path):
+    counts = np.diag([3, 2, 0])
+    plot_confusion(dict.fromkeys("abc", counts), ["cat", "dog"], tmp_path / "confusion.png")
+    width, height = Image.open(tmp_path / "confusion.png").size
+    assert 0.8 < width / height < 1.25  # two by two panels

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lowres_d2.evaluation.precision_recall import RECALLS
 from lowres_d2.own_files import own_path
 
 import numpy as np
@@ -106,6 +107,23 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
         edges = sorted({row["low"] for row in rows if row["low"]} | {_high(row) for row in rows})
         ax.set_xticks(edges, [f"{edge:g}" for edge in edges])
         ax.set_xticks([], minor=True)
+    _finish(figure, axes, path)
+
+
+def plot_precision_recall(runs: Mapping[str, Mapping[float, np.ndarray]], path: str | Path) -> None:
+    """Plot precision over recall, one line per run and one panel per IoU threshold.
+
+    Args:
+        runs: name to, by IoU threshold, :func:`precision_by_recall`.
+        path: image file to write.
+    """
+    thresholds = list(next(iter(runs.values())))
+    figure, axes = _figure(len(thresholds))
+    for ax, iou in zip(axes, thresholds, strict=True):
+        for name, curves in runs.items():
+            ax.plot(100 * RECALLS, curves[iou], label=name)
+        ax.set(title=f"IoU {iou:g}", xlabel="recall, %", ylabel="precision, %")
+        ax.set(xlim=(0, 100), ylim=(0, 102))
     _finish(figure, axes, path)
 
 

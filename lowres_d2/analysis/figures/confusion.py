@@ -1,0 +1,74 @@
+"""Draw confusion matrices, one panel for each detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lowres_d2.own_files import own_path
+
+import numpy as np
+from tabulate import tabulate
+
+COLUMNS = 2
+NUMBERED = 14  # classes up to which the cells have numbers
+_CELL, _LEAST = 0.42, 3.6  # inches
+
+
+def plot_confusion(
+    matrices: Mapping[str, np.ndarray], classes: Sequence[str], path: str | Path
+) -> None:
+    """Draw each matrix with its rows in percent: what became of the objects of a class.
+
+    The last row, detections where no object is, is in percent of all of them.
+
+    Args:
+        matrices: name to :func:`confusion_matrix`.
+        classes: names in the order of the labels.
+        path: image file to write.
+    """
+    # Not through pyplot, which keeps figures alive and may want a display.
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(matrices))
+    rows = -(-len(matrices) // columns)
+    side = max(_LEAST, _CELL * (len(classes) + 1)) + 1.4
+    figure = Figure(figsize=(columns * side, rows * side), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(matrices) :]:
+        ax.set_axis_off()
+    for ax, (name, counts) in zip(axes, matrices.items(), strict=False):
+        shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        ticks = range(len(classes) + 1)
+        ax.set_xticks(ticks, [*classes, "missed"], rotation=90)
+        ax.set_yticks(ticks, [*classes, "no object"])
+        ax.tick_params(labelsize=8)
+        ax.set(title=name, xlabel="detected as", ylabel="ground truth")
+        if len(classes) <= NUMBERED:
+            for (row, column), share in np.ndenumerate(shares):
+                if counts[row, column]:
+                    dark = share > 50
+                    text = f"{share:.0f}"
+                    ax.text(column, row, text, ha="center", va="center", fontsize=7,
+                            color="white" if dark else "black")  # fmt: skip
+    with own_path(path) as part:
+        figure.savefig(part, dpi=110)
+
+
+def confusions_table(
+    matrices: Mapping[str, np.ndarray], classes: Sequence[str], most: int = 10
+) -> str:
+    """Markdown table of each detector's most frequent confusions, for many classes."""
+    columns = []
+    for counts in matrices.values():
+        between = counts[:-1, :-1].copy()
+        np.fill_diagonal(between, 0)
+        order = np.argsort(-between, axis=None, kind="stable")[:most]
+        pairs = [np.unravel_index(k, between.shape) for k in order]
+        columns.append(
+            [f"{classes[t]} as {classes[f]}: {between[t, f]}" for t, f in pairs if between[t, f]]
+        )
+    longest = max(map(len, columns))
+    rows = zip(*(column + [""] * (longest - len(column)) for column in columns), strict=True)
+    return tabulate(list(rows), list(matrices), tablefmt="github", disable_numparse=True)
