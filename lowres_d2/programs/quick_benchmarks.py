@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A detector of a comparison.
+
+    Attributes:
+        recipe: its file.
+        overrides: ``key=value``: a variant that differs by them alone needs no file of its own.
+        from_first: whether it gets the first detector's weights; else it trains alone.
+    """
+
+    recipe: str
+    overrides: Sequence[str] = ()
+    from_first: bool = True
+
+    def folder(self, title: str) -> str:
+        """Name of its folder: the recipe's, or the title's where the recipe is not all of it."""
+        return re.sub(r"\W+", "_", title).strip("_") if self.overrides else Path(self.recipe).stem
 
 
 @dataclass(frozen=True)
@@ -17,11 +38,11 @@ class Benchmark:
         weights_key: recipe key with which the others get its weights.
         longer: recipe that trains the first detector further, for as many iterations as the others.
         longer_title: its name.
-        students: recipes by title, of what is trained with every seed. The last one is the
-            method.
+        students: rows by title, of what is trained with every seed. The last one is the method.
         baseline: title of what the method is compared with.
         variants: more students, trained on request.
         sheets: figures of the report; see ``lowres_d2.programs.reproduce_figures``.
+        thumbnails: students whose thumbnails are drawn; empty: all.
         closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
             distance to it is covered.
     """
@@ -32,10 +53,11 @@ class Benchmark:
     weights_key: str
     longer: str
     longer_title: str
-    students: Mapping[str, str]
+    students: Mapping[str, Row]
     baseline: str
-    variants: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, Row] = field(default_factory=dict)
     sheets: Sequence[str] = ()
+    thumbnails: Sequence[str] = ()
     closes_gap: bool = False
 
     @property
@@ -45,12 +67,13 @@ class Benchmark:
 
 
 _THUMBDET = "projects/ThumbDet/configs/quick/"
+_THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
 _FEATURE_SR = "projects/FeatureSR/configs/quick/"
 
 
 def _thumbdet(factor: int, side: int) -> Benchmark:
-    def recipe(name: str) -> str:
-        return f"{_THUMBDET}{name}{factor}_fcos_small_{side}_plates.py"
+    def recipe(name: str) -> Row:
+        return Row(f"{_THUMBDET}{name}{factor}_fcos_small_{side}_plates.py")
 
     return Benchmark(
         title=f"ThumbDet at {factor}x",
@@ -74,16 +97,64 @@ def _thumbdet(factor: int, side: int) -> Benchmark:
     )
 
 
+def _thumbdet_detr() -> Benchmark:
+    """The paper's own detector and losses: the rows of its Tables 3 to 6, in small."""
+
+    def file(name: str, side: int = 64) -> str:
+        return f"{_THUMBDET_DETR}{name}_deformable_detr_small_{side}_plates.py"
+
+    def row(name: str, *overrides: str) -> Row:
+        return Row(file(f"{name}4"), overrides)
+
+    return Benchmark(
+        title="ThumbDet with Deformable DETR",
+        first=file("teacher", 256),
+        first_title="teacher",
+        weights_key="model.teacher.checkpoint",
+        longer=file("full", 256),
+        longer_title="full resolution",
+        students={
+            "bicubic": row("bicubic"),
+            "learned, one layer": row("learned", "model.resampler.layers=1"),
+            "learned, five layers": row("learned", "model.resampler.layers=5"),
+            "learned, one stage": row("learned_one_stage"),
+            "learned, frozen after its stage": row("learned_frozen"),
+            "learned": row("learned"),
+            "learned, from a box filter": row("learned", "model.resampler.init=box"),
+            "+ logits, unfiltered": row("logits", "model.objectives.1.threshold=0"),
+            "+ logits": row("logits"),
+            "+ features": row("features"),
+            "+ logits + features, T = 0.5": row("thumbdet", "model.objectives.2.temperature=0.5"),
+            "+ logits + features, T = 1.5": row("thumbdet", "model.objectives.2.temperature=1.5"),
+            "+ logits + features, T = 2": row("thumbdet", "model.objectives.2.temperature=2"),
+            "+ logits + features": row("thumbdet"),
+        },
+        baseline="bicubic",
+        sheets=("thumbnails", "detections"),
+        thumbnails=(
+            "bicubic",
+            "learned, one layer",
+            "learned",
+            "learned, five layers",
+            "+ logits + features",
+        ),
+        closes_gap=True,
+    )
+
+
 def _feature_sr() -> Benchmark:
-    def recipe(name: str) -> str:
+    def file(name: str) -> str:
         return f"{_FEATURE_SR}{name}_faster_rcnn_small_256_plates.py"
+
+    def recipe(name: str) -> Row:
+        return Row(file(name))
 
     return Benchmark(
         title="FeatureSR",
-        first=recipe("base"),
+        first=file("base"),
         first_title="base",
         weights_key="train.init_checkpoint",
-        longer=recipe("longer"),
+        longer=file("longer"),
         longer_title="base, trained further",
         students={
             "no supervision": recipe("no_supervision"),
@@ -99,4 +170,5 @@ BENCHMARKS = {
     "feature_sr": _feature_sr(),
     "thumbdet": _thumbdet(4, 64),
     "thumbdet-2x": _thumbdet(2, 128),
+    "thumbdet-detr": _thumbdet_detr(),
 }

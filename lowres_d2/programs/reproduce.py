@@ -94,11 +94,21 @@ def reproduce(
         shared = shared[:1]
     students: dict[int, list[RecipeRun]] = {}
     for seed in seeds:
-        more = [f"{benchmark.weights_key}={shared[0].weights}", f"train.seed={seed}", *common]
-        titles = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+        rows = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+        first = f"{benchmark.weights_key}={shared[0].weights}"
         students[seed] = [
-            RecipeRun(title, recipe, output / f"seed{seed}" / Path(recipe).stem, more)
-            for title, recipe in titles.items()
+            RecipeRun(
+                title,
+                row.recipe,
+                output / f"seed{seed}" / row.folder(title),
+                [
+                    *([first] if row.from_first else []),
+                    *row.overrides,
+                    f"train.seed={seed}",
+                    *common,
+                ],
+            )
+            for title, row in rows.items()
         ]
     check_runs([*shared, *students[seeds[0]]])  # those of other seeds differ by the seed alone
     results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]

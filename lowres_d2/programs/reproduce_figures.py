@@ -48,7 +48,8 @@ def write_sheets(
 def _thumbnails(
     benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
 ) -> None:
-    views = {title: _reported(runs[title]).view for title in benchmark.students}
+    shown = benchmark.thumbnails or benchmark.students
+    views = {title: _reported(runs[title]).view for title in shown}
     write_thumbnails(path, choose_images(dataset, _IMAGES), views)
 
 

@@ -22,4 +22,3 @@ optimizer.params.base_lr = "${..lr}"
 # Its few weights start far from any filter: they have farther to go than the detector's.
 optimizer.params.lr_factor_func = L(LearningRateFactors)(factors=dict(resampler=2.0))
 train.stages = stages
-train.stages[0].iterations = 250
