@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     if images:
         sample = take_sample(cfg, images)
     if getattr(cfg.dataloader.test.dataset, "num_objects", 1) == 0:
-        with claimed(folder):
+        with _results_claimed(cfg, folder):
             _write_detections(cfg, model, report)
         return {}
     full = full_resolution_model(cfg, model)
@@ -120,9 +121,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     if full:
         check_metric(cfg, evaluator)
     log_start_up(StartUp(cfg, model, evaluator, "test", report))
-    with claimed(folder):
-        if comm.is_main_process():  # now, and not when the work is done
-            check_own(Path(cfg.train.output_dir, name) for name in RESULTS)
+    with _results_claimed(cfg, folder):
         results = evaluate(cfg, model, evaluator)
         comparison = compare(cfg, model, full, results) if full else None
         if images:
@@ -140,6 +139,15 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         if results and (images or comparison is not None):
             _write(cfg, results)
         return results
+
+
+@contextlib.contextmanager
+def _results_claimed(cfg: DictConfig, folder: str) -> Iterator[None]:
+    """Claim the folder; raise if results would replace a user's files, before they are computed."""
+    with claimed(folder):
+        if comm.is_main_process():
+            check_own(Path(cfg.train.output_dir, name) for name in RESULTS)
+        yield
 
 
 def take_sample(cfg: DictConfig, number: int) -> str:

@@ -32,6 +32,9 @@ LOG, LOCK = "log.txt", ".lock"
 # What evaluations write.
 RESULTS = ("evaluation.json", "coco_instances_results.json", "sized_coco.json", "sized_f1.json")
 MOVING = ".earlier.part"
+# Left by a start that is to begin anew, until it does: one that torchrun or SLURM makes in its
+# place must not resume what an earlier run has left.
+ANEW = ".starts_anew"
 # What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
 _WRITTEN = re.compile(
     r"config\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json|events\.out\..*"
@@ -71,6 +74,7 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
                     " to a place for log and results"
                 ) from error
             aside = put_aside(folder) if fresh else None
+            (folder / ANEW).unlink(missing_ok=True)
             _check_log(folder)
         comm.synchronize()
         open_log_files()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,13 @@ from lowres_d2.engine.processes.environment import (
 )
 from lowres_d2.engine.processes.first_failure import FirstFailure
 from lowres_d2.engine.processes.log_files import log_environment, logging_to
-from lowres_d2.engine.processes.membership import Membership, find_membership, restarts
+from lowres_d2.engine.processes.membership import (
+    Membership,
+    can_be_restarted,
+    find_membership,
+    restarts,
+)
+from lowres_d2.engine.run_folder import ANEW
 from lowres_d2.engine.train import train
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.diff import describe_recipe
@@ -29,7 +36,7 @@ import torch.distributed as dist
 from detectron2.engine import default_argument_parser, launch
 from detectron2.utils import comm
 from omegaconf import DictConfig
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 INTERRUPTED = "interrupted; --resume continues from the last checkpoint"
 
@@ -126,6 +133,7 @@ def _run_as_member(args: argparse.Namespace, member: Membership, store: dist.Sto
 
 
 def _launch(args: argparse.Namespace) -> None:
+    _check_machines(args)
     processes = max(1, args.num_gpus)
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise ValueError(f"--num-gpus {processes}: this machine has {torch.cuda.device_count()}")
@@ -139,6 +147,29 @@ def _launch(args: argparse.Namespace) -> None:
     )
 
 
+def _check_machines(args: argparse.Namespace) -> None:
+    """Raise where flags of several processes or machines contradict each other."""
+    if args.num_gpus < 0 or args.num_machines < 1:
+        raise ValueError(
+            f"--num-gpus {args.num_gpus} --num-machines {args.num_machines}: expected 0 or more "
+            "processes on each of 1 or more machines"
+        )
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise ValueError(
+            f"--machine-rank {args.machine_rank}: expected 0 to {args.num_machines - 1}, for "
+            f"--num-machines {args.num_machines}"
+        )
+    url, several = args.dist_url, args.num_machines > 1
+    wanted = "--dist-url tcp://HOST:PORT, a free port of machine 0"
+    if several and url in ("auto", make_parser().get_default("dist_url")):
+        raise ValueError(
+            f"--num-machines {args.num_machines} needs {wanted} that all machines can reach: {url} "
+            "is for one machine"
+        )
+    if url != "auto" and not re.fullmatch(r"tcp://.+:\d{1,5}|(file|env)://.*", url or ""):
+        raise ValueError(f"--dist-url {url}: expected auto, or {wanted}")
+
+
 def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
     try:
         launch(
@@ -150,6 +181,12 @@ def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
             args=(args, port),
             timeout=TIMEOUT,
         )
+    except ProcessRaisedException as error:  # in launch: our own part ends with an exit code
+        reason = str(error).strip().splitlines()[-1]
+        raise ConnectionError(
+            f"the processes could not meet at {args.dist_url} ({reason}): give --dist-url a free "
+            "port, or auto"
+        ) from None
     except ProcessExitedException as error:
         if error.exit_code > 0:  # the process has said why
             raise SystemExit(error.exit_code) from None
@@ -161,7 +198,7 @@ def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
 
 def _work_in_a_process(args: argparse.Namespace, port: int) -> None:
     if not torch.cuda.is_available():  # else every process would take all cores
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // max(1, args.num_gpus)))
     failure = FirstFailure(dist.TCPStore("127.0.0.1", port, wait_for_workers=False))
     failure.watch()
     try:
@@ -182,16 +219,23 @@ def _work(args: argparse.Namespace) -> None:
                 evaluate_only(cfg, args.quick)
             else:
                 own = load_recipe(args.config_file) if args.opts else None
-                resume = args.resume or _was_started_again(cfg)
-                train(cfg, resume, args.allow_partial, own)
+                train(cfg, _resumes(args, cfg), args.allow_partial, own)
         except Exception:
             logging.getLogger("traceback").info("the run ended here", exc_info=True)
             raise
 
 
-def _was_started_again(cfg: DictConfig) -> bool:
-    """Whether ``torchrun`` or SLURM has started this run again, after it had saved something.
+def _resumes(args: argparse.Namespace, cfg: DictConfig) -> bool:
+    """Whether to resume: if asked to, or if ``torchrun`` or SLURM has restarted a run.
 
-    A run that starts from the beginning puts ``last_checkpoint`` of an earlier one aside.
+    A restarted one begins anew if the attempt before it was to, and was ended before it did.
     """
-    return restarts(os.environ) > 0 and Path(cfg.train.output_dir, "last_checkpoint").is_file()
+    folder = Path(cfg.train.output_dir)
+    saved = (folder / "last_checkpoint").is_file()
+    if args.resume:
+        return True
+    if restarts(os.environ):
+        return saved and not (folder / ANEW).exists()
+    if saved and comm.is_main_process() and can_be_restarted(os.environ):
+        (folder / ANEW).touch()
+    return False

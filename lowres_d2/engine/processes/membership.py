@@ -65,6 +65,11 @@ def restarts(environ: Mapping[str, str]) -> int:
     return sum(_number(environ, key) for key in RESTARTS if key in environ)
 
 
+def can_be_restarted(environ: Mapping[str, str]) -> bool:
+    """Whether ``torchrun`` or SLURM has started this run, which they may start again."""
+    return RESTARTS[0] in environ or "SLURM_JOB_ID" in environ
+
+
 def first_host(nodes: str) -> str:
     """The first host of a list in SLURM's notation, such as ``gpu[03-05,9],login``."""
     # Up to the first comma outside of brackets; then the first number of each bracket.
