@@ -90,7 +90,7 @@ def test_recipes_are_all_listed_and_found_by_words(capsys):
     names = [path.as_posix() for path in shipped_recipes()]
     assert lines[::2] == names
     assert lines[1::2] == [f"    {summary_of(find_recipe(name))}" for name in names]
-    main(["recipes", "--names", "PLATES", "thumbdet4"])
+    main(["recipes", "--names", "PLATES", "thumbdet4_fcos"])
     assert capsys.readouterr().out.split() == [
         "projects/ThumbDet/configs/quick/thumbdet4_fcos_small_64_plates.py"
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windows
 from lowres_d2.analysis.figures.comparison_sheets import MISSED, draw_objects
 from lowres_d2.analysis.figures.detections import Objects, true_objects
-from lowres_d2.analysis.figures.drawing import class_colors
+from lowres_d2.analysis.figures.drawing import Color, Window, class_colors
 from lowres_d2.analysis.figures.sheets import (
     GAP,
     headings,
@@ -68,12 +69,11 @@ def write_training_data(
         sample = mapper(dict(entry))
         if sample is None:  # an image that the mapper skips
             continue
-        shown = [_stored(entry, mapper)]
-        shown += [
-            (shown_channels(x["image"] / 255, mapper.image_format), _objects(x), [])
-            for x in detector_inputs(model, sample)
-        ]
-        cells = [_cell(*each, colors, names, side) for each in shown]
+        full, *low = detector_inputs(model, sample)
+        cells = [_stored(entry, mapper), _input(full, mapper)]
+        # The same places of the downsampled image are zoomed.
+        cells += [replace(_input(x, mapper), zooms=cells[1].scaled_zooms(x)) for x in low]
+        cells = [cell.draw(colors, names, side) for cell in cells]
         lines.append(join(cells, 2 * GAP, across=True))
     entries = [*zip(names, colors, strict=True), (_CROWD, MISSED)]
     lines.append(legend(entries, lines[0].width, dashed=[_CROWD]))
@@ -99,34 +99,48 @@ def detector_inputs(model: nn.Module, sample: dict[str, Any]) -> list[dict[str, 
     return list(drop_small_objects(sample, low_res, model.min_box_size)[:2])
 
 
-def _stored(entry: Mapping, mapper: DetectionMapper) -> tuple[np.ndarray, Objects, np.ndarray]:
-    pixels = reader_of(mapper).show(entry["file_name"])
+@dataclass(frozen=True)
+class _Cell:
+    """An image with its objects and crowds, in its own pixels."""
+
+    values: np.ndarray
+    objects: Objects
+    zooms: Sequence[Window]
+    crowds: Sequence[Sequence[float]] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.values.shape[:2]
+
+    def scaled_zooms(self, low: Mapping[str, Any]) -> list[Window]:
+        height, width = (a / b for a, b in zip(low["image"].shape[-2:], self.size, strict=True))
+        return [(a * width, b * height, c * width, d * height) for a, b, c, d in self.zooms]
+
+    def draw(self, colors: Sequence[Color], names: Sequence[str], side: int) -> Image.Image:
+        height, width = self.size
+        frame = {"height": height, "width": width}
+        panels = open_panels(Seen(self.values, 1.0), frame, self.zooms, side)
+        for panel in panels:
+            for box in self.crowds:
+                if panel.shown_share(box):
+                    panel.box(box, MISSED, dashed=True)
+            draw_objects(panel, self.objects, colors, names)
+        number = f"{len(self.objects)} object{'s' * (len(self.objects) != 1)}"
+        caption = text_block(f"{width} x {height} pixels, {number}", side, 14)
+        return close_cell(panels, caption, side)
+
+
+def _stored(entry: Mapping, mapper: DetectionMapper) -> _Cell:
+    values = np.float32(reader_of(mapper).show(entry["file_name"])) / 255
     crowds = [{**a, "iscrowd": 0} for a in entry["annotations"] if a.get("iscrowd", 0)]
-    crowds = true_objects({"annotations": crowds}).boxes
-    return np.float32(pixels) / 255, true_objects(entry), crowds
-
-
-def _objects(sample: Mapping[str, Any]) -> Objects:
-    truth = sample["instances"]
-    boxes, labels = truth.gt_boxes.tensor.double().cpu().numpy(), truth.gt_classes.cpu().numpy()
-    return Objects(boxes, labels, np.ones(len(labels)))
-
-
-def _cell(
-    values: np.ndarray,
-    objects: Objects,
-    crowds: Sequence[Sequence[float]],
-    colors: Sequence[tuple[int, int, int]],
-    names: Sequence[str],
-    side: int,
-) -> Image.Image:
-    height, width = values.shape[:2]
+    objects, (height, width) = true_objects(entry), values.shape[:2]
     zooms = zoom_windows(objects, width, height)
-    panels = open_panels(Seen(values, 1.0), {"height": height, "width": width}, zooms, side)
-    for panel in panels:
-        for box in crowds:
-            if panel.shown_share(box):
-                panel.box(box, MISSED, dashed=True)
-        draw_objects(panel, objects, colors, names)
-    number = f"{len(objects)} object{'s' * (len(objects) != 1)}"
-    return close_cell(panels, text_block(f"{width} x {height} pixels, {number}", side, 14), side)
+    return _Cell(values, objects, zooms, true_objects({"annotations": crowds}).boxes)
+
+
+def _input(sample: Mapping[str, Any], mapper: DetectionMapper) -> _Cell:
+    values = shown_channels(sample["image"] / 255, mapper.image_format)
+    truth, (height, width) = sample["instances"], values.shape[:2]
+    boxes, labels = truth.gt_boxes.tensor.double().cpu().numpy(), truth.gt_classes.cpu().numpy()
+    objects = Objects(boxes, labels, np.ones(len(labels)))
+    return _Cell(values, objects, zoom_windows(objects, width, height))
