@@ -1,6 +1,6 @@
 """A faster form of one of Detectron2's augmentations, which would slow down small detectors.
 
-Images are (H, W, 3), RGB.
+Images are (H, W, C), RGB where they have colours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RandomSaturation(T.Augmentation):
     Draws the same random numbers as Detectron2's ``RandomSaturation``, and gives the same pixels to
     within one level. Blending with the grey image is linear in the colours, so one 3x3 matrix does
     it for all pixels; Detectron2 computes in float64, which takes several times as long as reading
-    the file.
+    the file. Images of other than three channels have no colours to change, and stay as they are.
 
     Args:
         intensity_min: smallest weight of the image itself; its grey version has the rest.
@@ -33,9 +33,9 @@ class RandomSaturation(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """Draw a weight, and return the transform for an image."""
-        if image.shape[-1] != 3:
-            raise ValueError(f"RandomSaturation needs an RGB image, got shape {image.shape}")
         weight = np.random.uniform(self.intensity_min, self.intensity_max)  # noqa: NPY002
+        if image.shape[-1] != 3:
+            return T.NoOpTransform()
         # Each channel becomes (1 - weight) luma + weight channel.
         matrix = (1 - weight) * np.tile(_LUMA, (3, 1)) + weight * np.eye(3)
         return T.ColorTransform(partial(cv2.transform, m=matrix))

@@ -47,6 +47,8 @@ class DetectionMapper:
         max_pixels: the most pixels that an image may have; None: any number.
         exif: what is done with images that EXIF rotates: "check" applies the rotation and raises
             where the size does not tell whether boxes follow it; "apply"; "ignore".
+        channels: with ``image_format=None``, the number of channels that every image must have;
+            None: any.
     """
 
     def __init__(
@@ -59,12 +61,13 @@ class DetectionMapper:
         value_range: Sequence[float] | None = None,
         max_pixels: int | None = MAX_PIXELS,
         exif: str = "check",
+        channels: int | None = None,
     ) -> None:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         self.is_train = is_train
         self.augmentations = T.AugmentationList(list(augmentations))
-        self.reader = ImageReader(image_format, value_range, max_pixels, exif)
+        self.reader = ImageReader(image_format, value_range, max_pixels, exif, channels)
         self.on_broken = on_broken
         # 1e-5 is the threshold of Detectron2's filter_empty_instances.
         self.min_box_side = min_box_side

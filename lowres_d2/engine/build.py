@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lowres_d2.data.datasets import with_classes
+from lowres_d2.engine.channels import check_channels, follow_channels
 from lowres_d2.engine.checkpoint import LoadReport
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.processes.environment import pick_device
@@ -18,13 +19,19 @@ from torch import nn
 def build_model(cfg: DictConfig) -> nn.Module:
     """The recipe's model on its device; its initial weights depend on ``train.seed`` only.
 
+    Numbers of channels in ``cfg`` follow those of the images, see ``lowres_d2.engine.channels``.
+
     Raises:
-        ValueError: the device is not available, or a part of the model rejects its arguments.
+        ValueError: the device is not available, a part of the model rejects its arguments, or it
+            takes other channels than the images have.
     """
     device = pick_device(cfg.train.device)
     seed_everything(cfg.train.seed, 0)
+    follow_channels(cfg)
     # Built on the CPU and then moved, so that all devices start from the same weights.
-    model = build(cfg, "model").to(device)
+    model = build(cfg, "model")
+    check_channels(cfg, model)
+    model = model.to(device)
     return to_channels_last(model) if cfg.train.channels_last else model
 
 

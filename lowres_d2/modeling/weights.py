@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.modeling.channels import refit_channels
 from lowres_d2.modeling.checkpoint_keys import evaluated_state_dict, route_detector_checkpoint
 from lowres_d2.weight_files import read_weight_file, split_query
 
@@ -30,6 +31,8 @@ class LoadReport:
         missing: tensors of the model that are not in the file.
         unexpected: tensors of the file that are not in the model.
         misshapen: tensors of the model that have another shape in the file.
+        refitted: first convolutions of the model that take other channels than in the file, see
+            :func:`lowres_d2.modeling.channels.refit_channels`; each with its numbers of channels.
         of_file: number of tensors of the file.
         classes: names of the classes that the file's model predicts; empty if the file has none.
         iterations: number that the file's run had finished; None if the file does not say.
@@ -40,6 +43,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
+    refitted: list[str] = field(default_factory=list)
     of_file: int = 0
     classes: list[str] = field(default_factory=list)
     iterations: int | None = None
@@ -52,6 +56,7 @@ class LoadReport:
     def __str__(self) -> str:
         text = f"{self.path}: {self.matched} of {self.total} tensors of the model loaded"
         for words, names in (
+            ("refitted to the image's channels", self.refitted),
             ("not in the file", self.missing),
             ("of another shape", self.misshapen),
             ("of the file unused", self.unexpected),
@@ -93,7 +98,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def fill_model(
-    model: nn.Module, checkpoint: dict[str, Any], path: str | Path, use_average: bool = False
+    model: nn.Module,
+    checkpoint: dict[str, Any],
+    path: str | Path,
+    use_average: bool = False,
+    refit: bool = False,
 ) -> LoadReport:
     """Set the tensors of a model from a checkpoint where names and shapes match.
 
@@ -102,6 +111,7 @@ def fill_model(
         checkpoint: result of :func:`read_checkpoint`.
         path: the checkpoint's file, for messages.
         use_average: use the moving average of the weights if the checkpoint has one.
+        refit: fit first convolutions to images of other channels than the file's.
 
     Raises:
         ValueError: names cannot be matched to the model's, or weights are not finite.
@@ -121,21 +131,27 @@ def fill_model(
         raise ValueError(
             f"{path} does not fit the model ({reason}): give weights of this very model"
         ) from error
+    refitted = refit_channels(model, weights, found.incorrect_shapes) if refit else {}
     broken = [n for n, p in checkpointer.model.named_parameters() if not p.isfinite().all()]
     if broken:
         raise ValueError(
             f"{path} has non-finite weights ({_first_few(broken)}): its run has diverged, use an "
             "earlier checkpoint"
         )
-    misshapen = [entry[0] for entry in found.incorrect_shapes]
+    misshapen = [entry[0] for entry in found.incorrect_shapes if entry[0] not in refitted]
     classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
     return LoadReport(
         path=str(path),
         total=sum(not name.endswith(COUNTER) for name in checkpointer.model.state_dict()),
         # Detectron2 drops tensors of another shape from the file's and lists them as missing too.
-        missing=[n for n in found.missing_keys if n not in misshapen and not n.endswith(COUNTER)],
+        missing=[
+            n
+            for n in found.missing_keys
+            if not (n in misshapen or n in refitted or n.endswith(COUNTER))
+        ],
         unexpected=list(found.unexpected_keys),
         misshapen=misshapen,
+        refitted=list(refitted.values()),
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         # Detectron2 stores the index of the last finished iteration.
@@ -159,7 +175,7 @@ def load_weights(
         FileNotFoundError: no such file.
         ValueError: the file is broken, no tensor matches, or ``complete`` is set and some do not.
     """
-    report = fill_model(model, read_checkpoint(path), path, use_average)
+    report = fill_model(model, read_checkpoint(path), path, use_average, refit=not complete)
     if report.matched == 0:
         raise ValueError(f"{report}: these weights belong to another model")
     if complete and report.matched < report.total:

@@ -11,6 +11,7 @@ from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.engine.build import build_datasets, build_model
+from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.engine.identity import recipe_of
@@ -83,7 +84,8 @@ def _run(args: argparse.Namespace) -> None:
     model = build_model(cfg)
     if weights:
         load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
-    images = [_noise(args.size)] if args.size else _images(cfg, args.images)
+    channels = expected_channels(model)
+    images = [_noise(args.size, channels)] if args.size else _images(cfg, args.images)
     models = _resolutions(model)
     report = {name: _costs(network, images) for name, network in models.items()}
     if args.latency:
@@ -112,11 +114,13 @@ def _resolutions(model: nn.Module) -> dict[str, nn.Module]:
     return {"full resolution": full, "low resolution": model}
 
 
-def _noise(size: Sequence[int]) -> dict[str, Any]:
+def _noise(size: Sequence[int], channels: int) -> dict[str, Any]:
     height, width = size
     if min(size) < 1:
         raise ValueError(f"--size {height} {width}: expected two positive numbers")
-    image = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0))
+    image = torch.randint(
+        0, 256, (channels, height, width), generator=torch.Generator().manual_seed(0)
+    )
     return {"image": image.to(torch.uint8), "height": height, "width": width}
 
 

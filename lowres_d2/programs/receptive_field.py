@@ -10,6 +10,7 @@ from lowres_d2.analysis.matching.receptive_field import discrepancy, receptive_f
 from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
+from lowres_d2.modeling.channels import input_channels
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
@@ -96,8 +97,9 @@ def _rows(
     backbone: nn.Module, twin: AtrousTwin | None, name: str, args: argparse.Namespace
 ) -> Iterator[list[Any]]:
     """Rows for each width; values that do not depend on it are in the first row only."""
-    field = receptive_field(backbone, name)
-    wide = receptive_field(twin, name) if twin else None
+    channels = input_channels(backbone) or 3
+    field = receptive_field(backbone, name, channels)
+    wide = receptive_field(twin, name, channels) if twin else None
     head = [name, field.stride, field.size]
     head += [wide.size, wide.size / field.size] if wide else [None, None]
     image, ratio = args.image, args.ratio

@@ -14,6 +14,7 @@ from lowres_d2.data.image import reader_of
 from lowres_d2.data.validation import Check, Findings, Split, read_split
 from lowres_d2.data.validation.read import join_splits, split_of_dataset
 from lowres_d2.data.validation.report import ModelFacts
+from lowres_d2.engine.channels import check_channels, follow_channels
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.startup.objects import MATCHED, as_the_model_gets_them
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -115,7 +116,9 @@ def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Mod
     """What the data has to fit, and the model with random weights, if it can be built."""
     try:
         seed_everything(cfg.train.seed, 0)
+        follow_channels(cfg)
         model = build(cfg, "model")
+        check_channels(cfg, model)
     except Exception as error:  # a model can follow the data, and fails as they do
         findings.add(NO_MODEL, "model", " ".join(str(error).split()))
         return ModelFacts(max_dets=cfg.dataloader.evaluator.get("max_dets")), None

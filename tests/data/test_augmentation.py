@@ -27,6 +27,13 @@ def test_saturation_one_changes_nothing_and_zero_is_grey():
     assert (grey == grey[..., :1]).all()
 
 
-def test_saturation_needs_colours():
-    with pytest.raises(ValueError, match=r"needs an RGB image, got shape \(20, 30, 1\)"):
-        RandomSaturation(0.5, 1.5).get_transform(IMAGE[..., :1])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_images_without_colours_have_no_saturation_to_change(channels):
+    image = np.repeat(IMAGE[..., :1], channels, axis=2)
+    np.random.seed(4)  # noqa: NPY002
+    changed = RandomSaturation(0, 0).get_transform(image).apply_image(image)
+    assert np.array_equal(changed, image)
+    after = np.random.rand()  # noqa: NPY002
+    np.random.seed(4)  # noqa: NPY002
+    RandomSaturation(0, 0).get_transform(IMAGE)
+    assert np.random.rand() == after  # noqa: NPY002 (as many draws as with colours)

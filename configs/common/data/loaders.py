@@ -31,6 +31,8 @@ dataloader.train = L(build_train_loader)(
         # Images that EXIF rotates: check (rotated; an error where their size does not tell whether
         # boxes follow), apply or ignore.
         exif="check",
+        # With image_format null, how many channels every image must have; null: as the model takes.
+        channels=None,
         # An image that cannot be read: error (stop) or skip (count it and take the next).
         on_broken="error",
     ),
@@ -58,6 +60,7 @@ dataloader.test = L(build_test_loader)(
         value_range="${...train.mapper.value_range}",
         max_pixels="${...train.mapper.max_pixels}",
         exif="${...train.mapper.exif}",
+        channels="${...train.mapper.channels}",
         on_broken="error",
     ),
     # Images per batch, on each GPU.

@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 from .deformable_detr import model
 
 # Output feature maps of the backbone, finest first.
-model.backbone = L(SmallResNet)(out_features=["res3", "res4", "res5"])
+model.backbone = L(SmallResNet)(in_channels=3, out_features=["res3", "res4", "res5"])
 model.channels = 64
 model.num_heads = 4
 model.feedforward = 128

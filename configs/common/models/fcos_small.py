@@ -11,7 +11,10 @@ from .fcos import model
 model._target_ = NearestPointFCOS
 
 backbone = model.backbone
-backbone.bottom_up = L(SmallResNet)()
+backbone.bottom_up = L(SmallResNet)(
+    # Channels of the image; pixel_mean and pixel_std follow another number than 3.
+    in_channels=3,
+)
 backbone.in_features = ["res2", "res3", "res4", "res5"]
 # A multiple of 8 for the head's group norm, and of 16 for CPUs, whose convolutions work on blocks
 # of 16 channels: an iteration with 40 takes longer than one with 48; 32 takes 0.61 times as long.

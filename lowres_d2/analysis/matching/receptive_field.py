@@ -68,7 +68,7 @@ def discrepancy(
     return field.relative(width / ratio, image / ratio) / full
 
 
-def receptive_field(network: Network, name: str) -> ReceptiveField:
+def receptive_field(network: Network, name: str, channels: int = 3) -> ReceptiveField:
     """Receptive field of one output of a backbone, or of an atrous twin.
 
     Exact for any weights: a cell sees a pixel if a NaN there reaches the cell. Norms count as
@@ -76,8 +76,9 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
     pyramid cells differ: the measured one lies where cells of all coarser feature maps meet.
 
     Args:
-        network: maps images (N, 3, H, W) to feature maps by name; a module is in eval mode.
+        network: maps images (N, C, H, W) to feature maps by name; a module is in eval mode.
         name: name of the output.
+        channels: channels of an image.
 
     Raises:
         KeyError: there is no such output.
@@ -88,7 +89,7 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
         raise ValueError("receptive field: the network is in training mode: call its eval() first")
     with torch.no_grad(), _Spreading():
         for width in _WIDTHS:
-            probe = _Probe(network, name, width)
+            probe = _Probe(network, name, width, channels)
             if not probe.sees(0, width):
                 raise ValueError(f"output {name!r} depends on no pixel of the image")
             # Quarters, not only the outermost columns, which may lie in a gap of a dilated layer.
@@ -100,16 +101,17 @@ def receptive_field(network: Network, name: str) -> ReceptiveField:
 class _Probe:
     """The cell in the middle of an output, and images that are NaN in some columns."""
 
-    def __init__(self, network: Network, name: str, width: int) -> None:
+    def __init__(self, network: Network, name: str, width: int, channels: int) -> None:
         self._network, self._name, self._width = network, name, width
-        outputs = network(torch.ones(1, 3, _HEIGHT, width))
+        self._channels = channels
+        outputs = network(torch.ones(1, channels, _HEIGHT, width))
         if name not in outputs:
             raise KeyError(f"no output {name!r}: the network has {', '.join(outputs)}")
         self._stride = round(width / outputs[name].shape[-1])
 
     def sees(self, start: int, stop: int) -> bool:
         """Whether the cell depends on any pixel of columns from ``start`` to before ``stop``."""
-        image = torch.ones(1, 3, _HEIGHT, self._width)
+        image = torch.ones(1, self._channels, _HEIGHT, self._width)
         image[..., start:stop] = torch.nan
         output = self._network(image)[self._name]
         return bool(output[..., output.shape[-1] // 2].isnan().any())

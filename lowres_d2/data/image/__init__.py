@@ -2,9 +2,10 @@
 
 from lowres_d2.data.image.exif import exif_fault
 from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError
-from lowres_d2.data.image.reader import NARROW, ImageReader, load_image, reader_of
+from lowres_d2.data.image.reader import FORMATS, NARROW, ImageReader, load_image, reader_of
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
     "NARROW",
     "ImageReader",

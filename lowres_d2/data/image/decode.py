@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO
 
+from lowres_d2.data.image.bands import check_all_bands, is_tiff, read_bands, unread_tiff
 from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, check_pixels, open_image
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _NUMPY = b"\x93NUMPY"
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
@@ -60,6 +61,20 @@ def decode(file: IO[bytes], convert: str | None, max_pixels: int | None = MAX_PI
     array = _read_array(file, max_pixels)
     if array is not None:
         return array
+    tiff = is_tiff(file)
+    bands = read_bands(file, max_pixels) if tiff and convert is None else None
+    if bands is not None:
+        return Decoded(*bands)
+    file.seek(0)
+    try:
+        return _read_with_pillow(file, convert, max_pixels)
+    except UnidentifiedImageError:
+        if tiff:
+            raise unread_tiff() from None
+        raise
+
+
+def _read_with_pillow(file: IO[bytes], convert: str | None, max_pixels: int | None) -> Decoded:
     with open_image(file, max_pixels) as image:
         tiles = str(image.tile)  # of the file; empty once it is decoded
         stated = orientation_of(image) if image.format == "TIFF" else None
@@ -71,6 +86,8 @@ def decode(file: IO[bytes], convert: str | None, max_pixels: int | None = MAX_PI
             values, top = _bytes(image, convert), 255
             if ";16" in tiles:
                 values, top = _deep_colours(file, image, values, top)
+        if convert is None:
+            check_all_bands(image, values.shape[2])
         if stated not in (None, orientation):  # Pillow rotates a TIFF itself, and then says 1
             values, orientation = turned(values, {6: 8, 8: 6}.get(stated, stated)), stated
         return Decoded(values, top, image.mode, orientation)

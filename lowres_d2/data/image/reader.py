@@ -33,6 +33,8 @@ class ImageReader:
         exif: whether EXIF's rotation is applied: "apply"; "ignore"; or "check", which applies it,
             and where annotations are read with the image requires that its size tells whether they
             follow the rotation.
+        channels: with ``image_format=None``, the number of channels that every image must have;
+            None: any.
 
     Raises:
         ValueError: one of these is not valid.
@@ -42,6 +44,7 @@ class ImageReader:
     value_range: Sequence[float] | None = None
     max_pixels: int | None = MAX_PIXELS
     exif: str = "check"
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_format not in FORMATS:
@@ -119,6 +122,11 @@ class ImageReader:
     def _with_channels(self, values: np.ndarray, mode: str) -> np.ndarray:
         """The channels asked for, in the order RGB."""
         wanted = FORMATS[self.image_format]
+        if wanted is None and self.channels not in (None, values.shape[2]):
+            raise UnfitImageError(
+                f"mode {mode}: has {values.shape[2]} channels, and the model takes "
+                f"{self.channels}: give images of one kind, or set in_channels of the model"
+            )
         if wanted is None or values.shape[2] == wanted:
             return values
         if values.shape[2] == 1:

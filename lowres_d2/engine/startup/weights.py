@@ -64,6 +64,8 @@ def describe_weights(report: LoadReport) -> str:
     unfit = unfit_tensors(report)
     ignored = len(report.unexpected) + len(report.misshapen) - len(unfit)
     not_loaded = [*report.missing, *report.misshapen]
+    if report.refitted:
+        text += f"; refitted to the image's channels: {', '.join(report.refitted)}"
     for words, number, names in (
         ("left as initialized", len(not_loaded), not_loaded),
         ("of the file ignored on purpose", ignored, []),

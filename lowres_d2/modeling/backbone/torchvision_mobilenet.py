@@ -24,9 +24,16 @@ from torchvision.models import mobilenet_v2
 _STAGES = {"res2": (2, 4), "res3": (4, 7), "res4": (7, 14), "res5": (14, 18)}
 
 
-def _blocks(start: int, stop: int, width_mult: float, norm: str) -> nn.Sequential:
+def _blocks(
+    start: int, stop: int, width_mult: float, norm: str, in_channels: int = 3
+) -> nn.Sequential:
     """A slice of torchvision's ``features``, under their original numbers."""
     network = mobilenet_v2(width_mult=width_mult, norm_layer=partial(get_norm, norm))
+    if in_channels != 3:
+        width = network.features[0][0].out_channels
+        stem = nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False)
+        nn.init.kaiming_normal_(stem.weight, mode="fan_out")  # as torchvision's
+        network.features[0][0] = stem
     named = list(network.features.named_children())[start:stop]
     return nn.Sequential(OrderedDict(named))
 
@@ -38,13 +45,18 @@ class MobileNetV2(Backbone):
         out_features: names of the stages that ``forward`` returns.
         width_mult: multiplier of the paper's channels.
         norm: name of a normalisation that ``get_norm`` knows.
+        in_channels: channels of the image.
 
     Raises:
         ValueError: ``out_features`` is empty or has an unknown stage.
     """
 
     def __init__(
-        self, out_features: Sequence[str] = ("res4",), width_mult: float = 1.0, norm: str = "BN"
+        self,
+        out_features: Sequence[str] = ("res4",),
+        width_mult: float = 1.0,
+        norm: str = "BN",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         unknown = [name for name in out_features if name not in _STAGES]
@@ -54,13 +66,14 @@ class MobileNetV2(Backbone):
             )
         self._out_features = sorted(out_features)  # by name is finest first
         self._last_blocks = {_STAGES[name][1] - 1: name for name in self._out_features}
-        self.features = _blocks(0, max(self._last_blocks) + 1, width_mult, norm)
+        blocks = max(self._last_blocks) + 1
+        self.features = _blocks(0, blocks, width_mult, norm, in_channels)
         self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}
         self._out_feature_channels = {
             name: self.features[last].out_channels for last, name in self._last_blocks.items()
         }
 
-    def forward(self, x: Float[Tensor, "N 3 H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
+    def forward(self, x: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
         """Feature maps of the stages in ``out_features``, finest first."""
         outputs = {}
         for index, block in enumerate(self.features):

@@ -63,13 +63,14 @@ class LearnedDownsampler(Resampler):
         init: ``"box"`` starts as a box filter: it averages colours over each low-resolution pixel;
             all other channels start random, and hidden ones with zero weight in the colours.
             ``"random"`` draws all weights and redraws the last filters that would be dead.
-        out_channels: channels of the low-resolution image, at least 3; the paper's thumbnail has
-            the 3 colours. More of them (not in the paper) need a detector whose stem and pixel
-            statistics have as many.
+        in_channels: channels of the image: 3 colours; 1 of grey images, or more of multispectral
+            ones (not in the paper).
+        out_channels: channels of the low-resolution image, at least as many; None: as many. More
+            of them (not in the paper) need a detector whose stem and pixel statistics have as many.
 
     Raises:
         ValueError: there is no such variant, the product of the strides is not the factor, a stride
-            is wider than its layer's kernel, or there are fewer channels than colours.
+            is wider than its layer's kernel, or there are fewer channels than the image has.
     """
 
     def __init__(
@@ -78,12 +79,16 @@ class LearnedDownsampler(Resampler):
         layers: int = 2,
         strides: Sequence[int] | None = None,
         init: Literal["box", "random"] = "box",
-        out_channels: int = COLOURS,
+        in_channels: int = COLOURS,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__(factor)
-        if out_channels < COLOURS:
+        self.in_channels = in_channels
+        self.out_channels = in_channels if out_channels is None else out_channels
+        if not 1 <= in_channels <= self.out_channels:
             raise ValueError(
-                f"LearnedDownsampler: out_channels={out_channels}, expected at least {COLOURS}"
+                f"LearnedDownsampler: in_channels={in_channels}, out_channels={out_channels}: "
+                "expected at least 1, and at least as many of the second"
             )
         if (factor, layers) not in _VARIANTS:
             known = ", ".join(f"{f}x with {n}" for f, n in _VARIANTS)
@@ -104,8 +109,10 @@ class LearnedDownsampler(Resampler):
                 f"LearnedDownsampler: strides={list(strides)} skip pixels, expected at most the "
                 f"kernels' sizes {list(variant.kernels)}"
             )
-        outputs = (*variant.channels[:-1], out_channels)
-        inputs = (COLOURS, *outputs[:-1])
+        # A box filter needs a channel for each of the image's in every layer.
+        hidden = (max(channels, in_channels) for channels in variant.channels[:-1])
+        outputs = (*hidden, self.out_channels)
+        inputs = (in_channels, *outputs[:-1])
         self.layers = nn.ModuleList(
             # With biases, which the authors' code lacks. No padding: `resample` pads once for all.
             nn.Conv2d(before, after, kernel, stride)
@@ -119,7 +126,7 @@ class LearnedDownsampler(Resampler):
         elif not self.layers[0].weight.is_meta:  # meta tensors have no values to check
             self._redraw_dead_filters()
 
-    def resample(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C low_H low_W"]:
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N low_C low_H low_W"]:
         """Downsample images of one size to values of at least 0, which training may push over 1."""
         before, after = self._margin
         images = F.pad(images, (before, after, before, after), mode="replicate")
@@ -130,7 +137,7 @@ class LearnedDownsampler(Resampler):
         return images.contiguous()
 
     @torch.no_grad()
-    def dead_channels(self, images: Sequence[Float[Tensor, "3 _H _W"]]) -> list[int]:
+    def dead_channels(self, images: Sequence[Float[Tensor, "C _H _W"]]) -> list[int]:
         """Channels that are zero nearly everywhere in the thumbnails of these images.
 
         A dead channel gets no gradient through its ReLU and stays dead.
@@ -138,7 +145,7 @@ class LearnedDownsampler(Resampler):
         return self._positive_in_less_than(_ALIVE_SHARE, images)
 
     def _positive_in_less_than(
-        self, share: float, images: Sequence[Float[Tensor, "3 _H _W"]]
+        self, share: float, images: Sequence[Float[Tensor, "C _H _W"]]
     ) -> list[int]:
         positive = [(low_res > 0).flatten(1) for low_res in self(images)]
         shares = torch.cat(positive, dim=1).float().mean(dim=1)
@@ -146,26 +153,27 @@ class LearnedDownsampler(Resampler):
 
     @torch.no_grad()
     def _start_as_box_filter(self) -> None:
-        probes = torch.stack(_probe_images(int(self.factor)))
+        colours = self.in_channels
+        probes = torch.stack(self._probe_images())
         for layer in self.layers:
             stride = layer.stride[0]
             first = _taps_before(layer.kernel_size[0], stride)
             covered = slice(first, first + stride)
-            layer.weight[:COLOURS] = 0
-            for colour in range(COLOURS):
+            layer.weight[:colours] = 0
+            for colour in range(colours):
                 layer.weight[colour, colour, covered, covered] = 1 / stride**2
-            # Channels beyond the first three stay random, with biases that make them positive for
-            # an average pixel. The next layer's colours do not use them yet (zero weights), so the
-            # colours start as an exact box filter.
+            # Channels beyond those of the image stay random, with biases that make them positive
+            # for an average pixel. The next layer's colours do not use them yet (zero weights), so
+            # the colours start as an exact box filter.
             layer.bias[:] = 0
             mean = layer(probes).mean(dim=(0, 2, 3))
-            layer.bias[COLOURS:] = 0.1 + F.relu(-mean[COLOURS:])
+            layer.bias[colours:] = 0.1 + F.relu(-mean[colours:])
             probes = F.relu(layer(probes))
 
     @torch.no_grad()
     def _redraw_dead_filters(self) -> None:
         last = self.layers[-1]
-        probes = _probe_images(int(self.factor))
+        probes = self._probe_images()
         # Of a random start as in the authors' code, 70 % of seeds leave a colour dead (measured).
         for _ in range(_REDRAWS):
             dead = self._positive_in_less_than(_WELL_ALIVE_SHARE, probes)
@@ -178,6 +186,13 @@ class LearnedDownsampler(Resampler):
             f"LearnedDownsampler: channels {dead} are dead after {_REDRAWS} draws: use another "
             "train.seed or init='box'"
         )
+
+    def _probe_images(self) -> list[Float[Tensor, "C H W"]]:
+        """Sixteen uniform colours with a little noise, 8 x 8 low-resolution pixels each."""
+        side = 8 * int(self.factor)
+        colours = torch.rand(16, self.in_channels, 1, 1)
+        noise = torch.randn(16, self.in_channels, side, side)
+        return list((colours + 0.1 * noise).clamp(0, 1))
 
 
 def _taps_before(kernel: int, stride: int) -> int:
@@ -196,10 +211,3 @@ def _margin(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
         after += scale * (kernel - stride - first)
         scale *= stride
     return before, after
-
-
-def _probe_images(factor: int) -> list[Float[Tensor, "3 H W"]]:
-    """Sixteen uniform colours with a little noise, 8 x 8 low-resolution pixels each."""
-    side = 8 * factor
-    colours = torch.rand(16, COLOURS, 1, 1)
-    return list((colours + 0.1 * torch.randn(16, COLOURS, side, side)).clamp(0, 1))

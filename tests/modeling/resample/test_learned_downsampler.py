@@ -38,6 +38,16 @@ def test_of_more_channels_the_first_are_the_colours_and_none_is_dead(factor, lay
     assert down.dead_channels(images) == []
 
 
+@pytest.mark.parametrize("channels", [1, 2, 14])
+@pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
+def test_images_of_other_channels_start_box_filtered(factor, layers, strides, channels):
+    image = torch.rand(channels, 6 * factor, 5 * factor)
+    (low,) = LearnedDownsampler(factor, layers, strides, in_channels=channels)([image])
+    torch.testing.assert_close(low, F.avg_pool2d(image[None], factor)[0], rtol=0, atol=1e-6)
+    random = LearnedDownsampler(factor, layers, strides, "random", in_channels=channels)
+    assert random([image])[0].shape == low.shape
+
+
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)
 def test_every_filter_changes_in_the_first_iterations(factor, layers, strides):
     torch.manual_seed(0)
@@ -106,7 +116,8 @@ def test_a_colour_with_a_very_negative_bias_is_reported_as_dead():
         (dict(factor=2, strides=(2, 2)), "product is the factor 2"),
         (dict(factor=4, strides=(4,)), "expected 2 whose product"),
         (dict(init="zeros"), "expected 'box' or 'random'"),
-        (dict(out_channels=1), "out_channels=1, expected at least 3"),
+        (dict(out_channels=1), "out_channels=1: expected at least 1, and at least as many"),
+        (dict(in_channels=0), "in_channels=0"),
     ],
 )
 def test_an_unknown_variant_is_refused_in_one_line(arguments, message):
