@@ -25,7 +25,7 @@ from lowres_d2.analysis import (
 )
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.engine.compare import MEASURED_IMAGES, machine
+from lowres_d2.engine.compare import COUNTED_IMAGES, images_to_time, machine
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -202,10 +202,12 @@ def _measured(
     on_cpu = next(reference.parameters()).device.type == "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    images = [mapper(dataset[k]) for k in range(min(COUNTED_IMAGES, len(dataset)))]
     points = measure_points(
         models,
         {name: statistics.fmean(found) for name, found in accuracies.items()},
-        [mapper(dataset[k]) for k in range(min(MEASURED_IMAGES, len(dataset)))],
+        images,
+        images_to_time(images, reference),
         # On a CPU that others use, too, only the time that was spent here counts.
         clock=time.thread_time if on_cpu else time.perf_counter,
     )

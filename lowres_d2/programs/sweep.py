@@ -17,9 +17,10 @@ from lowres_d2.analysis.cost.comparison import Comparison, Measured, giga
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.engine.compare import (
-    MEASURED_IMAGES,
+    COUNTED_IMAGES,
     evaluate_apart,
     first_images,
+    images_to_time,
     machine,
     metric_of,
 )
@@ -129,8 +130,8 @@ def _measure(
 ) -> dict[str, Comparison]:
     wanted = cfg.train.best.val_metric
     metric = wanted.replace("/", f"_{sample}/", 1) if sample else wanted
-    images = first_images(build(cfg, "dataloader.test"), MEASURED_IMAGES)
-    timings = time_models(models, images)
+    images = first_images(build(cfg, "dataloader.test"), COUNTED_IMAGES)
+    timings = time_models(models, images_to_time(images, next(iter(models.values()))))
     measured = {}
     for factor, smaller in models.items():
         accuracy = metric_of(evaluate_apart(cfg, smaller, _folder(factor)), wanted)

@@ -30,7 +30,7 @@ from lowres_d2.analysis import (
 from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
-from lowres_d2.engine.compare import MEASURED_IMAGES, first_images, machine
+from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
@@ -279,10 +279,11 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
                 f"{run.name} and {first.name} cannot be timed on the same inputs: their "
                 "dataloader.test.mapper differ; measure each with train_net.py --eval-only"
             )
-    images = first_images(build(first.cfg, "dataloader.test"), MEASURED_IMAGES)
+    images = first_images(build(first.cfg, "dataloader.test"), COUNTED_IMAGES)
+    timed = images_to_time(images, first.model)
     models = {run.name: run.model for run in runs}
-    points = measure_points(models, {run.name: run.accuracy() for run in runs}, images)
-    return points, f"speed: {len(images)} images, one at a time, {machine(first.model)}"
+    points = measure_points(models, {run.name: run.accuracy() for run in runs}, images, timed)
+    return points, f"speed: {len(timed)} images, one at a time, {machine(first.model)}"
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -81,6 +81,7 @@ class Comparison:
             "drop_rate": self.drop_rate,
             "fewer_macs": self.fewer_macs,
             "speedup": self.speedup,
+            "images_counted": self.low.complexity.images,
             "images_timed": len(self.low.timing.seconds),
             "machine": self.machine,
         }

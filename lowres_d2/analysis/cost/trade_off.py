@@ -85,19 +85,21 @@ def measure_points(
     models: Mapping[str, nn.Module],
     accuracies: Mapping[str, float],
     images: Sequence[dict],
+    timed: Sequence[dict] | None = None,
     rounds: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Point]:
-    """Count the MACs of models and time them on the same images, one at a time, in turns.
+    """Count the MACs of models and time them on the same images, one at a time and in turns.
 
     Args:
         models: trained models by name; untrained ones have no detections to post-process.
         accuracies: AP in percent by name.
-        images: Detectron2 inputs.
+        images: Detectron2 inputs that MACs are counted on.
+        timed: those that the models are timed on; None: all.
         rounds: how often each image is timed.
         clock: see :func:`lowres_d2.analysis.cost.latency.time_models`.
     """
-    timings = time_models(models, images, rounds, clock)
+    timings = time_models(models, images if timed is None else timed, rounds, clock)
     return [
         Point(
             name,
