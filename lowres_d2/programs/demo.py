@@ -36,12 +36,12 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
-# Of the boxes in the json file; the mode is a name of Detectron2's BoxMode.
-BOXES = {
-    "bbox_mode": "XYWH_ABS",
-    "bbox_frame": "pixels of the image of this height and width, as its EXIF rotation shows it; "
-    "x and y of the upper left corner",
-}
+# Of the boxes in the json file: a name of Detectron2's BoxMode, and what the numbers are.
+BOX_MODE = "XYWH_ABS"
+BOX_FRAME = (
+    "pixels of the image of this height and width, {}; x and y of the upper left corner, then "
+    "width and height"
+)
 LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be read
 
 
@@ -166,6 +166,8 @@ class Demo:
     def record(self, name: str, image: np.ndarray, found: Objects, **more: int) -> dict:
         """What was found, for the json file."""
         corners = found.boxes
+        is_turned = reader_of(self.mapper).exif != "ignore"
+        turned = "rotated as its EXIF data say" if is_turned else "as stored, without EXIF rotation"
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         rows = zip(boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
         return {
@@ -173,7 +175,8 @@ class Demo:
             **more,
             "height": image.shape[0],
             "width": image.shape[1],
-            **BOXES,
+            "bbox_mode": BOX_MODE,
+            "bbox_frame": BOX_FRAME.format(turned),
             "score_threshold": self.threshold,
             "classes": list(self.classes),
             "detections": [

@@ -9,7 +9,8 @@ from pathlib import Path
 from lowres_d2.data import BrokenImageError
 from lowres_d2.programs.demo_video import ENCODERS
 
-IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+WRITTEN = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGES = (*WRITTEN, ".jp2", ".npy", ".pgm")  # those that cannot hold a drawing become .png
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
@@ -48,6 +49,8 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
     """
     given = {file.resolve() for file in files}
     if output.suffix.lower() in IMAGES + VIDEOS:
+        if output.suffix.lower() in IMAGES and output.suffix.lower() not in WRITTEN:
+            raise ValueError(f"--output {output}: expected one of {' '.join(WRITTEN)}")
         if len(files) > 1:
             raise ValueError(f"--output {output}: a folder is needed for {len(files)} inputs")
         if is_video(files[0]) != (output.suffix.lower() in ENCODERS):
@@ -58,7 +61,11 @@ def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]
         return [output], output.with_suffix(".json")
     targets: list[Path] = []
     for file in files:
-        name = f"{file.stem}.mp4" if is_video(file) else file.name
+        name = file.name
+        if is_video(file):
+            name = f"{file.stem}.mp4"
+        elif file.suffix.lower() in IMAGES and file.suffix.lower() not in WRITTEN:
+            name = f"{file.stem}.png"
         target, number = output / name, 2
         while target in targets:
             target, number = output / f"{Path(name).stem}-{number}{Path(name).suffix}", number + 1

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.identity import recipe_text
+from lowres_d2.engine.identity import ZOO, identify, recipe_text
 from lowres_d2.own_files import LIST
-from lowres_d2.programs.demo import main
+from lowres_d2.programs.demo import class_names, main
 from lowres_d2.programs.demo_files import find_targets
 from lowres_d2.programs.demo_video import VideoSink, VideoSource
 from lowres_d2.recipes.load import load_recipe
@@ -71,6 +72,44 @@ def test_a_video_is_detected_frame_by_frame(trained_weights, tmp_path):
         assert {record["file_name"] for record in records} == {str(source)}
         video = cv2.VideoCapture(str(tmp_path / name))
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and video.read()[1].shape == (320, 480, 3)
+
+
+def test_records_say_whether_exif_turned_the_image(trained_weights, tmp_path):
+    flags, opts, images = trained_weights
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (64, 48)).save(tmp_path / "turned.jpg", exif=exif)
+    for rule, size, words in (("apply", (64, 48), "rotated as"), ("ignore", (48, 64), "as stored")):
+        changed = [*opts, f"dataloader.test.mapper.exif={rule}"]
+        run((flags, changed, images), [tmp_path / "turned.jpg"], tmp_path / rule)
+        (record,) = json.loads((tmp_path / rule / "detections.json").read_text())
+        assert (record["height"], record["width"]) == size and words in record["bbox_frame"]
+        shown = Image.open(tmp_path / rule / "turned.jpg")
+        assert (shown.height > shown.width) == (rule == "apply")
+
+
+def test_weights_of_the_zoo_have_the_names_of_coco(tmp_path):
+    zoo = {"model": {"head.cls_score.weight": np.zeros(720)}, "__author__": ZOO}
+    (tmp_path / "zoo.pkl").write_bytes(pickle.dumps(zoo))
+    model = torch.nn.Module()
+    model.num_classes = 80
+    names = class_names(None, model, identify(tmp_path / "zoo.pkl"))
+    assert len(names) == 80 and (names[0], names[70]) == ("person", "toaster")
+    model.num_classes = 3
+    with pytest.raises(ValueError, match="num_classes is 3"):
+        class_names(None, model, identify(tmp_path / "zoo.pkl"))
+
+
+def test_inputs_that_cannot_hold_a_drawing_become_png(trained_weights, tmp_path):
+    array = np.zeros((40, 50, 3), np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    Image.fromarray(array[..., 0]).save(tmp_path / "b.pgm")
+    run(trained_weights, [tmp_path], tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a.png", "b.png"}
+    records = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [record["file_name"] for record in records] == [
+        str(tmp_path / name) for name in ("a.npy", "b.pgm")
+    ]
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".webm"])
@@ -193,6 +232,7 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
     ("files", "output", "message"),
     [
         (["a.png", "b.png"], "out.png", "a folder is needed for 2 inputs"),
+        (["a.npy"], "out.npy", "expected one of"),
         (["a.png"], "out.mp4", "an image makes an image"),
         (["a.mp4"], "out.png", "an image makes an image"),
         (["x/a.png"], "x", "would overwrite the input"),
