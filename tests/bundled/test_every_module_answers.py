@@ -87,6 +87,7 @@ def test_uncovered_names_need_upstream(name):
     [
         ("engine.hooks", "HookBase", "engine.train_loop"),
         ("evaluation.coco_evaluation", "_evaluate_box_proposals", None),
+        ("modeling.backbone.fpn", "_assert_strides_are_log2_contiguous", None),
         ("utils.logger", "_log_api_usage", None),
         ("data.datasets.builtin_meta", "_get_coco_instances_meta", None),
     ],

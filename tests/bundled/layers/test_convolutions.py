@@ -18,6 +18,7 @@ from detectron2.layers import (
     nonzero_tuple,
     shapes_to_tensor,
 )
+from fvcore.nn.weight_init import c2_msra_fill, c2_xavier_fill
 from torch import nn
 from torch.nn import functional as F
 
@@ -87,6 +88,26 @@ def test_aspp_keeps_the_size(pool):
     if pool:
         with pytest.raises(ValueError, match="pool"):
             layer(torch.randn(2, 3, 7, 8))
+
+
+def test_a_seed_gives_the_weights_it_gives_upstream():
+    torch.manual_seed(0)
+    separable = DepthwiseSeparableConv2d(4, 6, norm1="BN")
+    torch.manual_seed(0)
+    pair = nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 6, 1)
+    for ours, reference in zip((separable.depthwise, separable.pointwise), pair, strict=True):
+        c2_msra_fill(reference)
+        assert torch.equal(ours.weight, reference.weight)
+
+    torch.manual_seed(0)
+    pyramid = ASPP(4, 6, [1, 2, 3], norm="", activation=nn.ReLU())
+    torch.manual_seed(0)
+    branches = [*pyramid.convs[:4], pyramid.convs[4][1], pyramid.project]
+    sizes = [(4, 6, 1), *[(4, 6, 3)] * 3, (4, 6, 1), (30, 6, 1)]
+    for ours, size in zip(branches, sizes, strict=True):
+        reference = nn.Conv2d(*size)
+        c2_xavier_fill(reference)
+        assert torch.equal(ours.weight, reference.weight)
 
 
 def test_frozen_block_has_no_gradients_and_frozen_norms():

@@ -65,6 +65,8 @@ class ASPP(nn.Module):
                 activation2=deepcopy(activation),
             )
 
+        # Made in the order of the branches, so that a seed gives the weights it gives upstream.
+        branches = [_convolution(in_channels, out_channels, **settings), *map(atrous, dilations)]
         pooled = nn.Sequential(
             nn.AdaptiveAvgPool2d(1)
             if pool_kernel_size is None
@@ -72,8 +74,7 @@ class ASPP(nn.Module):
             # Few values a channel: batch statistics of them mean little, so no norm.
             _convolution(in_channels, out_channels, norm="", activation=activation),
         )
-        first = _convolution(in_channels, out_channels, **settings)
-        self.convs = nn.ModuleList([first, *map(atrous, dilations), pooled])
+        self.convs = nn.ModuleList([*branches, pooled])
         self.project = _convolution(len(self.convs) * out_channels, out_channels, **settings)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,6 +75,9 @@ class DepthwiseSeparableConv2d(nn.Module):
             groups=in_channels,
         )
         self.pointwise = _convolution(in_channels, out_channels, norm2, activation2, kernel_size=1)
+        # Once both stand, so that a seed gives the weights that it gives upstream.
+        for conv in (self.depthwise, self.pointwise):
+            weight_init.c2_msra_fill(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply both convolutions."""
@@ -84,7 +87,7 @@ class DepthwiseSeparableConv2d(nn.Module):
 def _convolution(
     in_channels: int, out_channels: int, norm: Any, activation: Any, **kwargs: Any
 ) -> Conv2d:
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         bias=not norm,
@@ -92,5 +95,3 @@ def _convolution(
         activation=activation,
         **kwargs,
     )
-    weight_init.c2_msra_fill(conv)
-    return conv

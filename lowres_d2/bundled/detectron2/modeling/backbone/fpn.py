@@ -62,10 +62,7 @@ class FPN(Backbone):
             raise ValueError(f"FPN fuse_type {fuse_type!r}: expected 'sum' or 'avg'")
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride for name in in_features]
-        if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
-            raise ValueError(
-                f"FPN in_features have strides {strides}: each must be twice the one before"
-            )
+        _assert_strides_are_log2_contiguous(strides)
         # Level k has stride 2**k.
         levels = [stride.bit_length() - 1 for stride in strides]
 
@@ -132,6 +129,14 @@ class FPN(Backbone):
                 top = results[self._out_features.index(source)]
             results.extend(self.top_block(top))
         return dict(zip(self._out_features, results, strict=True))
+
+
+def _assert_strides_are_log2_contiguous(strides: Sequence[int]) -> None:
+    """Raise ValueError unless each stride is twice the one before."""
+    if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+        raise ValueError(
+            f"FPN in_features have strides {strides}: each must be twice the one before"
+        )
 
 
 def _projection(in_channels: int, out_channels: int, kernel: int, norm: Any) -> Conv2d:
