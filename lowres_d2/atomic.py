@@ -61,12 +61,14 @@ def _with_name(error: OSError | RuntimeError, part: Path, target: Path) -> OSErr
         if error.filename is None or str(error.filename) == str(part):
             return OSError(error.errno, error.strerror, str(target))
         return None
-    if any(words in str(error) for words in _FAILED_WRITES):
-        reason = " ".join(str(error).split())[:200]
-        return OSError(
-            errno.EIO, f"could not be written, is the disk full? ({reason})", str(target)
-        )
-    return None
+    if not any(words in str(error) for words in _FAILED_WRITES):
+        return None
+    cause = error.__cause__ or error.__context__  # torch's writer ends what the system began
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return OSError(cause.errno, cause.strerror, str(target))
+    reason = " ".join(str(error).split())[:200]
+    what = f"could not be written, is the disk full? ({reason})"
+    return OSError(errno.EIO, what, str(target))
 
 
 def _flush(path: Path) -> None:

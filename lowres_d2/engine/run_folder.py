@@ -23,7 +23,7 @@ from lowres_d2.own_files import LIST, adopt
 
 from detectron2.config import LazyConfig
 from detectron2.utils import comm
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,16 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
     comm.synchronize()  # from here on no process reads files of an earlier run
     with contextlib.ExitStack() as held:
         if comm.is_main_process():
+            made = [p for p in (folder, *folder.parents) if not p.exists()]
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(folder_lock(folder / LOCK))
             except FolderInUse:
                 raise
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    for path in made:
+                        path.rmdir()
                 raise OSError(
                     f"{folder} cannot be written to ({error.strerror}): set train.output_dir=FOLDER"
                     " to a place for log and results"
@@ -100,6 +104,25 @@ def put_aside(folder: Path) -> Path | None:
         shutil.copy(folder / LIST, moving / LIST)
     numbers = [int(p.name[7:]) for p in folder.glob("earlier*") if p.name[7:].isdecimal()]
     return moving.rename(folder / f"earlier{1 + max(numbers, default=0)}")
+
+
+def check_sources(cfg: DictConfig) -> None:
+    """Raise if a run that begins anew would put aside weights that its own recipe names.
+
+    A resumed run would not find them, or later take its own for them.
+
+    Raises:
+        ValueError: names the key.
+    """
+    folder = Path(cfg.train.output_dir).resolve()
+    for key in ("train.init_checkpoint", "model.teacher.checkpoint"):
+        value = OmegaConf.select(cfg, key, default=None)
+        path = Path(value).resolve() if isinstance(value, str | Path) and value else None
+        if path is not None and path.parent == folder and _WRITTEN.fullmatch(path.name):
+            raise ValueError(
+                f"{key}: {value} is in the folder of this run, which puts the files of an earlier "
+                "one aside: set another train.output_dir"
+            )
 
 
 def _check_log(folder: Path) -> None:

@@ -31,7 +31,7 @@ from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_pro
 from lowres_d2.engine.hooks.writers import LastingWriter
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
-from lowres_d2.engine.run_folder import claimed, save_config
+from lowres_d2.engine.run_folder import check_sources, claimed, save_config
 from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
@@ -84,6 +84,8 @@ def train(
         )
     run = _Run(cfg)
     start = run.load(resume, allow_partial)
+    if not run.resumed:
+        check_sources(cfg)
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )

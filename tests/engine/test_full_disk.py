@@ -35,6 +35,11 @@ def save_tensors(part):
     torch.save({"model": torch.zeros(1000)}, part)
 
 
+def save_tensors_into_a_file(part):
+    with part.open("wb") as file:
+        torch.save({"model": torch.zeros(1000)}, file)
+
+
 def save_image(part):
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(part)
 
@@ -43,8 +48,13 @@ def raise_plainly(part):
     raise OSError(errno.ENOSPC, NO_SPACE)
 
 
+WRITERS = [write_text, save_tensors, save_tensors_into_a_file, save_image, raise_plainly]
+
+
 @pytest.mark.parametrize("suffix", ["json", "pth", "png", "jpg"])
-@pytest.mark.parametrize("write", [write_text, save_tensors, save_image, raise_plainly])
+@pytest.mark.parametrize(
+    "write", [write_text, save_tensors, save_tensors_into_a_file, save_image, raise_plainly]
+)
 def test_the_target_is_named_whatever_the_writer_says(tmp_path, write, suffix):
     if write is save_image and suffix not in ("png", "jpg"):
         suffix = "bmp"

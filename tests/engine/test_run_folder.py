@@ -5,7 +5,7 @@ import os
 import shutil
 
 from lowres_d2.engine.processes.folder_lock import folder_lock
-from lowres_d2.engine.run_folder import MOVING, put_aside
+from lowres_d2.engine.run_folder import MOVING, claimed, put_aside
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.train import main
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from toys.one_line_errors import error_of
+from toys.runs import STAGED
 
 OF_A_RUN = (
     "config.yaml",
@@ -202,3 +203,36 @@ def test_a_file_of_the_user_is_put_aside_and_not_replaced_by_a_run(trained, tmp_
     main(trained.arguments(folder))
     for name in ("config.yaml", "metrics.json", "model_final.pth"):
         assert (folder / "earlier1" / name).read_text() == name
+
+
+def test_a_folder_that_cannot_be_locked_is_not_left_behind(tmp_path, monkeypatch):
+    def no_space(content, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("json.dump", no_space)
+    words = r"new/run cannot be written to \(No space left on device\): set train.output_dir"
+    with pytest.raises(OSError, match=words), claimed(tmp_path / "new" / "run"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["train.init_checkpoint", "model.teacher.checkpoint"])
+def test_a_run_that_would_move_its_own_sources_is_refused(finished, capsys, key):
+    folder, arguments = finished
+    before = contents(folder)
+    if key.startswith("model"):
+        arguments = trained_arguments(arguments)
+    line = error_of([*arguments, f"{key}={folder}/../run/model_final.pth"], capsys)
+    assert f"{key}: " in line and "set another train.output_dir" in line
+    assert contents(folder) == before
+
+
+def trained_arguments(arguments):
+    """The same with a recipe that has a teacher."""
+    return [
+        arguments[0],
+        STAGED,
+        *arguments[2:],
+        "train.teacher_check.images=0",
+        "train.max_iter=6",
+    ]

@@ -53,8 +53,12 @@ def _acquire(path: Path, me: dict[str, Any]) -> None:
     while True:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(me, file)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    json.dump(me, file)
+            except OSError:  # the disk is full
+                path.unlink()
+                raise
             return
         holder = _read(path)
         if _lives(path, holder):

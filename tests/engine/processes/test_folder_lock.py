@@ -124,3 +124,13 @@ def test_a_lock_that_another_process_has_taken_over_is_left_to_it(lock):
     with folder_lock(lock):
         of_another_machine(lock)
     assert lock.exists()
+
+
+def test_a_lock_that_does_not_fit_onto_the_disk_leaves_nothing(lock, monkeypatch):
+    def no_space(content, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", no_space)
+    with pytest.raises(OSError, match="No space left"), folder_lock(lock):
+        pass
+    assert not list(lock.parent.iterdir())
