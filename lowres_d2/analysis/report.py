@@ -29,6 +29,7 @@ from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.evaluation.confusion import confusion_matrix
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.precision_recall import precision_by_recall
+from lowres_d2.evaluation.tables import why_not_all
 from lowres_d2.own_files import own_path
 
 from tabulate import tabulate
@@ -187,6 +188,7 @@ def _markdown(
         "![AP against images per second and MACs](trade_off.png)" if has_costs else "",
         "## By object size",
         _size_range_table(summaries),
+        why_not_all(any_summary["size_ranges"], any_summary["all"]["GT"]),
         "![AP and recall by size](by_size.png)",
         "Grey bars: number of objects.",
         "## By class",

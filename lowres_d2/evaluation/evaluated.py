@@ -35,7 +35,7 @@ class Evaluated:
             predictions_file: its ``coco_instances_results.json``; ``sized_coco.json`` lies beside.
         """
         category_ids = list(dataset.category_ids)
-        truth = prepare_truth(dataset.coco_dict(), category_ids, "box")
+        truth = prepare_truth(dataset, "box")
         found, summary = (
             json.loads(Path(predictions_file).with_name(name).read_text(encoding="utf-8"))
             for name in (Path(predictions_file).name, "sized_coco.json")

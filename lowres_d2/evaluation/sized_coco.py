@@ -28,6 +28,7 @@ from lowres_d2.evaluation.summary import (
 from lowres_d2.evaluation.tables import summary_tables
 from lowres_d2.own_files import own_path
 
+_MOST_LARGER = 0.01  # share of the annotations, with area="annotation"
 LEAST_MAX_DETS = 100  # COCO's own cap, so that sparse data gives COCO's metrics
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class SizedCOCOEvaluator(FoundBoxes):
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
         self._classes = list(dataset.classes)
         self._check_names()
-        self._truth = prepare_truth(dataset.coco_dict(), list(dataset.category_ids), area)
+        self._truth = prepare_truth(dataset, area)
         super().__init__(self._truth["images"], dataset.category_ids)
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
@@ -171,10 +172,23 @@ class SizedCOCOEvaluator(FoundBoxes):
                 part.write_text(json.dumps(content), encoding="utf-8")
 
 
-def prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
-    """The scored parts of a COCO dict, with ``area`` as the option of that name says."""
+def _check_areas(objects: Sequence[Mapping]) -> None:
+    """Raise if many areas are larger than the boxes, which no mask is: sizes would mean nothing."""
+    # One pixel in width and height: some tools count both border pixels.
+    larger = sum(a["area"] > (a["bbox"][2] + 1) * (a["bbox"][3] + 1) for a in objects)
+    if larger > _MOST_LARGER * len(objects):
+        raise ValueError(
+            f"'area' of {larger} of {len(objects)} annotations is larger than their box, so that "
+            "objects would count in a wrong size range: use area='box', or correct the file"
+        )
+
+
+def prepare_truth(dataset: GroundTruth, area: str) -> dict:
+    """The scored parts of the ground truth, with ``area`` as the option of that name says."""
     if area not in ("box", "annotation"):
         raise ValueError(f"area={area!r}: expected 'box' or 'annotation'")
+    coco, category_ids = dataset.coco_dict(), list(dataset.category_ids)
+    source = getattr(dataset, "source", "the test set")
     wanted = set(category_ids)
     objects = []
     for annotation in coco["annotations"]:
@@ -195,8 +209,12 @@ def prepare_truth(coco: dict, category_ids: Sequence[int], area: str) -> dict:
                 "iscrowd": int(annotation.get("iscrowd", 0)),
             }
         )
+    _check_areas(objects)
     if not any(not a["iscrowd"] for a in objects):
-        raise ValueError("the data set has no objects to find: nothing can be evaluated")
+        raise ValueError(
+            f"{source}: has no objects to find, so nothing can be evaluated: give a test set with "
+            "labels; the detections of one without are written by --eval-only"
+        )
     return {
         "images": [{"id": image["id"]} for image in coco["images"]],
         "categories": [{"id": category} for category in category_ids],

@@ -28,15 +28,21 @@ def summary_tables(summary: dict) -> str:
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),
-        _why_not_all(summary["size_ranges"], summary["all"]["GT"]),
+        why_not_all(summary["size_ranges"], summary["all"]["GT"]),
         _table("class", summary["classes"], ("AP", "AP50", "AR")),
         _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
-        _why_not_all(summary["sizes"], summary["all"]["GT"]),
+        why_not_all(summary["sizes"], summary["all"]["GT"]),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _why_not_all(rows: list[dict], total: int) -> str:
+def why_not_all(rows: list[dict], total: int) -> str:
+    """Why the objects of size ranges do not add up to all objects; empty where they do.
+
+    Args:
+        rows: of the size ranges, from ``sized_coco.json``.
+        total: number of objects.
+    """
     limits = [(row["low"], math.inf if row["high"] is None else row["high"]) for row in rows]
     spec = SizeRanges(tuple(row["name"] for row in rows), tuple(limits))
     return spec.why_not_all([row["GT"] for row in rows], total)

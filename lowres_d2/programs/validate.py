@@ -147,7 +147,7 @@ def _report(
     if args.no_images:
         for split in splits:
             split.root = None
-    return validate(
+    report = validate(
         splits,
         findings,
         {spec.label(name): pair for name, pair in zip(spec.names, spec.limits, strict=True)},
@@ -156,6 +156,10 @@ def _report(
         workers=max(1, args.workers),
         progress=_with_progress,
     )
+    for split, summary in zip(splits, report.summaries, strict=True):
+        note = spec.why_not_all(list(summary.size_ranges.values()), summary.objects)
+        report.notes.extend([f"{split.name}: {note}"] if note else [])
+    return report
 
 
 def _with_progress(work: Iterable, total: int, what: str) -> Iterable:

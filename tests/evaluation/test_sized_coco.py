@@ -98,11 +98,28 @@ def test_a_model_that_stops_early_is_reported(caplog):
 
 
 def test_sizes_come_from_boxes_unless_the_file_is_to_be_trusted():
+    masks = Truth(FEW.rows, area=90)  # of thin objects
+    assert run(SizedCOCOEvaluator(masks), masks, [5, 9])["GT-small"] == 2
+    assert run(SizedCOCOEvaluator(masks, area="annotation"), masks, [5, 9])["GT-small"] == 3
     wrong = Truth(FEW.rows, area=600 * 600)  # the area of the image, as in a known file
     assert run(SizedCOCOEvaluator(wrong), wrong, [5, 9])["GT-large"] == 0
-    assert run(SizedCOCOEvaluator(wrong, area="annotation"), wrong, [5, 9])["GT-large"] == 3
+    with pytest.raises(ValueError, match="'area' of 3 of 3 annotations is larger than their box"):
+        SizedCOCOEvaluator(wrong, area="annotation")
     with pytest.raises(ValueError, match="annotation 0 has no 'area'"):
         SizedCOCOEvaluator(FEW, area="annotation")
+
+
+def test_tables_say_why_size_ranges_do_not_add_up():
+    edge = Truth([(5, 0, 0, 0, 32, 32), (5, 1, 100, 100, 50, 50)])
+    evaluator = SizedCOCOEvaluator(edge)
+    run(evaluator, edge, [5])
+    text = evaluator.tables()
+    assert "| small (<=32 px)   | 1 " in text and "| medium (32-96 px) | 2 " in text
+    why = "objects exactly as large as an edge count in both size ranges, as in COCO: they add up"
+    assert text.count(f"{why} to 3 of 2 objects") == 2  # also in the finer sizes
+    evaluator = SizedCOCOEvaluator(FEW)
+    run(evaluator, FEW, [5, 9])
+    assert "add up" not in evaluator.tables()
 
 
 def test_crowds_are_neither_objects_nor_false_positives():
@@ -173,7 +190,7 @@ def test_wrong_input_is_named():
         evaluator.evaluate()
     with pytest.raises(ValueError, match="'cat' has the name of a class"):
         SizedCOCOEvaluator(FEW, size_ranges={"cat": [0, 9]})
-    with pytest.raises(ValueError, match="no objects to find"):
+    with pytest.raises(ValueError, match=r"the test set: has no objects to find, .*--eval-only"):
         SizedCOCOEvaluator(Truth([]))
     with pytest.raises(ValueError, match="expected 'box' or 'annotation'"):
         SizedCOCOEvaluator(FEW, area="mask")

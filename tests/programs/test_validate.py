@@ -73,6 +73,14 @@ def test_sound_files_end_well_and_are_counted(splits, capsys):
     assert "no problems found" in text
 
 
+def test_numbers_by_size_that_do_not_add_up_are_explained(splits, capsys):
+    damage(splits[0], bbox=[4, 6, 32, 32], area=32 * 32)
+    run("--annotations", *splits)
+    assert (
+        "train/data: objects exactly as large as an edge count in both" in capsys.readouterr().out
+    )
+
+
 def test_errors_end_with_1_and_leave_report_and_sheet(splits, tmp_path, capsys):
     damage(splits[0], bbox=[4, 6, -3, 20])
     damage(splits[0], annotation=1, area=4000)

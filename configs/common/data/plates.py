@@ -23,6 +23,8 @@ dataloader.train.dataset = L(PlatesDataset)(
     size_range=None,
     # Folder of photographs for the backgrounds; null: procedural textures.
     photos=None,
+    # Classes to use, in this order; null: all eight.
+    classes=None,
 )
 # No flips: they would turn one class into another.
 dataloader.train.mapper.augmentations = [
@@ -41,6 +43,7 @@ dataloader.test.dataset = L(PlatesDataset)(
     variant="${...train.dataset.variant}",
     size_range="${...train.dataset.size_range}",
     photos="${...train.dataset.photos}",
+    classes="${...train.dataset.classes}",
 )
 dataloader.test.batch_size = 8
 

@@ -46,6 +46,7 @@ class PlatesDataset(CocoDataset):
         size_range: smallest and largest sqrt(area) in pixels; None: the variant's.
         photos: folder of photographs to crop backgrounds from; None: procedural textures.
         num_workers: processes that generate; None: one per core.
+        classes: as in ``CocoDataset``.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class PlatesDataset(CocoDataset):
         size_range: tuple[float, float] | None = None,
         photos: str | Path | None = None,
         num_workers: int | None = None,
+        classes: list[str] | None = None,
     ) -> None:
         check_choice("split", split, SPLITS)
         check_choice("variant", variant, VARIANTS)
@@ -92,7 +94,7 @@ class PlatesDataset(CocoDataset):
             (part / "annotations.json").write_text(content, encoding="utf-8")
 
         ensure_generated(folder, fingerprint, write)
-        super().__init__(folder / "annotations.json", folder / "images")
+        super().__init__(folder / "annotations.json", folder / "images", classes)
 
 
 class _ImageWriter(Dataset):

@@ -27,6 +27,7 @@ from lowres_d2.engine.startup.objects import (
     tiny_objects_warning,
 )
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
+from lowres_d2.engine.startup.super_resolution import describe_super_resolution
 from lowres_d2.engine.startup.weights import describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.weights import LoadReport
@@ -189,10 +190,12 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
     counts = count_objects(dataset, size_ranges, by_box)
     if counts is None or not counts.objects:
-        yield "objects", f"{run.split}: {len(dataset)} images, no boxes"
+        crowds = getattr(dataset, "num_crowds", 0)
+        what = "boxes" if counts is None else f"objects ({crowds} crowds)" if crowds else "objects"
+        yield "objects", f"{run.split}: {len(dataset)} images, no {what}"
         return
     mapper = build(run.cfg, f"dataloader.{run.split}.mapper")
-    images = as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box)
+    images = list(as_the_model_gets_them(counts.sample, _augmentations(mapper), by_box))
     match = match_shares(run.model, images, size_ranges)
     sampled = "" if counts.counted == counts.images else f" on {counts.counted:,} of them"
     crowds = getattr(dataset, "num_crowds", 0)
@@ -213,6 +216,9 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     yield "", note
     yield "", finer_ranges_note(counts, size_ranges)
     run.warnings += tiny_objects_warning(match, size_ranges)
+    text, warning = describe_super_resolution(run.model, images)
+    yield "", text
+    run.warnings += [warning] if warning else []
     poor = {found.name for found in match.poor(FLOOR)}
     for found in match.size_ranges:
         if found.name in poor:

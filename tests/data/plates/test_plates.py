@@ -55,6 +55,16 @@ def test_a_fresh_process_draws_the_same_layouts_and_pixels(tmp_path):
     assert there != drawn(4)
 
 
+def test_classes_may_be_chosen(tmp_path):
+    every = PlatesDataset(tmp_path, num_images=4)
+    classes = every.classes[5:2:-1]
+    chosen = PlatesDataset(tmp_path, num_images=4, classes=classes)
+    names = [[every.classes[a["category_id"]] for a in record["annotations"]] for record in every]
+    assert [[classes[a["category_id"]] for a in record["annotations"]] for record in chosen] == [
+        [name for name in found if name in classes] for found in names
+    ]
+
+
 def test_layout_does_not_depend_on_backgrounds(tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")

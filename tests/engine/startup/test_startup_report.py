@@ -15,6 +15,7 @@ from lowres_d2.engine.startup.report import StartUp, _matched, log_start_up, sta
 from lowres_d2.engine.startup.schedule import describe_rate, rate_warning
 from lowres_d2.engine.startup.weights import check_complete, check_used, describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.modeling.roi_heads import SuperResolution
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.find import shipped_recipes
@@ -60,7 +61,9 @@ def test_every_quick_recipe_reports(name, plates):
     assert ", 1 process;" in rows["runs on"]
     assert "data 8, model 8" in rows["classes"]
     assert "4 images" in rows["objects"] and "maxDets 100" in rows["evaluation"]
-    assert text.count("% of ") == len(run.evaluator.size_ranges.names)
+    assert len(re.findall(r"% of \d", text)) == len(run.evaluator.size_ranges.names)
+    resolves = any(isinstance(module, SuperResolution) for module in run.model.modules())
+    assert ("super-resolution: " in text) == resolves
     assert len(text.splitlines()) < 27
 
 

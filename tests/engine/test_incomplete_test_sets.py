@@ -1,20 +1,24 @@
-"""Test sets without labels: --eval-only writes the detections, with the ids of their file."""
+"""Test sets without labels, whose detections are written, and those that lack a class."""
 
 import json
 import shutil
 
 from lowres_d2.data.datasets import CocoDataset, VocDataset
 from lowres_d2.data.datasets.sample import EvenSample
+from lowres_d2.engine.build import build_datasets, check_classes
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import load_recipe
 
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from PIL import Image
+from torch import nn
 
 from toys.data import CLASSES, ToyData
+from toys.runs import PLAIN
 
 
 def unlabelled(folder, *without):
@@ -99,3 +103,52 @@ def test_voc_without_annotations_names_the_files_of_its_images(tmp_path):
     shutil.rmtree(folder / "JPEGImages")
     with pytest.raises(FileNotFoundError, match="JPEGImages"):
         VocDataset(tmp_path, "test", 2012, classes=CLASSES)
+
+
+@pytest.fixture
+def only_red(tmp_path):
+    data = ToyData(tmp_path / "val", seed=1)
+    red = data.content["categories"][0]
+    data.content["categories"] = [red]
+    data.content["annotations"] = [
+        a for a in data.content["annotations"] if a["category_id"] == red["id"]
+    ]
+    return data.write()
+
+
+@pytest.mark.parametrize("classes", ["null", "[red,green]"])
+def test_a_test_set_may_lack_a_class_of_the_training_set(trained, only_red, tmp_path, classes):
+    folder = tmp_path / "run"
+    main([*trained.arguments(folder), f"data.val_json={only_red}", f"data.classes={classes}"])
+    found = json.loads((folder / "evaluation.json").read_text())["bbox"]
+    assert found["AP-green"] is None and found["AP-red"] is not None
+    assert found["AP"] == found["AP-red"]
+
+
+def test_weights_of_all_classes_are_evaluated_on_fewer(trained, only_red, tmp_path):
+    arguments = trained.arguments(tmp_path / "run")
+    arguments[2:2] = ["--eval-only"]
+    main([*arguments, f"train.init_checkpoint={trained.file}", f"data.val_json={only_red}"])
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["bbox"]
+    assert found["AP-green"] is None and found["AP-red"] is not None
+
+
+def test_a_misspelt_class_is_still_an_error(trained, only_red):
+    opts = [
+        f"data.train_json={trained.data.json_file}",
+        f"data.val_json={only_red}",
+        "data.classes=[red,gren]",
+    ]
+    with pytest.raises(ValueError, match="has no class 'gren'; did you mean 'green'"):
+        build_datasets(load_recipe(PLAIN, opts))
+
+
+def test_data_sets_with_other_classes_are_left_as_they_are(only_red, trained):
+    opts = [f"data.train_json={only_red}", f"data.val_json={trained.data.json_file}"]
+    cfg = load_recipe(PLAIN, opts)
+    build_datasets(cfg)
+    assert cfg.dataloader.test.dataset.classes == CLASSES  # one more than in training
+    head = nn.Module()
+    head.num_classes = 1
+    with pytest.raises(ValueError, match="the data has 2 classes"):
+        check_classes(head, cfg.dataloader.test.dataset.classes)
