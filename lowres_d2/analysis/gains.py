@@ -40,6 +40,25 @@ def gains_table(found: Mapping[str, np.ndarray]) -> str:
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
+def gain_sentence(
+    ours: str, better: Sequence[Evaluated], baseline: str, worse: Sequence[Evaluated]
+) -> str:
+    """Markdown: the gain of a method over its baseline, each a mean over its seeds.
+
+    Args:
+        ours: name of the method.
+        better: its evaluations, one for each seed.
+        baseline: name of the baseline.
+        worse: its evaluations.
+    """
+    found = redrawn_ap([*better, *worse])
+    value = gain(found[: len(better)], found[len(better) :])
+    return (
+        f"**{ours}** against {baseline}: AP {value}, with its 95 % interval over {DRAWS} redraws "
+        "of the test images, the same ones for both."
+    )
+
+
 def gain(better: Sequence[np.ndarray], worse: Sequence[np.ndarray]) -> str:
     """``+2.1 (+0.9 to +3.3)``: see :func:`gain_interval`."""
     value, low, high = gain_interval(better, worse)

@@ -72,6 +72,11 @@ class RecipeRun:
         """The checkpoint at its end."""
         return self.folder / WEIGHTS
 
+    @property
+    def predictions(self) -> Path:
+        """What it has found on the test images."""
+        return self.folder / "coco_instances_results.json"
+
     def config(self) -> DictConfig:
         """The recipe with its overrides, trained in its folder; a copy at every call."""
         return self._config.copy()
@@ -140,7 +145,7 @@ class RecipeRun:
             name=self.title,
             results=finished.results,
             metrics_file=self.folder / "metrics.json",
-            predictions_file=self.folder / "coco_instances_results.json",
+            predictions_file=self.predictions,
             iterations=finished.iterations,
             seconds=finished.seconds,
             view=model_view(self.model(), mapper),

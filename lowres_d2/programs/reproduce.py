@@ -23,9 +23,11 @@ from lowres_d2.analysis import (
     plot_trade_off,
     write_report,
 )
+from lowres_d2.analysis.gains import gain_sentence
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.engine.compare import COUNTED_IMAGES, images_to_time, machine
+from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -172,6 +174,7 @@ def _write(
                 benchmark.baseline,
                 benchmark.longer_title if benchmark.closes_gap else None,
             ),
+            _gain(benchmark, shared, students, dataset),
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
             "![AP against images per second](trade_off.png)",
@@ -185,6 +188,21 @@ def _write(
         beside.write_text(text + "\n", encoding="utf-8")
     print(f"report: {report}")
     return report
+
+
+def _gain(
+    benchmark: Benchmark,
+    shared: Sequence[RecipeRun],
+    students: dict[int, list[RecipeRun]],
+    dataset: BoxDataset,
+) -> str:
+    """The method against the baseline, over all seeds."""
+    runs = [*shared, *(run for of_seed in students.values() for run in of_seed)]
+    ours, baseline = (
+        [Evaluated.read(dataset, run.predictions) for run in runs if run.title == title]
+        for title in (benchmark.method, benchmark.baseline)
+    )
+    return gain_sentence(benchmark.method, ours, benchmark.baseline, baseline)
 
 
 def _measured(

@@ -1,4 +1,4 @@
-"""Draw runs: thumbnails, detections, AP against speed, training images.
+"""Draw runs: thumbnails, detections, AP against speed, AP gains, training images.
 
 A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. ``thumbnails`` and
 ``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
@@ -27,6 +27,7 @@ from lowres_d2.analysis import (
     write_thumbnails,
     write_training_data,
 )
+from lowres_d2.analysis.gains import EXPLANATION, gains_table, redrawn_ap
 from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
@@ -34,7 +35,8 @@ from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_tim
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
-from lowres_d2.own_files import check_own
+from lowres_d2.evaluation.evaluated import Evaluated
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -42,7 +44,13 @@ from lowres_d2.recipes.load import build, load_recipe
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-PARTS = ("thumbnails", "detections", "trade-off")  # of "all"
+FILES = {  # of the parts of "all"
+    "thumbnails": "thumbnails.png",
+    "detections": "detections.png",
+    "trade-off": "trade_off.png",
+    "gains": "gains.md",
+}
+PARTS = tuple(FILES)
 DATA = "data"
 WEIGHTS = "model_final.pth"
 WEIGHT_FILES = (".pth", ".pkl", ".safetensors")
@@ -271,6 +279,19 @@ def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
     return plot_trade_off(points, output / "trade_off.png", note)
 
 
+def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
+    """Write ``gains.md``: the AP gain of each run over each one before it, with its interval."""
+    _check_trained(runs)
+    if len(runs) < 2:
+        raise ValueError("gains: expected at least two runs to compare")
+    _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
+    evaluated = [Evaluated.read(run.dataset, run.folder / PREDICTIONS) for run in runs]
+    found = dict(zip([run.name for run in runs], redrawn_ap(evaluated), strict=True))
+    with own_path(output / FILES["gains"]) as part:
+        part.write_text(f"{gains_table(found)}\n\n{EXPLANATION}\n", encoding="utf-8")
+    return output / FILES["gains"]
+
+
 def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
     first = runs[0]
     for run in runs[1:]:
@@ -296,7 +317,7 @@ def _run(args: argparse.Namespace) -> None:
         print(*draw_data(runs, args.output, args.images), sep="\n", flush=True)
         return
     parts = PARTS if args.part == "all" else (args.part,)
-    check_own(args.output / f"{part.replace('-', '_')}.png" for part in parts)
+    check_own(args.output / FILES[part] for part in parts)
     runs = [open_run(text, args.output, args.opts) for text in args.runs]
     _check_comparable(runs)
     if "thumbnails" in parts:
@@ -306,6 +327,8 @@ def _run(args: argparse.Namespace) -> None:
         print(draw_detections(runs, args.output, args.images, roles), flush=True)
     if "trade-off" in parts:
         print(draw_trade_off(runs, args.output), flush=True)
+    if "gains" in parts:
+        print(write_gains(runs, args.output), flush=True)
 
 
 def _check_names(runs: Sequence[ShownRun]) -> None:

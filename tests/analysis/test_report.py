@@ -6,7 +6,9 @@ from dataclasses import replace
 from lowres_d2.analysis import REPORT_FILES, Run, plot_training, read_metrics, write_report
 from lowres_d2.analysis.figures.confusion import confusions_table, plot_confusion
 from lowres_d2.analysis.figures.curves import _detector_loss
+from lowres_d2.analysis.gains import gain_sentence
 from lowres_d2.evaluation import SizedCOCOEvaluator
+from lowres_d2.evaluation.evaluated import Evaluated
 
 import numpy as np
 import pytest
@@ -194,3 +196,12 @@ def test_confusion_matrices_of_several_runs_are_one_figure(tmp_path):
     plot_confusion(dict.fromkeys("abc", counts), ["cat", "dog"], tmp_path / "confusion.png")
     width, height = Image.open(tmp_path / "confusion.png").size
     assert 0.8 < width / height < 1.25  # two by two panels
+
+
+def test_a_gain_over_seeds_is_a_sentence(squares, tmp_path):
+    half, whole = (
+        Evaluated.read(squares, make_run(squares, tmp_path, name, found).predictions_file)
+        for name, found in (("half", [1]), ("whole", [0, 1]))
+    )
+    text = gain_sentence("ours", [whole, half], "theirs", [half])
+    assert text.startswith("**ours** against theirs: AP +25.0 (+25.0 to +25.0), with its 95 %")

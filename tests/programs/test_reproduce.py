@@ -55,6 +55,7 @@ def test_a_control_is_trained_on_request(tmp_path, monkeypatch):
     for asked in (False, True):
         report = reproduce(benchmark, tmp_path / "out", [1], asked, TINY)
         assert ("| full resolution " in report.read_text()) == asked
+        assert "**bicubic** against teacher: AP " in report.read_text()
         assert (tmp_path / "out" / "longer").exists() == asked
 
 

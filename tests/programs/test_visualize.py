@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.identity import recipe_text
@@ -35,13 +36,32 @@ def runs(opts, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_one_command_draws_all_three(runs, opts, tmp_path, capsys):
+def test_one_command_draws_all(runs, opts, tmp_path, capsys):
     main(["all", "--runs", *runs, "--output", str(tmp_path), "--images", "1", *opts])
     said = capsys.readouterr().out
     for name in ("thumbnails", "detections", "trade_off"):
         assert f"{name}.png" in said
         assert min(Image.open(tmp_path / f"{name}.png").size) > 150  # no images where none differ
     assert (tmp_path / "evaluations" / "bicubic" / "evaluation.json").is_file()
+    assert "| **bicubic** | " in (tmp_path / "gains.md").read_text()
+
+
+def test_gains_of_runs_are_a_table_with_intervals(runs, opts, tmp_path, coco_json, capsys):
+    truth = json.loads(coco_json.read_text())
+    right = [a | {"score": 0.9} for a in truth["annotations"]]
+    for name, found in (("full", right), ("bicubic", right[:3])):
+        folder = tmp_path / "evaluations" / name
+        folder.mkdir(parents=True)
+        (folder / "coco_instances_results.json").write_text(json.dumps(found))
+        (folder / "sized_coco.json").write_text('{"max_dets": 100}')
+        results = {"bbox": {"AP": 1.0, "max-dets": 100}}
+        (folder / "evaluation.json").write_text(json.dumps(results))
+    main(["gains", "--runs", *runs, "--output", str(tmp_path), *opts])
+    row = (tmp_path / "gains.md").read_text().splitlines()[2]
+    value, low, high = map(float, re.findall(r"[+-][0-9.]+", row))
+    # Three of six objects are missing: of one class one, of the other two of its three.
+    assert value == pytest.approx(-100 * (1 - (67 + 34) / 202), abs=0.06)
+    assert low < value < high <= 0
 
 
 def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
