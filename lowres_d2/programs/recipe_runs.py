@@ -16,7 +16,7 @@ from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.analysis.report import Run
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.checkpoint import RunState, load_weights
+from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.stages import StageSchedule, with_lengths
@@ -122,7 +122,8 @@ class RecipeRun:
             results = train(cfg, resume=not whole)
         finished = FinishedRun(
             recipe=digest,
-            iterations=cfg.train.max_iter,
+            # Fewer than train.max_iter where the run stopped early.
+            iterations=read_checkpoint(self.weights)["iteration"] + 1,
             seconds=time.perf_counter() - seconds if whole else None,
             core_seconds=_core_seconds() - cores if whole else None,
             results=results,

@@ -8,6 +8,8 @@ from lowres_d2.programs.reproduce import main, reproduce
 import pytest
 from detectron2.config import instantiate
 
+from toys.runs import PLAIN, run_overrides
+
 TINY = [
     "train.max_iter=3",
     "train.eval_period=0",
@@ -94,6 +96,17 @@ def test_benchmarks_keep_their_proportions_in_fewer_iterations(tmp_path):
             row.recipe for row in (*benchmark.students.values(), *benchmark.variants.values())
         }:
             RecipeRun("run", recipe, tmp_path, ["train.max_iter=40"]).check()
+
+
+def test_a_run_that_stops_early_reports_the_iterations_that_it_did(coco_json, tmp_path):
+    overrides = [
+        *run_overrides(coco_json, iterations=6, log_period=1),
+        "train.eval_period=1",
+        "train.early_stopping.enabled=true",
+        "train.early_stopping.patience=1",
+        "model.detector.test_score_thresh=1.0",  # nothing is found, so nothing improves
+    ]
+    assert RecipeRun("run", PLAIN, tmp_path / "run", overrides).finish().iterations == 2
 
 
 def test_bad_arguments_end_the_program(capsys):

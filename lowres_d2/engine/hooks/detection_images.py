@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from lowres_d2.data.image import reader_of
@@ -49,36 +50,42 @@ class DetectionImages(HookBase):
         dataset = self._cfg.dataloader.test.dataset
         # Looked up by name, since the loader may skip a broken image.
         truth = {entry["file_name"]: entry for entry in islice(dataset, self._count)}
+        # A user's own data set may not name its classes.
+        classes = getattr(dataset, "classes", None)
         self._model.eval()
         for batch in islice(loader, self._count):
             for entry, output in zip(batch, self._model(batch), strict=True):
                 if "instances" in output and entry["file_name"] in truth:
-                    image = self._pair(truth[entry["file_name"]], output, dataset.classes)
+                    image = self._pair(truth[entry["file_name"]], output, classes)
                     name = f"detections/{entry['image_id']}"
                     get_event_storage().put_image(name, image.transpose(2, 0, 1))
         # SimpleTrainer asserts this; StageSchedule then restores the modules that it keeps in eval.
         self._model.train()
 
-    def _pair(self, entry: dict, output: dict, classes: list[str]) -> np.ndarray:
+    def _pair(self, entry: dict, output: dict, classes: Sequence[str] | None) -> np.ndarray:
         """Ground truth on the left, detections on the right: RGB uint8, (H, 2 W, 3)."""
         image = self._reader.show(entry["file_name"])
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]
         left, right = Visualizer(image), Visualizer(image)
+        objects = entry.get("annotations", [])  # none where the test set has no labels
         left.overlay_instances(
-            boxes=[_corners(a["bbox"], a["bbox_mode"]) for a in entry["annotations"]],
-            labels=[classes[a["category_id"]] for a in entry["annotations"]],
+            boxes=[_corners(a["bbox"], a["bbox_mode"]) for a in objects],
+            labels=[_name(classes, a["category_id"]) for a in objects],
         )
+        labels, scores = found.pred_classes.tolist(), found.scores.tolist()
         right.overlay_instances(
             boxes=found.pred_boxes.tensor.numpy(),
             labels=[
-                f"{classes[label]} {score:.2f}"
-                for label, score in zip(
-                    found.pred_classes.tolist(), found.scores.tolist(), strict=True
-                )
+                f"{_name(classes, label)} {score:.2f}"
+                for label, score in zip(labels, scores, strict=True)
             ],
         )
         return np.hstack([left.get_output().get_image(), right.get_output().get_image()])
+
+
+def _name(classes: Sequence[str] | None, label: int) -> str:
+    return f"class {label}" if classes is None else classes[label]
 
 
 def _corners(box: list[float], mode: int) -> list[float]:

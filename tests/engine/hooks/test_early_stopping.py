@@ -72,6 +72,19 @@ def test_patience_counts_evaluations_since_the_best(tmp_path, values, settings, 
     assert iterations_of(values, tmp_path, patience=2, **settings) == iterations
 
 
+def test_other_processes_stop_with_the_main_one(monkeypatch):
+    def of_all(decision):  # what the main process and this one have decided
+        return [trainer.iter == 4, decision]
+
+    monkeypatch.setattr("lowres_d2.engine.hooks.early_stopping.comm.all_gather", of_all)
+    model = Loss()
+    trainer = SimpleTrainer(model, [[]] * 20, torch.optim.SGD(model.parameters(), lr=1))
+    trainer.register_hooks([EarlyStopping(None, None, 2, 3)])
+    with pytest.raises(StoppedEarly):
+        trainer.train(0, 20)
+    assert trainer.iter == trainer.max_iter == 4
+
+
 def test_a_run_without_evaluations_cannot_stop_early():
     with pytest.raises(ValueError, match=r"set train\.eval_period"):
         EarlyStopping(None, None, 0, 3)
