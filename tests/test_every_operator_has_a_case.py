@@ -33,6 +33,7 @@ OTHERS = {
     "SuperResolvedCascadeROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedRes5ROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedStandardROIHeads": "head of a detector: test_super_resolved_heads.py",
+    "content_loss": "a mean of squares: test_super_resolution.py",
     "divided": "one division",
     "masks_joined": "indexing",
     "multiplied": "one multiplication",

@@ -42,17 +42,24 @@ _LAYERS = {
 
 
 def super_resolution(name: str, supervision: str = "atrous", **kwargs: Any) -> SuperResolution:
-    """Generator, discriminator and thresholds for a toy detector: 24 px, targets from 12 px on."""
+    """Generator, discriminator and thresholds for a toy detector: 24 px, targets from 12 px on.
+
+    A ``max_area`` of 0, which is refused as no region could be small, is set afterwards.
+    """
     base, sub, layer, stride = _LAYERS[name]
     settings = dict(max_area=24.0**2, min_target_area=12.0**2) | kwargs
-    return SuperResolution(
+    none_small = settings["max_area"] == 0 and settings.pop("max_area") == 0
+    rules = SuperResolution(
         generator=SRGenerator(base, sub, num_blocks=1),
         discriminator=None if supervision == "none" else SRDiscriminator(base, hidden=8),
         sub_in_features=[layer],
         sub_pooler=ROIPooler(4, [1 / stride], sampling_ratio=2, pooler_type="ROIAlignV2"),
         supervision=supervision,
-        **settings,
+        **{"max_area": 24.0**2} | settings,
     )
+    if none_small:
+        rules.max_area = 0.0
+    return rules
 
 
 def super_resolved(name: str, supervision: str = "atrous", **kwargs: Any) -> SuperResolvedRCNN:

@@ -2,7 +2,8 @@
 
 Interpolation is aligned with the frames of ``lowres_d2.structures``: the centre of low-resolution
 pixel ``j`` is at ``f (j + 1/2)`` of the full-resolution image. Bicubic kernels overshoot at edges,
-so results are clamped to [0, 1].
+so results are clamped to [0, 1], or to the image's own range where that is wider: a learned
+downsampler's thumbnails may exceed [0, 1], and another downsampling must not clip them.
 """
 
 from __future__ import annotations
@@ -68,4 +69,7 @@ def _bicubic(
     images: Float[Tensor, "N C H W"], size: Size
 ) -> Float[Tensor, "N C resized_H resized_W"]:
     resized = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
-    return resized.clamp(0, 1)
+    # Image by image: results must not depend on what else is in the batch.
+    low = images.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
+    high = images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    return resized.clamp(low, high)

@@ -53,6 +53,8 @@ class SuperResolution(nn.Module):
         supervision: where the targets of the generated features come from. ``atrous``: the atrous
             twin on the full image, whose relative receptive field fits; ``naive``: the backbone
             itself on the full image; ``none``: no targets, only the small predictor's losses.
+        content_loss: whether the distance to the target (Eq. 4) is a loss. Without it the targets
+            are the discriminator's alone: "SR without supervision" of Sec. 5.3.
         discriminator_period: one iteration in so many trains the discriminator, the others train
             the generator; 2 alternates.
         ratios: ascending integers from 2 up. A proposal's ratio is the smallest of 1 and these by
@@ -62,8 +64,8 @@ class SuperResolution(nn.Module):
             stride; where it really is differs with the stride and in the twin: see ``alignment``.
 
     Raises:
-        ValueError: an argument is out of its range, or ``supervision`` and ``discriminator``
-            contradict each other.
+        ValueError: an argument is out of its range, ``supervision`` and ``discriminator``
+            contradict each other, or no region can train a ratio.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SuperResolution(nn.Module):
         min_target_area: float = 0.0,
         max_pairs: int = 64,
         supervision: Supervision = "atrous",
+        content_loss: bool = True,
         discriminator_period: int = 2,
         ratios: Sequence[int] = (2,),
         aligned: bool = True,
@@ -104,6 +107,10 @@ class SuperResolution(nn.Module):
         whole = all(isinstance(ratio, int) for ratio in self.ratios)
         if not (self.ratios and whole and all(a < b for a, b in pairwise((1, *self.ratios)))):
             raise ValueError(f"ratios={[*ratios]}: expected ascending integers from 2 up")
+        if not max_area > 0:
+            raise ValueError(f"max_area={max_area}: expected more than 0, so that some are small")
+        if supervision != "none":
+            self._check_pairs(max_area, min_target_area)
         self.generators = self._one_for_each_ratio(generator)
         self.discriminators = (
             None if discriminator is None else self._one_for_each_ratio(discriminator)
@@ -114,10 +121,23 @@ class SuperResolution(nn.Module):
         self.min_target_area = min_target_area
         self.max_pairs = max_pairs
         self.supervision = supervision
+        self.content_loss = content_loss
         self.discriminator_period = discriminator_period
         self.aligned = aligned
         # Set by the detector, which has the backbone: see `SuperResolvedRCNN`.
         self.cell_offsets: dict[str, float] | None = None
+
+    def _check_pairs(self, max_area: float, min_target_area: float) -> None:
+        """Raise if all regions that are small once downsampled are too small to be targets."""
+        for before, ratio in pairwise((1, *self.ratios)):
+            # Once downsampled they must not reach `max_area` even by the ratio before.
+            largest = max_area * (ratio / before) ** 2
+            if not min_target_area < largest:
+                raise ValueError(
+                    f"min_target_area={min_target_area}, max_area={max_area}: no region trains "
+                    f"ratio {ratio}, since those from min_target_area on are not small once "
+                    f"downsampled by it: expected min_target_area under {largest:g}"
+                )
 
     def _one_for_each_ratio(self, module: nn.Module) -> nn.ModuleDict:
         first, *others = map(str, self.ratios)
@@ -252,9 +272,9 @@ class SuperResolution(nn.Module):
             ratio: ratio by which the image was downsampled.
 
         Returns:
-            ``loss_content`` (Eq. 4, the mean over regions, channels and cells) and
-            ``loss_generator`` (Eq. 5), or ``loss_discriminator`` (Eq. 6); outside a run all three.
-            They are 0 without regions.
+            ``loss_content`` (Eq. 4, the mean over regions, channels and cells; unless left out)
+            and ``loss_generator`` (Eq. 5), or ``loss_discriminator`` (Eq. 6); outside a run all
+            three. They are 0 without regions.
 
         Raises:
             ValueError: these are not as many regions of the same size.
@@ -262,14 +282,21 @@ class SuperResolution(nn.Module):
         check_same_regions(targets, generated)
         losses, discriminator = {}, self.discriminators[str(ratio)]
         if self.is_generators_turn:
-            # Eq. 4 is a sum; this is its mean over regions, channels and cells. Squares are taken
-            # in float32, as pooled features may be in half precision.
-            cells = max(math.prod(targets.shape[1:]), 1) * max(len(targets), 1)
-            losses["loss_content"] = (generated.float() - targets.float()).square().sum() / cells
+            if self.content_loss:
+                losses["loss_content"] = content_loss(targets, generated)
             losses["loss_generator"] = adversarial_loss(discriminator, generated)
         if self.is_discriminators_turn:
             losses["loss_discriminator"] = discriminator_loss(discriminator, targets, generated)
         return losses
+
+
+def content_loss(
+    targets: Float[Tensor, "R C P P"], generated: Float[Tensor, "R C P P"]
+) -> Float[Tensor, ""]:
+    """Eq. 4, which is a sum, as the mean over regions, channels and cells; 0 without regions."""
+    # In float32, as pooled features may be in half precision.
+    cells = max(math.prod(targets.shape[1:]), 1) * max(len(targets), 1)
+    return (generated.float() - targets.float()).square().sum() / cells
 
 
 def trains(*modules: nn.Module) -> bool:

@@ -108,3 +108,14 @@ def test_a_resampler_that_breaks_its_factor_is_named():
 def test_identity_returns_the_images_themselves():
     images = _images()
     assert all(a is b for a, b in zip(Identity()(images), images, strict=True))
+
+
+@pytest.mark.parametrize("resampler", [Bicubic(2), DownUp(2)])
+def test_bicubic_keeps_an_images_range_where_it_exceeds_colours(resampler):
+    thumbnail = torch.full((3, 8, 8), 1.25)  # as a learned downsampler may make it
+    thumbnail[:, :, :4] = -0.5
+    edge = torch.zeros(3, 8, 8)
+    edge[:, :, 4:] = 1
+    found, colours = resampler([thumbnail, edge])  # of one size, and each as if alone
+    assert found.max() == 1.25 and found.min() == -0.5
+    assert colours.max() == 1 and colours.min() == 0  # overshoot is still cut off

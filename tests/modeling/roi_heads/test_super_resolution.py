@@ -11,6 +11,7 @@ import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
 
+from operator_case import without_shape_checks
 from toys.super_resolution import awaken, super_resolution
 
 
@@ -132,6 +133,9 @@ def test_players_alternate_in_a_run_and_both_train_outside_one():
         with EventStorage(iteration):
             found.append(set(rules.losses(generated, targets, 2)))
     assert found == [of_discriminator, of_generator, of_generator] * 2
+    assert set(
+        super_resolution("faster_rcnn_fpn", content_loss=False).losses(generated, targets, 2)
+    ) == {"loss_generator", "loss_discriminator"}
     losses = rules.losses(generated, targets, 2)  # outside one
     assert set(losses) == of_generator | of_discriminator
     assert losses["loss_content"].item() == pytest.approx(0.25)
@@ -141,6 +145,32 @@ def test_players_alternate_in_a_run_and_both_train_outside_one():
         assert rules.is_generators_turn and not rules.is_discriminators_turn
     rules.generators.requires_grad_(False)
     assert not rules.is_taught
+
+
+@pytest.mark.parametrize("ratios", [(2,), (3,), (2, 4), (2, 3, 8)])
+def test_thresholds_that_are_accepted_leave_pairs_for_every_ratio(ratios):
+    sides = torch.arange(1, 4000) / 20
+    boxes = [boxes_of_sides(*sides.tolist())]
+    for smallest in (1.0, 12.0, 24.0, 35.0, 40.0, 60.0, 80.0, 150.0, 191.0):
+        try:
+            rules = super_resolution("faster_rcnn_fpn", ratios=ratios, min_target_area=smallest**2)
+            accepted = True
+        except ValueError:
+            rules, accepted = super_resolution("faster_rcnn_fpn", ratios=ratios), False
+            rules.min_target_area = smallest**2
+        found = [rules.is_pair(boxes, ratio)[0].any().item() for ratio in ratios]
+        assert all(found) == accepted, (smallest, found)
+    labels_alone = super_resolution("faster_rcnn_fpn", "none", min_target_area=1e9)
+    assert labels_alone.supervision == "none"
+
+
+def test_one_target_for_several_regions_is_an_error():
+    rules = super_resolution("faster_rcnn_fpn")
+    regions = torch.rand(5, 16, 4, 4)
+    for iteration in range(2):
+        refused = pytest.raises(ValueError, match="expected the same regions")
+        with EventStorage(iteration), without_shape_checks(), refused:
+            rules.losses(regions, regions[:1], 2)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +184,12 @@ def test_players_alternate_in_a_run_and_both_train_outside_one():
         (dict(ratios=(4, 2)), r"ratios=\[4, 2\]"),
         (dict(ratios=(2, 2)), r"ratios=\[2, 2\]"),
         (dict(ratios=(2.0, 4)), r"ratios=\[2.0, 4\]"),
+        (dict(max_area=-1.0), "max_area=-1.0: expected more than 0"),
+        (dict(max_area=36.0), "no region trains ratio 2, .* expected min_target_area under 144"),
+        # Ratio 4 has targets up to 48 px here, ratio 2 as well.
+        (dict(min_target_area=48.0**2, ratios=(2, 4)), "no region trains ratio 2.*under 2304"),
+        (dict(min_target_area=40.0**2, ratios=(3, 4)), "no region trains ratio 4.*under 1024"),
+        (dict(min_target_area=float("nan")), "no region trains ratio 2"),
     ],
 )
 def test_invalid_settings_are_errors(changes, message):

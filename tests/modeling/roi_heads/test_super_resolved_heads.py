@@ -133,6 +133,27 @@ def test_super_resolution_reaches_generator_and_small_predictor_in_turn(name, su
     assert set(losses) == {"loss_discriminator"}
 
 
+@pytest.mark.parametrize("supervision", ["atrous", "naive"])
+def test_without_content_loss_turns_and_all_other_losses_are_the_same(supervision):
+    found = {}
+    for content_loss in (True, False):
+        torch.manual_seed(0)
+        model = super_resolved("faster_rcnn_c4", supervision, content_loss=content_loss)
+        awaken(model.roi_heads.super_resolution)
+        model.backbone.eval()
+        freeze_all_but(model, SR, "roi_heads.small_")
+        for iteration in range(3):
+            torch.manual_seed(1)
+            found[content_loss, iteration] = gradients(model, iteration)
+    for iteration in range(3):
+        (reached, losses), (reached_without, without) = (found[k, iteration] for k in (True, False))
+        assert reached_without == reached
+        content = {"loss_content"} if iteration % 2 else set()
+        assert losses.keys() - without.keys() == content
+        for key in without:
+            torch.testing.assert_close(without[key], losses[key])
+
+
 @needs_no_run
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("supervision", ["atrous", "naive"])

@@ -37,6 +37,8 @@ super_resolution = L(SuperResolution)(
     # Features that are the targets: atrous, the twin's; naive, the backbone's; none (and then no
     # discriminator).
     supervision="atrous",
+    # Whether the distance to the target is a loss, beside the discriminator's judgement.
+    content_loss=True,
     # Every so many iterations one trains the discriminator, the others train the generator.
     discriminator_period=2,
     # A small proposal's ratio is the smallest by which its sides reach the threshold, else the
