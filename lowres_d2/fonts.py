@@ -4,7 +4,8 @@ machine, for class names in Chinese, Japanese, Korean or Thai, say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,6 +36,30 @@ def is_drawable(text: str) -> bool:
 def drawable_names(classes: Sequence[str]) -> list[str]:
     """Class names for labels in images; where no font has the letters, ``class`` and the number."""
     return [name if is_drawable(name) else f"class {k}" for k, name in enumerate(classes)]
+
+
+@contextlib.contextmanager
+def plot_fonts(texts: Iterable[str]) -> Iterator[None]:
+    """In this context new figures of matplotlib have the letters of some texts, where a font does.
+
+    Args:
+        texts: names of classes or runs, say.
+    """
+    from matplotlib import rc_context
+    from matplotlib.font_manager import FontProperties, fontManager
+
+    families = [FontProperties(fname=_default(False)).get_name()]
+    for path in dict.fromkeys(_find(_letters(text), False) for text in texts):
+        if path is not None and path != _default(False):
+            fontManager.addfont(path)
+            families.append(FontProperties(fname=path).get_name())
+    with rc_context({"font.family": families}):
+        yield
+
+
+def plot_text(text: str) -> str:
+    """A text that matplotlib prints as it is: no formula, and without bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def _letters(text: str) -> frozenset[int]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 from lowres_d2 import fonts
+from lowres_d2.analysis import Point, plot_trade_off
+from lowres_d2.analysis.figures.confusion import plot_confusion
 from lowres_d2.analysis.figures.drawing import Panel
 
 import numpy as np
@@ -82,6 +86,24 @@ def test_labels_are_drawn_with_it(machine):
     assert not np.array_equal(shown, black)
     machine("")
     assert not np.array_equal(shown, label("螺栓"))  # DejaVu's frames in place of squares
+
+
+def drawn_labels(counts, classes, path):
+    """The sheet of a confusion matrix; a letter that no font has is a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_confusion({"run $1 $2": counts}, classes, path)
+        plot_trade_off([Point(classes[1], 50.0, 10.0), Point("$a$ $", 40.0, 20.0)], path)
+    return path.stat().st_size
+
+
+def test_plots_have_their_letters_and_no_formulas(machine, tmp_path):
+    counts = np.eye(3, dtype=int)
+    machine("螺栓")
+    assert drawn_labels(counts, ["$\\frac$", "螺栓"], tmp_path / "a.png") > 1000
+    machine("")
+    plot_confusion({"a\udcff": counts}, ["$x$", "螺栓"], tmp_path / "b.png")  # class 1
+    assert fonts.plot_text("a$b\udcff") == r"a\$b\udcff"
 
 
 def test_the_visualizer_of_the_core_writes_names_or_numbers(machine):

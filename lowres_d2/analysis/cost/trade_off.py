@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
+from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.own_files import own_path
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import nn
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MARKS = "osD^vPX*"
 
@@ -125,8 +127,6 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
     Raises:
         ValueError: no point has images per second or MACs.
     """
-    from matplotlib.figure import Figure
-
     panels = {
         "images per second": [(p, p.images_per_second) for p in points if p.images_per_second],
         "MACs per image, G": [(p, p.macs / 1e9) for p in points if p.macs],
@@ -134,7 +134,19 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
     panels = {title: placed for title, placed in panels.items() if placed}
     if not panels:
         raise ValueError("trade-off: none of the points has images_per_second or macs")
+    with plot_fonts(name for point in points for name in (point.name, point.series)):
+        figure = _figure(panels, points, note)
+    with own_path(path) as part:
+        figure.savefig(part, dpi=130)
+    return Path(path)
+
+
+def _figure(
+    panels: Mapping[str, Sequence[tuple[Point, float]]], points: Sequence[Point], note: str
+) -> Figure:
     # Not through pyplot, which keeps figures alive and may want a display.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.2 * len(panels) + 3.2, 4.0), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for ax, (title, placed) in zip(axes, panels.items(), strict=True):
@@ -149,9 +161,7 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
     )
     if note:
         figure.supxlabel(note, fontsize=9, color="0.4")
-    with own_path(path) as part:
-        figure.savefig(part, dpi=130)
-    return Path(path)
+    return figure
 
 
 def _styles(points: Iterable[Point]) -> dict[str, tuple[str, str]]:
@@ -176,7 +186,7 @@ def _draw_panel(
             x,
             [p.ap for p in found],
             spread if any(spread) else None,
-            label=key if found[0].series else f"{key}\n{_metrics(found[0])}",
+            label=plot_text(key if found[0].series else f"{key}\n{_metrics(found[0])}"),
             linestyle="-" if found[0].series else "",
             color=color,
             marker=mark,
@@ -188,7 +198,9 @@ def _draw_panel(
         for value, point in members:
             if point.series:
                 style = {"textcoords": "offset points", "color": color, "fontsize": 9}
-                ax.annotate(point.name, (value, point.ap), (7, -13 if below else 6), **style)
+                ax.annotate(
+                    plot_text(point.name), (value, point.ap), (7, -13 if below else 6), **style
+                )
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lowres_d2.fonts import drawable_names, plot_fonts, plot_text
 from lowres_d2.own_files import own_path
 
 import numpy as np
 from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = 2
 NUMBERED = 14  # classes up to which the cells have numbers
@@ -27,6 +32,14 @@ def plot_confusion(
         classes: names in the order of the labels.
         path: image file to write.
     """
+    classes = [plot_text(name) for name in drawable_names(classes)]
+    with plot_fonts([*classes, *matrices]):
+        figure = _figure(matrices, classes)
+    with own_path(path) as part:
+        figure.savefig(part, dpi=110)
+
+
+def _figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
     # Not through pyplot, which keeps figures alive and may want a display.
     from matplotlib.figure import Figure
 
@@ -44,7 +57,7 @@ def plot_confusion(
         ax.set_xticks(ticks, [*classes, "missed"], rotation=90)
         ax.set_yticks(ticks, [*classes, "no object"])
         ax.tick_params(labelsize=8)
-        ax.set(title=name, xlabel="detected as", ylabel="ground truth")
+        ax.set(title=plot_text(name), xlabel="detected as", ylabel="ground truth")
         if len(classes) <= NUMBERED:
             for (row, column), share in np.ndenumerate(shares):
                 if counts[row, column]:
@@ -52,8 +65,7 @@ def plot_confusion(
                     text = f"{share:.0f}"
                     ax.text(column, row, text, ha="center", va="center", fontsize=7,
                             color="white" if dark else "black")  # fmt: skip
-    with own_path(path) as part:
-        figure.savefig(part, dpi=110)
+    return figure
 
 
 def confusions_table(
