@@ -37,7 +37,7 @@ MOVING = ".earlier.part"
 ANEW = ".starts_anew"
 # What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
 _WRITTEN = re.compile(
-    r"config\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json|events\.out\..*"
+    r"config(-earlier\d+)?\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json|events\.out\..*"
     r"|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth|non_finite_.*\.pth"
     r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|on_\d+|full_resolution"
 )
@@ -142,7 +142,11 @@ def _check_log(folder: Path) -> None:
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> None:
-    """Write a recipe, whose data sets must not have been built, as the folder's ``config.yaml``."""
+    """Write a recipe, whose data sets must not have been built, as the folder's ``config.yaml``.
+
+    A resumed run may have other settings than before, and a user may have edited the file: what it
+    was is kept as ``config-earlier<k>.yaml``.
+    """
     target = Path(folder, CONFIG)
     with atomic_path(target) as part:
         pickled = Path(f"{part}.pkl")  # written where yaml cannot hold a value
@@ -150,5 +154,8 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
             LazyConfig.save(cfg, str(part))
             if pickled.exists():
                 os.replace(pickled, f"{target}.pkl")
+            if target.exists() and target.read_bytes() != part.read_bytes():
+                number = 1 + len(list(target.parent.glob("config-earlier*.yaml")))
+                shutil.copy(target, target.with_stem(f"{target.stem}-earlier{number}"))
         finally:
             pickled.unlink(missing_ok=True)

@@ -104,11 +104,11 @@ def test_lines_of_a_start_are_kept_until_the_log_is_opened(tmp_path):
     with logging_to(tmp_path / "run"):
         logging.getLogger("lowres_d2").info("first")
     assert not (tmp_path / "run").exists()
-    with logging_to(tmp_path):
+    with logging_to(tmp_path / "new"):
         logging.getLogger("lowres_d2").info("first")
         open_log_files()
         logging.getLogger("lowres_d2").info("second")
-    text = (tmp_path / "log.txt").read_text()
+    text = (tmp_path / "new" / "log.txt").read_text()
     assert [line.rpartition(": ")[2] for line in text.splitlines()] == ["first", "second"]
 
 

@@ -125,12 +125,17 @@ def test_a_fresh_run_that_is_stopped_at_once_leaves_nothing_to_resume(
 
 def test_a_resumed_run_names_the_settings_that_changed(finished, caplog):
     folder, arguments = finished
+    before = (folder / "config.yaml").read_text()
     with caplog.at_level(logging.INFO):
         main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
     (line,) = [m for m in caplog.messages if m.startswith("settings changed")]
     assert "optimizer.lr 0.002 -> 0.0001" in line and "train.max_iter 2 -> 3" in line
     assert "output_dir" not in line
     assert not (folder / "earlier1").exists()
+    assert "lr: 0.0001" in (folder / "config.yaml").read_text()
+    assert (folder / "config-earlier1.yaml").read_text() == before
+    main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
+    assert len(list(folder.glob("config*"))) == 2  # the same settings again
 
 
 def test_a_folder_that_another_run_writes_into_is_left_alone(finished, capsys):

@@ -79,6 +79,8 @@ class _LogFile(logging.Handler):
         """Open the file, and write what was logged before."""
         with self.lock:
             if self._file is None:
+                # Machines of a run may have folders of their own.
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 # It appends: a resumed run continues its log. Unbuffered: a record is written, or
                 # lost, at once.
                 self._file = self._path.open("ab", buffering=0)
