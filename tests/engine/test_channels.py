@@ -5,11 +5,17 @@ import logging
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.channels import expected_channels
 from lowres_d2.modeling.channels import input_channels
+from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+
+from toys.data import ToyData
+from toys.runs import PLAIN
 
 FORMAT = "dataloader.train.mapper.image_format="
 FULL = "configs/quick/full_fcos_small_256_plates.py"
@@ -74,6 +80,30 @@ def test_colours_change_nothing():
     cfg, model = built(FULL)
     assert model.detector.pixel_mean.flatten().tolist() == [115] * 3
     assert cfg.dataloader.train.mapper.channels is None
+
+
+def test_a_run_on_infrared_arrays_trains_and_evaluates(tmp_path):
+    data = ToyData(tmp_path / "data", number=2)
+    for entry in data.content["images"]:
+        name = entry["file_name"]
+        pixels = np.asarray(Image.open(data.images / name)).astype(np.uint16) * 10 + 7000
+        entry["file_name"] = name.replace(".png", ".npy")
+        np.save(data.images / entry["file_name"], np.concatenate([pixels, pixels[..., :1]], axis=2))
+    data.write()
+    main(
+        [
+            "--config-file",
+            PLAIN,
+            *data.overrides(),
+            f"{FORMAT}null",
+            "dataloader.train.mapper.value_range=[7000,9550]",
+            f"{STEM}4",
+            f"train.output_dir={tmp_path / 'run'}",
+        ]
+    )
+    weights = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)["model"]
+    stem = next(w for name, w in weights.items() if name.endswith("stem.conv1.weight"))
+    assert stem.shape[1] == 4
 
 
 WIDE = [f"{STEM}12", "+model.resampler.out_channels=12", "model.teacher=null"]

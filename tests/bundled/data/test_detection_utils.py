@@ -69,6 +69,24 @@ def test_images_are_rotated_as_their_exif_says(tmp_path, orientation, turned):
 
 
 @bundled_only
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_values_that_a_format_cannot_hold_are_an_error_and_not_255(tmp_path, mode):
+    path = str(tmp_path / "deep.tif")
+    values = np.full((4, 6), 7200, np.uint16 if mode == "I;16" else np.float32)
+    Image.fromarray(values).save(path)
+    with pytest.raises(OSError, match=rf"deep\.tif: .*mode {mode} has more than 8 bits"):
+        utils.read_image(path, "BGR")
+    np.testing.assert_array_equal(utils.read_image(path), values)
+
+
+@bundled_only
+def test_an_image_of_too_many_pixels_is_named(png, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 11)
+    with pytest.raises(OSError, match=r"image\.png: .*exceeds limit"):
+        utils.read_image(png, "RGB")
+
+
+@bundled_only
 @pytest.mark.parametrize("content", [b"no image", None])
 def test_a_broken_image_is_named(tmp_path, png, content):
     path = tmp_path / "broken.png"

@@ -75,7 +75,8 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is not an image, or broken.
+        OSError: it is not an image, it is broken, it has more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS` allows, or more bits than `format` can hold.
     """
     if os.path.exists(file_name) and not os.path.isfile(file_name):
         # Reading a pipe would wait forever.
@@ -83,11 +84,17 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
     with PathManager.open(file_name, "rb") as file:
         try:
             image = Image.open(file)
+            if format is not None and image.mode.startswith(("I", "F")):
+                raise OSError(
+                    f"mode {image.mode} has more than 8 bits, of which converting it to {format} "
+                    "leaves 255: convert the file, or read it with lowres_d2's DetectionMapper"
+                )
             image.load()
             with contextlib.suppress(Exception):  # broken EXIF data say nothing against the pixels
                 ImageOps.exif_transpose(image, in_place=True)
             return convert_PIL_to_numpy(image, format)
-        except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for broken PNG files
+        # PIL raises SyntaxError for broken PNG files.
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise OSError(f"{file_name}: not an image that can be read ({error})") from error
 
 
