@@ -3,7 +3,7 @@
 A row is an object: its pixels, its pixels in the downsampled image, and means over channels of its
 pooled features, (P, P) each. Of several ratios, the row shows the smallest at which the object can
 be a training pair.
-Boxes are XYXY in pixels of the original image.
+Boxes are XYXY in pixels of the image that the mapper gives, which it may have resized.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lowres_d2.analysis.figures.sheets import (
     stack,
     text_block,
 )
+from lowres_d2.analysis.figures.views import Seen, shown_channels
 from lowres_d2.modeling.meta_arch import SuperResolvedRCNN
 
 import numpy as np
@@ -33,6 +34,7 @@ from PIL import Image
 from torch import Tensor
 
 SIDE = 176  # of a cell, in pixels of the sheet
+MOST_IMAGES = 200  # in which objects are looked for, spread evenly over the data set
 _NOTE = (
     "Mean of all channels of a region's pooled features, on one colour scale in each row. Below: "
     "root mean square distance to the target, the atrous twin's features of the full-size image, "
@@ -79,7 +81,7 @@ def write_super_resolved_features(
         ValueError: no object makes a pair of a small input and a target.
     """
     detectors = {name: _detector(model) for name, model in models.items()}
-    pairs = _pairs(dataset, list(detectors.values()))
+    pairs = _pairs(dataset, list(detectors.values()), mapper)
     if not pairs:
         raise ValueError(
             f"{path}: no object of the data set is large enough for a target and, downsampled by a "
@@ -90,7 +92,8 @@ def write_super_resolved_features(
     lines = [join(headings(titles, SIDE), GAP, across=True)]
     for k in range(min(rows, len(pairs))):
         entry, box, ratio = pairs[k * len(pairs) // min(rows, len(pairs))]
-        lines.append(_row(mapper(dict(entry)), box, ratio, detectors))
+        form = getattr(mapper, "image_format", "RGB")
+        lines.append(_row(mapper(dict(entry)), box, ratio, detectors, form))
     lines.append(text_block(_NOTE, lines[0].width, 15))
     return save_sheet(stack(lines), path)
 
@@ -121,17 +124,25 @@ def _detector(model: torch.nn.Module) -> SuperResolvedRCNN:
 
 
 def _pairs(
-    dataset: Sequence[Mapping], models: Sequence[SuperResolvedRCNN]
+    dataset: Sequence[Mapping],
+    models: Sequence[SuperResolvedRCNN],
+    mapper: Callable[[dict], dict[str, Any] | None],
 ) -> list[tuple[Mapping, Tensor, int]]:
     """Training pairs of the last model: image, object and a ratio that all models have."""
     rules = [model.roi_heads.super_resolution for model in models]
     ratios = [ratio for ratio in rules[-1].ratios if all(ratio in r.ratios for r in rules)]
     found = []
-    for entry in dataset:
-        boxes = Boxes(torch.as_tensor(true_objects(entry).boxes, dtype=torch.float32))
+    for k in range(0, len(dataset), max(1, -(-len(dataset) // MOST_IMAGES))):
+        entry = dataset[k]
+        image = mapper(dict(entry))
+        if image is None:  # one that the mapper skips
+            continue
+        height, width = image["image"].shape[-2:]
+        scale = np.array((width / entry["width"], height / entry["height"]) * 2)
+        boxes = Boxes(torch.as_tensor(true_objects(entry).boxes * scale, dtype=torch.float32))
         fits = {ratio: rules[-1].is_pair([boxes], ratio)[0] for ratio in ratios}
-        for k, box in enumerate(boxes.tensor):
-            found += [(entry, box, ratio) for ratio in ratios if fits[ratio][k]][:1]
+        for j, box in enumerate(boxes.tensor):
+            found += [(entry, box, ratio) for ratio in ratios if fits[ratio][j]][:1]
     return found
 
 
@@ -140,15 +151,16 @@ def _row(
     box: Tensor,
     ratio: int,
     detectors: Mapping[str, SuperResolvedRCNN],
+    image_format: str | None,
 ) -> Image.Image:
     found = [follow_region(model, image, box, ratio) for model in detectors.values()]
     *_, target = found
     maps = [found[-1].low, *(f.generated for f in found), target.target]
     pixels, model = image["image"].float() / 255, list(detectors.values())[-1]
-    window = tuple(box.tolist())
+    window, low_res = tuple(box.tolist()), model.downsamplers[str(ratio)]([pixels])[0]
     cells = [
-        _crop(pixels, 1.0, window),
-        _crop(model.downsamplers[str(ratio)]([pixels])[0], ratio, window),
+        _crop(shown_channels(pixels, image_format), 1.0, window),
+        _crop(shown_channels(low_res, image_format), ratio, window),
     ]
     means = [features.mean(0) for features in maps]
     low, high = min(m.min() for m in means), max(m.max() for m in means)
@@ -160,9 +172,8 @@ def _row(
     return join([join(cells, GAP, across=True), below], GAP // 2, across=False)
 
 
-def _crop(pixels: Tensor, factor: float, window: tuple[float, ...]) -> Image.Image:
-    values = (255 * pixels.permute(1, 2, 0).clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
-    return look(np.ascontiguousarray(values), factor, window, (SIDE, SIDE))
+def _crop(values: np.ndarray, factor: float, window: tuple[float, ...]) -> Image.Image:
+    return look(Seen(values, factor).pixels, factor, window, (SIDE, SIDE))
 
 
 def _heat(values: Tensor) -> Image.Image:

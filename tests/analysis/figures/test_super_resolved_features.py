@@ -7,8 +7,10 @@ from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling.backbone import AtrousTwin
 from lowres_d2.modeling.resample import Bicubic
 
+import numpy as np
 import pytest
 import torch
+from detectron2.data import transforms as T
 from detectron2.structures import Boxes
 from PIL import Image
 
@@ -84,3 +86,32 @@ def test_an_object_shows_the_smallest_ratio_at_which_it_is_a_pair_for_all_models
     shown.clear()
     write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
     assert shown == [(20, 4), (20, 4), (30, 4), (30, 4)]
+
+
+def test_objects_are_where_the_mapper_has_them(tmp_path):
+    """Of 6 px, which make a pair from 12 px on: in an image of twice the size they do."""
+    models = {"ours": super_resolved("faster_rcnn_c4").eval()}
+    data = [entry(tmp_path, 6)]
+    mapper = DetectionMapper(False, [T.Resize((192, 256))], "RGB")
+    path = write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
+    shown = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    image = mapper(data[0])["image"].permute(1, 2, 0).numpy()[40:52, 40:52]
+    enlarged = np.asarray(Image.fromarray(image).resize((176, 176), Image.Resampling.NEAREST))
+    places = [
+        top
+        for top in range(shown.shape[0] - 176)
+        if np.abs(shown[top : top + 176, 16:192] - enlarged).max() <= 8
+    ]
+    assert len(places) == 1
+
+
+def test_colours_are_those_of_the_image_whatever_the_mappers_order(tmp_path):
+    models = {"ours": super_resolved("faster_rcnn_c4").eval()}
+    data = [entry(tmp_path, 20)]
+    sheets = []
+    for form in ("RGB", "BGR"):
+        mapper = DetectionMapper(is_train=False, image_format=form)
+        path = write_super_resolved_features(tmp_path / "features.png", data, models, mapper)
+        sheets.append(np.asarray(Image.open(path).convert("RGB")))
+    both = 16 + 2 * 176  # the object, and its downsampled copy
+    assert np.array_equal(sheets[0][:, :both], sheets[1][:, :both])
