@@ -16,6 +16,7 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.engine.identity import recipe_of
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
@@ -38,7 +39,7 @@ NOT_COUNTED = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",

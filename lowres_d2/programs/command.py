@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,12 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             hint = f", nearest: {near[0]}" if near else ""
             print(f"error: no program {name!r}{hint}; {COMMAND} lists all", file=sys.stderr)
             raise SystemExit(2)
-        sys.stdout.flush()
     except KeyboardInterrupt:  # while it is imported, or in a program that only prints
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # `lowres-d2 recipes | head`: whoever reads has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def module_of(name: str) -> str:
@@ -94,13 +90,20 @@ def overview() -> str:
     )
 
 
-def summary_of(path: Path) -> str:
-    """First line of a Python file's docstring, read without importing it; empty: there is none."""
+def summary_of(path: str | Path) -> str:
+    """First line of a Python file's docstring; empty: there is none."""
+    return docstring_of(path).partition("\n")[0]
+
+
+def docstring_of(path: str | Path) -> str:
+    """A Python file's docstring, read without importing it; empty: there is none.
+
+    ``python -OO`` drops ``__doc__``.
+    """
     try:
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or ""
     except (SyntaxError, ValueError):  # a broken recipe is still listed; a run says what is wrong
         return ""
-    return text.partition("\n")[0]
 
 
 def version() -> str:

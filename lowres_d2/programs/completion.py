@@ -11,18 +11,36 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.programs.command import COMMAND, PROGRAMS, module_of, summary_of
+from lowres_d2.programs.command import COMMAND, PROGRAMS, docstring_of, module_of, summary_of
 
 import shtab
 
-FILES = ("FILE", "WEIGHTS", "OUTPUT")  # metavars of arguments
+FILES = ("FILE", "WEIGHTS", "OUTPUT", "[NAME=]RUN")  # metavars of arguments
+# Of programs that have no --config-file: what their recipes have in common is there.
+COMMON = "configs/quick/full_fcos_small_256_plates.py"
 # A recipe is a file, or one of those that an installed package ships. `_files` in the name makes
-# shtab's script complete folders with a slash and quote names with spaces.
+# shtab's script complete folders with a slash and quote names with spaces. Keys of overrides are
+# those of the recipe; to list them takes seconds, and is done once for each recipe and shell.
 PREAMBLE = {
     "bash": f"""
 _lowres_d2_recipe_files() {{
   compgen -f -- "$1"
   compgen -W "$({COMMAND} recipes --names 2>/dev/null)" -- "$1"
+}}
+_lowres_d2_override_keys() {{
+  compgen -W "$_lowres_d2_keys" -- "$1"
+}}
+_lowres_d2_read_keys() {{
+  local k recipe=
+  [[ ${{COMP_WORDS[1]}} == @(quickstart|reproduce) ]] && recipe={COMMON}
+  for ((k = 2; k < COMP_CWORD; k++)); do
+    [[ ${{COMP_WORDS[k]}} == --config-file ]] && recipe="${{COMP_WORDS[k + 1]}}"
+  done
+  recipe="${{recipe/#\\~/$HOME}}"
+  if [[ -n $recipe && $recipe != "$_lowres_d2_recipe" ]]; then
+    _lowres_d2_recipe="$recipe"
+    _lowres_d2_keys="$({COMMAND} recipes --keys "$recipe" 2>/dev/null)"
+  fi
 }}
 """,
     "zsh": f"""
@@ -30,14 +48,49 @@ _lowres_d2_recipe_files() {{
   _files
   compadd -- ${{(f)"$({COMMAND} recipes --names 2>/dev/null)"}}
 }}
+_lowres_d2_override_keys() {{
+  if compset -P '*='; then
+    _files
+    return
+  fi
+  local recipe={COMMON} place=${{words[(i)--config-file]}}
+  (( place < CURRENT )) && recipe=${{(Q)words[place + 1]}}
+  if [[ $recipe != "$_lowres_d2_recipe" ]]; then
+    typeset -g _lowres_d2_recipe=$recipe
+    typeset -g _lowres_d2_keys="$({COMMAND} recipes --keys ${{~recipe}} 2>/dev/null)"
+  fi
+  compadd -S '' -- ${{(f)_lowres_d2_keys}}
+}}
 """,
 }
+# Bash has split `key=value` and `NAME=RUN` at the `=`. shtab completes in a subshell, which cannot
+# keep the keys, nor leave out the space behind a key.
+BASH_WRAPPER = f"""
+_lowres_d2() {{
+  local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD - 1]}}" line
+  if [[ $word == "=" || $before == "=" ]]; then
+    COMPREPLY=()
+    while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "${{word#=}}")
+    compopt -o filenames 2>/dev/null
+    return
+  fi
+  case "$before" in
+    --resume | --eval-only | --print-config | --allow-partial) ;;
+    -*) before= ;;  # its value comes
+  esac
+  [[ $word != -* && -n $before ]] && _lowres_d2_read_keys
+  _shtab_lowres_d2 "$@"
+  [[ ${{COMPREPLY[0]}} == *= ]] && compopt -o nospace 2>/dev/null
+  return 0
+}}
+complete -o bashdefault -F _lowres_d2 {COMMAND}
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("shell", choices=sorted(PREAMBLE), help="for which shell")
     return parser
@@ -47,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the script."""
     args = make_parser().parse_args(arguments)
     print(shtab.complete(whole_parser(), shell=args.shell, preamble=PREAMBLE))
+    if args.shell == "bash":
+        print(BASH_WRAPPER)
 
 
 def whole_parser() -> argparse.ArgumentParser:
@@ -67,6 +122,8 @@ def _say_what_completes(action: argparse.Action) -> None:
     # Detectron2's own parser, which train extends, calls a recipe FILE.
     if action.metavar == "RECIPE" or action.dest == "config_file":
         action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_recipe_files")
+    elif action.dest == "opts":
+        action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_override_keys")
     elif action.metavar == "DIR":
         action.complete = shtab.DIRECTORY
     elif action.metavar in FILES:

@@ -23,6 +23,7 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.key_values import move_overrides
@@ -47,7 +48,7 @@ LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be rea
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",

@@ -15,6 +15,7 @@ from lowres_d2.modeling.checkpoint_keys import (
 )
 from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 import torch
@@ -22,7 +23,7 @@ import torch
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="checkpoint of a run")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
     parser.add_argument("--factor", help="factor whose norms to keep, for an any-factor detector")

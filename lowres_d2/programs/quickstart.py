@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
@@ -25,7 +26,7 @@ STUDENTS = {f"{title} 4x": row.recipe for title, row in BENCHMARKS["thumbdet"].s
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument(
         "--output",
         type=Path,

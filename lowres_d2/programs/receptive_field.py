@@ -11,6 +11,7 @@ from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
 from lowres_d2.modeling.channels import input_channels
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
@@ -28,7 +29,7 @@ EXPLANATION = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector"
     )

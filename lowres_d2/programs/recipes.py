@@ -10,21 +10,27 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 
-from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command import docstring_of, summary_of
 from lowres_d2.recipes.find import find_recipe, shipped_recipes
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument("words", nargs="*", metavar="WORD", help="all of them must be there")
     parser.add_argument("--names", action="store_true", help="paths alone, one a line")
+    parser.add_argument(
+        "--keys", metavar="RECIPE", help="list the keys of a recipe that key=value can change"
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print each recipe's path with its description; exits with 1 where none has the words."""
     args = make_parser().parse_args(arguments)
+    if args.keys:
+        _print_keys(args.keys)
+        return
     found = [*matching_recipes(args.words)]
     for name, summary in found:
         print(name if args.names else f"{name}\n    {summary}")
@@ -32,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             f"error: no recipe has {' and '.join(args.words)}; without words all are listed"
         )
+
+
+def _print_keys(recipe: str) -> None:
+    # Not at the top: listing recipes takes no torch, and so no seconds.
+    from lowres_d2.programs.mistakes import run_reporting_mistakes
+    from lowres_d2.recipes.load import load_recipe
+    from lowres_d2.recipes.overrides import value_keys
+
+    run_reporting_mistakes(lambda: print(*value_keys(load_recipe(recipe)), sep="=\n", end="=\n"))
 
 
 def matching_recipes(words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from lowres_d2.engine.hooks.non_finite import all_finite
 from lowres_d2.engine.hooks.repeatable import seed_iteration
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.weights import fill_model
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import load_recipe
 
@@ -61,7 +62,7 @@ class Replay:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="non_finite_<iteration>.pth of a run"
     )

@@ -30,6 +30,7 @@ from lowres_d2.engine.compare import COUNTED_IMAGES, images_to_time, machine
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun, check_runs
@@ -41,7 +42,7 @@ from detectron2.config import instantiate
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("benchmark", choices=sorted(BENCHMARKS), help="the paper, and its factor")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder of runs and report"

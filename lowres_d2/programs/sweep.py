@@ -32,6 +32,7 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -48,7 +49,7 @@ FACTORS = ("1", "2", "4", "8", "16", "32")
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument(
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector and the data"
     )

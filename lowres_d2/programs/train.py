@@ -26,6 +26,7 @@ from lowres_d2.engine.processes.membership import (
 )
 from lowres_d2.engine.run_folder import ANEW
 from lowres_d2.engine.train import train
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.diff import describe_recipe
 from lowres_d2.recipes.find import find_recipe
@@ -46,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = default_argument_parser(
         epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
     )
-    parser.description = __doc__
+    parser.description = docstring_of(__file__)
     parser.add_argument(
         "--print-config",
         action="store_true",

@@ -15,6 +15,7 @@ from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG)
+    parser = argparse.ArgumentParser(description=docstring_of(__file__), epilog=_EPILOG)
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument(
         "--config-file",

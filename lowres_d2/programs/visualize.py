@@ -37,6 +37,7 @@ from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -60,7 +61,7 @@ EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=[*PARTS, "all", DATA], help="which figure to draw")
     parser.add_argument(

@@ -129,3 +129,14 @@ def _flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
             if isinstance(node, DictConfig):
                 yield f"{prefix}{key}"
             yield from _flat_keys(node._get_node(key), f"{prefix}{key}.")
+
+
+def value_keys(cfg: DictConfig) -> Iterator[str]:
+    """Keys of the values that an override can change; not of what contains others."""
+    keys = [*_flat_keys(cfg)]
+    containers = {key.rpartition(".")[0] for key in keys}
+    for key in keys:
+        holder, value = _reach(cfg, key)
+        is_reference = holder._get_node(key.rpartition(".")[2])._is_interpolation()
+        if key not in containers and not is_reference and not isinstance(value, DictConfig):
+            yield key

@@ -1,7 +1,13 @@
+import ast
+import contextlib
+import io
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+from lowres_d2.programs import recipes
 from lowres_d2.programs.command import PROGRAMS, main, summary_of
 from lowres_d2.recipes.find import find_recipe, shipped_recipes
 
@@ -60,10 +66,54 @@ def test_listing_programs_and_recipes_imports_no_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_that_leaves_is_no_error():
-    command = f"{sys.executable} -m lowres_d2 recipes | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert done.stdout.startswith("configs/") and not done.stderr
+@pytest.mark.parametrize(
+    ("program", "first"),
+    [
+        ("-m lowres_d2", "usage:"),
+        ("-m lowres_d2 recipes", "configs/"),
+        ("train_net.py --print-config --config-file quick/full_fcos_small_256_plates.py", "# "),
+    ],
+)
+def test_a_reader_that_leaves_is_no_error(program, first):
+    command = f"set -o pipefail; {sys.executable} {program} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout.startswith(first) and not done.stderr
+    assert done.returncode == 0
+
+
+def test_work_goes_on_without_a_reader(tmp_path):
+    code = f"""
+from lowres_d2.programs.screen import print_any_text
+print_any_text()
+for k in range(20000):
+    print(k, flush=k % 2 == 0)
+open({str(tmp_path / "done")!r}, "w")
+"""
+    (tmp_path / "work.py").write_text(code)
+    command = f"set -o pipefail; {sys.executable} {tmp_path / 'work.py'} | head -1"
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment)
+    assert (done.stdout, done.stderr, done.returncode) == (b"0\n", b"", 0)
+    assert (tmp_path / "done").exists()
+
+
+def test_programs_explain_themselves_without_docstrings():
+    code = f"""
+import sys
+from lowres_d2.programs.command import docstring_of, main
+assert main.__doc__ is None
+assert docstring_of({recipes.__file__!r}).startswith("List the recipes")
+main(["recipes", "--help"])
+"""
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
+    assert "List the recipes, or find those" in done.stdout and not done.stderr
+    for path in Path(recipes.__file__).parent.glob("*.py"):
+        used = [node for node in ast.walk(ast.parse(path.read_text())) if _is_docstring(node)]
+        assert not used, path  # it would be None
+
+
+def _is_docstring(node):
+    return isinstance(node, ast.Name) and node.id == "__doc__"
 
 
 def test_ctrl_c_is_one_line(monkeypatch, capsys):
@@ -108,33 +158,76 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_bash_completes_programs_flags_and_recipes(tmp_path, capsys):
-    main(["completion", "bash"])
-    script = tmp_path / "completion"
-    script.write_text(capsys.readouterr().out)
-    here = tmp_path / "bin"
-    here.mkdir()
-    (here / "lowres-d2").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lowres_d2 "$@"\n')
-    (here / "lowres-d2").chmod(0o755)
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """What bash completes after some words, which it has split at ``=``."""
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "script").write_text(said_by("completion", "bash"))
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "lowres-d2"
+    keys = folder / "keys"  # listing them takes seconds
+    command.write_text(
+        f'#!/bin/sh\n[ "$2" = --keys ] && exec cat "{keys}.$(basename "$3")"\n'
+        f'exec "{sys.executable}" -m lowres_d2 "$@"\n'
+    )
+    for name in ("own_data/full_fcos_small_own.py", "quick/full_fcos_small_256_plates.py"):
+        Path(f"{keys}.{Path(name).name}").write_text(said_by("recipes", "--keys", name))
+    command.chmod(0o755)
+    (folder / "run 1").mkdir()
 
     def complete(words):
+        path = f'PATH="{folder}/bin:$PATH"\n'
         done = subprocess.run(
-            ["bash", "-c", f'PATH="{here}:$PATH"\n' + COMPLETE.format(script=script, words=words)],
-            cwd=tmp_path,
+            ["bash", "-c", path + COMPLETE.format(script=folder / "script", words=words)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
             capture_output=True,
             text=True,
         )
         assert not done.stderr
-        return done.stdout.split()
+        return done.stdout.splitlines()
 
+    return complete
+
+
+def said_by(*arguments):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        main(arguments)
+    return said.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes_programs_flags_recipes_and_files(complete):
     assert complete("lowres-d2 ex") == ["extract"]
     assert complete("lowres-d2 validate --an") == ["--annotations"]
     own = complete("lowres-d2 train --config-file configs/own")
     assert set(own) == {path.as_posix() for path in shipped_recipes() if "own_data" in path.parts}
-    assert complete(f"lowres-d2 extract {tmp_path}/compl") == [str(script)]
-    assert "_recipe_files" in script.read_text()  # or folders are completed without a slash
+    assert complete("lowres-d2 extract scr") == ["script"]
+    assert complete("lowres-d2 visualize all --runs run") == ["run 1"]
+    assert complete("lowres-d2 visualize all --runs ours '=' run") == ["run 1"]
+    assert "_recipe_files" in said_by(
+        "completion", "bash"
+    )  # or folders are completed without a slash
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes_the_keys_of_a_recipe(complete):
+    own = "lowres-d2 train --config-file configs/own_data/full_fcos_small_own.py"
+    assert complete(f"{own} data.train_j") == ["data.train_json="]
+    assert complete(f"{own} --resume train.eval") == ["train.eval_period="]
+    assert complete(f"{own} data.train_json '=' scr") == ["script"]
+    assert "script" in complete(f"{own} data.train_json '='")
+    assert complete("lowres-d2 quickstart train.max_") == ["train.max_iter="]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
+def test_zsh_parses_its_script(tmp_path):
+    (tmp_path / "_lowres-d2").write_text(said_by("completion", "zsh"))
+    done = subprocess.run(["zsh", "-n", tmp_path / "_lowres-d2"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_zsh_gets_a_script_with_every_program(capsys):
