@@ -5,6 +5,7 @@ import lowres_d2
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_voc_instances, register_pascal_voc
+from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.structures import BoxMode
 
@@ -84,3 +85,10 @@ def test_well_known_names_lie_in_their_places(name, fact, ending):
     root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
     assert getattr(MetadataCatalog.get(name), fact) == os.path.join(root, ending)
     assert name in DatasetCatalog
+
+
+def test_the_splits_of_coco_are_listed_by_name():
+    splits = _PREDEFINED_SPLITS_COCO["coco"]
+    assert len(splits) == 9
+    assert splits["coco_2017_val"] == ("coco/val2017", "coco/annotations/instances_val2017.json")
+    assert splits["coco_2017_test-dev"][1] == "coco/annotations/image_info_test-dev2017.json"

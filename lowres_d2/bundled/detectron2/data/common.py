@@ -152,18 +152,18 @@ class DatasetFromList(torchdata.Dataset):
         return copy.deepcopy(self._lst[idx]) if self._copy else self._lst[idx]
 
 
-def _share_of_this_worker(stream: Iterable, chunk_size: int) -> Iterator:
+def _shard_iterator_dataloader_worker(iterable: Iterable, chunk_size: int = 1) -> Iterator:
     """Every n-th run of `chunk_size` elements, n being the number of loader workers.
 
     The loader takes batches from its workers in turn; with one batch a run they come in the order
-    of the stream.
+    of the iterable.
     """
     worker = torchdata.get_worker_info()
     if worker is None or worker.num_workers == 1:
-        yield from stream
+        yield from iterable
         return
     period = worker.num_workers * chunk_size
-    for position, element in zip(itertools.cycle(range(period)), stream, strict=False):
+    for position, element in zip(itertools.cycle(range(period)), iterable, strict=False):
         if position // chunk_size == worker.id:
             yield element
 
@@ -198,7 +198,7 @@ class ToIterableDataset(torchdata.IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         indices = self.sampler
         if self.shard_sampler:
-            indices = _share_of_this_worker(indices, self.shard_chunk_size)
+            indices = _shard_iterator_dataloader_worker(indices, self.shard_chunk_size)
         for index in indices:
             yield self.dataset[index]
 

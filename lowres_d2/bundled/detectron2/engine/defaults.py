@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from detectron2._uncovered import uncovered
 from detectron2.config import LazyConfig
+from detectron2.engine.train_loop import AMPTrainer as AMPTrainer
+from detectron2.engine.train_loop import SimpleTrainer as SimpleTrainer
+from detectron2.engine.train_loop import TrainerBase as TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng

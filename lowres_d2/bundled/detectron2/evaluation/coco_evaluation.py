@@ -309,7 +309,9 @@ def _evaluate_predictions_on_coco(
     return evaluation
 
 
+# Upstream's names: the engine here summarises under any limit on detections.
 _evaluate_box_proposals = evaluate_box_proposals
+COCOevalMaxDets = COCOeval_opt
 
 
 def _average(precision: np.ndarray) -> float:

@@ -15,17 +15,22 @@ from .builtin_meta import _get_builtin_metadata
 from .coco import register_coco_instances
 from .pascal_voc import register_pascal_voc
 
-# Name -> folder of images and annotation file, below coco/.
-COCO_SPLITS = {
-    "coco_2014_train": ("train2014", "instances_train2014"),
-    "coco_2014_val": ("val2014", "instances_val2014"),
-    "coco_2014_minival": ("val2014", "instances_minival2014"),
-    "coco_2014_valminusminival": ("val2014", "instances_valminusminival2014"),
-    "coco_2017_train": ("train2017", "instances_train2017"),
-    "coco_2017_val": ("val2017", "instances_val2017"),
-    "coco_2017_test": ("test2017", "image_info_test2017"),
-    "coco_2017_test-dev": ("test2017", "image_info_test-dev2017"),
-    "coco_2017_val_100": ("val2017", "instances_val2017_100"),
+# Name -> folder of images and annotation file, relative to the root.
+_PREDEFINED_SPLITS_COCO = {
+    "coco": {
+        name: (f"coco/{folder}", f"coco/annotations/{json_name}.json")
+        for name, folder, json_name in (
+            ("coco_2014_train", "train2014", "instances_train2014"),
+            ("coco_2014_val", "val2014", "instances_val2014"),
+            ("coco_2014_minival", "val2014", "instances_minival2014"),
+            ("coco_2014_valminusminival", "val2014", "instances_valminusminival2014"),
+            ("coco_2017_train", "train2017", "instances_train2017"),
+            ("coco_2017_val", "val2017", "instances_val2017"),
+            ("coco_2017_test", "test2017", "image_info_test2017"),
+            ("coco_2017_test-dev", "test2017", "image_info_test-dev2017"),
+            ("coco_2017_val_100", "val2017", "instances_val2017_100"),
+        )
+    }
 }
 VOC_SPLITS = {2007: ("trainval", "train", "val", "test"), 2012: ("trainval", "train", "val")}
 
@@ -37,12 +42,12 @@ register_all_lvis = uncovered("register_all_lvis")
 
 def register_all_coco(root: str) -> None:
     """Register COCO's splits below `root`."""
-    for name, (folder, json_name) in COCO_SPLITS.items():
+    for name, (folder, json_file) in _PREDEFINED_SPLITS_COCO["coco"].items():
         register_coco_instances(
             name,
             _get_builtin_metadata("coco"),
-            os.path.join(root, "coco", "annotations", f"{json_name}.json"),
-            os.path.join(root, "coco", folder),
+            os.path.join(root, json_file),
+            os.path.join(root, folder),
         )
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import colorsys
 from typing import Any
 
-from detectron2._uncovered import needs_upstream
+from detectron2._uncovered import needs_upstream, uncovered
 
 __all__ = ["COCO_CATEGORIES"]
+
+COCO_PERSON_KEYPOINT_FLIP_MAP = uncovered("COCO_PERSON_KEYPOINT_FLIP_MAP")
+COCO_PERSON_KEYPOINT_NAMES = uncovered("COCO_PERSON_KEYPOINT_NAMES")
+KEYPOINT_CONNECTION_RULES = uncovered("KEYPOINT_CONNECTION_RULES")
 
 _COCO_THINGS = """
 1 person, 2 bicycle, 3 car, 4 motorcycle, 5 airplane, 6 bus, 7 train, 8 truck, 9 boat,

@@ -45,6 +45,19 @@ def _argument_names(augmentation: Augmentation) -> tuple[str, ...]:
     return tuple(p.name for p in parameters)
 
 
+def _get_aug_input_args(aug: Augmentation, aug_input: AugInput) -> list[Any]:
+    """What `get_transform` of an augmentation is called with: the inputs that it names."""
+    if aug.input_args is None:
+        aug.input_args = _argument_names(aug)
+    missing = [name for name in aug.input_args if not hasattr(aug_input, name)]
+    if missing:
+        raise AttributeError(
+            f"{type(aug).__name__} needs {missing[0]!r}, which {type(aug_input).__name__} does "
+            "not have"
+        )
+    return [getattr(aug_input, name) for name in aug.input_args]
+
+
 class Augmentation:
     """A random choice of a transform.
 
@@ -69,15 +82,7 @@ class Augmentation:
 
     def __call__(self, aug_input: AugInput) -> Transform:
         """Draw a transform, apply it to `aug_input` in place and return it."""
-        if self.input_args is None:
-            self.input_args = _argument_names(self)
-        missing = [name for name in self.input_args if not hasattr(aug_input, name)]
-        if missing:
-            raise AttributeError(
-                f"{type(self).__name__} needs {missing[0]!r}, which {type(aug_input).__name__} "
-                "does not have"
-            )
-        transform = self.get_transform(*(getattr(aug_input, name) for name in self.input_args))
+        transform = self.get_transform(*_get_aug_input_args(self, aug_input))
         if not isinstance(transform, Transform):
             raise TypeError(
                 f"{type(self).__name__}.get_transform must return a Transform, got {transform!r}"

@@ -19,13 +19,13 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
 from detectron2.modeling.matcher import Matcher, match_boxes
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
-from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
 from detectron2.structures import Boxes, ImageList, Instances
 from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["RetinaNet"]
+__all__ = ["RetinaNet", "permute_to_N_HWA_K"]
 
 logger = logging.getLogger(__name__)
 
