@@ -55,27 +55,32 @@ def write_thumbnails(
     lines = [join(headings(list(columns), side), 2 * GAP, across=True)]
     for entry in entries:
         zooms = zoom_windows(true_objects(entry), entry["width"], entry["height"])
-        cells = [_cell(entry, view(entry), zooms, side) for view in columns.values()]
+        cells = [
+            _cell(entry, view(entry), zooms, side, view is original) for view in columns.values()
+        ]
         lines.append(join(cells, 2 * GAP, across=True))
     lines.append(text_block(_NOTE, lines[0].width, 16))
     return save_sheet(stack(lines), path)
 
 
-def _cell(entry: Mapping, seen: Seen, zooms: Sequence[Window], side: int) -> Image.Image:
+def _cell(
+    entry: Mapping, seen: Seen, zooms: Sequence[Window], side: int, is_original: bool
+) -> Image.Image:
     caption = [
-        text_block(_size(entry, seen), side, _TEXT),
+        text_block(_size(seen, entry if is_original else None), side, _TEXT),
         _moments(seen, side),
     ]
     panels = open_panels(seen, entry, zooms, side)
     return close_cell(panels, join(caption, 0, across=False), side)
 
 
-def _size(entry: Mapping, seen: Seen) -> str:
-    """Its size, and the stored one where an original was resized."""
+def _size(seen: Seen, entry: Mapping | None) -> str:
+    """Its size; of an original that was resized, the stored one too."""
     height, width = seen.values.shape[:2]
     text = f"{width} x {height} pixels"
-    is_other = (height, width) != (entry["height"], entry["width"])
-    return f"{text}, stored as {entry['width']} x {entry['height']}" if is_other else text
+    if entry is None or (height, width) == (entry["height"], entry["width"]):
+        return text
+    return f"{text}, stored as {entry['width']} x {entry['height']}"
 
 
 def _moments(seen: Seen, width: int) -> Image.Image:
