@@ -45,7 +45,8 @@ def test_a_package_has_one_version(capsys):
     ],
 )
 def test_a_wrong_provider_is_an_error_of_one_line(command, provider, said):
-    variables = os.environ | {"LOWRES_D2_PROVIDER": provider}
+    # An upstream may be on the path of this process, too.
+    variables = os.environ | {"LOWRES_D2_PROVIDER": provider, "PYTHONPATH": ""}
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=variables, capture_output=True, text=True
     )
