@@ -7,9 +7,8 @@ from detectron2.config import LazyCall as L
 from ..common.data.coco_format import data, dataloader
 from ..quick.full_fcos_small_256_plates import lr_multiplier, model, optimizer, train
 
-model.detector.num_classes = L(count_classes)(
-    json_file="${data.train_json}", classes="${data.classes}"
-)
+num_classes = L(count_classes)(json_file="${data.train_json}", classes="${data.classes}")
+model.detector.num_classes = num_classes
 
 # A few minutes on a CPU; larger images allow it to find smaller objects.
 for _mapper in (dataloader.train.mapper, dataloader.test.mapper):

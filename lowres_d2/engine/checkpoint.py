@@ -15,6 +15,7 @@ from typing import Any
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.run_folder import MOVING
+from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.modeling.weights import LoadReport, fill_model, load_weights, read_checkpoint
 
 import torch
@@ -95,7 +96,10 @@ class RunCheckpointer(DetectionCheckpointer):
             FileNotFoundError: no such file.
             ValueError: the file is broken, or belongs to a run that this one cannot continue.
         """
-        return self._restore(path, read_checkpoint(path), checkpointables) if path else {}
+        if not path:
+            return {}
+        path = weights_file(path)
+        return self._restore(path, read_checkpoint(path), checkpointables)
 
     def resume(self) -> bool:
         """Load the checkpoint that ``last_checkpoint`` names, or else the newest intact one.

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from lowres_d2.engine.hooks.best import BestWeights
-from lowres_d2.engine.identity import BEST, CONFIG, FINAL, run_weights
+from lowres_d2.engine.identity import CONFIG
+from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
 
 from omegaconf import DictConfig
 
@@ -24,7 +25,7 @@ def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> 
     """
     folder, wanted = Path(cfg.train.output_dir), cfg.train.max_iter
     early = f" of {wanted:,}, stopped early" if iterations < wanted else ""
-    config, weights = _quoted(folder / CONFIG), _quoted(run_weights(folder))
+    config, weights = _quoted(folder / CONFIG), _quoted(weights_file(folder))
     program = _program()
     rows = [("iterations", f"{iterations:,}{early}")]
     if best is not None and best.best_metric is not None and (folder / BEST).is_file():
@@ -42,7 +43,7 @@ def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> 
     return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: str | Path) -> str:
     return shlex.quote(str(path))
 
 

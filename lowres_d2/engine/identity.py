@@ -14,6 +14,7 @@ from typing import Any
 
 from lowres_d2.data.datasets import VOC_CLASSES
 from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.recipes.load import load_recipe
 
 from detectron2.config import LazyConfig
@@ -21,7 +22,6 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from omegaconf import DictConfig
 
 CONFIG = "config.yaml"
-BEST, FINAL = "model_best.pth", "model_final.pth"
 ZOO = "Detectron2 Model Zoo"  # the author that the files of the zoo name
 _ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of them
 _PREDICTORS = ("cls_score.bias", "cls_score.weight")
@@ -72,8 +72,7 @@ def identify(path: str | Path) -> Identity:
         FileNotFoundError: no such file, or the folder has no weights.
         ValueError: the file is broken.
     """
-    if Path(path).is_dir():
-        path = run_weights(path)
+    path = weights_file(path)
     contents = read_checkpoint(path)
     classes = contents.get("classes") or _zoo_classes(contents)
     recipe = contents.get("recipe", "")
@@ -107,25 +106,6 @@ def recipe_of(
         return cfg, identify(weights)
     found = identify(weights)
     return found.load_recipe(overrides), found
-
-
-def run_weights(folder: str | Path) -> Path:
-    """The weights of a run to use: the best ones, else the final, else the last checkpoint.
-
-    Raises:
-        FileNotFoundError: the folder has none.
-    """
-    last = Path(folder, "last_checkpoint")
-    names = [BEST, FINAL]
-    if last.is_file():
-        names.append(last.read_text(encoding="utf-8").strip())
-    found = next((path for name in names if (path := Path(folder, name)).is_file()), None)
-    if found is None:
-        raise FileNotFoundError(
-            f"{folder} has no weights ({', '.join(names)}): give the folder of a run that has "
-            "saved a checkpoint, or a file of weights"
-        )
-    return found
 
 
 def recipe_text(cfg: DictConfig) -> str:

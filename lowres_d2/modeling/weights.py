@@ -12,6 +12,7 @@ from typing import Any
 
 from lowres_d2.modeling.channels import refit_channels
 from lowres_d2.modeling.checkpoint_keys import evaluated_state_dict, route_detector_checkpoint
+from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.weight_files import read_weight_file, split_query
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -74,8 +75,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Contents of a weight file, read onto the CPU without executing anything in it.
 
     Args:
-        path: a file, or a ``detectron2://`` or ``https://`` address, which is downloaded once;
-            followed by ``?matching_heuristics=True`` if its names lack prefixes of the model's.
+        path: a file, a run's folder (see :func:`~lowres_d2.modeling.run_weights.weights_file`), or
+            a ``detectron2://`` or ``https://`` address, which is downloaded once; followed by
+            ``?matching_heuristics=True`` if its names lack prefixes of the model's.
 
     Returns:
         See :func:`lowres_d2.weight_files.read_weight_file`.
@@ -84,7 +86,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: the file is broken, or the address cannot be reached.
     """
-    address, heuristics = split_query(str(path))
+    address, heuristics = split_query(weights_file(path))
     if "://" in address:
         try:
             address = PathManager.get_local_path(address)
@@ -175,6 +177,7 @@ def load_weights(
         FileNotFoundError: no such file.
         ValueError: the file is broken, no tensor matches, or ``complete`` is set and some do not.
     """
+    path = weights_file(path)  # for the report
     report = fill_model(model, read_checkpoint(path), path, use_average, refit=not complete)
     if report.matched == 0:
         raise ValueError(f"{report}: these weights belong to another model")

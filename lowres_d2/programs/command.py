@@ -21,6 +21,7 @@ PROGRAMS = (
     "train",
     "demo",
     "quickstart",
+    "compare",
     "reproduce",
     "recipes",
     "validate",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,24 +18,22 @@ from pathlib import Path
 from lowres_d2.analysis import (
     REPORT_FILES,
     Point,
-    measure_points,
     plot_trade_off,
     write_report,
 )
 from lowres_d2.analysis.gains import gain_sentence
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
 from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.engine.compare import COUNTED_IMAGES, images_to_time, machine
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
 
-import torch
 from detectron2.config import instantiate
 
 
@@ -207,30 +204,13 @@ def _gain(
 
 
 def _measured(
-    runs: Sequence[RecipeRun],
-    dataset: BoxDataset,
-    results: Sequence[SeedResult],
+    runs: Sequence[RecipeRun], dataset: BoxDataset, results: Sequence[SeedResult]
 ) -> tuple[list[Point], str]:
     """AP over seeds and speed of each detector, and the machine that measured the speed."""
-    models = {run.title: run.model() for run in runs}
-    accuracies = {
+    found = {
         run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs
     }
-    mapper = instantiate(runs[0].config().dataloader.test.mapper)
-    reference = models[runs[0].title]
-    on_cpu = next(reference.parameters()).device.type == "cpu"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    images = [mapper(dataset[k]) for k in range(min(COUNTED_IMAGES, len(dataset)))]
-    points = measure_points(
-        models,
-        {name: statistics.fmean(found) for name, found in accuracies.items()},
-        images,
-        images_to_time(images, reference),
-        # On a CPU that others use, too, only the time that was spent here counts.
-        clock=time.thread_time if on_cpu else time.perf_counter,
-    )
-    machine_used = machine(reference)
-    torch.set_num_threads(threads)
-    deviations = {n: statistics.stdev(aps) for n, aps in accuracies.items() if len(aps) > 1}
+    means = {name: statistics.fmean(accuracies) for name, accuracies in found.items()}
+    points, machine_used = measure_runs(runs, dataset, means)
+    deviations = {n: statistics.stdev(aps) for n, aps in found.items() if len(aps) > 1}
     return [replace(p, ap_std=deviations.get(p.name)) for p in points], machine_used

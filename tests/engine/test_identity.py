@@ -1,6 +1,7 @@
 import pickle
 
-from lowres_d2.engine.identity import identify, recipe_text, run_weights
+from lowres_d2.engine.identity import identify, recipe_text
+from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.programs.extract import extract_detector
 from lowres_d2.recipes.load import load_recipe
 
@@ -37,11 +38,11 @@ def test_a_run_folder_is_its_best_weights_else_the_final_else_the_last(trained, 
     (tmp_path / "last_checkpoint").write_text("model_0000003.pth")
     for name in ("model_0000003.pth", "model_final.pth", "model_best.pth"):
         (tmp_path / name).write_bytes(b"")
-        assert run_weights(tmp_path) == tmp_path / name
+        assert weights_file(tmp_path) == str(tmp_path / name)
 
 
 def test_a_folder_without_weights_says_what_it_lacks(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no weights .*model_final\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"a folder without weights .*model_final\.pth"):
         identify(tmp_path)
 
 

@@ -1,0 +1,16 @@
+"""ThumbDet, 4x, on your images: distilled from a run of full_fcos_small_own, the teacher."""
+
+from ...projects.ThumbDet.configs.quick.thumbdet4_fcos_small_64_plates import (
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+from .full_fcos_small_own import data, dataloader, num_classes
+
+model.detector.num_classes = num_classes
+# A run's folder stands for its best weights.
+model.teacher.checkpoint = "output/full_fcos_small_own"
+
+train.max_iter = 1000
+train.eval_period = 500

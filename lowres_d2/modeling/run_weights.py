@@ -1,0 +1,32 @@
+"""The weights that a run's folder stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BEST, FINAL = "model_best.pth", "model_final.pth"
+
+
+def weights_file(path: str | Path) -> str:
+    """The path itself; of a run's folder the best weights, else the final, else the last ones.
+
+    Args:
+        path: a file or address of weights, or the folder of a run.
+
+    Raises:
+        FileNotFoundError: it is a folder without weights.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return str(path)
+    names = [BEST, FINAL]
+    last = folder / "last_checkpoint"
+    if last.is_file():
+        names.append(last.read_text(encoding="utf-8").strip())
+    found = next((name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"{path} is a folder without weights ({', '.join(names)}): give the folder of a run "
+            "that has saved a checkpoint, or a file of weights"
+        )
+    return str(folder / found)

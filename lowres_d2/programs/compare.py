@@ -1,0 +1,102 @@
+"""Train full resolution, bicubic thumbnails and ThumbDet on your data, and report on them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lowres_d2.analysis.report import REPORT_FILES, write_report
+from lowres_d2.own_files import check_own
+from lowres_d2.programs.measured_runs import measure_runs
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
+
+from detectron2.config import instantiate
+
+_RECIPES = "configs/own_data/"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--factor",
+        type=int,
+        choices=(2, 4),
+        default=2,
+        help="how many times smaller the images become, default %(default)s",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output/compare"),
+        metavar="DIR",
+        help="folder of runs and report, default %(default)s",
+    )
+    parser.add_argument(
+        "opts",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="data.train_json=FILE data.val_json=FILE, and changes to all recipes",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program; what a former call finished is not done again."""
+    args = make_parser().parse_intermixed_args(arguments)  # overrides may stand behind options
+    run_reporting_mistakes(lambda: compare(args.output, args.factor, args.opts))
+
+
+def compare(output: Path, factor: int, overrides: Sequence[str]) -> Path:
+    """Train what has not been trained before, and write the report.
+
+    Args:
+        output: folder; each detector gets a folder in it.
+        factor: 2 or 4.
+        overrides: ``key=value`` for all recipes.
+
+    Returns:
+        Path of ``report.md``.
+    """
+    check_own(output / name for name in REPORT_FILES)
+    runs = compared_runs(output, factor, overrides)
+    check_runs(runs)
+    finished = [run.finish() for run in runs]
+    dataset = instantiate(runs[0].config().dataloader.test.dataset)
+    compared = runs[1:]  # the teacher is the first of them at an earlier time
+    accuracies = {
+        run.title: one.results["bbox"]["AP"] for run, one in zip(runs, finished, strict=True)
+    }
+    points, _ = measure_runs(compared, dataset, accuracies)
+    reported = [
+        replace(run.reported(one), images_per_second=point.images_per_second, macs=point.macs)
+        for run, one, point in zip(compared, finished[1:], points, strict=True)
+    ]
+    report = write_report(output, reported, dataset, f"Full resolution and {factor}x thumbnails")
+    print(f"report: {report}")
+    return report
+
+
+def compared_runs(output: Path, factor: int, overrides: Sequence[str]) -> list[RecipeRun]:
+    """The teacher, then what is compared: detectors that all start as the teacher.
+
+    Args:
+        output: folder; each run gets a folder in it.
+        factor: 2 or 4.
+        overrides: ``key=value`` for all recipes.
+    """
+    full, bicubic = (f"{_RECIPES}{name}_fcos_small_own.py" for name in ("full", "bicubic4"))
+    teacher = RecipeRun("teacher", full, output / "teacher", overrides)
+    start = [f"train.init_checkpoint={teacher.weights}", *overrides]
+    taught = [f"model.teacher.checkpoint={teacher.weights}", *overrides]
+    thumbnails = [f"model.resampler.factor={factor}", *start]
+    thumbdet = f"{_RECIPES}thumbdet{factor}_fcos_small_own.py"
+    return [
+        teacher,
+        RecipeRun("full resolution", full, output / "full", start),
+        RecipeRun(f"bicubic {factor}x", bicubic, output / f"bicubic{factor}", thumbnails),
+        RecipeRun(f"ThumbDet {factor}x", thumbdet, output / f"thumbdet{factor}", taught),
+    ]
