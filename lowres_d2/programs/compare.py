@@ -1,4 +1,4 @@
-"""Train full resolution, bicubic thumbnails and ThumbDet on your data, and report on them."""
+"""Compare full resolution, bicubic thumbnails and ThumbDet on your data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
@@ -20,7 +21,7 @@ _RECIPES = "configs/own_data/"
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument(
         "--factor",
         type=int,
