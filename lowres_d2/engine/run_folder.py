@@ -37,8 +37,9 @@ MOVING = ".earlier.part"
 ANEW = ".starts_anew"
 # What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
 _WRITTEN = re.compile(
-    r"config(-earlier\d+)?\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json|events\.out\..*"
-    r"|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth|non_finite_.*\.pth"
+    r"config(-earlier\d+)?\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json"
+    r"|events\.out\..*|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth"
+    r"|non_finite_.*\.pth"
     r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|on_\d+|full_resolution"
 )
 

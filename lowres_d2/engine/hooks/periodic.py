@@ -14,7 +14,7 @@ class PeriodicCheckpoints(hooks.PeriodicCheckpointer):
     def before_train(self) -> None:
         super().before_train()
         start = self.trainer.start_iter
-        if not start:  # a fresh run deletes no checkpoints of another run in its folder
+        if not start:  # those of an earlier run are put aside
             return
         self._count_in_earlier_ones(start)
         if start == self.max_iter and self._number(self.checkpointer.get_checkpoint_file()) >= 0:
