@@ -183,6 +183,20 @@ def test_thin_images_keep_a_pixel(size):
     assert T.ResizeShortestEdge.get_output_shape(2, 2000, 240, 400) == (1, 400)
 
 
+def test_subclasses_can_draw_the_scale_and_the_crop_themselves():
+    class Half(T.ResizeScale):
+        def get_transform(self, image):
+            return self._get_resize(image, 0.5)
+
+    class Corner(T.FixedSizeCrop):
+        def _get_crop(self, image):
+            return T.CropTransform(0, 0, 20, 10)
+
+    assert T.apply_augmentations([Half(1, 1, 40, 60)], IMAGE)[0].shape == (20, 30, 3)
+    image, _ = T.apply_augmentations([Corner((10, 20), pad=False)], IMAGE)
+    np.testing.assert_array_equal(image, IMAGE[:10, :20])
+
+
 def test_random_extent_of_the_whole_image_is_the_image():
     image, _ = T.apply_augmentations([T.RandomExtent((1, 1), (0, 0))], IMAGE)
     np.testing.assert_array_equal(image, IMAGE)

@@ -113,7 +113,9 @@ class ResizeScale(Augmentation):
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        scale = np.random.uniform(self.min_scale, self.max_scale)
+        return self._get_resize(image, np.random.uniform(self.min_scale, self.max_scale))
+
+    def _get_resize(self, image: np.ndarray, scale: float) -> Transform:
         size = np.array(image.shape[:2])
         target = scale * np.array([self.target_height, self.target_width])
         new_h, new_w = np.round(size * np.min(target / size)).clip(1).astype(int).tolist()
