@@ -162,6 +162,8 @@ def _resolve(name: str, where: str) -> Any:
         return pkgutil.resolve_name(name)
     except Exception as error:  # importing a module may fail in any way
         reason = " ".join(str(error).split())
+        if isinstance(error, ModuleNotFoundError):
+            reason += "; PYTHONPATH=FOLDER finds the modules of a folder"
         raise RefusedConfigError(f"{where}: {name} cannot be imported: {reason}") from error
 
 

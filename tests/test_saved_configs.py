@@ -140,6 +140,9 @@ def test_own_modules_are_read_where_the_user_trusts_them(tmp_path, monkeypatch):
     assert content["b"].__name__ == "Mine"
     with pytest.raises(RefusedConfigError, match=r"os\.system"):
         read_saved_config("_target_: os.system", "config.yaml")
+    monkeypatch.setenv("LOWRES_D2_TRUST", "my_parts,my_lost_parts")
+    with pytest.raises(RefusedConfigError, match="PYTHONPATH=FOLDER finds"):
+        read_saved_config("_target_: my_lost_parts.Mine", "config.yaml")
     with pytest.raises(RefusedConfigError, match="my_parts_2"):
         read_saved_config("_target_: my_parts_2.Mine", "config.yaml")
 

@@ -111,6 +111,7 @@ class _Run:
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
         self.recipe = standalone(recipe, getattr(dataset, "classes", ()))
+        cfg.model = self.recipe.model  # the classes of a large json are counted once
         self.model = build_model(cfg)
         self.teacher = getattr(self.model, "teacher", None)
         if hasattr(dataset, "classes"):

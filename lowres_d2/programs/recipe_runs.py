@@ -21,6 +21,7 @@ from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
+from lowres_d2.programs.mistakes import one_line
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -99,7 +100,8 @@ class RecipeRun:
                 model = build(cfg, "model")
             StageSchedule(model, stages, RunState(model, ""))
         except (KeyError, ValueError) as error:
-            raise type(error)(f"{self.recipe}: {error.args[0]}") from error
+            kind = KeyError if isinstance(error, KeyError) else ValueError
+            raise kind(f"{self.recipe}: {one_line(error)}") from error
 
     def finish(self) -> FinishedRun:
         """Train to the end, unless an earlier call did with the very same recipe.

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, get_type_hints
 
-from detectron2.config import instantiate
+from lowres_d2.recipes.load import build
+
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -27,7 +28,7 @@ def standalone(cfg: DictConfig, classes: Sequence[str] = ()) -> DictConfig:
     """
     cfg = cfg.copy()
     for holder, key in [*_computed(cfg.model)]:
-        holder[key] = instantiate(holder[key])
+        holder[key] = build(cfg, holder._get_node(key)._get_full_key(None))
     for split in ("train", "test"):
         dataset = OmegaConf.select(cfg, f"dataloader.{split}.dataset")
         if classes and isinstance(dataset, DictConfig) and "classes" in dataset:

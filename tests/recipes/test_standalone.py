@@ -53,6 +53,13 @@ def test_calls_that_compute_a_number_are_replaced_by_it():
     assert cfg.model.a._target_ is twice  # the recipe itself is unchanged
 
 
+def test_a_call_that_rejects_its_arguments_is_named():
+    cfg = make()
+    cfg.model.layers[0].in_features.off = 3
+    with pytest.raises(ValueError, match=r"model.layers\[0\].in_features cannot be built: .*off"):
+        standalone(cfg)
+
+
 def test_classes_are_written_where_they_were_null_and_kept_where_not():
     made = standalone(make(), ["nut", "bolt"])
     assert made.data.classes == ["nut", "bolt"] == made.dataloader.test.dataset.classes
