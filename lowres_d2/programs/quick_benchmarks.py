@@ -42,7 +42,7 @@ class Benchmark:
         baseline: title of what the method is compared with.
         variants: more students, trained on request.
         sheets: figures of the report; see ``lowres_d2.programs.reproduce_figures``.
-        thumbnails: students whose thumbnails are drawn; empty: all.
+        thumbnails: students whose thumbnails are drawn, if they were trained; empty: all.
         closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
             distance to it is covered.
     """
@@ -66,14 +66,15 @@ class Benchmark:
         return list(self.students)[-1]
 
 
+_COLOURS_KEPT = "learned + distillation, colours kept"
 _THUMBDET = "projects/ThumbDet/configs/quick/"
 _THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
 _FEATURE_SR = "projects/FeatureSR/configs/quick/"
 
 
 def _thumbdet(factor: int, side: int) -> Benchmark:
-    def recipe(name: str) -> Row:
-        return Row(f"{_THUMBDET}{name}{factor}_fcos_small_{side}_plates.py")
+    def recipe(name: str, *overrides: str) -> Row:
+        return Row(f"{_THUMBDET}{name}{factor}_fcos_small_{side}_plates.py", overrides)
 
     return Benchmark(
         title=f"ThumbDet at {factor}x",
@@ -91,8 +92,11 @@ def _thumbdet(factor: int, side: int) -> Benchmark:
         variants={
             "bicubic + distillation": recipe("bicubic_distilled"),
             "learned + the paper's distillation": recipe("paper"),
+            # Its last stage, labels alone, would let the thumbnail's colours go.
+            _COLOURS_KEPT: recipe("thumbdet", "train.stages.2.losses=[detector,moments]"),
         },
         sheets=("thumbnails", "detections"),
+        thumbnails=("bicubic", "learned", _COLOURS_KEPT, "learned + distillation"),
         closes_gap=True,
     )
 

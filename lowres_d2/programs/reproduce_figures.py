@@ -49,7 +49,7 @@ def _thumbnails(
     benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
 ) -> None:
     shown = benchmark.thumbnails or benchmark.students
-    views = {title: _reported(runs[title]).view for title in shown}
+    views = {title: _reported(runs[title]).view for title in shown if title in runs}
     write_thumbnails(path, choose_images(dataset, _IMAGES), views)
 
 

@@ -49,6 +49,7 @@ _VARIANTS = {
     (4, 5): _Layers((7, 5, 3, 1, 1), (2, 2, 1, 1, 1), (12, 12, 12, 12, COLOURS)),
     (2, 2): _Layers((5, 5), (1, 2), (12, COLOURS)),
     # Not in the paper.
+    (2, 1): _Layers((4,), (2,), (COLOURS,)),
     (3, 2): _Layers((5, 3), (3, 1), (12, COLOURS)),
 }
 
@@ -58,7 +59,7 @@ class LearnedDownsampler(Resampler):
 
     Args:
         factor: 4 or 2; 3 is not in the paper.
-        layers: number of layers: 1, 2 (the paper's choice) or 5 for 4x; 2 otherwise.
+        layers: number of layers: 1, 2 (the paper's choice) or 5 for 4x, 1 or 2 for 2x, 2 for 3x.
         strides: strides of the layers instead of the variant's; their product is the factor.
         init: ``"box"`` starts as a box filter: it averages colours over each low-resolution pixel;
             all other channels start random, and hidden ones with zero weight in the colours.

@@ -14,7 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from toys.detectors import fcos, training_input
 
-VARIANTS = [(4, 1, None), (4, 2, None), (4, 5, None), (2, 2, None), (2, 2, (2, 1)), (3, 2, None)]
+VARIANTS = [
+    (2, 1, None),
+    (4, 1, None),
+    (4, 2, None),
+    (4, 5, None),
+    (2, 2, None),
+    (2, 2, (2, 1)),
+    (3, 2, None),
+]
 
 
 @pytest.mark.parametrize(("factor", "layers", "strides"), VARIANTS)

@@ -18,7 +18,7 @@ from detectron2.config import LazyCall as L
 downsampler = L(LearnedDownsampler)(
     # 2, 3 or 4; the paper has 2 and 4.
     factor=4,
-    # Number of convolutions: 1, 2 or 5 at 4x, else 2.
+    # Number of convolutions: 1, 2 or 5 at 4x, 1 or 2 at 2x, 2 at 3x.
     layers=2,
     # Stride of each layer; null: (2, 2) at 4x, (1, 2) at 2x.
     strides=None,
