@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.data.image import NARROW, ImageReader
+from lowres_d2.data.image import NARROW, ImageReader, UnfitImageError
 from lowres_d2.data.image.decode import array_header, orientation_of
 from lowres_d2.data.image.files import open_image, open_regular
 
@@ -41,7 +41,10 @@ class ImageFile:
         spread: smallest and largest value after scaling to 0 to 255; only known of files with more
             than 8 bits that were decoded.
         ends: whether the file has the end marker of its format; True for formats not checked.
+        unfit: whether the problem is one of settings: other ones would read it.
         blank: whether all pixels are equal; only known if all were decoded.
+        moments: mean and mean square of each channel (2, C), from 0 to 255; only known if all
+            pixels were decoded.
         content: hash of the pixels as read; only known if all were decoded.
     """
 
@@ -54,7 +57,9 @@ class ImageFile:
     frames: int = 1
     spread: tuple[float, float] | None = None
     ends: bool = True
+    unfit: bool = False
     blank: bool = False
+    moments: np.ndarray | None = None
     content: bytes = b""
 
     @property
@@ -94,6 +99,8 @@ def look_at(path: Path, level: str, reader: ImageReader | None = None) -> ImageF
             facts |= _facts_of_pixels(reader.read(str(path)), level == "full")
         if facts["format"] in _END:
             facts["ends"] = _ends(path, facts["format"], size)
+    except UnfitImageError as error:
+        return ImageFile(size, str(error), unfit=True)
     except Exception as error:  # broken files can make Pillow's plug-ins raise anything
         return ImageFile(size, (str(error).splitlines() or [type(error).__name__])[0])
     return ImageFile(size, **facts)
@@ -141,6 +148,8 @@ def _facts_of_pixels(pixels: np.ndarray, full: bool) -> dict[str, Any]:
         # With the shape: 2x8 and 4x4 pixels may be the same bytes.
         digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(pixels))
+        channels = pixels.reshape(-1, pixels.shape[2]).astype(np.float32)
+        facts["moments"] = np.stack([channels.mean(0), (channels**2).mean(0)])
         facts["content"] = digest.digest()
     return facts
 

@@ -14,6 +14,7 @@ from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.image_file import ImageFile, look_at
 from lowres_d2.data.validation.split import Split
 
+import numpy as np
 from PIL import Image
 
 MISSING = Check(
@@ -27,6 +28,12 @@ BROKEN = Check(
     "error",
     "images that cannot be read",
     'replace them, or skip them with the mapper\'s on_broken="skip"',
+)
+UNFIT = Check(
+    "image-unfit",
+    "error",
+    "images that cannot be read with these settings",
+    "set what each line says",
 )
 CUT = Check(
     "image-cut",
@@ -131,6 +138,22 @@ def check_images(
     return seen
 
 
+def pixel_statistics(facts: Iterable[ImageFile]) -> str | None:
+    """Mean and standard deviation of each channel, every image counting equally.
+
+    Args:
+        facts: what is known about images; None is returned where not all pixels were decoded, or
+            where they have different numbers of channels.
+    """
+    moments = [fact.moments for fact in facts]
+    if any(m is None for m in moments) or len({m.shape for m in moments}) != 1:
+        return None
+    mean, square = np.mean(np.stack(moments), axis=0, dtype=np.float64)
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    shown = [", ".join(f"{value:.1f}" for value in values) for values in (mean, spread)]
+    return "pixel_mean [{}] and pixel_std [{}] of its images".format(*shown)
+
+
 def _check_file(
     split: Split, findings: Findings, image: dict, fact: ImageFile, folders: _Folders
 ) -> None:
@@ -141,7 +164,7 @@ def _check_file(
     if fact.problem == "is not there":
         add(MISSING, folders.hint(split.path(image)))
     elif fact.problem is not None:
-        add(BROKEN, fact.problem, left_out)
+        add(UNFIT if fact.unfit else BROKEN, fact.problem, left_out)
     else:
         _check_size(split, image, fact, add, left_out)
         if not fact.ends:

@@ -10,7 +10,7 @@ from lowres_d2.data.validation.boxes import check_boxes
 from lowres_d2.data.validation.classes import check_classes, class_counts
 from lowres_d2.data.validation.findings import SEVERITIES, Findings
 from lowres_d2.data.validation.ids import check_ids
-from lowres_d2.data.validation.images import Progress, check_images
+from lowres_d2.data.validation.images import Progress, check_images, pixel_statistics
 from lowres_d2.data.validation.overlap import check_overlap
 from lowres_d2.data.validation.sizes import Summary, check_sizes, summarize
 from lowres_d2.data.validation.split import Split
@@ -93,7 +93,7 @@ def validate(
         progress: wraps a long iterable, given its length and a description.
     """
     model = model or ModelFacts()
-    summaries, seen = [], []
+    summaries, seen, notes = [], [], []
     for split in splits:
         check_ids(split, findings)
         if check_boxes(split, findings):
@@ -103,7 +103,9 @@ def validate(
         max_dets = model.max_dets if evaluated else None
         check_sizes(split, summaries[-1], findings, max_dets, model.caps if evaluated else None)
         seen.append(check_images(split, findings, level, workers, progress))
+        statistics = pixel_statistics(seen[-1].values())
+        notes += [f"{split.name}: {statistics}"] if statistics else []
     if splits:
         check_classes(splits, findings, model.classes, model.trained)
     check_overlap(splits, seen, findings)
-    return Report(list(splits), summaries, findings, model)
+    return Report(list(splits), summaries, findings, model, notes)

@@ -3,8 +3,8 @@
 import os
 
 from lowres_d2.data.image import ImageReader
-from lowres_d2.data.validation import Findings, read_split
-from lowres_d2.data.validation.images import check_images
+from lowres_d2.data.validation import Findings, read_split, validate
+from lowres_d2.data.validation.images import check_images, pixel_statistics
 
 import numpy as np
 import pytest
@@ -152,10 +152,29 @@ def test_pipes_and_folders_are_no_images(coco, level):
 
 @pytest.mark.parametrize("level", ["header", "draft", "full"])
 def test_the_pixel_limit_is_the_readers(coco, level):
-    _, suspects = looked_at(coco, level, reader=ImageReader(max_pixels=2399))["image-broken"]
+    _, suspects = looked_at(coco, level, reader=ImageReader(max_pixels=2399))["image-unfit"]
     assert len(suspects) == 6
     assert "max_pixels=2400" in suspects[0].detail
     assert looked_at(coco, level, reader=ImageReader(max_pixels=2400)) == {}
+
+
+def test_statistics_of_the_pixels_are_what_a_model_is_given(coco):
+    coco.content["images"] = coco.content["images"][:2]
+    coco.content["annotations"] = []
+    images = [noise(channels=3), noise(channels=3) // 2]
+    for k, pixels in enumerate(images):
+        store(coco, k, pixels, f"{k}.png")
+    split = read_split(coco.json_file, Findings())
+    facts = check_images(split, Findings(), "full").values()
+    values = np.stack(images).reshape(-1, 3)
+    shown = [", ".join(f"{v:.1f}" for v in x) for x in (values.mean(0), values.std(0))]
+    assert pixel_statistics(facts) == (
+        f"pixel_mean [{shown[0]}] and pixel_std [{shown[1]}] of its images"
+    )
+    assert validate([split], Findings(), {}, level="full").notes == [
+        f"{split.name}: {pixel_statistics(facts)}"
+    ]
+    assert pixel_statistics(check_images(split, Findings(), "draft").values()) is None
 
 
 def test_arrays_of_numpy_are_images(coco):
