@@ -119,9 +119,10 @@ def check_sources(cfg: DictConfig) -> None:
     for key in ("train.init_checkpoint", "model.teacher.checkpoint"):
         value = OmegaConf.select(cfg, key, default=None)
         path = Path(value).resolve() if isinstance(value, str | Path) and value else None
-        if path is not None and path.parent == folder and _WRITTEN.fullmatch(path.name):
+        own = path is not None and path.parent == folder and _WRITTEN.fullmatch(path.name)
+        if own or path == folder:  # a folder stands for its weights
             raise ValueError(
-                f"{key}: {value} is in the folder of this run, which puts the files of an earlier "
+                f"{key}: {value} is of the folder of this run, which puts the files of an earlier "
                 "one aside: set another train.output_dir"
             )
 

@@ -5,12 +5,13 @@ import os
 import shutil
 
 from lowres_d2.engine.processes.folder_lock import folder_lock
-from lowres_d2.engine.run_folder import MOVING, claimed, put_aside
+from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.train import main
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from toys.one_line_errors import error_of
 from toys.runs import STAGED
@@ -241,3 +242,14 @@ def trained_arguments(arguments):
         "train.teacher_check.images=0",
         "train.max_iter=6",
     ]
+
+
+@pytest.mark.parametrize("named", ["", "model_final.pth"])
+@pytest.mark.parametrize("key", ["train.init_checkpoint", "model.teacher.checkpoint"])
+def test_weights_that_the_run_itself_would_put_aside_are_refused(tmp_path, key, named):
+    cfg = OmegaConf.create({"train": {"output_dir": str(tmp_path)}, "model": {"teacher": {}}})
+    OmegaConf.update(cfg, key, str(tmp_path / named))
+    with pytest.raises(ValueError, match=f"{key}: .* set another train.output_dir"):
+        check_sources(cfg)
+    OmegaConf.update(cfg, key, str(tmp_path / "another" / named))
+    check_sources(cfg)
