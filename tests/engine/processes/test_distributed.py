@@ -11,6 +11,7 @@ from lowres_d2.data import build_test_loader
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine.processes.environment import join_group, meet
 from lowres_d2.engine.processes.first_failure import FirstFailure, is_lost_contact, lost
+from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.processes.membership import find_membership
 from lowres_d2.evaluation import SizedCOCOEvaluator
 from lowres_d2.programs.train import main
@@ -154,6 +155,16 @@ def test_an_error_of_all_processes_is_reported_once(whole, ranks):
         assert [end.code for end in ends] == [1, 1]
         (error,) = ends[0].errors + ends[1].errors
         assert words in error
+
+
+@pytest.mark.slow
+def test_a_folder_in_use_is_one_error_of_all_processes(whole, ranks, tmp_path):
+    with folder_lock(tmp_path / ".lock"):
+        ends = ranks.run(MAIN, *whole[1], f"train.output_dir={tmp_path}")
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [end.code for end in ends] == [1, 1]
+    (error,) = ends[0].errors + ends[1].errors
+    assert f"{tmp_path} is in use by process {os.getpid()} on " in error
 
 
 @pytest.mark.slow
