@@ -43,6 +43,10 @@ PARTS = (
     "torchvision.ops",
     "torchvision.transforms",
 )
+# Not these: upstream unpickles proposal files, and mmdet's weights.
+UNSAFE = ("detectron2.data.build.load_proposals_into_dataset", "detectron2.modeling.mmdet_wrapper")
+# Arguments that name a proposal file; upstream takes a yacs config, which may name one, as `cfg`.
+UNSAFE_ARGUMENTS = ("cfg", "proposal_file", "proposal_files")
 # Parts that earlier versions saved under another name.
 MOVED = {"lowres_d2.data.datasets.PlatesDataset": "lowres_d2.data.plates.PlatesDataset"}
 # More modules, separated by commas, that the user trusts: own ones, timm.
@@ -85,6 +89,12 @@ def read_saved_config(text: str, source: str) -> Any:
                     f"{source}: {place}: expected a name, got {type(target).__name__}"
                 )
             named_part(target, f"{source}: {place}")
+            for name in UNSAFE_ARGUMENTS:
+                if node.get(name) is not None:
+                    raise RefusedConfigError(
+                        f"{source}: {where}.{name}: Detectron2 unpickles proposal files, which "
+                        "could run anything; use a recipe in a .py file"
+                    )
     return content
 
 
@@ -145,12 +155,20 @@ def named_part(name: str, where: str) -> Any:
     home = getattr(found, "__module__", None)
     if not (inspect.isclass(found) or inspect.isroutine(found)):
         raise RefusedConfigError(f"{where}: {name} cannot be called")
-    if not isinstance(home, str) or not _is_in(home, (*PARTS, *trusted)):
+    if not isinstance(home, str) or not _is_part(f"{home}.{found.__qualname__}", trusted):
         raise RefusedConfigError(
             f"{where}: {name} is {home or 'an object'}.{getattr(found, '__qualname__', '')}, which "
             f"is no part of recipes, and could run anything; {remedy}"
         )
     return found
+
+
+def _is_part(name: str, trusted: list[str]) -> bool:
+    """Whether the name of a class or function, where it is defined, is that of a public part."""
+    private = any(part.startswith("_") for part in name.split("."))
+    return _is_in(name, trusted) or (
+        _is_in(name, PARTS) and not private and not _is_in(name, UNSAFE)
+    )
 
 
 def _is_in(name: str, modules: Any) -> bool:

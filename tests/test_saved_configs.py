@@ -9,6 +9,7 @@ from lowres_d2.recipes.load import load_recipe
 from lowres_d2.saved_configs import PARTS, RefusedConfigError, read_saved_config
 
 import pytest
+import torch
 import yaml
 from detectron2.config import LazyConfig
 from torch import nn
@@ -45,6 +46,13 @@ CALLS = {
     "resolver": """'${{oc.create:"{{_target_: os.system, command: %s}}"}}'""",
     "decoded": """'${{oc.decode:"{{_target_: os.system, command: x}}"}}'  # %s""",
     "resolver by reference": "'${{${{name}}:{{x: y}}}}'  # %s",
+    "pickle": "{{_target_: detectron2.data.load_proposals_into_dataset, dataset_dicts: [], "
+    "proposal_file: %s}}",
+    "proposals": "{{_target_: detectron2.data.get_detection_dataset_dicts, names: [], "
+    "proposal_files: [%s]}}",
+    "yacs": "{{_target_: detectron2.data.build_detection_train_loader, cfg: {{A: %s}}}}",
+    "private module": "{{_target_: torch.nn.utils._deprecation_utils.lazy_deprecated_import, "
+    "all: [], old_module: x, new_module: %s}}",
     "in a list": "[1, [{{_target_: os.system, command: %s}}]]",
     "nested argument": "{{_target_: torch.nn.Identity, x: {{_target_: os.system, command: %s}}}}",
 }  # fmt: skip
@@ -168,6 +176,18 @@ def test_bundled_lazy_config_runs_nothing_either(tmp_path):
     with pytest.raises(RefusedConfigError, match=r"os\.system"):
         LazyConfig.load(str(path))
     assert not file.exists()
+
+
+def test_what_is_defined_in_a_private_module_is_no_part(monkeypatch):
+    from torch.nn.utils import _deprecation_utils
+
+    monkeypatch.setattr(
+        torch.nn.utils, "lazy_import", _deprecation_utils.lazy_deprecated_import, raising=False
+    )
+    with pytest.raises(
+        RefusedConfigError, match=r"torch\.nn\.utils\.lazy_import is torch\.nn\.utils"
+    ):
+        read_saved_config("_target_: torch.nn.utils.lazy_import", "config.yaml")
 
 
 def test_no_part_is_a_whole_library():
