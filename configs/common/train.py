@@ -41,6 +41,7 @@ train = dict(
     clip_gradients=dict(enabled=False, params=dict(kind="norm", limit=1.0)),
     # Evaluate and keep an exponential moving average of the weights.
     ema=dict(enabled=False, decay=0.999),
-    # L(Stage)(...) in order; empty: everything is trainable throughout.
+    # L(Stage)(...) in order, their lengths in iterations or as shares of max_iter (0.25); empty:
+    # everything is trainable throughout.
     stages=[],
 )
