@@ -23,8 +23,10 @@ def find_recipe(name: str | Path) -> Path:
         FileNotFoundError: no such recipe; names the nearest.
     """
     for root in (Path(), *ROOTS, *(root / "configs" for root in ROOTS)):
-        if (root / name).is_file():
-            return root / name
+        path = root / name
+        if path.is_file():
+            # Relative imports go up by the path's text: of `a/../b` they would reach `a`.
+            return path.resolve() if ".." in path.parts else path
     known = sorted({str(path) for path in shipped_recipes()})
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
     hint = f"; nearest recipe: {near[0]}" if near else ""

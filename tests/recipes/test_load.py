@@ -284,3 +284,10 @@ def test_every_key_is_explained_once():
                 plain.setdefault((callee, key), f"{path.name}:{number}: {key}")
     assert [place for key, place in plain.items() if key not in explained] == []
     assert [text for text in comments if comments.count(text) > 1] == []
+
+
+def test_a_path_with_two_dots_finds_the_pieces_that_a_recipe_imports():
+    plain = "configs/quick/bicubic4_fcos_small_64_plates.py"
+    assert load_recipe("configs/voc/../quick/bicubic4_fcos_small_64_plates.py") == load_recipe(
+        plain
+    )
