@@ -51,7 +51,10 @@ def narrow(network, factor=1):
     for key in ("encoder_layers", "decoder_layers"):
         if key in network:
             network[key] = 2
-    _replace_widths(network)
+    if "MobileNetV1" in str(resnet._target_):
+        small_mobilenetv1(network)  # it has one width
+    else:
+        _replace_widths(network)
 
 
 def narrow_mobilenet(network):
@@ -64,6 +67,19 @@ def narrow_mobilenet(network):
     finer = super_resolution(network)
     if finer:
         finer.generator.base_channels, finer.generator.sub_channels = res4, res2
+
+
+def small_mobilenetv1(network):
+    """Few cells and regions."""
+    network.proposal_generator.post_nms_topk = [50, 50]
+    network.roi_heads.batch_size_per_image = 32
+    network.roi_heads.pooler.output_size = 4
+    finer = super_resolution(network)
+    if finer:
+        # Between the two objects of each toy image, as above.
+        finer.max_area, finer.min_target_area = 40**2, 32**2
+        finer.sub_pooler.output_size = 4
+        finer.generator.bottleneck_channels = 8
 
 
 def narrow_stages(first):

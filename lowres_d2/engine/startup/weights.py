@@ -7,14 +7,15 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.modeling.weights import COUNTER, LoadReport
 
 LEAST_USED = 0.99  # share of a file's tensors
 FLAG = "--allow-partial"
-# Ignored on purpose: class predictors, which were trained on other classes, and objectives, which
-# only training needs. Caffe2's name for a class predictor is ``fc1000_w``.
+# Ignored on purpose: class predictors, which were trained on other classes, objectives, which only
+# training needs, and batch norm's counters, which a frozen one has not. Caffe2's name for a class
+# predictor is ``fc1000_w``.
 _IGNORED = re.compile(
-    r"^objectives\."
+    rf"^objectives\.|(^|\.){COUNTER}$"
     r"|(^|\.)(fc(1000)?|linear|classifier|cls_score|box_predictor|class_heads?|class_embed)[._]"
 )
 _SHOWN_PARTS = 4

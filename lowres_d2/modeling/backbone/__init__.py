@@ -3,6 +3,15 @@
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.backbone.small import SmallResNet
+from lowres_d2.modeling.backbone.timm_mobilenet import MobileNetV1, MobileNetV1Stage
 from lowres_d2.modeling.backbone.torchvision_mobilenet import MobileNetV2, MobileNetV2Stage
 
-__all__ = ["AtrousTwin", "MobileNetV2", "MobileNetV2Stage", "SmallResNet", "add_atrous_rule"]
+__all__ = [
+    "AtrousTwin",
+    "MobileNetV1",
+    "MobileNetV1Stage",
+    "MobileNetV2",
+    "MobileNetV2Stage",
+    "SmallResNet",
+    "add_atrous_rule",
+]

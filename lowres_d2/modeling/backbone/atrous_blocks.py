@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from lowres_d2.modeling.backbone.small import SmallStem
+from lowres_d2.modeling.backbone.small import DeepStem, SmallStem
 
 import torch
 import torch.nn.functional as F
@@ -191,7 +191,8 @@ _ACTIVATIONS = (
 )
 _BLOCKS = (
     # nn.Module is for containers without a forward of their own, such as ModuleList.
-    *(nn.Module, nn.Sequential, BasicBlock, BottleneckBlock, ResNet, SmallStem),
+    *(nn.Module, nn.Sequential, BasicBlock, BottleneckBlock, ResNet),
+    *(SmallStem, DeepStem),
     *(FPN, LastLevelMaxPool, LastLevelP6P7),
     *(mobilenetv2.InvertedResidual, mobilenetv3.InvertedResidual, misc.SqueezeExcitation),
 )

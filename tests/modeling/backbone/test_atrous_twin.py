@@ -4,7 +4,13 @@ import copy
 import pickle
 from bisect import bisect_left
 
-from lowres_d2.modeling.backbone import AtrousTwin, MobileNetV2, SmallResNet, add_atrous_rule
+from lowres_d2.modeling.backbone import (
+    AtrousTwin,
+    MobileNetV1,
+    MobileNetV2,
+    SmallResNet,
+    add_atrous_rule,
+)
 
 import pytest
 import torch
@@ -64,6 +70,9 @@ BACKBONES = {
     "small, stem keeps the size": lambda: small(stem_stride=1),
     "fpn": lambda: fpn(LastLevelMaxPool()),
     "fpn of retinanet": lambda: fpn(LastLevelP6P7(12, 4)),
+    "small, deep stem": lambda: small(stem_stride=4, stem_middle=3),
+    "mobilenet": lambda: MobileNetV1(LEVELS),
+    "mobilenet, frozen": lambda: MobileNetV1(LEVELS, norm="FrozenBN"),
     "mobilenet v2": lambda: MobileNetV2(LEVELS, width_mult=0.1),
     "mobilenet v3": lambda: traced(mobilenet_v3_small(width_mult=0.25), "features.3", "features.8"),
     "resnet of torchvision": lambda: traced(

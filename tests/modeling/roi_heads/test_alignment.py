@@ -9,7 +9,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import lowres_d2  # noqa: F401
-from lowres_d2.modeling.backbone import AtrousTwin, MobileNetV2, SmallResNet
+from lowres_d2.modeling.backbone import AtrousTwin, MobileNetV1, MobileNetV2, SmallResNet
 from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
 from lowres_d2.modeling.roi_heads import SuperResolution
 from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
@@ -59,6 +59,7 @@ CASES = {
     "r50": (lambda: resnet((1, 2, 2), ["res2", "res4"], True), ["res4"], "res2", -8, -7.5),
     "r50, 3x3": (lambda: resnet((1, 2, 2), ["res2", "res4"], False), ["res4"], "res2", -14, -7.5),
     "mobilenet v2": (lambda: MobileNetV2(["res2", "res4"], 0.1), ["res4"], "res2", -15, -7.5),
+    "mobilenet": (lambda: MobileNetV1(["res2", "res4"]), ["res4"], "res2", -15, -7.5),
     "small": (lambda: SmallResNet((2, 3, 4, 5, 6)), ["res4"], "res2", -15, -7.5),
     "fpn, p2": (pyramid, ["p2", "p3", "p4", "p5"], "p2", -2, -1.5),
 }

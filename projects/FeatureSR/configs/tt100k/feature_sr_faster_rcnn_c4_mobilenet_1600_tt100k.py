@@ -1,4 +1,4 @@
-"""FeatureSR on Faster R-CNN C4, MobileNetV2: proposals under 32 x 32 px, TT100K at 1600 px."""
+"""FeatureSR on Faster R-CNN C4, MobileNetV2, not the paper: under 32 x 32 px, TT100K 1600 px."""
 
 from .base_faster_rcnn_c4_mobilenet_1600_tt100k import dataloader
 from .base_faster_rcnn_c4_mobilenet_1600_tt100k import model as base
