@@ -5,14 +5,14 @@ Shapes: the weight of a convolution is (O, C, k, k).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_COLOURS = (1, 3)  # channels that published weights are made for
+_COLOURS = 3
 
 
 class _FirstConvolution(Exception):
@@ -49,7 +49,7 @@ def input_channels(network: nn.Module, batched: bool = True) -> int | None:
 
 
 def refit_channels(
-    model: nn.Module, weights: Mapping[str, Any], misshapen: Sequence[tuple[str, Any, Any]]
+    model: nn.Module, weights: Mapping[str, Any], names: Iterable[str]
 ) -> dict[str, str]:
     """Load first convolutions whose weights were made for images of other channels.
 
@@ -59,26 +59,29 @@ def refit_channels(
 
     Args:
         model: a detector or a composition.
-        weights: the file's tensors or arrays.
-        misshapen: name in the model, shape in the file and shape in the model.
+        weights: the file's tensors or arrays, by name.
+        names: tensors of the model that were not loaded.
 
     Returns:
-        What was done, by name in the model.
+        Names in the model, and in the file.
     """
-    detector = getattr(model, "detector", model)
+    prefix = "detector." if hasattr(model, "detector") else ""
+    detector = model.detector if prefix else model
     channels, own = len(getattr(detector, "pixel_mean", ())), model.state_dict()
-    images = getattr(getattr(model, "resampler", None), "in_channels", channels)
+    images = min(getattr(getattr(model, "resampler", None), "in_channels", channels), channels)
     done = {}
-    for name, of_file, of_model in misshapen:
-        stem = len(of_file) == 4 and len(of_model) == 4 and of_model[1] == channels
-        same = stem and (of_file[0], *of_file[2:]) == (of_model[0], *of_model[2:])
-        # Names may have been matched by rules; the shape of a stem is one of a kind.
-        found = [w for w in weights.values() if tuple(w.shape) == tuple(of_file)]
-        if not same or of_file[1] not in _COLOURS or len(found) != 1:
+    for name in names:
+        shape = tuple(own[name].shape)
+        if not name.startswith(prefix) or len(shape) != 4 or shape[1] != channels:
             continue
-        weight = torch.as_tensor(found[0]).to(own[name])
-        own[name].copy_(_refitted(weight, min(images, channels), channels))
-        done[name] = f"{name} from {of_file[1]} to {channels}"
+        grey, colours = ((shape[0], number, *shape[2:]) for number in (1, _COLOURS))
+        found = [name] if name in weights and weights[name].shape in (grey, colours) else []
+        # By shape where names were matched by rules; a stem for colours is one of a kind.
+        found = found or [k for k, w in weights.items() if getattr(w, "shape", None) == colours]
+        if len(found) == 1 and weights[found[0]].shape != shape:
+            weight = torch.as_tensor(weights[found[0]]).to(own[name])
+            own[name].copy_(_refitted(weight, images, channels))
+            done[name] = found[0]
     return done
 
 

@@ -33,7 +33,7 @@ class LoadReport:
         unexpected: tensors of the file that are not in the model.
         misshapen: tensors of the model that have another shape in the file.
         refitted: first convolutions of the model that take other channels than in the file, see
-            :func:`lowres_d2.modeling.channels.refit_channels`; each with its numbers of channels.
+            :func:`lowres_d2.modeling.channels.refit_channels`; each with the number of the file.
         of_file: number of tensors of the file.
         classes: names of the classes that the file's model predicts; empty if the file has none.
         iterations: number that the file's run had finished; None if the file does not say.
@@ -133,14 +133,16 @@ def fill_model(
         raise ValueError(
             f"{path} does not fit the model ({reason}): give weights of this very model"
         ) from error
-    refitted = refit_channels(model, weights, found.incorrect_shapes) if refit else {}
+    misshapen = [entry[0] for entry in found.incorrect_shapes]
+    not_loaded = dict.fromkeys([*misshapen, *found.missing_keys]) if refit else ()
+    refitted = refit_channels(checkpointer.model, weights, not_loaded)
     broken = [n for n, p in checkpointer.model.named_parameters() if not p.isfinite().all()]
     if broken:
         raise ValueError(
             f"{path} has non-finite weights ({_first_few(broken)}): its run has diverged, use an "
             "earlier checkpoint"
         )
-    misshapen = [entry[0] for entry in found.incorrect_shapes if entry[0] not in refitted]
+    misshapen = [name for name in misshapen if name not in refitted]
     classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
     return LoadReport(
         path=str(path),
@@ -151,9 +153,11 @@ def fill_model(
             for n in found.missing_keys
             if not (n in misshapen or n in refitted or n.endswith(COUNTER))
         ],
-        unexpected=list(found.unexpected_keys),
+        unexpected=[n for n in found.unexpected_keys if n not in refitted.values()],
         misshapen=misshapen,
-        refitted=list(refitted.values()),
+        refitted=[
+            f"{name} from {weights[key].shape[1]} channels" for name, key in refitted.items()
+        ],
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         # Detectron2 stores the index of the last finished iteration.
