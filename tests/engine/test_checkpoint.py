@@ -193,7 +193,9 @@ def test_a_truncated_checkpoint_and_a_folder_are_named(tmp_path):
     path = tmp_path / "run.pth"
     path.write_bytes(path.read_bytes()[:-200])
     assert_refused_in_one_line(path, "is damaged")
-    assert_refused_in_one_line(tmp_path, "is a folder")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert_refused_in_one_line(empty, "is a folder without weights")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ optimizer, lr_multiplier, train = base.optimizer, base.lr_multiplier, base.train
     cfg = load_recipe(folder / "further.py")
     assert cfg.train.output_dir == "output/further" and cfg.train.max_iter == 5
     assert cfg.dataloader.evaluator.output_dir == "output/further"
-    assert load_recipe(run / "config.yaml").train.output_dir == "output/my_recipe"
+    assert load_recipe(run / "config.yaml").train.output_dir == str(run)
 
 
 def test_a_module_beside_a_recipe_replaces_none_that_is_installed(folder):

@@ -154,15 +154,21 @@ def test_several_faults_at_once_are_all_counted(sound):
     [
         ('[{"image_id": 1}]', "perhaps of detections"),
         ('{"images": []', "is not JSON"),
-        ('{"images": [], "annotations": []}', "no list 'categories'"),
+        ('{"annotations": []}', "no list 'images'"),
     ],
 )
-def test_files_without_ground_truth_are_an_error_and_not_a_crash(tmp_path, text, words):
+def test_files_of_no_data_set_are_an_error_and_not_a_crash(tmp_path, text, words):
     path = tmp_path / "data.json"
     path.write_text(text)
     report = checked(path)
     assert found(report, "error") == {"file-unreadable": 1}
     assert words in str(next(iter(report.findings)).suspects[0])
+
+
+def test_a_file_without_categories_is_one_without_objects(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text('{"images": [], "annotations": []}')
+    assert found(checked(path), "error") == {"no-objects": 1}
 
 
 def test_json_record_can_be_written_whatever_the_file_holds(sound):
