@@ -72,7 +72,13 @@ _THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
 _FEATURE_SR = "projects/FeatureSR/configs/quick/"
 
 
-def _thumbdet(factor: int, side: int) -> Benchmark:
+def _thumbdet(factor: int, side: int, early: str) -> Benchmark:
+    """``early``: the smaller detector at full resolution that costs as much as the thumbnails."""
+
+    def small(name: str, from_first: bool) -> Row:
+        file = f"{_THUMBDET}{early}{name}_fcos_small_256_plates.py"
+        return Row(file, from_first=from_first)
+
     def recipe(name: str, *overrides: str) -> Row:
         return Row(f"{_THUMBDET}{name}{factor}_fcos_small_{side}_plates.py", overrides)
 
@@ -85,6 +91,8 @@ def _thumbdet(factor: int, side: int) -> Benchmark:
         longer_title="full resolution",
         students={
             "bicubic": recipe("bicubic"),
+            "smaller detector, full resolution": small("", from_first=False),
+            "smaller detector, distilled": small("_distilled", from_first=True),
             "learned": recipe("learned"),
             "learned + distillation": recipe("thumbdet"),
         },
@@ -172,7 +180,7 @@ def _feature_sr() -> Benchmark:
 
 BENCHMARKS = {
     "feature_sr": _feature_sr(),
-    "thumbdet": _thumbdet(4, 64),
-    "thumbdet-2x": _thumbdet(2, 128),
+    "thumbdet": _thumbdet(4, 64, "early"),
+    "thumbdet-2x": _thumbdet(2, 128, "early_large"),
     "thumbdet-detr": _thumbdet_detr(),
 }

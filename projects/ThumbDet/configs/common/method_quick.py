@@ -1,7 +1,7 @@
 """The parts for the quick recipes: the small FCOS, and more losses than the paper's."""
 
 from lowres_d2.engine.stages import Stage
-from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.objectives import DenseLogitDistillation, FeatureDistillation, FeaturePair
 from lowres_d2.modeling.teacher import Tap
 
 from detectron2.config import LazyCall as L
@@ -26,3 +26,33 @@ thumbnail_features = L(FeatureDistillation)(
 # In the end, distillation and ground truth pull in different directions, the more so the smaller
 # the student: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops the former early, too.
 labels_alone = L(Stage)(name="labels", iterations=0.4, losses=["detector"], continues=True)
+
+# A detector with a stem of stride 4 and maps at strides 8 to 32, at the teacher's resolution: its
+# stem learns the teacher's res2, its stages learn res3 to res5, its head the teacher's four levels.
+distillation_of_early = [
+    L(FeatureDistillation)(
+        pairs=[
+            L(FeaturePair)(
+                student=f"backbone.bottom_up.res{stage}",
+                student_stride=4 * 2 ** (stage - 1),
+                teacher=f"backbone.bottom_up.res{stage + 1}",
+                channels=channels,
+            )
+            for stage, channels in ((2, [16, 48]), (3, [32, 96]), (4, [48, 128]))
+        ]
+    ),
+    L(DenseLogitDistillation)(
+        strides=[8, 16, 32], teacher_strides=[4, 8, 16, 32], form="focal", threshold=0.5
+    ),
+    L(FeatureDistillation)(
+        pairs=[
+            L(FeaturePair)(
+                student="backbone.bottom_up.stem",
+                student_stride=4,
+                teacher="backbone.bottom_up.res2",
+                channels=[12, 32],
+            )
+        ],
+        name="stem",
+    ),
+]
