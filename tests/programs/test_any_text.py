@@ -84,7 +84,9 @@ def test_screens_of_every_encoding(monkeypatch):
         assert screen.getvalue() == shown
 
 
-def test_log_files_are_utf8_whatever_the_text(tmp_path):
+def test_log_files_are_utf8_whatever_the_text(tmp_path, monkeypatch):
+    # pytest's own handlers would send such text to xdist, which cannot take it.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     (tmp_path / ODD).mkdir()
     with logging_to(tmp_path / ODD):
         open_log_files()
