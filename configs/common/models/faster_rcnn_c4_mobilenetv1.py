@@ -13,15 +13,13 @@ model.pixel_std = [127.5, 127.5, 127.5]
 model.backbone = L(MobileNetV1)(
     # res2 to res5 have strides 4 to 32, and 128, 256, 512, 1024 channels.
     out_features=["res4"],
-    # Frozen statistics, as in the ResNets.
-    norm="FrozenBN",
+    norm="FrozenBN",  # frozen statistics, as in MobileNetV2
 )
 model.proposal_generator.head.in_channels = 512
 
 heads = model.roi_heads
 heads.res5 = L(MobileNetV1Stage)(
-    # The first stage that the backbone above leaves out.
-    stage="res5",
+    stage="res5",  # the one after the backbone
     norm="FrozenBN",  # the same as in the backbone
 )
 heads.box_predictor.input_shape.channels = 1024
