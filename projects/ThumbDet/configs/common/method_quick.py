@@ -27,8 +27,8 @@ thumbnail_features = L(FeatureDistillation)(
 # the student: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops the former early, too.
 labels_alone = L(Stage)(name="labels", iterations=0.4, losses=["detector"], continues=True)
 
-# A detector with a stem of stride 4 and maps at strides 8 to 32, at the teacher's resolution: its
-# stem learns the teacher's res2, its stages learn res3 to res5, its head the teacher's four levels.
+# A detector with maps at strides 8 to 32, at the teacher's resolution: its stages learn res3 to res5,
+# its head the teacher's four levels.
 distillation_of_early = [
     L(FeatureDistillation)(
         pairs=[
@@ -43,16 +43,5 @@ distillation_of_early = [
     ),
     L(DenseLogitDistillation)(
         strides=[8, 16, 32], teacher_strides=[4, 8, 16, 32], form="focal", threshold=0.5
-    ),
-    L(FeatureDistillation)(
-        pairs=[
-            L(FeaturePair)(
-                student="backbone.bottom_up.stem",
-                student_stride=4,
-                teacher="backbone.bottom_up.res2",
-                channels=[12, 32],
-            )
-        ],
-        name="stem",
     ),
 ]

@@ -12,6 +12,6 @@ model.teacher = L(Teacher)(
     model=teacher, checkpoint="output/teacher_fcos_small_256_plates/model_final.pth"
 )
 model.objectives = distillation_of_early
-model.loss_weights = dict(feature=0.9, logit=2.0, stem=3.0)
+model.loss_weights = dict(feature=0.9, logit=1.0)
 optimizer.lr = 0.006
 train.max_iter = 2000

@@ -12,4 +12,3 @@ from .early_large_fcos_small_256_plates import model as larger
 model.detector = larger.detector
 for pair, channels in zip(model.objectives[0].pairs, (32, 64, 96), strict=True):
     pair.channels[0] = channels
-model.objectives[2].pairs[0].channels[0] = 24
