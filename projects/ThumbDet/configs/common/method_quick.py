@@ -27,8 +27,8 @@ thumbnail_features = L(FeatureDistillation)(
 # the student: "On the Efficacy of Knowledge Distillation", ICCV 2019, stops the former early, too.
 labels_alone = L(Stage)(name="labels", iterations=0.4, losses=["detector"], continues=True)
 
-# A detector with maps at strides 8 to 32, at the teacher's resolution: its stages learn res3 to res5,
-# its head the teacher's four levels.
+# A detector with maps at strides 8 to 32, at the teacher's resolution: its stages learn res3 to
+# res5, its head the teacher's four levels.
 distillation_of_early = [
     L(FeatureDistillation)(
         pairs=[
