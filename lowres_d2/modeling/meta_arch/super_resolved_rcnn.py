@@ -1,6 +1,6 @@
 """Two-stage detectors whose heads super-resolve small proposals: forward passes in training.
 
-"Better to Follow", ICCV 2019, Fig. 4: the backbone sees the image, and the downsampled image as
+"Better to Follow", ICCV 2019, Fig. 3: the backbone sees the image, and the downsampled image as
 well. Its atrous twin, which shares its parameters, sees the image with a receptive field that is
 larger by the ratio of the downsampling, 2 in the paper. Boxes are XYXY in pixels of the network's
 input.

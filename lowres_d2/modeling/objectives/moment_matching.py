@@ -3,12 +3,14 @@
 Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 5, for each image x and its
 low-resolution image (the paper's thumbnail) y:
 
-    loss = sum over colour channels of (mean(x) - mean(y))^2 + lambda (spread(x) - spread(y))^2
+    loss = mean over colour channels of (mean(x) - mean(y))^2 + lambda (spread(x) - spread(y))^2
 
-Moments are computed over each image's own pixels, without padding, in the range [0, 1]. The paper
-does not state the range: the loss of images normalised with ImageNet's standard deviation (0.225)
-would be about 20 times larger, which ``loss_weights={"moments/*": 20}`` gives. Of a low-resolution
-image with more channels than the full one, the first channels are its colours; the others are free.
+Our copy of the paper has a 3 before the sum over the channels, which we read as 1/3, as in the
+authors' code. Moments are computed over each image's own pixels, without padding, in the range
+[0, 1]. The paper does not state the range: the loss of images normalised with ImageNet's standard
+deviation (0.225) would be about 20 times larger, which ``loss_weights={"moments/*": 20}`` gives. Of
+a low-resolution image with more channels than the full one, the first channels are its colours; the
+others are free.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class MomentMatching(Objective):
         spread_weight: lambda.
         spread: ``"std"`` compares standard deviations, ``"variance"`` variances; the paper speaks
             both of the second moment and of variance.
+        reduction: ``"mean"`` over the channels, or ``"sum"``.
         name: group of the losses.
     """
 
@@ -41,13 +44,17 @@ class MomentMatching(Objective):
         self,
         spread_weight: float = 0.1,
         spread: Literal["std", "variance"] = "std",
+        reduction: Literal["mean", "sum"] = "mean",
         name: str = "moments",
     ) -> None:
         super().__init__(name)
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction={reduction!r}: expected 'mean' or 'sum'")
         if spread not in ("std", "variance"):
             raise ValueError(f"spread={spread!r}: expected 'std' or 'variance'")
         self.spread_weight = spread_weight
         self.spread = spread
+        self.reduction = reduction
 
     def forward(self, context: ObjectiveContext) -> dict[str, Float[Tensor, ""]]:
         """Losses ``mean`` and ``spread``, means over the images; ``spread`` includes lambda."""
@@ -63,9 +70,9 @@ class MomentMatching(Objective):
             colours = len(context.images[members[0]])
             low_res = torch.stack([context.low_res_images[k][:colours] for k in members])
             low_res_mean, low_res_spread = self._moments(low_res)
-            # Eq. 5 sums over channels; the authors' code takes means over channels and images.
-            means.append((mean - low_res_mean).square().sum())
-            spreads.append((spread - low_res_spread).square().sum())
+            shared = colours if self.reduction == "mean" else 1
+            means.append((mean - low_res_mean).square().sum() / shared)
+            spreads.append((spread - low_res_spread).square().sum() / shared)
         number = len(context.images)
         return {
             "mean": torch.stack(means).sum() / number,

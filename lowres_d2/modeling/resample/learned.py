@@ -1,7 +1,8 @@
 """The learned downsampler of ThumbDet: a few strided convolutions, trained with the detector.
 
 Source: "ThumbDet: One thumbnail image is enough for object detection", Pattern Recognition 138
-(2023) 109424, Sec. 3.3; the variants with one and with five layers are from its Table 4.
+(2023) 109424, Sec. 3.3; the 2x variant is from its Sec. 4.2, those with one and with five layers
+are from its Table 4.
 
 It processes images in [0, 1], before the detector's normalisation, because the last ReLU would cut
 off the negative values of a normalised image. Each kernel is aligned with the frames of

@@ -30,15 +30,21 @@ def random_context():
     return context(images, low_res)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("spread", "moment"), [("std", np.std), ("variance", np.var)])
-def test_equals_equation_5_in_numpy(spread, moment):
-    found = MomentMatching(spread_weight=0.1, spread=spread)(random_context())
+def test_equals_equation_5_in_numpy(spread, moment, reduction):
+    objective = MomentMatching(spread_weight=0.1, spread=spread, reduction=reduction)
+    found = objective(random_context())
+    over_channels = getattr(np, reduction)
     pairs = list(zip(random_context().images, random_context().low_res_images, strict=True))
     mean = np.mean(
-        [((p.numpy().mean((1, 2)) - q.numpy().mean((1, 2))) ** 2).sum() for p, q in pairs]
+        [over_channels((p.numpy().mean((1, 2)) - q.numpy().mean((1, 2))) ** 2) for p, q in pairs]
     )
     second = np.mean(
-        [((moment(p.numpy(), (1, 2)) - moment(q.numpy(), (1, 2))) ** 2).sum() for p, q in pairs]
+        [
+            over_channels((moment(p.numpy(), (1, 2)) - moment(q.numpy(), (1, 2))) ** 2)
+            for p, q in pairs
+        ]
     )
     assert found["mean"].item() == pytest.approx(mean, rel=1e-4)
     assert found["spread"].item() == pytest.approx(0.1 * second, rel=1e-4)
@@ -58,8 +64,8 @@ def test_an_image_and_itself_differ_by_nothing():
 def test_flat_images_have_finite_gradients():
     low_res = torch.full((3, 4, 4), 0.2, requires_grad=True)
     sum(MomentMatching()(context([torch.full((3, 8, 8), 0.5)], [low_res])).values()).backward()
-    # Twice the difference of means, spread over the 16 pixels.
-    torch.testing.assert_close(low_res.grad, torch.full((3, 4, 4), 2 * -0.3 / 16))
+    # Twice the difference of means, spread over the 16 pixels; the mean over 3 channels.
+    torch.testing.assert_close(low_res.grad, torch.full((3, 4, 4), 2 * -0.3 / 16 / 3))
 
 
 def test_batch_is_the_mean_of_its_images():
@@ -70,6 +76,11 @@ def test_batch_is_the_mean_of_its_images():
     ]
     for name, value in MomentMatching()(both).items():
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match="expected 'mean' or 'sum'"):
+        MomentMatching(reduction="max")
 
 
 def test_an_unknown_spread_is_refused():

@@ -32,6 +32,8 @@ moments = L(MomentMatching)(
     spread_weight=0.1,
     # Which spread: std or variance.
     spread="std",
+    # Over the channels: mean or sum.
+    reduction="mean",
 )
 
 features = L(FeatureDistillation)(
@@ -60,7 +62,7 @@ query_logits = L(QueryLogitDistillation)(
     # Teacher queries with a best class probability above this are distilled; its activation.
     threshold=0.5,
     activation="sigmoid",
-    # How queries are paired: index, for a student that starts as its teacher, or hungarian.
+    # How queries are paired: index (Algorithm 1) or hungarian.
     pairing="index",
 )
 # Instead of it for detectors without queries: heads on cells of a feature map,

@@ -1,4 +1,4 @@
-"""Learned thumbnails, features and filtered logits distilled, as in the paper (Tables 3 and 6)."""
+"""The paper's losses: features and filtered logits (Tables 3 and 6); stem and res2 are trained."""
 
 from ..common.method import features, loss_weights, query_logits
 from .learned4_deformable_detr_small_64_plates import (
