@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 from lowres_d2.analysis import write_report
+from lowres_d2.engine.stages import with_lengths
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
 from lowres_d2.programs.reproduce import main, reproduce
+from lowres_d2.recipes.load import build
 
 import pytest
 from detectron2.config import instantiate
@@ -95,7 +97,16 @@ def test_benchmarks_keep_their_proportions_in_fewer_iterations(tmp_path):
         for recipe in {
             row.recipe for row in (*benchmark.students.values(), *benchmark.variants.values())
         }:
-            RecipeRun("run", recipe, tmp_path, ["train.max_iter=40"]).check()
+            run = RecipeRun("run", recipe, tmp_path, ["train.max_iter=40"])
+            run.check()
+            stages = build(run.config(), "train.stages")
+            whole = RecipeRun("run", recipe, tmp_path).config().train.max_iter
+            for few, many in zip(
+                with_lengths(stages, 40), with_lengths(stages, whole), strict=True
+            ):
+                # The shortest stage has an iteration; else they differ by rounding alone.
+                share = many.iterations / whole
+                assert few.iterations == pytest.approx(40 * share, abs=1)
 
 
 def test_a_run_that_stops_early_reports_the_iterations_that_it_did(coco_json, tmp_path):

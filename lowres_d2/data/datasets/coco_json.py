@@ -61,6 +61,11 @@ def read_coco_json(json_file: str | Path) -> dict:
 
 
 def index_by_id(path: Path, section: str, entries: Iterable[dict]) -> dict[int, dict]:
+    """Entries of a section of a file by their id.
+
+    Raises:
+        ValueError: an id is no whole number, or occurs twice.
+    """
     index: dict[int, dict] = {}
     for position, entry in enumerate(entries):
         key = entry.get("id")
