@@ -113,6 +113,14 @@ def build_train_loader(
     if filter_empty:
         dataset = _WithObjects(dataset)
     factors = None if repeat_threshold is None else repeat_factors(dataset, repeat_threshold)
+    if factors is not None:
+        _logger.info(
+            "class balancing: images with rare classes come up to %.1f times an epoch, which has "
+            "about %.0f images in place of %d",
+            max(factors),
+            sum(factors),
+            len(factors),
+        )
     positions = BatchPositions(
         total_batch_size,
         comm.get_rank() if rank is None else rank,
@@ -189,14 +197,24 @@ def repeat_factors(dataset: Sequence[dict], threshold: float) -> list[float]:
         objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
         records.append({"annotations": objects})
     factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, threshold)
-    _logger.info(
-        "class balancing: images with rare classes come up to %.1f times an epoch, which has "
-        "about %.0f images in place of %d",
-        factors.max(),
-        factors.sum(),
-        len(factors),
-    )
     return factors.tolist()
+
+
+def images_per_epoch(
+    dataset: Sequence[dict], filter_empty: bool = False, repeat_threshold: float | None = None
+) -> float:
+    """How many images :func:`build_train_loader` loads in an epoch, on average.
+
+    Args:
+        dataset: dataset dicts.
+        filter_empty: as for the loader.
+        repeat_threshold: as for the loader.
+    """
+    if filter_empty:
+        dataset = _WithObjects(dataset)
+    return (
+        len(dataset) if repeat_threshold is None else sum(repeat_factors(dataset, repeat_threshold))
+    )
 
 
 def _has_ground_truth(record: dict) -> bool:

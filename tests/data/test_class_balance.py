@@ -3,7 +3,7 @@
 from collections import Counter
 
 from lowres_d2.data import build_train_loader
-from lowres_d2.data.loader import repeat_factors
+from lowres_d2.data.loader import images_per_epoch, repeat_factors
 from lowres_d2.data.stream import EpochOrder
 
 import pytest
@@ -69,6 +69,15 @@ def test_batches_do_not_depend_on_workers_ranks_or_where_a_run_is_resumed():
 def test_without_a_threshold_every_image_comes_once():
     images = [k for batch in loaded(5, repeat_threshold=None) for k in batch]
     assert Counter(images) == dict.fromkeys(range(10), 2)
+
+
+def test_an_epoch_is_the_images_that_the_loader_gives():
+    assert images_per_epoch(DATASET) == 10
+    assert images_per_epoch(DATASET, repeat_threshold=0.9) == pytest.approx(12)  # once three times
+    with_empty = [*DATASET, record(10), record(11, crowd=[0])]
+    assert images_per_epoch(with_empty) == 12
+    assert images_per_epoch(with_empty, filter_empty=True) == 10
+    assert images_per_epoch(with_empty, True, 0.9) == pytest.approx(12)
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.5, True])

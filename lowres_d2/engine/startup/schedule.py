@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowres_d2.data import images_per_epoch
 from lowres_d2.engine.stages import Stage
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +33,12 @@ def describe_rate(cfg: DictConfig, own: DictConfig | None, start: int = 0) -> st
     batch, iterations = OmegaConf.select(cfg, BATCH), cfg.train.max_iter
     text = f"{start:,} to {iterations:,}" if start else f"{iterations:,}"
     if batch:
-        images = len(cfg.dataloader.train.dataset)
+        loader = cfg.dataloader.train
+        # Another library's loader may have neither of the two keys.
+        settings = {
+            key: loader[key] for key in ("filter_empty", "repeat_threshold") if key in loader
+        }
+        images = images_per_epoch(loader.dataset, **settings)
         text += f", batch size {batch} ({batch * iterations / images:.1f} epochs)"
     rate = OmegaConf.select(cfg, RATE)
     text += f", {_name(cfg)}" + ("" if rate is None else f" with learning rate {rate:g}")

@@ -226,6 +226,19 @@ def test_learning_rate_by_the_scaling_rule_for_a_quarter_of_the_batch(optimizer,
         assert rate_warning(run, unchanged) == "" and "rule" not in describe_rate(run, unchanged)
 
 
+def test_epochs_are_of_the_images_that_the_loader_gives():
+    """Images without objects are left out, and those of a rare class repeated."""
+    run = scheduled(4, 0.016, torch.optim.SGD)
+    objects = [[0]] * 75 + [[0, 1]] * 5 + [[]] * 20  # class 1 is in a sixteenth of 80
+    run.dataloader.train.dataset = [
+        {"annotations": [{"category_id": c, "iscrowd": 0} for c in found]} for found in objects
+    ]
+    run.dataloader.train.filter_empty = True
+    assert "(2.5 epochs)" in describe_rate(run, None)
+    run.dataloader.train.repeat_threshold = 1.0  # each of the five comes sqrt(16) times
+    assert "(2.1 epochs)" in describe_rate(run, None)  # 200 of 75 + 4 * 5 images
+
+
 def test_boxes_are_where_the_mapper_puts_them(coco_json):
     dataset = CocoDataset(coco_json)
     steps = [
