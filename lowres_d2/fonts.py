@@ -38,6 +38,19 @@ def drawable_names(classes: Sequence[str]) -> list[str]:
     return [name if is_drawable(name) else f"class {k}" for k, name in enumerate(classes)]
 
 
+def drawable_text(text: str, bold: bool = False) -> str:
+    """A line of text; letters that its font lacks, control characters among them, as escapes.
+
+    Args:
+        text: the name of a run, say.
+        bold: as for :func:`font_for`.
+    """
+    if _find(_letters(text), bold) is not None:
+        return text
+    there = _letters_of(_default(bold))
+    return "".join(c if ord(c) in there else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextlib.contextmanager
 def plot_fonts(texts: Iterable[str]) -> Iterator[None]:
     """In this context new figures of matplotlib have the letters of some texts, where a font does.
@@ -58,8 +71,10 @@ def plot_fonts(texts: Iterable[str]) -> Iterator[None]:
 
 
 def plot_text(text: str) -> str:
-    """A text that matplotlib prints as it is: no formula, and without bytes that are no text."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+    """A line of text that matplotlib prints as it is: no formula, and no letter without a font."""
+    # Labels that begin with an underscore are left out of legends.
+    shown = f" {text}" if text.startswith("_") else text
+    return drawable_text(shown).replace("$", r"\$")
 
 
 def _letters(text: str) -> frozenset[int]:

@@ -7,13 +7,17 @@ import warnings
 from lowres_d2 import fonts
 from lowres_d2.analysis import Point, plot_trade_off
 from lowres_d2.analysis.figures.confusion import plot_confusion
+from lowres_d2.analysis.figures.curves import plot_by_size, plot_precision_recall, plot_training
 from lowres_d2.analysis.figures.drawing import Panel
+from lowres_d2.analysis.figures.sheets import headings
+from lowres_d2.evaluation.precision_recall import RECALLS
 
 import numpy as np
 import pytest
 from detectron2.utils.visualizer import Visualizer
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.figure import Figure
 from PIL import Image
 
 
@@ -104,6 +108,62 @@ def test_plots_have_their_letters_and_no_formulas(machine, tmp_path):
     machine("")
     plot_confusion({"a\udcff": counts}, ["$x$", "螺栓"], tmp_path / "b.png")  # class 1
     assert fonts.plot_text("a$b\udcff") == r"a\$b\udcff"
+
+
+RUN_NAMES = ["螺栓", "스크류", "a\x07b\tc\nd", "\udcff", "_hidden", "$x$"]
+
+
+@pytest.fixture
+def legend_of(monkeypatch):
+    """Draws a figure without warnings, and gives the labels of its legend and their fonts."""
+    saved = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (saved.append(f), save(f, *a, **k)))
+
+    def draw(plot, *arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plot(*arguments)
+        (legend,) = saved.pop().legends
+        return {text.get_text(): text.get_fontfamily() for text in legend.get_texts()}
+
+    return draw
+
+
+@pytest.mark.parametrize("kind", ["training", "by size", "precision over recall", "trade-off"])
+def test_every_figure_names_its_runs_in_any_script(machine, legend_of, tmp_path, kind):
+    """A letter that no font has is its escape, not a box; no name is left out."""
+    machine("螺栓")
+    path = tmp_path / "figure.png"
+    sizes = [{"GT": 3, "low": 8, "high": 16, "AP": 50.0, "recall50": 60.0}]
+    labels = legend_of(
+        *{
+            "training": (
+                plot_training,
+                {n: {"total_loss": (np.arange(3), np.ones(3))} for n in RUN_NAMES},
+            ),
+            "by size": (plot_by_size, dict.fromkeys(RUN_NAMES, sizes)),
+            "precision over recall": (
+                plot_precision_recall,
+                dict.fromkeys(RUN_NAMES, dict.fromkeys((0.5, 0.75), np.ones(len(RECALLS)))),
+            ),
+            "trade-off": (plot_trade_off, [Point(name, 50.0, 10.0) for name in RUN_NAMES]),
+        }[kind],
+        path,
+    )
+    names = [label.split("\n")[0] for label in labels]
+    escaped = [r"\uc2a4\ud06c\ub958", r"a\x07b\tc\nd", r"\udcff", " _hidden", r"\$x\$"]
+    assert names == ["螺栓", *escaped]
+    assert "Squares" in next(iter(labels.values()))
+
+
+def test_headings_of_sheets_have_no_boxes(machine):
+    machine("")
+    shown = np.asarray(headings(["螺\x07"], 400)[0])
+    assert np.array_equal(shown, np.asarray(headings([r"\u87ba\x07"], 400)[0]))
+    machine("螺栓")
+    assert not np.array_equal(shown, np.asarray(headings(["螺栓"], 400)[0]))
+    assert fonts.drawable_text("螺a") == r"\u87baa" and fonts.drawable_text("螺") == "螺"
 
 
 def test_the_visualizer_of_the_core_writes_names_or_numbers(machine):

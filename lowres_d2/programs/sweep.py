@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lowres_d2.analysis.cost.comparison import Comparison, Measured, giga
 from lowres_d2.analysis.cost.complexity import measure_complexity
@@ -28,6 +29,7 @@ from lowres_d2.engine.evaluate import model_with_weights, take_sample
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.run_folder import claimed
 from lowres_d2.engine.startup.metric import check_metric
+from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
@@ -41,6 +43,9 @@ from lowres_d2.structures import as_factor
 from omegaconf import DictConfig
 from tabulate import tabulate
 from torch import nn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 logger = logging.getLogger(__name__)
 
@@ -204,17 +209,23 @@ def _plot(path: Path, found: Mapping[str, Comparison], metric: str) -> None:
     # Not through pyplot, which keeps figures alive and may want a display.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
-    ax = figure.subplots()
+    with plot_fonts([metric]):  # which may be that of a class
+        figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+        ax = figure.subplots()
+        _draw(ax, found, metric)
+    with own_path(path) as part:
+        figure.savefig(part, dpi=130)
+
+
+def _draw(ax: Axes, found: Mapping[str, Comparison], metric: str) -> None:
     known = {f: c.low for f, c in found.items() if c.low.accuracy is not None}
     speeds = [low.timing.images_per_second for low in known.values()]
     values = [low.accuracy for low in known.values()]
     ax.plot(speeds, values, marker="o")
     for factor, x, y in zip(known, speeds, values, strict=True):
         ax.annotate(_resolution(factor), (x, y), textcoords="offset points", xytext=(6, 6))
-    ax.set(title="accuracy and speed by resolution", xlabel="images/s", ylabel=f"{metric}, %")
+    ax.set(title="accuracy and speed by resolution", xlabel="images/s")
+    ax.set_ylabel(f"{plot_text(metric)}, %")
     ax.set(xscale="log", ylim=(0, None))
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-    with own_path(path) as part:
-        figure.savefig(part, dpi=130)

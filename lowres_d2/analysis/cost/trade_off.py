@@ -186,7 +186,7 @@ def _draw_panel(
             x,
             [p.ap for p in found],
             spread if any(spread) else None,
-            label=plot_text(key if found[0].series else f"{key}\n{_metrics(found[0])}"),
+            label=plot_text(key) + ("" if found[0].series else f"\n{_metrics(found[0])}"),
             linestyle="-" if found[0].series else "",
             color=color,
             marker=mark,

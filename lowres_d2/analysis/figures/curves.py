@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowres_d2.evaluation.precision_recall import RECALLS
+from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.own_files import own_path
 
 import numpy as np
@@ -73,10 +74,10 @@ def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
     for name, series in runs.items():
         if "total_loss" in series:
             iterations, loss = _detector_loss(series)
-            (line,) = left.plot(iterations, _smooth(loss), label=name)
+            (line,) = left.plot(iterations, _smooth(loss), label=plot_text(name))
             left.plot(iterations, loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
         if "bbox/AP" in series:
-            right.plot(*series["bbox/AP"], marker="o", markersize=4, label=name)
+            right.plot(*series["bbox/AP"], marker="o", markersize=4, label=plot_text(name))
     left.set(title="training loss of the detector", xlabel="iteration", yscale="log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     left.yaxis.set_major_formatter("{x:g}")
@@ -100,7 +101,12 @@ def plot_by_size(runs: Mapping[str, Sequence[Mapping]], path: str | Path) -> Non
         _count_bars(ax, rows)
         for name, sizes in runs.items():
             known = [row for row in sizes if row.get(key) is not None]
-            ax.plot([_middle(r) for r in known], [r[key] for r in known], marker="o", label=name)
+            ax.plot(
+                [_middle(r) for r in known],
+                [r[key] for r in known],
+                marker="o",
+                label=plot_text(name),
+            )
         ax.set(xlabel="object size, pixels", ylabel="%", ylim=(0, 100))
         ax.set_title(title, pad=18)
         ax.set_xscale("log", base=2)
@@ -121,7 +127,7 @@ def plot_precision_recall(runs: Mapping[str, Mapping[float, np.ndarray]], path: 
     figure, axes = _figure(len(thresholds))
     for ax, iou in zip(axes, thresholds, strict=True):
         for name, curves in runs.items():
-            ax.plot(100 * RECALLS, curves[iou], label=name)
+            ax.plot(100 * RECALLS, curves[iou], label=plot_text(name))
         ax.set(title=f"IoU {iou:g}", xlabel="recall, %", ylabel="precision, %")
         ax.set(xlim=(0, 100), ylim=(0, 102))
     _finish(figure, axes, path)
@@ -192,6 +198,7 @@ def _finish(figure: Figure, axes: Iterable[Axes], path: str | Path) -> None:
     handles, labels = max((ax.get_legend_handles_labels() for ax in axes), key=lambda x: len(x[0]))
     if handles:
         columns = min(len(handles), LEGEND_COLUMNS)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+        with plot_fonts(labels):
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     with own_path(path) as part:
         figure.savefig(part, dpi=130)

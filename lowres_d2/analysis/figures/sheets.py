@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.analysis.figures.drawing import INK, PAPER, Color, dashed_frame
-from lowres_d2.fonts import font_for
+from lowres_d2.fonts import drawable_text, font_for
 from lowres_d2.own_files import own_path
 
 from PIL import Image, ImageDraw, ImageOps
@@ -32,6 +32,7 @@ def text_block(text: str, width: int, size: int) -> Image.Image:
 
 def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
     """The lines of a text, wrapped between words to a width."""
+    text = "\n".join(drawable_text(line, bold) for line in text.split("\n"))
     letters = font_for(text, size, bold)
     lines = []
     for line in text.split("\n"):
