@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import lowres_d2
 
 import pytest
@@ -200,6 +202,49 @@ def test_fpn_names_channels_and_strides():
         "p5": (32, 32),
     }
     assert model.fpn_lateral3.bias is None and model.fpn_lateral3.norm is not None
+
+
+@only_bundled
+@pytest.mark.parametrize("listed", ["lateral_convs", "output_convs"])
+def test_layers_of_the_pyramid_are_replaced_in_their_list_or_by_name(listed):
+    maps = pyramid_input()
+    model = FPN(Maps(maps, 64), list(maps), 32)
+    part = f"fpn_{listed.removesuffix('_convs')}"
+    names = [name for name, _ in model.named_parameters()]
+    layers, image = getattr(model, listed), torch.zeros(2, 3, 64, 64)
+    assert layers == [getattr(model, f"{part}{k}") for k in (5, 4, 3)]
+    assert layers[1:] == list(layers)[1:] and len(layers) == 3
+    before = model(image)
+    new = copy.deepcopy(layers[0])
+    nn.init.zeros_(new.weight)
+    layers[0] = new
+    assert getattr(model, f"{part}5") is new and getattr(model, listed)[0] is new
+    assert not model(image)["p5"].equal(before["p5"])
+    setattr(model, f"{part}4", new)
+    assert getattr(model, listed)[1] is new
+    for kind in (list, nn.ModuleList):
+        setattr(model, listed, kind(copy.deepcopy(new) for _ in range(3)))
+        assert [name for name, _ in model.named_parameters()] == names
+        assert not getattr(model, f"{part}3").weight.any() and getattr(model, listed)[2] is not new
+    with pytest.raises(ValueError, match=r"expected 3 modules \(fpn_.*5, .*\), got 1"):
+        setattr(model, listed, [new])
+
+
+@only_bundled
+def test_stages_are_replaced_in_their_list_or_by_name_or_left_out():
+    model = resnet(out_features=["res2", "res3", "res4", "res5"]).eval()
+    names = [name for name, _ in model.named_parameters()]
+    assert [*model.stages] == [model.res2, model.res3, model.res4, model.res5]
+    image = torch.rand(1, 3, 32, 32)
+    third = model(image)["res3"]
+    model.stages[1] = nn.Sequential(*model.res3, nn.Threshold(1e9, 7.0))
+    assert model.res3 is model.stages[1] and (model(image)["res3"] == 7).all()
+    model.res3 = model.res3[:-1]
+    assert model(image)["res3"].equal(third)
+    assert [name for name, _ in model.named_parameters()] == names
+    model.stages = nn.ModuleList(model.stages[:2])
+    assert model.stage_names == ("res2", "res3") and [*model(image)] == ["res2", "res3"]
+    assert [name for name, _ in model.named_parameters()] == names
 
 
 def test_the_max_pooled_level_is_every_second_cell():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -38,3 +40,39 @@ class Backbone(nn.Module, ABC):
             )
             for name in self._out_features
         }
+
+
+class NamedModules(Sequence):
+    """Children of a module as a list; one that is replaced, here or by its name, keeps its name."""
+
+    def __init__(self, owner: nn.Module, names: Sequence[str]):
+        self._owner, self._names = owner, list(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        names = self._names[index]
+        if isinstance(index, slice):
+            return [getattr(self._owner, name) for name in names]
+        return getattr(self._owner, names)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        names, values = self._names[index], value
+        if not isinstance(index, slice):
+            names, values = [names], [value]
+        values = list(values)
+        if len(values) != len(names):
+            raise ValueError(
+                f"expected {len(names)} modules ({', '.join(names)}), got {len(values)}"
+            )
+        for name, module in zip(names, values, strict=True):
+            setattr(self._owner, name, module)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Iterable) else NotImplemented
+
+    __hash__ = None  # its items change
+
+    def __repr__(self) -> str:
+        return repr(list(self))

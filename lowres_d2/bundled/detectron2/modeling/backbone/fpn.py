@@ -7,7 +7,7 @@ feature map of that stride.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from detectron2._uncovered import uncovered
 from detectron2.layers import Conv2d, get_norm
-from detectron2.modeling.backbone.backbone import Backbone
+from detectron2.modeling.backbone.backbone import Backbone, NamedModules
 from fvcore.nn.weight_init import c2_xavier_fill
 from torch import nn
 
@@ -87,14 +87,29 @@ class FPN(Backbone):
         self._fuse_type = fuse_type
 
     @property
-    def lateral_convs(self) -> list[nn.Module]:
-        """The 1x1 convolutions, coarsest level first."""
-        return [getattr(self, f"fpn_lateral{level}") for level in self._lateral_levels]
+    def lateral_convs(self) -> NamedModules:
+        """The 1x1 convolutions, coarsest level first; they can be replaced."""
+        return NamedModules(self, [f"fpn_lateral{level}" for level in self._lateral_levels])
+
+    @lateral_convs.setter
+    def lateral_convs(self, layers: Iterable[nn.Module]) -> None:
+        self.lateral_convs[:] = layers
 
     @property
-    def output_convs(self) -> list[nn.Module]:
-        """The 3x3 convolutions, coarsest level first."""
-        return [getattr(self, f"fpn_output{level}") for level in self._lateral_levels]
+    def output_convs(self) -> NamedModules:
+        """The 3x3 convolutions, coarsest level first; they can be replaced."""
+        return NamedModules(self, [f"fpn_output{level}" for level in self._lateral_levels])
+
+    @output_convs.setter
+    def output_convs(self, layers: Iterable[nn.Module]) -> None:
+        self.output_convs[:] = layers
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A ModuleList, too, which nn.Module would register beside the property.
+        if name in ("lateral_convs", "output_convs"):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def size_divisibility(self) -> int:

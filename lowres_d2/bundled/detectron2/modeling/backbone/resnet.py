@@ -23,7 +23,7 @@ from detectron2.layers import (
     ShapeSpec,
     get_norm,
 )
-from detectron2.modeling.backbone.backbone import Backbone
+from detectron2.modeling.backbone.backbone import Backbone, NamedModules
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import nn
 
@@ -307,9 +307,21 @@ class ResNet(Backbone):
         self.freeze(freeze_at)
 
     @property
-    def stages(self) -> list[nn.Module]:
-        """The stages, in order. Looked up by name, so that a replaced one is seen."""
-        return [getattr(self, name) for name in self.stage_names]
+    def stages(self) -> NamedModules:
+        """The stages, in order; they can be replaced, and the last ones left out."""
+        return NamedModules(self, self.stage_names)
+
+    @stages.setter
+    def stages(self, stages: Sequence[nn.Module]) -> None:
+        self.stage_names = self.stage_names[: len(stages)]
+        self.stages[:] = stages
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A ModuleList, too, which nn.Module would register beside the property.
+        if name == "stages":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Map images (N, C, H, W) to the feature maps named in `out_features`."""
