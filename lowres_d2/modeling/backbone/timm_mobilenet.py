@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
+from lowres_d2.modeling.backbone.staged import StagedBackbone, check_stage
 
-from detectron2.modeling import Backbone
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ def _blocks(network: nn.Module, start: int, stop: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(list(network.blocks.named_children())[start:stop]))
 
 
-class MobileNetV1(Backbone):
+class MobileNetV1(StagedBackbone):
     """MobileNet up to the last of the requested stages.
 
     Args:
@@ -61,29 +61,15 @@ class MobileNetV1(Backbone):
         norm: str = "BN",
         in_channels: int = 3,
     ) -> None:
-        super().__init__()
-        unknown = [name for name in out_features if name not in _STAGES]
-        if unknown or not out_features:
-            raise ValueError(
-                f"out_features={[*out_features]}: expected some of {', '.join(_STAGES)}"
-            )
-        self._out_features = sorted(out_features)  # by name is finest first
+        super().__init__(out_features, {name: index for name, (index, _) in _STAGES.items()})
         network = _network(norm, in_channels)
         self.conv_stem, self.bn1 = network.conv_stem, network.bn1
-        self.blocks = _blocks(network, 0, 1 + max(_STAGES[name][0] for name in out_features))
-        self._names = {_STAGES[name][0]: name for name in self._out_features}
-        self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}
+        self.blocks = _blocks(network, 0, 1 + self.last_block)
         self._out_feature_channels = {name: _STAGES[name][1] for name in self._out_features}
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
         """Feature maps of the stages in ``out_features``, finest first."""
-        x = self.bn1(self.conv_stem(x))
-        outputs = {}
-        for index, stage in enumerate(self.blocks):
-            x = stage(x)
-            if index in self._names:
-                outputs[self._names[index]] = x
-        return outputs
+        return self.features_of(self.blocks, self.bn1(self.conv_stem(x)))
 
 
 class MobileNetV1Stage(nn.Module):
@@ -99,8 +85,7 @@ class MobileNetV1Stage(nn.Module):
 
     def __init__(self, stage: str = "res5", norm: str = "BN") -> None:
         super().__init__()
-        if stage not in _STAGES:
-            raise ValueError(f"stage={stage!r}: expected one of {', '.join(_STAGES)}")
+        check_stage(stage, _STAGES)
         index, self.out_channels = _STAGES[stage]
         self.blocks = _blocks(_network(norm), index, index + 1)
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
+from lowres_d2.modeling.backbone.staged import StagedBackbone, check_stage
 
 from detectron2.layers import get_norm
-from detectron2.modeling import Backbone
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
@@ -38,7 +38,7 @@ def _blocks(
     return nn.Sequential(OrderedDict(named))
 
 
-class MobileNetV2(Backbone):
+class MobileNetV2(StagedBackbone):
     """MobileNetV2 up to the last of the requested stages.
 
     Args:
@@ -58,29 +58,15 @@ class MobileNetV2(Backbone):
         norm: str = "BN",
         in_channels: int = 3,
     ) -> None:
-        super().__init__()
-        unknown = [name for name in out_features if name not in _STAGES]
-        if unknown or not out_features:
-            raise ValueError(
-                f"out_features={[*out_features]}: expected some of {', '.join(_STAGES)}"
-            )
-        self._out_features = sorted(out_features)  # by name is finest first
-        self._last_blocks = {_STAGES[name][1] - 1: name for name in self._out_features}
-        blocks = max(self._last_blocks) + 1
-        self.features = _blocks(0, blocks, width_mult, norm, in_channels)
-        self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}
+        super().__init__(out_features, {name: stop - 1 for name, (_, stop) in _STAGES.items()})
+        self.features = _blocks(0, 1 + self.last_block, width_mult, norm, in_channels)
         self._out_feature_channels = {
-            name: self.features[last].out_channels for last, name in self._last_blocks.items()
+            name: self.features[last].out_channels for last, name in self._ends.items()
         }
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
         """Feature maps of the stages in ``out_features``, finest first."""
-        outputs = {}
-        for index, block in enumerate(self.features):
-            x = block(x)
-            if index in self._last_blocks:
-                outputs[self._last_blocks[index]] = x
-        return outputs
+        return self.features_of(self.features, x)
 
 
 class MobileNetV2Stage(nn.Module):
@@ -97,8 +83,7 @@ class MobileNetV2Stage(nn.Module):
 
     def __init__(self, stage: str = "res5", width_mult: float = 1.0, norm: str = "BN") -> None:
         super().__init__()
-        if stage not in _STAGES:
-            raise ValueError(f"stage={stage!r}: expected one of {', '.join(_STAGES)}")
+        check_stage(stage, _STAGES)
         self.features = _blocks(*_STAGES[stage], width_mult, norm)
         self.out_channels = self.features[-1].out_channels
 

@@ -7,7 +7,7 @@ it; only the returned detections are in the size that the input asks for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -193,9 +193,8 @@ class DenseDetector(nn.Module):
         image_size: tuple[int, int],
     ) -> Instances:
         """As `_decode_multi_level_predictions`, of one level."""
-        return self._decode_together(
-            [anchors], [pred_scores], [pred_deltas], score_thresh, topk_candidates, image_size
-        )
+        level = anchors, pred_scores, pred_deltas
+        return self._decode_together([level], score_thresh, topk_candidates, image_size)
 
     def _decode_multi_level_predictions(
         self,
@@ -216,25 +215,23 @@ class DenseDetector(nn.Module):
             topk_candidates: number per level, at most, best first.
             image_size: size of the image.
         """
+        levels = zip(anchors, pred_scores, pred_deltas, strict=True)
         settings = score_thresh, topk_candidates, image_size
         of_level = type(self)._decode_per_level_predictions
         if of_level is DenseDetector._decode_per_level_predictions:
-            return self._decode_together(anchors, pred_scores, pred_deltas, *settings)
-        levels = zip(anchors, pred_scores, pred_deltas, strict=True)
+            return self._decode_together(levels, *settings)
         return Instances.cat([of_level(self, *level, *settings) for level in levels])
 
     def _decode_together(
         self,
-        anchors: list[Boxes],
-        pred_scores: list[Tensor],
-        pred_deltas: list[Tensor],
+        levels: Iterable[tuple[Boxes, Tensor, Tensor]],
         score_thresh: float,
         topk_candidates: int,
         image_size: tuple[int, int],
     ) -> Instances:
-        num_classes = pred_scores[0].shape[1]
         scores, classes, deltas, places = [], [], [], []
-        for level, level_scores in enumerate(pred_scores):
+        for anchors, level_scores, level_deltas in levels:
+            num_classes = level_scores.shape[1]
             flat = level_scores.flatten()
             above = (flat > score_thresh).nonzero()[:, 0]
             best, order = flat[above].topk(min(topk_candidates, len(above)))
@@ -242,8 +239,8 @@ class DenseDetector(nn.Module):
             anchor = candidates.div(num_classes, rounding_mode="floor")
             scores.append(best)
             classes.append(candidates % num_classes)
-            deltas.append(pred_deltas[level][anchor])
-            places.append(anchors[level].tensor[anchor])
+            deltas.append(level_deltas[anchor])
+            places.append(anchors.tensor[anchor])
         # Boxes of all levels at once: small images take less time for arithmetic than for calls.
         boxes = self.box2box_transform.apply_deltas(cat(deltas), cat(places))
         return Instances(
