@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,16 @@ from lowres_d2.engine.build import (
 )
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
+from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.run_folder import RESULTS, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
-from lowres_d2.own_files import check_own, own_path
+from lowres_d2.own_files import check_own
 from lowres_d2.recipes.load import build
+from lowres_d2.recipes.standalone import standalone
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
@@ -50,7 +51,8 @@ def evaluate(
 
     Returns:
         The evaluator's results (``{"bbox": {"AP": ...}}``, percent), also written to
-        ``<output_dir>/evaluation.json``; empty on all processes but the main one.
+        ``<output_dir>/evaluation.json``, which also says what they are of; empty on all processes
+        but the main one.
     """
     loader = build(cfg, "dataloader.test")
     # In every process: the evaluator gathers the detections of all in the main one.
@@ -59,7 +61,7 @@ def evaluate(
         return {}
     if show and hasattr(evaluator, "tables"):
         logger.info("%s", evaluator.tables())
-    _write(cfg, results)
+    write_evaluation(cfg.train.output_dir, results, subject_of(cfg, model))
     return results
 
 
@@ -109,6 +111,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: set train.init_checkpoint=FILE")
     folder = cfg.train.output_dir
+    cfg.model = standalone(cfg).model  # as in the config.yaml of a run, for what is evaluated
     model, report = model_with_weights(cfg)
     if images:
         sample = take_sample(cfg, images)
@@ -137,7 +140,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
             results = {**results, "comparison": comparison.record()}
         # `evaluate` has written the file; this adds the names of the sample or the comparison.
         if results and (images or comparison is not None):
-            _write(cfg, results)
+            write_evaluation(cfg.train.output_dir, results, subject_of(cfg, model))
         return results
 
 
@@ -175,8 +178,3 @@ def _write_detections(cfg: DictConfig, model: nn.Module, report: LoadReport) -> 
             len(dataset),
             writer.path,
         )
-
-
-def _write(cfg: DictConfig, results: Mapping[str, Any]) -> None:
-    with own_path(Path(cfg.train.output_dir, "evaluation.json")) as beside:
-        beside.write_text(json.dumps(results, indent=1), encoding="utf-8")

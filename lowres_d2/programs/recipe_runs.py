@@ -15,9 +15,11 @@ from typing import Any
 from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.analysis.report import Run
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.build import build_model
+from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
-from lowres_d2.engine.identity import recipe_text
+from lowres_d2.engine.evaluate import evaluate
+from lowres_d2.engine.evaluation_file import PREDICTIONS, read_evaluation, subject_of
+from lowres_d2.engine.identity import CONFIG, recipe_text
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
@@ -76,7 +78,7 @@ class RecipeRun:
     @property
     def predictions(self) -> Path:
         """What it has found on the test images."""
-        return self.folder / "coco_instances_results.json"
+        return self.folder / PREDICTIONS
 
     def config(self) -> DictConfig:
         """The recipe with its overrides, trained in its folder; a copy at every call."""
@@ -115,7 +117,7 @@ class RecipeRun:
             done = json.loads(path.read_text(encoding="utf-8"))
             if done["recipe"] == digest:
                 print(f"done before: {self.folder}")
-                return FinishedRun(**done)
+                return FinishedRun(**{**done, "results": self._results})
         _make_room(self.folder, digest)
         print(f"{self.title}: {cfg.train.max_iter} iterations, in {self.folder}")
         whole = not any(self.folder.glob("*.pth"))  # else there is something to resume
@@ -134,12 +136,21 @@ class RecipeRun:
             beside.write_text(json.dumps(asdict(finished)), encoding="utf-8")
         return finished
 
+    @cached_property
+    def _results(self) -> dict[str, Any]:
+        """Its metrics; measured again where something else was evaluated into its folder since."""
+        cfg = load_recipe(self.folder / CONFIG)  # as it was trained, with the classes of its data
+        build_datasets(cfg, ["test"])
+        model = _with_weights(cfg, self.weights)
+        found = read_evaluation(self.folder, subject_of(cfg, model))
+        if found is None:
+            print(f"{self.title}: evaluating again, in {self.folder}")
+            found = evaluate(cfg, model, build(cfg, "dataloader.evaluator"), show=False)
+        return found
+
     def model(self) -> nn.Module:
         """The trained model, for evaluation."""
-        cfg = self.config()
-        model = build_model(cfg).eval()
-        load_weights(model, str(self.weights), complete=True, use_average=cfg.train.ema.enabled)
-        return model
+        return _with_weights(self.config(), self.weights)
 
     def reported(self, finished: FinishedRun) -> Run:
         """The run as reports want it."""
@@ -168,6 +179,12 @@ def check_runs(runs: Iterable[RecipeRun]) -> None:
 def recipe_hash(cfg: DictConfig) -> str:
     """Changes with every value of a recipe, overrides included."""
     return hashlib.sha256(recipe_text(cfg).encode()).hexdigest()
+
+
+def _with_weights(cfg: DictConfig, weights: Path) -> nn.Module:
+    model = build_model(cfg).eval()
+    load_weights(model, str(weights), complete=True, use_average=cfg.train.ema.enabled)
+    return model
 
 
 def _make_room(folder: Path, digest: str) -> None:

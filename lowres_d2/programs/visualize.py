@@ -8,9 +8,9 @@ in the figures. ``data`` shows training images with their boxes as the detector 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,12 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.engine.evaluate import evaluate
+from lowres_d2.engine.evaluation_file import (
+    EVALUATION,
+    PREDICTIONS,
+    read_evaluation,
+    subject_of,
+)
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
 from lowres_d2.evaluation.evaluated import Evaluated
@@ -55,7 +61,6 @@ PARTS = tuple(FILES)
 DATA = "data"
 WEIGHTS = "model_final.pth"
 WEIGHT_FILES = (".pth", ".pkl", ".safetensors")
-EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -106,14 +111,14 @@ class ShownRun:
         cfg: its recipe, with the data set of the figure built.
         model: in evaluation mode.
         trained: whether its weights were loaded.
-        folder: where its evaluation is, or is to be written.
+        folders: where its evaluation may be; it is written into the last of them.
     """
 
     name: str
     cfg: DictConfig
     model: nn.Module
     trained: bool
-    folder: Path
+    folders: Sequence[Path]
 
     @property
     def lowers_resolution(self) -> bool:
@@ -129,17 +134,27 @@ class ShownRun:
         """What its network sees of an image."""
         return model_view(self.model, build(self.cfg, "dataloader.test.mapper"))
 
+    @cached_property
+    def folder(self) -> Path:
+        """Where its evaluation is; done now where there is none of these weights."""
+        subject = subject_of(self.cfg, self.model)
+        for folder in self.folders:
+            if read_evaluation(folder, subject) is not None:
+                return folder
+        folder = self.folders[-1]
+        print(f"{self.name}: evaluating, in {folder}", flush=True)
+        self.cfg.train.output_dir = str(folder)
+        evaluate(self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), False)
+        return folder
+
+    @cached_property
     def evaluation(self) -> Mapping[str, Any]:
-        """Its evaluation; done now where the run has none."""
-        path = self.folder / EVALUATION
-        if not (path.is_file() and (self.folder / PREDICTIONS).is_file()):
-            print(f"{self.name}: evaluating, in {self.folder}", flush=True)
-            return evaluate(self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), False)
-        return json.loads(path.read_text(encoding="utf-8"))
+        """Its metrics, and the comparison that ``--eval-only`` made, if it did."""
+        return read_evaluation(self.folder, subject_of(self.cfg, self.model)) or {}
 
     def accuracy(self) -> float:
         """Its AP in percent."""
-        return self.evaluation()["bbox"]["AP"] or 0.0
+        return self.evaluation["bbox"]["AP"] or 0.0
 
 
 def open_run(
@@ -170,12 +185,11 @@ def open_run(
         for file in (recipe, weights):
             if not Path(file).is_file():
                 raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
-    if overrides or not is_run:  # what lies in the folder was not evaluated like this
-        folder = output / "evaluations" / _file_name(name)
+    folders = [folder] if is_run else []
+    folders.append(output / "evaluations" / _file_name(name))
     if Path(recipe).suffix in WEIGHT_FILES and not weights:
         recipe, weights = "", recipe
     cfg = load_recipe(recipe, overrides) if recipe else identify(weights).load_recipe(overrides)
-    cfg.train.output_dir = str(folder)
     build_datasets(cfg, [split])
     model = build_model(cfg).eval()
     if weights:
@@ -183,7 +197,7 @@ def open_run(
     elif any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
         start = OmegaConf.select(cfg, "model.resampler.init") or "box"
         name += f" (untrained: {'box filter' if start == 'box' else start})"
-    return ShownRun(name, cfg, model, bool(weights), folder)
+    return ShownRun(name, cfg, model, bool(weights), folders)
 
 
 def draw_thumbnails(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
@@ -252,7 +266,6 @@ def draw_detections(
     reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
     columns = []
     for run in runs:
-        run.evaluation()
         columns.append(
             detected_column(run.name, run.folder / PREDICTIONS, run.dataset, run.view())[0]
         )
@@ -271,8 +284,8 @@ def draw_detections(
 def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs alternately."""
     _check_trained(runs)
-    _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
-    if all("comparison" in run.evaluation() for run in runs):
+    _check_caps({run.name: run.evaluation["bbox"].get("max-dets") for run in runs})
+    if all("comparison" in run.evaluation for run in runs):
         points = points_of_comparisons({run.name: run.folder / EVALUATION for run in runs})
         note = "speed as measured by each run's --eval-only"
     else:
@@ -285,7 +298,7 @@ def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
     _check_trained(runs)
     if len(runs) < 2:
         raise ValueError("gains: expected at least two runs to compare")
-    _check_caps({run.name: run.evaluation()["bbox"].get("max-dets") for run in runs})
+    _check_caps({run.name: run.evaluation["bbox"].get("max-dets") for run in runs})
     evaluated = [Evaluated.read(run.dataset, run.folder / PREDICTIONS) for run in runs]
     found = dict(zip([run.name for run in runs], redrawn_ap(evaluated), strict=True))
     with own_path(output / FILES["gains"]) as part:

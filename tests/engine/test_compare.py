@@ -71,7 +71,7 @@ def test_metrics_of_a_quick_evaluation_have_its_number_of_images_in_their_names(
 ):
     main(["--eval-only", "--quick", "3", *student_arguments])
     found = results(tmp_path / "run" / "on_3")
-    assert set(found) == {"bbox_on_3", "comparison"}
+    assert set(found) == {"bbox_on_3", "comparison", "evaluated"}
     assert found["comparison"]["metric"] == "bbox_on_3/AP"
     assert found["comparison"]["low_resolution"]["accuracy"] == found["bbox_on_3"]["AP"]
     assert found["bbox_on_3"]["GT-all"] == found["comparison"]["images_timed"] == 3
@@ -84,13 +84,13 @@ def test_metrics_of_a_quick_evaluation_have_its_number_of_images_in_their_names(
 
 def test_training_compares_nothing(student_arguments, tmp_path):
     main(student_arguments)
-    assert set(results(tmp_path / "run")) == {"bbox"}
+    assert set(results(tmp_path / "run")) == {"bbox", "evaluated"}
 
 
 def test_teacher_is_not_needed_without_a_comparison(student_arguments, tmp_path):
     student_arguments[-1] = "model.teacher.checkpoint=gone.pth"
     main(["--eval-only", *student_arguments, "train.compare_teacher=False"])
-    assert set(results(tmp_path / "run")) == {"bbox"}
+    assert set(results(tmp_path / "run")) == {"bbox", "evaluated"}
 
 
 def test_missing_teacher_is_named_with_the_key_that_skips_it(student_arguments, capsys):
@@ -103,7 +103,7 @@ def test_missing_teacher_is_named_with_the_key_that_skips_it(student_arguments, 
 
 def test_teacher_without_weights_is_not_compared_with(student_arguments, tmp_path, capsys):
     main(["--eval-only", *student_arguments[:-1], "model.teacher.checkpoint=''"])
-    assert set(results(tmp_path / "run")) == {"bbox"}
+    assert set(results(tmp_path / "run")) == {"bbox", "evaluated"}
     assert "model.teacher.checkpoint" in capsys.readouterr().out
 
 

@@ -5,9 +5,11 @@ from lowres_d2.engine.stages import with_lengths
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
 from lowres_d2.programs.reproduce import main, reproduce
+from lowres_d2.programs.train import main as train
 from lowres_d2.recipes.load import build
 
 import pytest
+import torch
 from detectron2.config import instantiate
 
 from toys.runs import PLAIN, run_overrides
@@ -61,6 +63,26 @@ def test_a_control_is_trained_on_request(tmp_path, monkeypatch):
         assert ("| full resolution " in report.read_text()) == asked
         assert "**bicubic** against teacher: AP " in report.read_text()
         assert (tmp_path / "out" / "longer").exists() == asked
+
+
+def test_what_was_evaluated_into_a_finished_runs_folder_is_not_its_result(
+    trained, tmp_path, capsys
+):
+    overrides = [*trained.data.overrides(), "train.max_iter=2"]
+    run = RecipeRun("run", PLAIN, tmp_path / "run", overrides)
+    finished = run.finish()
+    detections = run.predictions.read_text()
+    state = torch.load(run.weights, weights_only=True)
+    state["model"]["detector.head.cls_score.bias"] += 1
+    torch.save(state, tmp_path / "other.pth")
+    config = ["--config-file", str(run.folder / "config.yaml")]
+    train(["--eval-only", *config, f"train.init_checkpoint={tmp_path / 'other.pth'}"])
+    assert run.predictions.read_text() != detections
+    capsys.readouterr()
+    for _ in range(2):
+        assert RecipeRun("run", PLAIN, run.folder, overrides).finish() == finished
+        assert run.predictions.read_text() == detections
+    assert capsys.readouterr().out.count("run: evaluating again, in ") == 1
 
 
 def test_the_time_of_an_interrupted_run_is_not_known(tmp_path, monkeypatch):

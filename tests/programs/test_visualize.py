@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 from lowres_d2.engine.build import build_model
+from lowres_d2.engine.evaluation_file import PREDICTIONS, subject_of, write_evaluation
 from lowres_d2.engine.identity import recipe_text
+from lowres_d2.own_files import own_path
+from lowres_d2.programs.train import main as train
 from lowres_d2.programs.visualize import draw_thumbnails, main, open_run
 from lowres_d2.recipes.load import load_recipe
 
@@ -35,6 +39,16 @@ def runs(opts, tmp_path_factory):
     return given
 
 
+def write_results(run, found, results):
+    """An evaluation of a run, where the program itself would write it."""
+    folder = run.folders[-1]
+    folder.mkdir(parents=True)
+    for name, content in ((PREDICTIONS, found), ("sized_coco.json", {"max_dets": 100})):
+        with own_path(folder / name) as part:
+            part.write_text(json.dumps(content))
+    write_evaluation(folder, results, subject_of(run.cfg, run.model))
+
+
 @pytest.mark.slow
 def test_one_command_draws_all(runs, opts, tmp_path, capsys):
     main(["all", "--runs", *runs, "--output", str(tmp_path), "--images", "1", *opts])
@@ -49,19 +63,46 @@ def test_one_command_draws_all(runs, opts, tmp_path, capsys):
 def test_gains_of_runs_are_a_table_with_intervals(runs, opts, tmp_path, coco_json, capsys):
     truth = json.loads(coco_json.read_text())
     right = [a | {"score": 0.9} for a in truth["annotations"]]
-    for name, found in (("full", right), ("bicubic", right[:3])):
-        folder = tmp_path / "evaluations" / name
-        folder.mkdir(parents=True)
-        (folder / "coco_instances_results.json").write_text(json.dumps(found))
-        (folder / "sized_coco.json").write_text('{"max_dets": 100}')
+    for run, found in zip(runs, (right, right[:3]), strict=True):
         results = {"bbox": {"AP": 1.0, "max-dets": 100}}
-        (folder / "evaluation.json").write_text(json.dumps(results))
+        write_results(open_run(run, tmp_path, opts), found, results)
     main(["gains", "--runs", *runs, "--output", str(tmp_path), *opts])
     row = (tmp_path / "gains.md").read_text().splitlines()[2]
     value, low, high = map(float, re.findall(r"[+-][0-9.]+", row))
     # Three of six objects are missing: of one class one, of the other two of its three.
     assert value == pytest.approx(-100 * (1 - (67 + 34) / 202), abs=0.06)
     assert low < value < high <= 0
+
+
+def test_a_run_is_shown_with_metrics_of_its_own_weights_alone(trained, tmp_path, capsys):
+    """Other weights were evaluated into its folder, or its own on other settings."""
+    folder, drawn = tmp_path / "run", tmp_path / "drawn"
+    shutil.copytree(trained.folder, folder)
+    own = open_run(str(folder), drawn)
+    assert own.folder == folder and own.evaluation["bbox"]["GT-all"] > 0
+    assert "evaluating" not in capsys.readouterr().out
+
+    state = trained.checkpoint()
+    state["model"]["detector.head.cls_score.bias"] += 1
+    torch.save(state, tmp_path / "other.pth")
+    evaluate = ["--eval-only", *trained.arguments(folder)]
+    others = [f"train.init_checkpoint={tmp_path / 'other.pth'}"]
+    stricter = [f"train.init_checkpoint={trained.file}", "model.detector.test_score_thresh=0.9"]
+    for change in (others, stricter):
+        train([*evaluate, *change])
+        shown = open_run(str(folder), drawn)
+        assert shown.folder == drawn / "evaluations" / "run"
+        assert shown.evaluation == own.evaluation
+        found = (shown.folder / PREDICTIONS).read_text()
+        assert found == (trained.folder / PREDICTIONS).read_text()
+        assert found != (folder / PREDICTIONS).read_text()
+    assert capsys.readouterr().out.count("run: evaluating, in ") == 1  # and then read
+
+    train([*evaluate, f"train.init_checkpoint={trained.file}"])
+    assert open_run(str(folder), drawn).folder == folder
+    other = open_run(f"{folder}@{tmp_path / 'other.pth'}", drawn)
+    assert other.folder == drawn / "evaluations" / "run"
+    assert (other.folder / PREDICTIONS).read_text() != found
 
 
 def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
@@ -134,12 +175,9 @@ def test_mistakes_are_said_in_one_line(arguments, message, opts, tmp_path, capsy
 
 
 def test_runs_at_two_caps_on_detections_are_not_compared(runs, opts, tmp_path, capsys):
-    folder = tmp_path / "evaluations"
-    for name, cap in (("full", 100), ("bicubic", 1500)):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "coco_instances_results.json").write_text("[]")
+    for run, cap in zip(runs, (100, 1500), strict=True):
         results = {"bbox": {"AP": 50.0, "max-dets": cap}}
-        (folder / name / "evaluation.json").write_text(json.dumps(results))
+        write_results(open_run(run, tmp_path, opts), [], results)
     with pytest.raises(SystemExit):
         main(["trade-off", "--runs", *runs, "--output", str(tmp_path), *opts])
     assert "maxDets differ (full 100, bicubic 1500)" in capsys.readouterr().err
