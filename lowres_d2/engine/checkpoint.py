@@ -41,6 +41,7 @@ class RunCheckpointer(DetectionCheckpointer):
         self.recipe = self.resumed_recipe = ""
         self.report: LoadReport | None = None
         self._saved = ""
+        self._found: tuple[Path, dict[str, Any]] | None = None
         super().__init__(model, save_dir, **checkpointables)
 
     def save(self, name: str, **kwargs: Any) -> None:
@@ -101,8 +102,23 @@ class RunCheckpointer(DetectionCheckpointer):
         path = weights_file(path)
         return self._restore(path, read_checkpoint(path), checkpointables)
 
+    def find(self) -> dict[str, Any] | None:
+        """Contents of the checkpoint that ``last_checkpoint`` names, or else of the newest intact.
+
+        :meth:`resume` loads it. It is read once.
+
+        Returns:
+            The contents; None: there is no checkpoint.
+
+        Raises:
+            ValueError: none of the checkpoints is intact.
+        """
+        if self._found is None:
+            self._found = self._find()
+        return None if self._found is None else self._found[1]
+
     def resume(self) -> bool:
-        """Load the checkpoint that ``last_checkpoint`` names, or else the newest intact one.
+        """Load the checkpoint that :meth:`find` gives.
 
         :attr:`resumed_recipe` is then the recipe, as text, that it was saved with.
 
@@ -112,19 +128,23 @@ class RunCheckpointer(DetectionCheckpointer):
         Raises:
             ValueError: none of the checkpoints is intact, or it does not belong to this run.
         """
-        if Path(self.save_dir, MOVING).exists():  # what is left there is of an earlier run
+        if self.find() is None:
             return False
+        (path, contents), self._found = self._found, None
+        self._restore(str(path), contents, require_all=True)
+        self._saved = path.name
+        return True
+
+    def _find(self) -> tuple[Path, dict[str, Any]] | None:
+        if Path(self.save_dir, MOVING).exists():  # what is left there is of an earlier run
+            return None
         last = self._last_saved()
         problem = ""
         if last is not None:
             try:
-                contents = read_checkpoint(last)
+                return last, read_checkpoint(last)
             except (ValueError, OSError) as error:
                 problem = _reason(error)
-            else:
-                self._restore(str(last), contents, require_all=True)
-                self._saved = last.name
-                return True
         found = self._newest_intact(but=last)
         if found is None:
             if problem:
@@ -132,7 +152,7 @@ class RunCheckpointer(DetectionCheckpointer):
                     f"{problem}; no other checkpoint in {self.save_dir} is intact: start without "
                     "--resume"
                 )
-            return False
+            return None
         path, contents = found
         logger.warning(
             "%s; resuming from the newest intact checkpoint, %s (iteration %d)",
@@ -140,12 +160,10 @@ class RunCheckpointer(DetectionCheckpointer):
             path,
             contents["trainer"]["iteration"],
         )
-        self._restore(str(path), contents, require_all=True)
         # The next resume, and programs that follow last_checkpoint, then find the intact one.
         if self.save_to_disk:
             self.tag_last_checkpoint(path.name)
-        self._saved = path.name
-        return True
+        return found
 
     def _last_saved(self) -> Path | None:
         """The file that ``last_checkpoint`` names; None if that is missing or not text."""
@@ -220,6 +238,7 @@ class RunState:
         self._modules = dict(model.named_modules())
         self.fingerprint = fingerprint
         self.stage = ""
+        self.stages: list[tuple[str, int]] = []  # name and length of each
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and strings."""
@@ -231,6 +250,7 @@ class RunState:
         return {
             "fingerprint": self.fingerprint,
             "stage": self.stage,
+            "stages": [list(stage) for stage in self.stages],
             "loss_normalizer": normalizers,
         }
 

@@ -8,7 +8,7 @@ are None, never zero: weight decay and momentum change a parameter even where it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from fnmatch import fnmatchcase
 from itertools import accumulate
@@ -32,7 +32,8 @@ class Stage:
         name: name in the log and in checkpoints.
         iterations: length of the stage: a number of iterations (an int), or a share of the run (a
             float between 0 and 1), which gives at least one; None, allowed once, takes what the
-            other stages leave.
+            other stages leave. A stage that a run has finished keeps its length when the run is
+            resumed with another ``train.max_iter``.
         trainable: shell patterns of the names of trainable parameters; what the recipe itself
             freezes stays frozen.
         losses: patterns of the active losses, as ``LossTerms`` takes them (``detector``,
@@ -117,6 +118,72 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
         stage.lasting(left if length is None else length)
         for stage, length in zip(stages, lengths, strict=True)
     ]
+
+
+def lengths_after_resume(
+    stages: Sequence[Stage], max_iter: int, saved: Mapping[str, Any], start: int
+) -> list[Stage]:
+    """As :func:`with_lengths`, but stages that the run has finished keep the lengths that they had.
+
+    With another ``max_iter`` a share would end a finished stage at another iteration, and the run
+    could fall back into it. Shares are shared out over the iterations that are left.
+
+    Args:
+        stages: as the recipe lists them.
+        max_iter: length of the whole run.
+        saved: ``run`` of the checkpoint: ``stage``, and ``stages`` with their lengths.
+        start: iterations that the run has done.
+
+    Raises:
+        ValueError: as :func:`with_lengths`; or the recipe gives a finished stage another length; or
+            the run would fall back into an earlier stage.
+    """
+    fresh = with_lengths(stages, max_iter)
+    if start > max_iter or not fresh:
+        return fresh
+    kept: list[int] = []
+    for number, (stage, (name, length)) in enumerate(
+        zip(stages[:-1], saved.get("stages", ()), strict=False)
+    ):
+        if name != stage.name or sum(kept) + length > start:
+            break
+        if isinstance(stage.iterations, int) and stage.iterations != length:
+            raise ValueError(
+                f"train.stages.{number}.iterations={stage.iterations} ({name}): the run has "
+                f"finished this stage, which had {length}: set it to {length}"
+            )
+        kept.append(length)
+    finished = [stage.lasting(n) for stage, n in zip(stages, kept, strict=False)]
+    rest = _sharing(stages[len(kept) :], max_iter - sum(kept), max_iter) if kept else stages
+    lengths = with_lengths([*finished, *rest], max_iter)
+    _check_no_fall_back(lengths, saved.get("stage"), start)
+    return lengths
+
+
+def _sharing(stages: Sequence[Stage], left: int, max_iter: int) -> list[Stage]:
+    """The stages with their shares in the same proportions, but of the iterations that are left."""
+    values = [stage.iterations for stage in stages]
+    total = sum(value for value in values if isinstance(value, float))
+    left -= sum(value for value in values if isinstance(value, int))
+    if None in values or not total or left <= 0:
+        return list(stages)
+    scaled = [v * left / (total * max_iter) if isinstance(v, float) else v for v in values]
+    # One takes what rounding leaves.
+    scaled[max(k for k, value in enumerate(values) if isinstance(value, float))] = None
+    return [stage.lasting(value) for stage, value in zip(stages, scaled, strict=True)]
+
+
+def _check_no_fall_back(stages: Sequence[Stage], saved: str | None, start: int) -> None:
+    names = [stage.name for stage in stages]
+    ends = list(accumulate(stage.iterations for stage in stages))
+    current = sum(start >= end for end in ends[:-1])
+    if saved in names[current + 1 :] and saved not in names[: current + 1]:
+        keys = ", ".join(f"train.stages.{k}.iterations" for k in range(names.index(saved)))
+        raise ValueError(
+            f"the checkpoint was saved in stage {saved!r}, after {start} iterations, but with this "
+            f"recipe the run would fall back into {names[current]!r}: set {keys} so that they add "
+            f"up to {start} or less"
+        )
 
 
 def _is_length(value: Any) -> bool:

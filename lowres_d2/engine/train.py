@@ -32,7 +32,13 @@ from lowres_d2.engine.hooks.writers import LastingWriter
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.run_folder import check_sources, claimed, save_config
-from lowres_d2.engine.stages import StageSchedule, stage_multiplier, with_lengths
+from lowres_d2.engine.stages import (
+    Stage,
+    StageSchedule,
+    lengths_after_resume,
+    stage_multiplier,
+    with_lengths,
+)
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
@@ -82,7 +88,7 @@ def train(
             "train.init_checkpoint and train.student_from_teacher are both set: keep the one to "
             "start from"
         )
-    run = _Run(cfg)
+    run = _Run(cfg, resume)
     start = run.load(resume, allow_partial)
     if not run.resumed:
         check_sources(cfg)
@@ -102,7 +108,7 @@ def train(
 class _Run:
     """One training run: all of its parts, built and connected by hooks."""
 
-    def __init__(self, cfg: DictConfig) -> None:
+    def __init__(self, cfg: DictConfig, resume: bool = False) -> None:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
         self.best: BestWeights | None = None
@@ -121,8 +127,12 @@ class _Run:
             check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
             if self.teacher.cache is not None:
                 self.teacher.cache.dataset_size = len(dataset)
-        self.stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
         self.state = RunState(self.model, dataset_fingerprint(dataset))
+        self.checkpointer = RunCheckpointer(self.model, cfg.train.output_dir, run=self.state)
+        self.checkpointer.classes = list(getattr(dataset, "classes", []))
+        self.checkpointer.recipe = recipe_text(self.recipe)
+        self.stages = self._stages(resume)
+        self.state.stages = [(stage.name, stage.iterations) for stage in self.stages]
         # Built now, so that its errors come before the training, not after it.
         self.evaluator = build(cfg, "dataloader.evaluator")
         check_metric(cfg, self.evaluator)
@@ -139,18 +149,20 @@ class _Run:
         self.trainer = self._build_trainer()
         self.non_finite = NonFiniteStop(self.model, cfg.train.output_dir, cfg.train.seed)
         self.memory = OutOfMemoryReport()
-        extra = {"ema": self.average.weights()} if self.average else {}
-        self.checkpointer = RunCheckpointer(
-            self.model,
-            cfg.train.output_dir,
-            trainer=TrainerState(self.trainer, self.model),
-            run=self.state,
-            **extra,
-        )
-        self.checkpointer.classes = list(getattr(dataset, "classes", []))
-        self.checkpointer.recipe = recipe_text(self.recipe)
+        self.checkpointer.add_checkpointable("trainer", TrainerState(self.trainer, self.model))
+        if self.average:
+            self.checkpointer.add_checkpointable("ema", self.average.weights())
         # Before a checkpoint is loaded, which restores their states (the best metric so far).
         self.trainer.register_hooks(self._hooks())
+
+    def _stages(self, resume: bool) -> list[Stage]:
+        stages, max_iter = build(self.cfg, "train.stages"), self.cfg.train.max_iter
+        found = self.checkpointer.find() if resume else None
+        try:
+            saved, start = found["run"], found["trainer"]["iteration"] + 1
+        except (KeyError, TypeError):  # nothing to resume, or a file that loading will refuse
+            return with_lengths(stages, max_iter)
+        return lengths_after_resume(stages, max_iter, saved, start)
 
     def load(self, resume: bool, allow_partial: bool = False) -> int:
         """Load the last checkpoint or the initial weights; returns the first iteration to run."""

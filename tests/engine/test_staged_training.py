@@ -44,6 +44,18 @@ def test_stages_train_their_parameters_and_resume_inside_and_across(arguments, t
         assert not changed(states[5]["model"], model_at(folder, 5)["model"])
 
 
+def test_a_longer_run_continues_the_stage_that_it_was_in(arguments, tmp_path):
+    shares = ["train.stages.0.iterations=0.5", "train.stages.1.iterations=0.5"]
+    main([*arguments, *shares, "train.max_iter=2"])
+    main(["--resume", *arguments, *shares, "train.max_iter=6"])
+    states = [model_at(tmp_path / "run", k)["run"] for k in range(6)]
+    assert [state["stage"] for state in states] == ["neck"] + ["all"] * 5
+    assert [state["stages"] for state in states[1:3]] == [
+        [["neck", 1], ["all", 1]],
+        [["neck", 1], ["all", 5]],
+    ]
+
+
 @pytest.mark.slow
 def test_two_processes_cross_a_stage_boundary_also_where_they_resume(arguments, tmp_path, ranks):
     main_program, killed = "lowres_d2.programs.train:main", tmp_path / "killed"

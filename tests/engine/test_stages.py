@@ -1,6 +1,12 @@
 from lowres_d2.engine.checkpoint import RunState
 from lowres_d2.engine.stage_checks import NoDeadChannels
-from lowres_d2.engine.stages import Stage, StageSchedule, stage_multiplier, with_lengths
+from lowres_d2.engine.stages import (
+    Stage,
+    StageSchedule,
+    lengths_after_resume,
+    stage_multiplier,
+    with_lengths,
+)
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Identity
 from lowres_d2.modeling.resample.learned import LearnedDownsampler
@@ -118,6 +124,61 @@ def test_a_stage_continues_the_curve_of_the_previous_one():
 def test_a_stage_of_no_length_takes_what_the_others_leave():
     stages = with_lengths([Stage("a", 2), Stage("rest"), Stage("c", 1)], 10)
     assert [stage.iterations for stage in stages] == [2, 7, 1]
+
+
+SHARES = [Stage("a", 0.25), Stage("b", 0.25), Stage("c", 0.5)]
+
+
+def resumed(stages, max_iter, lengths, start):
+    """Lengths of the stages of a run that was planned with others, and has done ``start``."""
+    plan = [(stage.name, length) for stage, length in zip(stages, lengths, strict=True)]
+    ends = [sum(lengths[: k + 1]) for k in range(len(lengths))]
+    last = stages[min(sum(start - 1 >= end for end in ends), len(stages) - 1)].name
+    saved = {"stage": last, "stages": plan}
+    return [s.iterations for s in lengths_after_resume(stages, max_iter, saved, start)]
+
+
+@pytest.mark.parametrize(
+    ("start", "max_iter", "expected"),
+    [
+        (100, 100, [25, 25, 50]),  # the same run again
+        (100, 800, [25, 25, 750]),  # a finished run is continued: its last stage becomes longer
+        (60, 800, [25, 25, 750]),
+        (50, 800, [25, 25, 750]),  # at the end of a stage, which is over
+        (49, 825, [25, 267, 533]),  # inside the second: what is left is shared out as 1 to 2
+        (25, 40, [25, 5, 10]),
+        (24, 800, [200, 200, 400]),  # inside the first
+        (60, 64, [25, 25, 14]),
+    ],
+)
+def test_stages_that_are_over_keep_their_lengths_in_a_longer_or_shorter_run(
+    start, max_iter, expected
+):
+    assert resumed(SHARES, max_iter, [25, 25, 50], start) == expected
+
+
+def test_shares_beside_lengths_in_iterations_and_the_rest():
+    mixed = [Stage("a", 0.5), Stage("b", 20), Stage("c", 0.4)]
+    assert resumed(mixed, 200, [50, 20, 30], 60) == [50, 20, 130]
+    rest = [Stage("a", 0.5), Stage("b", 0.1), Stage("c")]
+    assert resumed(rest, 200, [50, 10, 40], 55) == [50, 20, 130]
+    assert resumed([Stage("a", 10), Stage("b")], 200, [10, 90], 100) == [10, 190]
+    # Fewer iterations than the run has done: the run itself says so.
+    assert resumed(SHARES, 40, [25, 25, 50], 60) == [10, 10, 20]
+
+
+def test_a_run_never_falls_back_into_an_earlier_stage():
+    iterations = [Stage("a", 50), Stage("b", 150)]
+    with pytest.raises(ValueError, match=r"train\.stages\.0\.iterations=50 \(a\).* set it to 10"):
+        resumed(iterations, 200, [10, 90], 60)
+    old = {"stage": "c"}  # of a version that did not save the lengths
+    with pytest.raises(ValueError, match=r"saved in stage 'c', after 60 iterations.*back into 'a'"):
+        lengths_after_resume(SHARES, 800, old, 60)
+    assert [s.iterations for s in lengths_after_resume(SHARES, 100, old, 60)] == [25, 25, 50]
+    assert lengths_after_resume([], 800, {"stage": ""}, 60) == []
+    renamed = [Stage("x", 0.25), Stage("b", 0.25), Stage("c", 0.5)]
+    with pytest.raises(ValueError, match=r"set train\.stages\.0\.iterations, train\.stages\.1"):
+        lengths_after_resume(renamed, 800, {"stage": "c", "stages": [["a", 25]]}, 60)
 
 
 def test_a_stage_is_checked_after_its_last_iteration_only():
