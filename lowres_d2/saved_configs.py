@@ -13,7 +13,7 @@ import inspect
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -134,15 +134,43 @@ def parse_saved_config(
     return yaml.load(text, Loader)  # a SafeLoader
 
 
-def named_part(name: str, where: str) -> Any:
+def modules_to_trust(text: str) -> list[str]:
+    """Modules that ``LOWRES_D2_TRUST`` must name for a saved config to be read.
+
+    Args:
+        text: yaml.
+
+    Raises:
+        RefusedConfigError: it has a tag that saved configs do not need.
+    """
+    names: list[str] = []
+    content = parse_saved_config(text, "saved config", lambda name, where: names.append(name))
+    nodes = [node for _, node in _nodes(content, "") if isinstance(node, dict)]
+    names += [n["_target_"] for n in nodes if isinstance(n.get("_target_"), str)]
+    refused = set()
+    for name in names:
+        try:
+            named_part(name, "saved config", trusted=())
+        except RefusedConfigError:
+            refused.add(name.partition(".")[0])
+    return sorted(refused)
+
+
+def named_part(name: str, where: str, trusted: Sequence[str] | None = None) -> Any:
     """The class or function that a saved config names; nothing else is imported.
+
+    Args:
+        name: its name.
+        where: file and place, for messages.
+        trusted: modules that the user trusts; None: those of ``LOWRES_D2_TRUST``.
 
     Raises:
         RefusedConfigError: it has moved, or is neither one of ``PARTS`` nor trusted.
     """
     if name in MOVED:
         raise RefusedConfigError(f"{where}: {name} is {MOVED[name]} now: change the name")
-    trusted = [part.strip() for part in os.environ.get(OPTION, "").split(",") if part.strip()]
+    if trusted is None:
+        trusted = [part.strip() for part in os.environ.get(OPTION, "").split(",") if part.strip()]
     if _is_in(name, trusted):
         return _resolve(name, where)
     remedy = f"if you trust the file, set {OPTION}={name.partition('.')[0]}"
@@ -163,7 +191,7 @@ def named_part(name: str, where: str) -> Any:
     return found
 
 
-def _is_part(name: str, trusted: list[str]) -> bool:
+def _is_part(name: str, trusted: Sequence[str]) -> bool:
     """Whether the name of a class or function, where it is defined, is that of a public part."""
     private = any(part.startswith("_") for part in name.split("."))
     return _is_in(name, trusted) or (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.engine.identity import CONFIG
 from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
+from lowres_d2.saved_configs import OPTION, RefusedConfigError, modules_to_trust
 
 from omegaconf import DictConfig
 
@@ -26,7 +30,7 @@ def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> 
     folder, wanted = Path(cfg.train.output_dir), cfg.train.max_iter
     early = f" of {wanted:,}, stopped early" if iterations < wanted else ""
     config, weights = _quoted(folder / CONFIG), _quoted(weights_file(folder))
-    program = _program()
+    program = " ".join([*_environment(folder / CONFIG), _program()])
     rows = [("iterations", f"{iterations:,}{early}")]
     if best is not None and best.best_metric is not None and (folder / BEST).is_file():
         value = f"{cfg.train.best.val_metric} {best.best_metric:.1f}"
@@ -45,6 +49,37 @@ def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> 
 
 def _quoted(path: str | Path) -> str:
     return shlex.quote(str(path))
+
+
+def _environment(config: Path) -> list[str]:
+    """Variables without which a recipe is refused that names classes of the user's own."""
+    try:
+        modules = modules_to_trust(config.read_text(encoding="utf-8"))
+    except (FileNotFoundError, RefusedConfigError):
+        modules = []
+    if not modules:
+        return []
+    found = [f"{OPTION}={','.join(modules)}"]
+    installed = {
+        Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib", "stdlib")
+    }
+    known = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    searched = {Path(path).resolve() for path in known}
+    folders = dict.fromkeys(folder for folder in map(_folder_of, modules) if folder is not None)
+    needed = [_quoted(f) for f in folders if not searched & {f} and not installed & {f, *f.parents}]
+    if needed:
+        more = ["$PYTHONPATH"] if known else []
+        found.append(f"PYTHONPATH={os.pathsep.join(needed + more)}")
+    return found
+
+
+def _folder_of(module: str) -> Path | None:
+    """The folder in which Python finds a module."""
+    spec = None if module == "__main__" else find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parent.parent if spec.submodule_search_locations else path.parent
 
 
 def _program() -> str:

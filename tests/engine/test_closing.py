@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 PROGRAMS = {"train": train, "demo": demo}
+PROGRAM = {"evaluate": "train", "detect": "demo"}
 
 
 @pytest.fixture
@@ -47,6 +48,33 @@ def test_the_best_weights_come_with_their_metric(folder):
 
 def test_an_early_end_is_said(folder):
     assert described(folder, iterations=20)["iterations"] == "20 of 30, stopped early"
+
+
+def test_the_commands_allow_the_users_own_modules(folder, tmp_path, monkeypatch):
+    """Those that its config.yaml names, with the folder that they were found in."""
+    own = tmp_path / "own code"
+    (own / "my_package").mkdir(parents=True)
+    (own / "my_package" / "__init__.py").write_text("class Part: ...\n")
+    (own / "my_module.py").write_text("class Other: ...\n")
+    monkeypatch.syspath_prepend(own)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("LOWRES_D2_TRUST", "my_module")
+    config = folder / "config.yaml"
+    config.write_text(
+        "model: {_target_: my_package.Part, detector: {_target_: torch.nn.Identity}}\n"
+        "norm: !!python/name:my_module.Other ''\nbackbone: {_target_: timm.create_model}\n"
+    )
+    trust = "LOWRES_D2_TRUST=my_module,my_package,timm"
+    for label in ("evaluate", "detect"):
+        words = shlex.split(described(folder)[label])
+        assert words[:2] == [trust, f"PYTHONPATH={own}"]
+        assert words[2:4] in (["lowres-d2", PROGRAM[label]], ["python", "-m"])
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert shlex.split(described(folder)["detect"])[1] == f"PYTHONPATH={own}:$PYTHONPATH"
+    monkeypatch.setenv("PYTHONPATH", f"/elsewhere:{own}")
+    assert "PYTHONPATH" not in described(folder)["detect"]
+    config.write_text("model: {_target_: torch.nn.Identity}\n")
+    assert "LOWRES_D2_TRUST" not in described(folder)["detect"]
 
 
 def test_the_commands_of_a_run_work(toy_arguments, coco_json, tmp_path, caplog):
