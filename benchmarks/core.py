@@ -163,7 +163,9 @@ def has_upstream(python: str) -> bool:
 
 def main() -> int:
     """Print the table; exit code 1 where a job is slower than upstream by more than the noise."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from lowres_d2.programs.command import summary_of
+
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--upstream-python", default=sys.executable, metavar="PATH")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import lowres_d2  # noqa: F401
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
+from lowres_d2.programs.command import summary_of
 
 import torch
 from detectron2.config import LazyConfig, instantiate
@@ -142,7 +143,7 @@ def compare(jobs: dict[str, Callable[[], object]], rounds: int) -> tuple[float, 
 
 def main() -> int:
     """Print the table; exit code 1 where the claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--size", nargs=2, type=int, default=(800, 1120), metavar=("H", "W"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=JOBS)

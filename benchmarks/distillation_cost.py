@@ -22,6 +22,7 @@ from typing import Any
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.modeling.teacher import TeacherCache
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -86,7 +87,7 @@ def seconds(job: Callable[[], None], on_cpu: bool) -> float:
 
 def main() -> int:
     """Print times and ratios; exit code 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--config-file", default=RECIPE)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")

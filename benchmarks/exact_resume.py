@@ -23,6 +23,7 @@ import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.data.stream import BatchPositions, EpochOrder, ImageStream
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -94,7 +95,7 @@ def generated_recipe(name: str) -> Iterator[DictConfig]:
 
 def main() -> int:
     """Print times and the ratio; exit code 1 where the claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--config-file", default=RECIPE, help="a recipe on the generated plates")
     parser.add_argument("--iterations", type=int, default=60)
     options = parser.parse_args()

@@ -23,6 +23,7 @@ from typing import Any
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import load_recipe
 
 import torch
@@ -146,7 +147,7 @@ def measure_memory(size: tuple[int, int]) -> bool:
 
 def main() -> int:
     """Print both tables; exit code 1 where a claim does not hold on the CPU."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--size", type=int, nargs=2, default=(600, 800))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")

@@ -123,7 +123,9 @@ def time_ratio(name: str, number: int, rounds: int = 7) -> float:
 
 def main() -> None:
     """Print a row for each detector; exit with 1 where one takes more than claimed."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    from lowres_d2.programs.command import summary_of
+
+    argparse.ArgumentParser(description=summary_of(__file__)).parse_args()
     columns = "".join(f"{f'time x, {number}':>13}" for number in ORDINARY)
     print(f"{'':20}{f'MB, {OBJECTS} objects':>18}{columns}")
     too_much = False

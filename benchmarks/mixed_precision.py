@@ -20,6 +20,7 @@ import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -57,7 +58,7 @@ def make_iteration(recipe: str, folder: str) -> tuple[Callable[[bool], float], b
 
 def main() -> None:
     """Print milliseconds of both and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--config-file", nargs="+", default=RECIPES)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 
 import lowres_d2  # noqa: F401 (first: it decides which Detectron2 runs)
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.plates import PlatesClassification, PlatesDataset
+from lowres_d2.programs.command import summary_of
 
 import cv2
 
@@ -22,6 +24,8 @@ def rate(make, number: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Print a row for each kind of data set."""
+    argparse.ArgumentParser(description=summary_of(__file__)).parse_args()
     cv2.setNumThreads(1)
     print(f"{'':24}{'per CPU s':>11}{'per s':>9}{'of claim':>10}")
     with tempfile.TemporaryDirectory() as root:

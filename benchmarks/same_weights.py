@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lowres_d2  # noqa: F401
+from lowres_d2.programs.command import summary_of
 
 import torch
 
@@ -129,7 +130,7 @@ def differences(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[
 
 def main() -> int:
     """Train in both trees and compare; exit code 1 where something differs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--against", required=True, metavar="REVISION", help="commit to compare to")
     parser.add_argument("--iterations", type=int, default=20, help="of each recipe")
     options = parser.parse_args()

@@ -20,6 +20,7 @@ import lowres_d2  # noqa: F401 (first: it decides which Detectron2 runs)
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.startup.report import StartUp, start_up_report
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -59,7 +60,7 @@ def write_coco(path: Path, number: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--images", type=int, default=100_000)
     images = parser.parse_args().images
     torch.set_num_threads(1)

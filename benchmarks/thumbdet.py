@@ -29,6 +29,7 @@ from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.engine.processes.allocator import keep_freed_memory
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic, Identity, LearnedDownsampler
+from lowres_d2.programs.command import summary_of
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +138,7 @@ def measure(
 
 def main() -> int:
     """Print a table for each detector; exit code 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--detectors", nargs="+", choices=CLAIMS, default=list(CLAIMS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")

@@ -18,6 +18,7 @@ from pathlib import Path
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.programs.command import summary_of
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def rate(path: Path, level: str) -> float:
 
 def main() -> int:
     """Print a table; exit code 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--images", type=int, default=200)
     number = parser.parse_args().images
     torch.set_num_threads(1)

@@ -13,6 +13,12 @@ from lowres_d2.recipes.find import find_recipe, shipped_recipes
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = [
+    *sorted(ROOT.glob("benchmarks/*.py")),
+    *(ROOT / name for name in ("train_net.py", "demo/demo.py", "datasets/prepare_tt100k.py")),
+]
+
 
 @pytest.fixture(autouse=True)
 def own_argv(monkeypatch):
@@ -107,9 +113,37 @@ main(["recipes", "--help"])
 """
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
     assert "List the recipes, or find those" in done.stdout and not done.stderr
-    for path in Path(recipes.__file__).parent.glob("*.py"):
+    for path in [*Path(recipes.__file__).parent.glob("*.py"), *SCRIPTS]:
         used = [node for node in ast.walk(ast.parse(path.read_text())) if _is_docstring(node)]
         assert not used, path  # it would be None
+
+
+@pytest.mark.slow
+def test_every_program_and_script_has_its_help_without_docstrings():
+    code = f"""
+import runpy, sys
+from lowres_d2.programs.command import PROGRAMS, main
+for name in PROGRAMS:
+    print("##", name)
+    try:
+        main([name, "--help"])
+    except SystemExit as end:
+        assert not end.code, name
+for path in {[str(path) for path in SCRIPTS]}:
+    print("##", path)
+    sys.argv = [path, "--help"]
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, path
+"""
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    _, *helps = done.stdout.split("## ")
+    assert len(helps) == len(PROGRAMS) + len(SCRIPTS)
+    for text in helps:
+        usage, _, description = text.partition("\n\n")
+        assert "usage: " in usage and len(description.split()) > 5, text
 
 
 def _is_docstring(node):
