@@ -8,6 +8,7 @@ shows a run's metrics or detections asks for those of the weights that it shows.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,6 @@ EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 SUBJECT = "evaluated"
 # What decides which boxes a model's weights give on a test set, and which of them count.
 _SETTINGS = ("model", "dataloader.test.mapper", "dataloader.evaluator")
-_NOT_SETTINGS = ("dataset", "output_dir")  # of an evaluator
 
 
 def subject_of(cfg: DictConfig, model: nn.Module) -> dict[str, str]:
@@ -93,14 +93,23 @@ def _weights_digest(model: nn.Module) -> str:
 def _settings_digest(cfg: DictConfig) -> str:
     nodes = {key: OmegaConf.select(cfg, key) for key in _SETTINGS}
     settings = {
-        key: OmegaConf.to_container(node, resolve=True)
+        key: _without_objects(OmegaConf.to_container(node, resolve=True))
         for key, node in nodes.items()
         if OmegaConf.is_config(node)
     }
-    for name in _NOT_SETTINGS:
-        settings.get("dataloader.evaluator", {}).pop(name, None)
     text = recipe_text(OmegaConf.create(settings, flags={"allow_objects": True}))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_objects(node: Any) -> Any:
+    """Built data sets and other objects by their classes, and nothing of the output folder."""
+    if isinstance(node, dict):
+        return {k: _without_objects(v) for k, v in node.items() if k != "output_dir"}
+    if isinstance(node, list | tuple):
+        return [_without_objects(value) for value in node]
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    return node if inspect.isclass(node) or inspect.isroutine(node) else type(node).__qualname__
 
 
 def _file_digest(path: Path) -> str:

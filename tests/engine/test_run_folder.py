@@ -4,6 +4,14 @@ import logging
 import os
 import shutil
 
+from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.data.datasets.sample import EvenSample
+from lowres_d2.engine.evaluation_file import (
+    PREDICTIONS,
+    read_evaluation,
+    subject_of,
+    write_evaluation,
+)
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside
 from lowres_d2.own_files import LIST
@@ -12,6 +20,7 @@ from lowres_d2.programs.train import main
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from toys.one_line_errors import error_of
 from toys.runs import STAGED
@@ -181,6 +190,46 @@ def test_a_moved_runs_config_means_the_folder_that_it_is_in(finished, tmp_path, 
     main(["--eval-only", *config, f"train.init_checkpoint={moved / 'model_final.pth'}",
           f"train.output_dir={tmp_path / 'elsewhere'}"])  # fmt: skip
     assert (tmp_path / "elsewhere" / "evaluation.json").is_file()
+
+
+def recipe(dataset, evaluator, **mapper):
+    """What decides on an evaluation, with a data set that was built."""
+    data = {"test": {"dataset": dataset, "mapper": mapper}, "evaluator": evaluator}
+    recipe = {"model": {"_target_": nn.Linear}, "dataloader": data}
+    return OmegaConf.create(recipe, flags={"allow_objects": True})
+
+
+def test_an_evaluation_is_of_its_weights_data_and_settings(tmp_path, coco_json):
+    dataset, model = CocoDataset(coco_json), nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    evaluator = {"dataset": "${..test.dataset}", "output_dir": "a", "max_dets": 100}
+    fill(tmp_path, PREDICTIONS)
+    subject = subject_of(recipe(dataset, evaluator), model)
+    results = {"bbox": {"AP": 12.5, "AP-large": None}}
+    assert read_evaluation(tmp_path, subject) is None  # there is none
+    write_evaluation(tmp_path, results, subject)
+    assert read_evaluation(tmp_path, subject) == results
+
+    model[1].num_batches_tracked += 1  # no weight
+    moved = recipe(CocoDataset(coco_json), {**evaluator, "output_dir": "b"})
+    moved.model._target_ = "torch.nn.Linear"
+    assert subject_of(moved, model) == subject
+    half = EvenSample(dataset, 3)
+    others = [
+        recipe(half, evaluator),
+        recipe(dataset, {**evaluator, "max_dets": 300}),
+        recipe(dataset, [{"dataset": "${...test.dataset}", "output_dir": "a"}]),
+        recipe(dataset, evaluator, image_format="L"),
+    ]
+    found = [subject_of(cfg, model) for cfg in others]
+    for buffer_or_weight in (model[1].running_mean, model[0].bias.data):
+        buffer_or_weight += 1
+        found.append(subject_of(recipe(dataset, evaluator), model))
+    assert len({tuple(one.values()) for one in [subject, *found]}) == 7
+    assert not any(read_evaluation(tmp_path, one) for one in found)
+    assert subject_of(recipe([{"file_name": "a.png"}], evaluator), model)["test_set"] == ""
+
+    (tmp_path / PREDICTIONS).write_text("[]")  # of an evaluation that was killed before its end
+    assert read_evaluation(tmp_path, subject) is None
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "coco_instances_results.json", "log.txt"])
