@@ -58,7 +58,10 @@ class Case:
             f"dataloader.train.dataset.root={folder / 'plates'}",
             "dataloader.train.dataset.num_images=48",
             "dataloader.test.dataset.num_images=8",
-            *(f"train.stages.{k}.iterations={int(s * iterations)}" for k, s in self.stages.items()),
+            *(
+                f"train.stages.{k}.iterations={max(1, int(share * iterations))}"
+                for k, share in self.stages.items()
+            ),
         ]
         if self.start:
             key, case = self.start
