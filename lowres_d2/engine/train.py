@@ -112,6 +112,7 @@ class _Run:
         self.cfg, self.results = cfg, {}
         self.loaded: LoadReport | None = None
         self.best: BestWeights | None = None
+        self.evaluated_after = 0  # iterations, the last time
         self.resumed = False
         recipe = cfg.copy()  # later cfg holds data sets, which yaml cannot
         build_datasets(cfg)
@@ -303,12 +304,18 @@ class _Run:
         return self.average.model if self.average else self.model
 
     def _evaluate(self) -> dict[str, Any]:
-        started = time.perf_counter()
-        last = self.trainer.iter + 1 >= self.trainer.max_iter
-        # Up to here each process has batch-norm statistics of its own.
-        share_buffers(self._evaluated_model())
-        self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=last)
-        logger.info("evaluated in %.1f s", time.perf_counter() - started)
+        # After training the trainer's iteration is max_iter, before that the one just done.
+        done = min(self.trainer.iter + 1, self.trainer.max_iter)
+        # A run that stops early has just evaluated its last weights.
+        if done != self.evaluated_after:
+            started = time.perf_counter()
+            # Up to here each process has batch-norm statistics of its own.
+            share_buffers(self._evaluated_model())
+            self.results = evaluate(self.cfg, self._evaluated_model(), self.evaluator, show=False)
+            self.evaluated_after = done
+            logger.info("evaluated in %.1f s", time.perf_counter() - started)
+        if done == self.trainer.max_iter and self.results and hasattr(self.evaluator, "tables"):
+            logger.info("%s", self.evaluator.tables())
         # The event storage takes numbers only; the metrics of an empty size range are None.
         return {
             task: {name: value for name, value in found.items() if value is not None}

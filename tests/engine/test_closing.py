@@ -79,9 +79,10 @@ def test_the_commands_allow_the_users_own_modules(folder, tmp_path, monkeypatch)
 
 def test_the_commands_of_a_run_work(toy_arguments, coco_json, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        train([*toy_arguments, "train.max_iter=1", "train.checkpointer.period=9"])
+        train([*toy_arguments, "train.max_iter=1", "train.eval_period=9"])
     text = next(message for message in caplog.messages if message.startswith("finished"))
     commands = {line.split()[0]: shlex.split(line)[1:] for line in text.splitlines()[1:]}
+    assert commands["best"][-2:] == ["iteration", "1)"]  # of 1, evaluated after training
     inputs = {"IMAGES": str(coco_json.parent / "images"), "FOLDER": str(tmp_path / "found")}
     for label in ("evaluate", "detect"):
         words = commands[label]

@@ -41,11 +41,14 @@ class BestWeights(hooks.BestCheckpointer):
         Upstream calls it before it stores the new best value. The value is stored here first, since
         a run that resumes from this very checkpoint needs it.
         """
-        self.best_metric, self.best_iter = self.trainer.storage.latest()[self._metric]
+        self._update_best(*self.trainer.storage.latest()[self._metric])
+        state["iteration"] = self.best_iter
+        self._saves.save(name, **state)
+
+    def _update_best(self, val: float, iteration: int) -> bool:
         # A metric of the evaluation after training has max_iter as its iteration; a checkpoint has
         # the last finished one.
-        state["iteration"] = min(self.best_iter, self.trainer.max_iter - 1)
-        self._saves.save(name, **state)
+        return super()._update_best(val, min(iteration, self.trainer.max_iter - 1))
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far and its iteration, and which metric it is."""

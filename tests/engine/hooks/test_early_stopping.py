@@ -116,6 +116,9 @@ def test_a_stopped_run_ends_as_any_other_and_resumes_with_more_patience(
         main([*toy_arguments, stopping])
     assert "stopping early after 3 of 6 iterations: no better" in caplog.text
     assert "than that of iteration 1 in 2 evaluations" in caplog.text
+    # The last weights are evaluated once, and their tables shown.
+    assert sum(message.startswith("evaluated in") for message in caplog.messages) == 3
+    assert sum("finer size" in message for message in caplog.messages) == 1
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     final = torch.load(folder / "model_final.pth", weights_only=True)
     assert final["trainer"]["iteration"] == 2

@@ -124,7 +124,11 @@ class LastResult(HookBase):
 def test_best_weights_of_the_end_have_as_many_iterations_as_the_run(tmp_path):
     model = Slope()
     checkpointer = Checkpointer(model, str(tmp_path))
-    train(model, [LastResult(), BestWeights(1, checkpointer, "bbox/AP")], steps=3)
+    best = BestWeights(1, checkpointer, "bbox/AP")
+    checkpointer.add_checkpointable("best", best)
+    train(model, [LastResult(), best], steps=3)
+    assert best.best_iter == 2
+    assert torch.load(tmp_path / "model_best.pth")["best"]["best_iter"] == 2
     # A checkpoint has the index of the last iteration that it finished.
     assert torch.load(tmp_path / "model_best.pth")["iteration"] == 2
     assert load_weights(model, tmp_path / "model_best.pth").iterations == 3
