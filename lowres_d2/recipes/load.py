@@ -111,10 +111,13 @@ def _drop_unused_names(cfg: DictConfig) -> None:
     A recipe imports pieces and uses copies of them. If the pieces stayed as keys, overriding them
     would change nothing.
     """
+    # Unresolved, so that references are still the text ${name}.
+    parts = OmegaConf.to_container(cfg)
     for name in [key for key in cfg if key not in REQUIRED]:
-        # Unresolved, so that references are still the text ${name}.
-        others = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != name]))
-        if not any(refers_to(text, name) for text in _texts(others)):
+        part = parts.pop(name)
+        if any(refers_to(text, name) for text in _texts(parts)):
+            parts[name] = part
+        else:
             del cfg[name]
 
 

@@ -5,13 +5,13 @@ import textwrap
 from pathlib import Path
 
 from lowres_d2.recipes.diff import describe_recipe
-from lowres_d2.recipes.find import find_recipe, shipped_recipes
+from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.load import build, load_recipe
 
 import pytest
 from detectron2.config import LazyConfig
 
-RECIPES = sorted(map(str, shipped_recipes()))
+from toys.narrow import RECIPES, load_shipped
 
 PIECE = """
     from detectron2.config import LazyCall as L
@@ -192,7 +192,7 @@ def test_parts_are_built_and_an_error_names_the_key(recipe):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_dump_of_a_recipe_is_a_recipe(name, tmp_path):
-    cfg = load_recipe(name)
+    cfg = load_shipped(name)
     path = tmp_path / "config.yaml"
     LazyConfig.save(cfg, str(path))
     again = load_recipe(path, ["train.max_iter=7"])
@@ -245,7 +245,7 @@ def test_a_part_that_was_moved_is_compared_where_it_is_now(recipe):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipe_loads_and_every_call_takes_its_arguments(name):
-    cfg = load_recipe(name)
+    cfg = load_shipped(name)
     assert cfg.train.output_dir.endswith(name.rsplit("/", 1)[-1].removesuffix(".py"))
     assert cfg.train.max_iter > 0
 
