@@ -48,7 +48,7 @@ def drawable_text(text: str, bold: bool = False) -> str:
     if _find(_letters(text), bold) is not None:
         return text
     there = _letters_of(_default(bold))
-    return "".join(c if ord(c) in there else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if ord(c) in there else _escape(c) for c in text)
 
 
 @contextlib.contextmanager
@@ -62,8 +62,8 @@ def plot_fonts(texts: Iterable[str]) -> Iterator[None]:
     from matplotlib.font_manager import FontProperties, fontManager
 
     families = [FontProperties(fname=_default(False)).get_name()]
-    for path in dict.fromkeys(_find(_letters(text), False) for text in texts):
-        if path is not None and path != _default(False):
+    for path in dict.fromkeys(path for text in texts for path in _plot_fonts_of(text)):
+        if path != _default(False):
             fontManager.addfont(path)
             families.append(FontProperties(fname=path).get_name())
     with rc_context({"font.family": families}):
@@ -74,7 +74,18 @@ def plot_text(text: str) -> str:
     """A line of text that matplotlib prints as it is: no formula, and no letter without a font."""
     # Labels that begin with an underscore are left out of legends.
     shown = f" {text}" if text.startswith("_") else text
-    return drawable_text(shown).replace("$", r"\$")
+    return "".join(c if is_drawable(c) else _escape(c) for c in shown).replace("$", r"\$")
+
+
+def _plot_fonts_of(text: str) -> list[str]:
+    """One font that has all letters, else one for each: matplotlib takes several for a text."""
+    whole = _find(_letters(text), False)
+    found = [whole] if whole else [_find(_letters(letter), False) for letter in text]
+    return [path for path in found if path is not None]
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def _letters(text: str) -> frozenset[int]:

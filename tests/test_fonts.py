@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 from lowres_d2 import fonts
 from lowres_d2.analysis import Point, plot_trade_off
@@ -11,6 +12,7 @@ from lowres_d2.analysis.figures.curves import plot_by_size, plot_precision_recal
 from lowres_d2.analysis.figures.drawing import Panel
 from lowres_d2.analysis.figures.sheets import headings
 from lowres_d2.evaluation.precision_recall import RECALLS
+from lowres_d2.programs import sweep
 
 import numpy as np
 import pytest
@@ -155,6 +157,24 @@ def test_every_figure_names_its_runs_in_any_script(machine, legend_of, tmp_path,
     escaped = [r"\uc2a4\ud06c\ub958", r"a\x07b\tc\nd", r"\udcff", " _hidden", r"\$x\$"]
     assert names == ["螺栓", *escaped]
     assert "Squares" in next(iter(labels.values()))
+
+
+def test_a_sweep_names_the_metric_of_a_class(machine, tmp_path, monkeypatch):
+    machine("螺栓")
+    labels, save = [], Figure.savefig
+
+    def kept(figure, *arguments, **settings):
+        labels.append(figure.axes[0].yaxis.label)
+        save(figure, *arguments, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    low = SimpleNamespace(accuracy=50.0, timing=SimpleNamespace(images_per_second=10.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sweep._plot(tmp_path / "a.png", {"2": SimpleNamespace(low=low)}, "bbox/AP-螺栓")
+        sweep._plot(tmp_path / "b.png", {"2": SimpleNamespace(low=low)}, "bbox/AP-$a$ 螺나")
+    assert labels[0].get_text() == "bbox/AP-螺栓, %" and "Squares" in labels[0].get_fontfamily()
+    assert labels[1].get_text() == r"bbox/AP-\$a\$ 螺\ub098, %"
 
 
 def test_headings_of_sheets_have_no_boxes(machine):
