@@ -51,7 +51,7 @@ def subject_of(cfg: DictConfig, model: nn.Module) -> dict[str, str]:
 def write_evaluation(
     folder: str | Path, results: Mapping[str, Any], subject: Mapping[str, str]
 ) -> None:
-    """Write the results of an evaluation, whose detections lie in the folder already.
+    """Write the results of an evaluation, whose detections, if any, lie in the folder already.
 
     Raises:
         FileExistsError: there is such a file, and no run wrote it.
@@ -72,7 +72,7 @@ def read_evaluation(folder: str | Path, subject: Mapping[str, str]) -> dict[str,
         The results; None: there are none, or they are of other weights, data or settings.
     """
     path, detections = Path(folder, EVALUATION), Path(folder, PREDICTIONS)
-    if not (path.is_file() and detections.is_file()):
+    if not path.is_file():
         return None
     results = json.loads(path.read_text(encoding="utf-8"))
     said = results.pop(SUBJECT, None)

@@ -134,23 +134,30 @@ class ShownRun:
         """What its network sees of an image."""
         return model_view(self.model, build(self.cfg, "dataloader.test.mapper"))
 
-    @cached_property
+    @property
     def folder(self) -> Path:
-        """Where its evaluation is; done now where there is none of these weights."""
+        """Where its evaluation is."""
+        return self._evaluated[0]
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """Its metrics, and the comparison that ``--eval-only`` made, if it did."""
+        return self._evaluated[1]
+
+    @cached_property
+    def _evaluated(self) -> tuple[Path, Mapping[str, Any]]:
+        """Folder and metrics of an evaluation; done now where there is none of these weights."""
         subject = subject_of(self.cfg, self.model)
         for folder in self.folders:
-            if read_evaluation(folder, subject) is not None:
-                return folder
+            found = read_evaluation(folder, subject)
+            if found is not None:
+                return folder, found
         folder = self.folders[-1]
         print(f"{self.name}: evaluating, in {folder}", flush=True)
         self.cfg.train.output_dir = str(folder)
-        evaluate(self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), False)
-        return folder
-
-    @cached_property
-    def evaluation(self) -> Mapping[str, Any]:
-        """Its metrics, and the comparison that ``--eval-only`` made, if it did."""
-        return read_evaluation(self.folder, subject_of(self.cfg, self.model)) or {}
+        return folder, evaluate(
+            self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), show=False
+        )
 
     def accuracy(self) -> float:
         """Its AP in percent."""

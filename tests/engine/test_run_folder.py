@@ -230,6 +230,10 @@ def test_an_evaluation_is_of_its_weights_data_and_settings(tmp_path, coco_json):
 
     (tmp_path / PREDICTIONS).write_text("[]")  # of an evaluation that was killed before its end
     assert read_evaluation(tmp_path, subject) is None
+    (tmp_path / PREDICTIONS).unlink()
+    assert read_evaluation(tmp_path, subject) is None
+    write_evaluation(tmp_path, results, subject)  # an evaluator that writes no detections
+    assert read_evaluation(tmp_path, subject) == results
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "coco_instances_results.json", "log.txt"])
