@@ -20,11 +20,10 @@ from lowres_d2.analysis.figures.detections import (
 )
 from lowres_d2.analysis.figures.drawing import Color, Panel, class_colors
 from lowres_d2.analysis.figures.sheets import (
-    GAP,
-    headings,
-    join,
+    heading_row,
     legend,
     panel_side,
+    row,
     stack,
     text_block,
 )
@@ -107,10 +106,10 @@ def comparison_sheet(
     """
     colors, side = class_colors(len(classes)), panel_side(len(columns))
     classes = drawable_names(classes)
-    lines = [join(headings([column.title for column in columns], side), 2 * GAP, across=True)]
+    lines = [heading_row([column.title for column in columns], side)]
     for entry in entries:
         cells = [_cell(entry, column, classes, colors, side) for column in columns]
-        lines.append(join(cells, 2 * GAP, across=True))
+        lines.append(row(cells))
     names = [*zip(classes, colors, strict=True), ("missed", MISSED)]
     lines.append(legend(names, lines[0].width, dashed=["missed"]))
     return stack(lines)

@@ -12,12 +12,11 @@ from lowres_d2.analysis.figures.detections import Objects, true_objects
 from lowres_d2.analysis.figures.drawing import Color, Panel
 from lowres_d2.analysis.figures.outcomes import IOU, Outcome
 from lowres_d2.analysis.figures.sheets import (
-    GAP,
     captions,
-    headings,
-    join,
+    heading_row,
     legend,
     panel_side,
+    row,
     save_sheet,
     stack,
     text_block,
@@ -95,7 +94,7 @@ def write_failure_cases(
     classes = drawable_names(classes)
     groups = choose_cases(outcomes, ours, baseline, reference, images)
     side = panel_side(len(columns))
-    top = join(headings([column.title for column in columns], side), 2 * GAP, across=True)
+    top = heading_row([column.title for column in columns], side)
     lines = [legend(_LEGEND, top.width, dashed=["miss"]), top]
     for group in groups:
         lines.append(text_block(group.title, top.width, 17))
@@ -173,7 +172,7 @@ def _row(
         for panel in panels:
             _draw(panel, outcome, classes)
         cells.append(close_cell(panels, caption, side))
-    return join(cells, 2 * GAP, across=True)
+    return row(cells)
 
 
 def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:

@@ -55,6 +55,11 @@ def headings(titles: Sequence[str], width: int) -> list[Image.Image]:
     return [_lines([""] * (most - len(lines)) + lines, width, size, bold=True) for lines in blocks]
 
 
+def heading_row(titles: Sequence[str], width: int) -> Image.Image:
+    """The first row of a sheet: a heading for each column."""
+    return row(headings(titles, width))
+
+
 def captions(texts: Sequence[str], width: int, size: int) -> list[Image.Image]:
     """A text for each cell of a row, all of one height."""
     blocks = [wrap(text, width, size) for text in texts]
@@ -82,6 +87,11 @@ def join(images: Sequence[Image.Image], gap: int, across: bool) -> Image.Image:
         whole.paste(image, (at, 0) if across else (0, at))
         at += size + gap
     return whole
+
+
+def row(cells: Sequence[Image.Image]) -> Image.Image:
+    """A row of a sheet: cells side by side."""
+    return join(cells, 2 * GAP, across=True)
 
 
 def legend(

@@ -15,8 +15,8 @@ from lowres_d2.analysis.figures.drawing import Color, Panel
 from lowres_d2.analysis.figures.sheets import (
     GAP,
     captions,
-    join,
     panel_side,
+    row,
     save_sheet,
     stack,
     text_block,
@@ -55,13 +55,15 @@ def write_suspects(path: str | Path, report: Report) -> int:
     side = panel_side(_COLUMNS)
     lines = [text_block(_NOTE, _COLUMNS * (side + 2 * GAP), 16)]
     for start in range(0, len(chosen), _COLUMNS):
-        row = chosen[start : start + _COLUMNS]
-        titles = [f"{f.severity}: {f.split}: {f.check.name}\n{suspect}" for f, suspect in row]
+        shown = chosen[start : start + _COLUMNS]
+        titles = [f"{f.severity}: {f.split}: {f.check.name}\n{suspect}" for f, suspect in shown]
         cells = [
             _cell(finding, suspect, splits[finding.split], caption, side)
-            for (finding, suspect), caption in zip(row, captions(titles, side, _TEXT), strict=True)
+            for (finding, suspect), caption in zip(
+                shown, captions(titles, side, _TEXT), strict=True
+            )
         ]
-        lines.append(join(cells, 2 * GAP, across=True))
+        lines.append(row(cells))
     save_sheet(stack(lines), path)
     return len(chosen)
 
@@ -74,8 +76,8 @@ def _choose(report: Report) -> Iterator[tuple[Finding, Suspect]]:
         for finding in report.findings
         if finding.severity in _COLORS and finding.split in splits
     ]
-    for row in zip_longest(*columns):
-        yield from (pair for pair in row if pair is not None)
+    for turn in zip_longest(*columns):
+        yield from (pair for pair in turn if pair is not None)
 
 
 def _cell(

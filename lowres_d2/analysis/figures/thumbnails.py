@@ -9,10 +9,10 @@ from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windo
 from lowres_d2.analysis.figures.detections import true_objects
 from lowres_d2.analysis.figures.drawing import INK, PAPER, Window
 from lowres_d2.analysis.figures.sheets import (
-    GAP,
-    headings,
+    heading_row,
     join,
     panel_side,
+    row,
     save_sheet,
     stack,
     text_block,
@@ -52,13 +52,13 @@ def write_thumbnails(
     """
     columns = {"original": original, **views}
     side = panel_side(len(columns))
-    lines = [join(headings(list(columns), side), 2 * GAP, across=True)]
+    lines = [heading_row(list(columns), side)]
     for entry in entries:
         zooms = zoom_windows(true_objects(entry), entry["width"], entry["height"])
         cells = [
             _cell(entry, view(entry), zooms, side, view is original) for view in columns.values()
         ]
-        lines.append(join(cells, 2 * GAP, across=True))
+        lines.append(row(cells))
     lines.append(text_block(_NOTE, lines[0].width, 16))
     return save_sheet(stack(lines), path)
 

@@ -12,11 +12,10 @@ from lowres_d2.analysis.figures.comparison_sheets import MISSED, draw_objects
 from lowres_d2.analysis.figures.detections import Objects, true_objects
 from lowres_d2.analysis.figures.drawing import Color, Window, class_colors
 from lowres_d2.analysis.figures.sheets import (
-    GAP,
-    headings,
-    join,
+    heading_row,
     legend,
     panel_side,
+    row,
     save_sheet,
     stack,
     text_block,
@@ -64,7 +63,7 @@ def write_training_data(
     has_thumbnails = isinstance(model, LowResDetector) and model.resampler.factor != 1
     titles = ["stored", "augmented"] + ["downsampled"] * has_thumbnails
     colors, names, side = class_colors(len(classes)), drawable_names(classes), panel_side(3)
-    lines = [join(headings(titles, side), 2 * GAP, across=True)]
+    lines = [heading_row(titles, side)]
     for entry in entries:
         sample = mapper(dict(entry))
         if sample is None:  # an image that the mapper skips
@@ -74,7 +73,7 @@ def write_training_data(
         # The same places of the downsampled image are zoomed.
         cells += [replace(_input(x, mapper), zooms=cells[1].scaled_zooms(x)) for x in low]
         cells = [cell.draw(colors, names, side) for cell in cells]
-        lines.append(join(cells, 2 * GAP, across=True))
+        lines.append(row(cells))
     entries = [*zip(names, colors, strict=True), (_CROWD, MISSED)]
     lines.append(legend(entries, lines[0].width, dashed=[_CROWD]))
     lines.append(text_block(_NOTE, lines[0].width, 16))
