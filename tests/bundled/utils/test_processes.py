@@ -1,9 +1,10 @@
+import os
+
 import lowres_d2  # noqa: F401
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from detectron2.layers import NaiveSyncBatchNorm
 from detectron2.utils import comm
 
@@ -18,8 +19,9 @@ def test_one_process():
     assert 0 <= comm.shared_random_seed() < 2**31
 
 
-def exchange(rank, folder):
-
+def exchange(arguments):
+    """Of one of two processes: its part in what they exchange by way of a folder."""
+    (folder,), rank = arguments, int(os.environ["SLURM_PROCID"])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     comm.create_local_process_group(2)
     comm.synchronize()
@@ -55,6 +57,6 @@ def check_norm(rank, mode, sizes):
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path):
-    mp.spawn(exchange, args=(str(tmp_path),), nprocs=2)
-    assert (tmp_path / "store").parent.is_dir()
+def test_two_processes(ranks, tmp_path):
+    ends = ranks.run("bundled.utils.test_processes:exchange", tmp_path)
+    assert [end.code for end in ends] == [0, 0], ends[0].text + ends[1].text
