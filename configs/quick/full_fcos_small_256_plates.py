@@ -14,10 +14,11 @@ from ..common.train import train
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 
 dataloader.train.total_batch_size = 8
-optimizer.lr = 2e-3
+# For so small a network: after 10 epochs it has 51.6 AP on the validation split with 0.002, 60.3
+# with 0.006, 64.0 with this.
+optimizer.lr = 0.012
 optimizer.weight_decay = 0.01
-# 2000 images, 8 per iteration: 250 iterations are an epoch, 1500 are six. Ten epochs reach slightly
-# more AP; after four, students learn little from the teacher (30 AP instead of 47).
+# 2000 images, 8 per iteration: 250 iterations are an epoch, 1500 are six: 57.2 AP.
 train.max_iter = 1500
 train.eval_period = 750
 train.checkpointer.period = 250

@@ -94,6 +94,7 @@ def _thumbdet(factor: int, side: int, early: str) -> Benchmark:
             "smaller detector, full resolution": small("", from_first=False),
             "smaller detector, distilled": small("_distilled", from_first=True),
             "learned": recipe("learned"),
+            "wide thumbnails + distillation": recipe("wide"),
             "learned + distillation": recipe("thumbdet"),
         },
         baseline="bicubic",

@@ -11,6 +11,4 @@ model.resampler = L(Bicubic)(factor=4)
 model.teacher = teacher
 model.teacher.checkpoint = train.init_checkpoint
 train.init_checkpoint = ""
-# Best of 0.001 to 0.008 on the validation split with seed 0: all objects have a new scale for it.
-optimizer.lr = 0.006
 train.student_from_teacher = True

@@ -13,5 +13,4 @@ model.teacher = L(Teacher)(
 )
 model.objectives = distillation_of_early
 model.loss_weights = dict(feature=0.9, logit=1.0)
-optimizer.lr = 0.006
 train.max_iter = 2000
