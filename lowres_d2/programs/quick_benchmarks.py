@@ -94,11 +94,11 @@ def _thumbdet(factor: int, side: int, early: str) -> Benchmark:
             "smaller detector, full resolution": small("", from_first=False),
             "smaller detector, distilled": small("_distilled", from_first=True),
             "learned": recipe("learned"),
-            "wide thumbnails + distillation": recipe("wide"),
             "learned + distillation": recipe("thumbdet"),
         },
         baseline="bicubic",
         variants={
+            "wide thumbnails + distillation": recipe("wide"),
             "bicubic + distillation": recipe("bicubic_distilled"),
             "learned + the paper's distillation": recipe("paper"),
             # Its last stage, labels alone, would let the thumbnail's colours go.

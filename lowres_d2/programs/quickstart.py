@@ -19,8 +19,6 @@ from detectron2.config import instantiate
 FULL = ("full resolution", "configs/quick/full_fcos_small_256_plates.py")
 # They start as the teacher. Shorter runs leave their order to chance.
 ITERATIONS = 1300
-# Lengths of stages, by their number, as in the 2,000 iterations of `reproduce`.
-STAGES = {"learned 4x": {0: 50}, "learned + distillation 4x": {0: 50, 2: 800}}
 STUDENTS = {
     f"{title} 4x": BENCHMARKS["thumbdet"].students[title].recipe
     for title in ("bicubic", "learned", "learned + distillation")
@@ -80,9 +78,5 @@ def quickstart_runs(output: Path, overrides: Sequence[str] = ()) -> list[RecipeR
     runs = [full]
     for title, recipe in STUDENTS.items():
         more = [f"model.teacher.checkpoint={full.weights}", f"train.max_iter={ITERATIONS}"]
-        more += [
-            f"train.stages.{number}.iterations={length / ITERATIONS}"
-            for number, length in STAGES.get(title, {}).items()
-        ]
         runs.append(RecipeRun(title, recipe, output / Path(recipe).stem, [*more, *overrides]))
     return runs

@@ -8,6 +8,6 @@ from .....configs.quick.full_fcos_small_256_plates import (
     train,
 )
 
-# 10 epochs.
-train.max_iter = 2500
-train.eval_period = 1250
+# 8 epochs.
+train.max_iter = 2000
+train.eval_period = 1000
