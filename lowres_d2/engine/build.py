@@ -47,7 +47,9 @@ def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -
     # Build all before replacing any: one call may refer to another's arguments.
     built = {split: build(cfg, f"dataloader.{split}.dataset") for split in splits}
     if "train" in built and "test" in built:
-        built["test"] = with_classes(built["test"], getattr(built["train"], "classes", ()))
+        train = built["train"]
+        ids = getattr(train, "category_ids", ())
+        built["test"] = with_classes(built["test"], getattr(train, "classes", ()), ids)
     for split, dataset in built.items():
         cfg.dataloader[split].dataset = dataset
 

@@ -2,7 +2,8 @@
 
 A checkpoint holds ``model``, ``trainer`` (iteration, optimizer, schedule, gradient scaler), ``run``
 (stage, loss normalizers, fingerprint of the data), ``ema`` if weights are averaged, and what the
-weights are: ``classes``, and ``recipe``, the text of a ``config.yaml``. It is written under a
+weights are: ``classes``, their ``category_ids`` in the annotation file of the training data, and
+``recipe``, the text of a ``config.yaml``. It is written under a
 temporary name and then renamed, so that a kill leaves the previous one intact. If the last
 checkpoint is damaged all the same, a run resumes from the newest one that is intact.
 """
@@ -38,6 +39,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def __init__(self, model: nn.Module, save_dir: str = "", **checkpointables: Any) -> None:
         self.classes: list[str] = []
+        self.category_ids: list[int] = []
         self.recipe = self.resumed_recipe = ""
         self.report: LoadReport | None = None
         self._saved = ""
@@ -61,6 +63,7 @@ class RunCheckpointer(DetectionCheckpointer):
             )
             self._saved = ""
         data = {"model": self.model.state_dict(), "classes": list(self.classes)}
+        data |= {"category_ids": list(self.category_ids)} if self.category_ids else {}
         data |= {"recipe": self.recipe} if self.recipe else {}
         data |= {key: part.state_dict() for key, part in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")

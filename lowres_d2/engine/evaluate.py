@@ -79,7 +79,9 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     model = build_model(cfg)
     average = cfg.train.ema.enabled
     report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
-    cfg.dataloader.test.dataset = with_classes(cfg.dataloader.test.dataset, report.classes)
+    cfg.dataloader.test.dataset = with_classes(
+        cfg.dataloader.test.dataset, report.classes, report.category_ids
+    )
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)

@@ -131,6 +131,7 @@ class _Run:
         self.state = RunState(self.model, dataset_fingerprint(dataset))
         self.checkpointer = RunCheckpointer(self.model, cfg.train.output_dir, run=self.state)
         self.checkpointer.classes = list(getattr(dataset, "classes", []))
+        self.checkpointer.category_ids = list(getattr(dataset, "category_ids", []))
         self.checkpointer.recipe = recipe_text(self.recipe)
         self.stages = self._stages(resume)
         self.state.stages = [(stage.name, stage.iterations) for stage in self.stages]

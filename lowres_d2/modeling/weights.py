@@ -36,6 +36,8 @@ class LoadReport:
             :func:`lowres_d2.modeling.channels.refit_channels`; each with the number of the file.
         of_file: number of tensors of the file.
         classes: names of the classes that the file's model predicts; empty if the file has none.
+        category_ids: ids of these in the annotation file of the training data; empty if the file
+            has none.
         iterations: number that the file's run had finished; None if the file does not say.
     """
 
@@ -47,6 +49,7 @@ class LoadReport:
     refitted: list[str] = field(default_factory=list)
     of_file: int = 0
     classes: list[str] = field(default_factory=list)
+    category_ids: list[int] = field(default_factory=list)
     iterations: int | None = None
 
     @property
@@ -144,6 +147,7 @@ def fill_model(
         )
     misshapen = [name for name in misshapen if name not in refitted]
     classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
+    ids = checkpoint.get("category_ids", [])
     return LoadReport(
         path=str(path),
         total=sum(not name.endswith(COUNTER) for name in checkpointer.model.state_dict()),
@@ -160,6 +164,7 @@ def fill_model(
         ],
         of_file=len(weights),
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
+        category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
         # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
     )

@@ -74,5 +74,6 @@ def convert(
     except ValueError as error:
         raise ValueError(f"{weights} for {recipe}: {error}") from error
     with own_path(output) as beside:
-        torch.save({"model": found, "classes": [thing["name"] for thing in things]}, beside)
+        names = [thing["name"] for thing in things]
+        torch.save({"model": found, "classes": names, "category_ids": ids or []}, beside)
     print(f"{len(found)} tensors written to {output}")

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def extract_detector(weights: Path, output: Path, factor: str | None = None) -> None:
-    """Write the evaluated weights with the names a plain detector has, and their ``classes``.
+    """Write the evaluated weights with the names a plain detector has, and what is known of their classes.
 
     Args:
         weights: checkpoint of a run.
@@ -55,7 +55,8 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
         raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")
     detector = weights_for_factor(detector, factor)
     with own_path(output) as beside:
-        torch.save({"model": detector, "classes": checkpoint.get("classes", [])}, beside)
+        known = {key: checkpoint.get(key, []) for key in ("classes", "category_ids")}
+        torch.save({"model": detector, **known}, beside)
     kind = "averaged tensors" if "ema" in checkpoint else "tensors"
     number = sum(not name.endswith(COUNTER) for name in detector)  # as reports of loading count
     print(f"{number} {kind} written to {output}")

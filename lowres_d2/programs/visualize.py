@@ -28,7 +28,7 @@ from lowres_d2.analysis import (
     write_training_data,
 )
 from lowres_d2.analysis.gains import EXPLANATION, gains_table, redrawn_ap
-from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint
+from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint, with_classes
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
@@ -200,7 +200,10 @@ def open_run(
     build_datasets(cfg, [split])
     model = build_model(cfg).eval()
     if weights:
-        load_weights(model, weights, complete=True, use_average=cfg.train.ema.enabled)
+        average = cfg.train.ema.enabled
+        report = load_weights(model, weights, complete=True, use_average=average)
+        shown = cfg.dataloader[split]
+        shown.dataset = with_classes(shown.dataset, report.classes, report.category_ids)
     elif any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
         start = OmegaConf.select(cfg, "model.resampler.init") or "box"
         name += f" (untrained: {'box filter' if start == 'box' else start})"

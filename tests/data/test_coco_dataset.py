@@ -281,11 +281,13 @@ def test_a_test_set_may_lack_classes(coco, caplog):
     # An id of its own, so that detections of it can be written.
     assert dataset.classes == classes and dataset.category_ids == [3, 8, 7]
     assert "has no class dog" in caplog.text
+    assert with_classes(dataset, classes, [51, 52, 53]).category_ids == [3, 52, 7]
     with pytest.raises(ValueError, match="has no class 'dog'"):
         CocoDataset(coco.json_file, classes=["dog"], may_lack_classes=True)
 
 
 def test_a_test_set_takes_over_the_classes_that_it_lacks(coco, caplog):
+    caplog.set_level("INFO")
     whole = CocoDataset(coco.json_file)
     part = CocoDataset(coco.json_file, classes=["cat"])
     aligned = with_classes(part, ["mouse", "cat", "dog"])
@@ -293,6 +295,9 @@ def test_a_test_set_takes_over_the_classes_that_it_lacks(coco, caplog):
     assert [a["category_id"] for record in aligned for a in record["annotations"]] == [1] * 6
     assert "has no class mouse, dog" in caplog.text
     assert aligned.coco_dict()["annotations"] == part.coco_dict()["annotations"]
+    # Ids of the training data, but none that another class of the test set has.
+    assert with_classes(part, ["mouse", "cat", "dog"], [51, 52, 3]).category_ids == [51, 3, 53]
+    assert "lacks: mouse 51, dog 53 (made up)" in caplog.text
     # Nothing to do, or not for it to decide: another class, another order, no classes.
     for classes in (["cat", "mouse"], ["dog"], ["mouse", "cat"], []):
         assert with_classes(whole, classes) is whole

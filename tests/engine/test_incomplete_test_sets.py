@@ -6,6 +6,7 @@ import shutil
 from lowres_d2.data.datasets import CocoDataset, VocDataset
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import build_datasets, check_classes
+from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
@@ -45,13 +46,38 @@ def test_detections_have_the_ids_of_the_file(trained, tmp_path, without, caplog)
     low = "model.detector.test_score_thresh=0.0"
     found = evaluate_on(trained, json_file, tmp_path / "out", low)
     assert {detection["image_id"] for detection in found} == {70, 71}
-    ids = {1, 2} if "categories" in without else {3, 4}
-    assert {detection["category_id"] for detection in found} <= ids
+    assert {detection["category_id"] for detection in found} == {3, 4}
     assert all(set(d) == {"image_id", "category_id", "bbox", "score"} for d in found)
     assert f"has no labels, so there are no metrics: {len(found)} detections of its 2 images" in (
         caplog.text
     )
     assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_ids_of_a_saved_recipe_are_the_weights_or_said_to_be_made_up(
+    trained, tmp_path, known, caplog
+):
+    """Its recipe names the classes; weights of before do not have their ids."""
+    caplog.set_level("INFO")
+    json_file = unlabelled(tmp_path / "test", "annotations", "categories")
+    weights = torch.load(trained.file, weights_only=True)
+    assert weights["category_ids"] == [3, 4]
+    if not known:
+        del weights["category_ids"]
+    torch.save(weights, tmp_path / "weights.pth")
+    changes = {
+        "data.val_json": json_file,
+        "train.init_checkpoint": tmp_path / "weights.pth",
+        "train.output_dir": tmp_path / "out",
+        "model.detector.test_score_thresh": 0.0,
+    }
+    opts = [f"{key}={value}" for key, value in changes.items()]
+    assert evaluate_only(load_recipe(trained.folder / "config.yaml", opts)) == {}
+    rows = json.loads((tmp_path / "out" / "coco_instances_results.json").read_text())
+    assert {row["category_id"] for row in rows} == ({3, 4} if known else {1, 2})
+    said = "red 3, green 4" if known else "red 1 (made up), green 2 (made up)"
+    assert f"classes that it lacks: {said}" in caplog.text
 
 
 def test_training_on_or_with_such_a_set_is_an_error(trained, tmp_path):

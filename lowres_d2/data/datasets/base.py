@@ -37,6 +37,8 @@ class BoxDataset(Sequence):
         source: file or folder of the data set, which messages name.
         json_file: the annotation file, if there is one.
         image_root: the folder that image names are relative to.
+        lacking: those of the classes that the data set's file does not have, so that their ids are
+            none of its own.
 
     Attributes:
         num_objects: number of annotations that are objects.
@@ -53,6 +55,7 @@ class BoxDataset(Sequence):
         category_ids: list[int] | None = None,
         json_file: Path | None = None,
         image_root: Path | None = None,
+        lacking: Sequence[str] = (),
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
@@ -67,6 +70,7 @@ class BoxDataset(Sequence):
         self.source = str(source)
         self.json_file = json_file
         self.image_root = image_root
+        self.lacking = list(lacking)
         if self.num_crowds:
             _logger.log(
                 logging.INFO if self.num_objects else logging.WARNING,
@@ -168,12 +172,16 @@ def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
     )
 
 
-def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[dict]:
+def with_classes(
+    dataset: Sequence[dict], classes: Sequence[str], category_ids: Sequence[int] = ()
+) -> Sequence[dict]:
     """A test set with the classes of the training set, of which it may lack some.
 
     Args:
         dataset: the test set.
         classes: class names of the training set, or of trained weights; none where it has none.
+        category_ids: ids of ``classes`` in the training set's file, which those that the test set
+            lacks get unless another class of it has that id; empty: not known.
 
     Returns:
         The same images with category k of ``classes``; ``dataset`` itself where it has exactly
@@ -181,11 +189,19 @@ def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[di
     """
     if not isinstance(dataset, BoxDataset):
         return dataset
+    classes = classes or dataset.classes
     kept = [name for name in classes if name in dataset.classes]
-    if kept != dataset.classes or len(kept) == len(classes):
+    lacking = [name for name in classes if name not in kept or name in dataset.lacking]
+    if kept != dataset.classes or not lacking:
         return dataset
     own_id = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    free = count(max(dataset.category_ids, default=0) + 1)
+    own_id = {name: own_id[name] for name in kept if name not in dataset.lacking}
+    wanted = dict(zip(classes, category_ids, strict=False))
+    free = count(max([*own_id.values(), *wanted.values()], default=0) + 1)
+    new_id = {
+        name: wanted[name] if name in wanted and wanted[name] not in own_id.values() else next(free)
+        for name in lacking
+    }
     new_label = [list(classes).index(name) for name in dataset.classes]
     records = [
         record
@@ -196,18 +212,29 @@ def with_classes(dataset: Sequence[dict], classes: Sequence[str]) -> Sequence[di
         }
         for record in dataset
     ]
-    _logger.warning(
-        "%s: has no class %s: nothing can be evaluated for it",
+    added = [name for name in lacking if name not in kept]
+    if added:
+        _logger.warning(
+            "%s: has no class %s: nothing can be evaluated for it",
+            dataset.source,
+            shortened(added),
+        )
+    _logger.info(
+        "%s: category_id in detections of the classes that it lacks: %s",
         dataset.source,
-        shortened(name for name in classes if name not in own_id),
+        shortened(
+            f"{name} {number}{'' if number == wanted.get(name) else ' (made up)'}"
+            for name, number in new_id.items()
+        ),
     )
     return BoxDataset(
         records,
         list(classes),
         source=dataset.source,
-        category_ids=[own_id[name] if name in own_id else next(free) for name in classes],
+        category_ids=[(own_id | new_id)[name] for name in classes],
         json_file=dataset.json_file,
         image_root=dataset.image_root,
+        lacking=lacking,
     )
 
 

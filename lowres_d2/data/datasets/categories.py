@@ -93,14 +93,15 @@ def select_classes(
         categories: category id -> name, of the file.
         classes: names of the classes to use.
         may_lack_classes: give classes that the file lacks an id of their own, and log them;
-            otherwise they are an error. It is one in any case if the file has none of them.
+            otherwise they are an error. It is one in any case if the file has classes, but none
+            of them.
     """
     if classes is None:
         return categories
     classes = class_names(classes)
     id_of = {name: category_id for category_id, name in categories.items()}
     lacking = [name for name in classes if name not in id_of]
-    if lacking and (not may_lack_classes or len(lacking) == len(classes)):
+    if lacking and (not may_lack_classes or (id_of and len(lacking) == len(classes))):
         near = difflib.get_close_matches(lacking[0], id_of, n=1)
         hint = (
             f"did you mean '{near[0]}'?"

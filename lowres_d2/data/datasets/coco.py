@@ -103,6 +103,7 @@ class CocoDataset(BoxDataset):
             source=path,
             json_file=path,
             image_root=root,
+            lacking=[name for name in selected.values() if name not in categories.values()],
         )
 
 
