@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.data import BrokenImageError
+from lowres_d2.data.image import is_image
 from lowres_d2.programs.demo_video import ENCODERS
 
 WRITTEN = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -17,14 +19,16 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 def find_inputs(given: Sequence[str]) -> list[Path]:
     """The input files: files as they are, the images of folders, the matches of globs.
 
+    What else a folder has is named on stderr. An image with the ending of something else is an
+    input: :func:`check_ending` refuses it by name.
+
     Raises:
         FileNotFoundError: something gives no file.
     """
     files: list[Path] = []
     for item in given:
         if Path(item).is_dir():
-            known = IMAGES + VIDEOS
-            found = [p for p in sorted(Path(item).iterdir()) if p.suffix.lower() in known]
+            found = _inputs_of_folder(Path(item))
             missing = f"--input {item}: the folder has no images ({' '.join(IMAGES)})"
         elif Path(item).exists():
             found = [Path(item)]
@@ -35,6 +39,19 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
             raise FileNotFoundError(missing)
         files += found
     return files
+
+
+def _inputs_of_folder(folder: Path) -> list[Path]:
+    found, others = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGES + VIDEOS or (path.is_file() and is_image(path)):
+            found.append(path)
+        elif not path.name.startswith("."):
+            others.append(f"{path.name}/" if path.is_dir() else path.name)
+    if others:
+        names = ", ".join(others[:5]) + (f", ... ({len(others)})" if len(others) > 5 else "")
+        print(f"--input {folder}: neither images nor videos: {names}", file=sys.stderr)
+    return found
 
 
 def find_targets(files: Sequence[Path], output: Path) -> tuple[list[Path], Path]:

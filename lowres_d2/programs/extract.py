@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def extract_detector(weights: Path, output: Path, factor: str | None = None) -> None:
-    """Write the evaluated weights with the names a plain detector has, and what is known of their classes.
+    """Write the evaluated weights with the names a plain detector has, and their classes.
 
     Args:
         weights: checkpoint of a run.

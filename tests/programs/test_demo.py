@@ -112,6 +112,24 @@ def test_inputs_that_cannot_hold_a_drawing_become_png(trained_weights, tmp_path)
     ]
 
 
+def test_nothing_in_a_folder_is_passed_over_without_a_word(trained_weights, tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    image = next(trained_weights[2].glob("*.png")).read_bytes()
+    for name in ("frame_0001", "frame_0002.png", "frame_0003.img"):
+        (folder / name).write_bytes(image)
+    (folder / "labels.txt").write_text("0 0.5 0.5 1 1\n")
+    (folder / ".hidden").touch()
+    with pytest.raises(SystemExit):  # as with the same files by name
+        run(trained_weights, [folder], tmp_path / "out")
+    said = capsys.readouterr().err
+    assert f"--input {folder}: neither images nor videos: deeper/, labels.txt\n" in said
+    assert "frame_0001: has no ending" in said and "frame_0003.img: has the ending .img" in said
+    assert ".hidden" not in said
+    (record,) = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert record["file_name"] == str(folder / "frame_0002.png")
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".webm"])
 def test_videos_have_a_codec_that_browsers_play(tmp_path, capfd, ending):
     sink = VideoSink(tmp_path / f"out{ending}", 10)

@@ -36,6 +36,15 @@ def open_regular(path: str) -> IO[bytes]:
     return PathManager.open(path, "rb")
 
 
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether the first bytes of a file are those of an image that Pillow knows."""
+    try:
+        with open_regular(str(path)) as file, open_image(file, max_pixels=None):
+            return True
+    except Exception:  # Pillow may raise anything for a file that is something else
+        return False
+
+
 @contextlib.contextmanager
 def open_image(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Iterator[Image.Image]:
     """Read an image's header with Pillow.
