@@ -112,7 +112,9 @@ def with_lengths(stages: Sequence[Stage], max_iter: int) -> list[Stage]:
     lengths = [_in_iterations(stage.iterations, max_iter) for stage in stages]
     left = max_iter - sum(length or 0 for length in lengths)
     number_open = lengths.count(None)
-    if number_open > 1 or (left <= 0 if number_open else left):
+    if number_open == 1 and left <= 0:
+        raise ValueError(_nothing_left(stages, lengths, max_iter))
+    if number_open > 1 or (left and not number_open):
         raise ValueError(_do_not_add_up(stages, lengths, max_iter))
     return [
         stage.lasting(left if length is None else length)
@@ -194,6 +196,28 @@ def _is_length(value: Any) -> bool:
 
 def _in_iterations(value: int | float | None, max_iter: int) -> int | None:
     return max(1, round(value * max_iter)) if isinstance(value, float) else value
+
+
+def _nothing_left(stages: Sequence[Stage], lengths: Sequence[int | None], max_iter: int) -> str:
+    """Why the stage that takes the rest gets none, and how long the run must be at least."""
+    number = lengths.index(None)
+    others = [stage.iterations for stage in stages if stage.iterations is not None]
+    shares = sum(value for value in others if isinstance(value, float))
+    keys = ", ".join(
+        f"train.stages.{k}.iterations={stage.iterations} ({stage.name})"
+        for k, stage in enumerate(stages)
+        if k != number
+    )
+    text = (
+        f"train.max_iter={max_iter} leaves no iteration for train.stages.{number} "
+        f"({stages[number].name}), since the others take {sum(n for n in lengths if n)} ({keys}): "
+    )
+    if shares >= 1:
+        return f"{text}make their shares add up to less than 1"
+    enough = max_iter + 1
+    while sum(_in_iterations(value, enough) for value in others) >= enough:
+        enough += 1
+    return f"{text}set train.max_iter={enough} or more, or make the others shorter"
 
 
 def _do_not_add_up(stages: Sequence[Stage], lengths: Sequence[int | None], max_iter: int) -> str:

@@ -1,3 +1,5 @@
+import re
+
 from lowres_d2.engine.checkpoint import RunState
 from lowres_d2.engine.stage_checks import NoDeadChannels
 from lowres_d2.engine.stages import (
@@ -230,7 +232,7 @@ def test_nothing_to_check_for_dead_channels_is_an_error(model):
     ("stages", "max_iter", "words"),
     [
         (STAGES, 6, "iterations of train.stages add up to 5, train.max_iter is 6"),
-        ([Stage("a", 5), Stage("rest")], 5, "add up to 5, train.max_iter is 5"),
+        ([Stage("a", 5), Stage("rest")], 5, r"no iteration for train.stages.1 \(rest\)"),
         ([Stage("a"), Stage("b")], 5, "one of them may be None"),
         ([Stage("a", 5, continues=True)], 5, "there is no stage before the first one"),
         ([Stage("x", 5, trainable=["fromt.*"])], 5, "'fromt.*' matches nothing"),
@@ -268,12 +270,38 @@ def test_a_length_is_iterations_or_a_share(length):
 
 
 def test_lengths_that_do_not_fit_say_which_keys_to_set():
-    stages = [Stage("a", 50), Stage("b"), Stage("c", 800)]
+    stages = [Stage("a", 50), Stage("b", 20), Stage("c", 800)]
     with pytest.raises(ValueError) as caught:
         with_lengths(stages, 70)
     text = str(caught.value)
-    assert "add up to 850, train.max_iter is 70" in text
-    assert "train.stages.0.iterations=50 (a), train.stages.1.iterations=None (b)" in text
+    assert "add up to 870, train.max_iter is 70" in text
+    assert "train.stages.0.iterations=50 (a), train.stages.1.iterations=20 (b)" in text
     assert "train.stages.2.iterations=800 (c)" in text
     with pytest.raises(ValueError, match=r"add up to 8, train\.max_iter is 10"):
         with_lengths([Stage("a", 0.3), Stage("b", 0.5)], 10)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_iter", "keys"),
+    [
+        ([3, None], 3, "train.stages.0.iterations=3 (a)"),
+        ([0.9, 1, None], 4, "train.stages.0.iterations=0.9 (a), train.stages.1.iterations=1 (b)"),
+        ([None, 0.5], 1, "train.stages.1.iterations=0.5 (b)"),
+        ([0.5, 0.5], 1, "train.stages.0.iterations=0.5 (a)"),
+    ],
+)
+def test_a_run_too_short_for_its_stages_says_how_long_it_must_be(lengths, max_iter, keys):
+    stages = [Stage(name, length) for name, length in zip("abc", lengths, strict=False)]
+    with pytest.raises(ValueError, match="leaves no iteration") as caught:
+        with_lengths(stages, max_iter)
+    text = str(caught.value)
+    assert f"({keys})" in text and "None" not in text
+    enough = int(re.search(r"set train\.max_iter=(\d+) or more", text)[1])
+    assert sum(stage.iterations for stage in with_lengths(stages, enough)) == enough
+    with pytest.raises(ValueError, match="leaves no iteration"):
+        with_lengths(stages, enough - 1)
+
+
+def test_shares_that_leave_nothing_in_any_run_are_said():
+    with pytest.raises(ValueError, match="add up to less than 1"):
+        with_lengths([Stage("a", 0.5), Stage("b", 0.5), Stage("c")], 100)
