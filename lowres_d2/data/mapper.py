@@ -111,15 +111,13 @@ class DetectionMapper:
         except _UNREADABLE as error:
             raise BrokenImageError(
                 f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
-                'the mapper\'s on_broken="skip"'
+                f"dataloader.{'train' if self.is_train else 'test'}.mapper.on_broken=skip"
             ) from None
         self._check_size(record, image.shape[:2], orientation)
-        if image.dtype != np.uint8 and np.ptp(image) < NARROW:
-            self._say_once(
-                "narrow",
-                f"{name}: its values are {image.min():.1f} to {image.max():.1f} of 0 to 255: set "
-                "the mapper's value_range to the range of the files' values",
-            )
+        if image.dtype != np.uint8 and np.ptp(image) < NARROW and "narrow" not in self._said:
+            fault = self.reader.range_fault(name)
+            if fault:
+                self._say_once("narrow", f"{name}: {fault}")
         # Pillow may share a read-only buffer, but augmentations may write, and torch warns of it.
         return image if image.flags.writeable else image.copy()
 

@@ -105,6 +105,10 @@ def test_broken_images_are_named_or_skipped(coco, damage, message, caplog):
     with pytest.raises(BrokenImageError, match=message) as caught:
         DetectionMapper(True)(record)
     assert "2.png" in str(caught.value) and "\n" not in str(caught.value)
+    if "cannot be read" in message:  # each mapper has the setting
+        assert "set dataloader.train.mapper.on_broken=skip" in str(caught.value)
+        with pytest.raises(BrokenImageError, match=r"dataloader\.test\.mapper\.on_broken=skip"):
+            DetectionMapper(False)(record)
     assert DetectionMapper(True, on_broken="skip")(record) is None
     assert "2.png" in caplog.text
     with pytest.raises(ValueError, match="on_broken='ignore'"):

@@ -95,6 +95,31 @@ class ImageReader:
             values = turned(values, decoded.orientation)
         return values[..., ::-1] if self.image_format == "BGR" else values, decoded.orientation
 
+    def range_fault(self, path: str) -> str | None:
+        """What is wrong with the range of a deep image whose values span little of 0 to 255.
+
+        Returns:
+            The values of the file and the setting for them; None: its values lie in the
+            ``value_range`` that is set.
+
+        Raises:
+            FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
+        """
+        with open_regular(path) as file:
+            values = decode(file, None, self.max_pixels).values
+        low, high = values.min(), values.max()
+        if self.value_range is None:
+            fault = f"its values, {low:g} to {high:g}, span little of what its depth can hold"
+        elif high <= self.value_range[0] or low >= self.value_range[1]:
+            ends = "{:g} to {:g}".format(*self.value_range)
+            fault = f"all of its values, {low:g} to {high:g}, are outside of value_range, {ends}"
+        else:
+            return None
+        return (
+            f"{fault}: set dataloader.train.mapper.value_range=[low,high] to the range of the "
+            "values of all images, which becomes 0 to 255"
+        )
+
     def show(self, path: str) -> np.ndarray:
         """An image for display: RGB uint8 (H, W, 3), whatever its channels and values are.
 
@@ -125,7 +150,9 @@ class ImageReader:
         if wanted is None and self.channels not in (None, values.shape[2]):
             raise UnfitImageError(
                 f"mode {mode}: has {values.shape[2]} channels, and the model takes "
-                f"{self.channels}: give images of one kind, or set in_channels of the model"
+                f"{self.channels}: give images of one kind, or set in_channels of the model's "
+                "first convolution, such as model.detector.backbone.bottom_up.in_channels="
+                f"{values.shape[2]}"
             )
         if wanted is None or values.shape[2] == wanted:
             return values

@@ -27,7 +27,7 @@ BROKEN = Check(
     "image-broken",
     "error",
     "images that cannot be read",
-    'replace them, or skip them with the mapper\'s on_broken="skip"',
+    "replace them, or skip them with on_broken=skip of dataloader.train.mapper, or test.mapper",
 )
 UNFIT = Check(
     "image-unfit",
@@ -75,7 +75,7 @@ NARROW = Check(
     "image-narrow",
     "warning",
     "deep images whose values fill under a tenth of the range that they are read with",
-    "set the mapper's value_range to the range of all images",
+    "set dataloader.train.mapper.value_range to the range of all images",
 )
 FRAMES = Check(
     "image-frames",

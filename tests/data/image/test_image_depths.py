@@ -194,7 +194,13 @@ def test_training_evaluation_validation_and_display_read_the_same(tmp_path, capl
     train, test = DetectionMapper(True, image_format="RGB"), DetectionMapper(False)
     assert np.array_equal(train(record)["image"].numpy(), test(record)["image"].numpy())
     assert np.abs(train(record)["image"][0].numpy() - values / 257).max() < 1e-3
-    assert caplog.text.count("set the mapper's value_range") == 2  # once a mapper
+    assert caplog.text.count("set dataloader.train.mapper.value_range=[low,high]") == 2  # each once
+    assert f"its values, {values.min()} to {values.max()}, span little" in caplog.text
+    caplog.clear()
+    for ends, warned in (((0, 65535), False), ((7000, 99000), False), ((0, 1), True)):
+        DetectionMapper(True, value_range=ends)(record)
+        assert ("are outside of value_range, 0 to 1" in caplog.text) == warned
+        assert warned or not caplog.text
     seen = look_at(tmp_path / "image.png", "draft")
     assert (seen.problem, seen.is_narrow) == (None, True)
     assert np.allclose(seen.spread, [values.min() / 257, values.max() / 257])
