@@ -154,8 +154,9 @@ class SizedCOCOEvaluator(FoundBoxes):
     def _warn_if_capped(self, found: dict) -> None:
         most = max((len(scores) for _, scores, _ in found.values()), default=0)
         at_most = sum(len(scores) == most for _, scores, _ in found.values())
-        # Several images with exactly the largest number: that looks like a cap.
-        if most < self.densest and at_most > 1:
+        # Several images with exactly the largest number: that looks like a cap. None at all does
+        # not: a model finds nothing before it has learned anything.
+        if 0 < most < self.densest and at_most > 1:
             logger.warning(
                 "no image has more than %d detections, but the densest has %d objects: raise the "
                 "model's own cap (max_detections_per_image, test_topk_per_image)",

@@ -95,6 +95,10 @@ def test_a_model_that_stops_early_is_reported(caplog):
     with caplog.at_level(logging.WARNING):
         run(SizedCOCOEvaluator(truth), truth, range(2), keep=lambda row: row[2] < 100)
     assert "no image has more than 5 detections, but the densest has 9" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        run(SizedCOCOEvaluator(truth), truth, range(2), keep=lambda row: False)
+    assert "no image has more" not in caplog.text  # no cap leaves nothing
 
 
 def test_sizes_come_from_boxes_unless_the_file_is_to_be_trusted():
