@@ -7,18 +7,21 @@ zoo name no classes, but their author and the size of their class predictor tell
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.datasets import VOC_CLASSES
+from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.recipes.load import load_recipe
+from lowres_d2.recipes.standalone import computed
 
 from detectron2.config import LazyConfig
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
 CONFIG = "config.yaml"
@@ -54,9 +57,15 @@ class Identity:
                 "--config-file RECIPE"
             )
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, CONFIG)
+            # By another name than config.yaml, which would mean that its folder is the run's.
+            path = Path(folder, "recipe.yaml")
             path.write_text(self.recipe, encoding="utf-8")
-            return load_recipe(path, overrides)
+            try:
+                return load_recipe(path, overrides)
+            except (ValueError, KeyError) as error:
+                said = str(error.args[0]) if error.args else ""
+                error.args = (said.replace(str(path), f"the recipe in {self.weights}"),)
+                raise
 
 
 def identify(path: str | Path) -> Identity:
@@ -103,9 +112,21 @@ def recipe_of(
     """
     if config_file:
         cfg = load_recipe(config_file, overrides)
-        return cfg, identify(weights)
+        found = identify(weights)
+        _count_known(cfg, found.classes)
+        return cfg, found
     found = identify(weights)
     return found.load_recipe(overrides), found
+
+
+def _count_known(cfg: DictConfig, classes: Sequence[str]) -> None:
+    """Where a recipe counts the classes of a file that is not here, take those of the weights."""
+    for holder, key in computed(cfg.model):
+        call = holder._get_node(key)
+        target = call.get("_target_")
+        counts = (locate(target) if isinstance(target, str) else target) is count_classes
+        if classes and counts and not Path(call.json_file).is_file():
+            holder[key] = len(classes)
 
 
 def recipe_text(cfg: DictConfig) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
@@ -20,6 +23,7 @@ from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from tabulate import tabulate
@@ -31,6 +35,7 @@ QUANTITIES = {
     "macs": ("MACs, G", 1e9),
     "seconds": ("time, ms", 1e-3),
 }
+USUAL_SIZE = (480, 640)  # height and width of most of COCO's images
 NOT_COUNTED = (
     "MACs are the multiply-accumulates of convolutions, linear layers and matrix products; "
     "interpolation, norms, activations, pooling and NMS are not counted."
@@ -54,7 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="on noise of this full-resolution size",
     )
     sizes.add_argument(
-        "--images", type=int, default=1, help="number of test images to average over"
+        "--images",
+        type=int,
+        metavar="N",
+        help="number of test images to average over; default 1, or noise without data",
     )
     parser.add_argument("--latency", action="store_true", help="time the models too")
     parser.add_argument(
@@ -86,7 +94,10 @@ def _run(args: argparse.Namespace) -> None:
     if weights:
         load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
     channels = expected_channels(model)
-    images = [_noise(args.size, channels)] if args.size else _images(cfg, args.images)
+    if args.size:
+        images, what = [_noise(args.size, channels)], f"{args.size[0]}x{args.size[1]}"
+    else:
+        images, what = _images(cfg, args.images, channels)
     models = _resolutions(model)
     report = {name: _costs(network, images) for name, network in models.items()}
     if args.latency:
@@ -94,7 +105,6 @@ def _run(args: argparse.Namespace) -> None:
             report[name]["images_per_second"] = timing.images_per_second
             report[name]["seconds"] = time_parts(models[name], images)
     name = args.config_file or args.weights
-    what = f"{args.size[0]}x{args.size[1]}" if args.size else f"{len(images)} image(s)"
     if args.json:
         head = {"recipe": name, "images": what, "machine": machine(model)}
         print(json.dumps(head | report, indent=1))
@@ -125,14 +135,27 @@ def _noise(size: Sequence[int], channels: int) -> dict[str, Any]:
     return {"image": image.to(torch.uint8), "height": height, "width": width}
 
 
-def _images(cfg: DictConfig, number: int) -> list[dict[str, Any]]:
-    if number < 1:
+def _images(cfg: DictConfig, number: int | None, channels: int) -> tuple[list[dict[str, Any]], str]:
+    """Test images and what they are; noise where the data is not here and was not asked for."""
+    if number is not None and number < 1:
         raise ValueError(f"--images {number}: expected a positive number")
     try:
         build_datasets(cfg, ["test"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; --size H W needs no data") from None
-    return first_images(build(cfg, "dataloader.test"), number)
+        if number is not None:
+            raise FileNotFoundError(f"{error}; --size H W needs no data") from None
+        image = _noise(USUAL_SIZE, channels)
+        height, width = image["image"].shape[-2:]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "noise.npy")
+            np.save(file, image["image"].permute(1, 2, 0).numpy())
+            mapped = build(cfg, "dataloader.test.mapper")({"file_name": str(file), "image_id": 0})
+        shown = "x".join(map(str, mapped["image"].shape[-2:]))
+        print(f"{error}: measured on noise; --size H W sets its size", file=sys.stderr)
+        size = {"height": height, "width": width}
+        return [mapped | size], f"{height}x{width} as the test images are resized, {shown}"
+    images = first_images(build(cfg, "dataloader.test"), number or 1)
+    return images, f"{len(images)} image(s)"
 
 
 def _table(report: Mapping[str, Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ def standalone(cfg: DictConfig, classes: Sequence[str] = ()) -> DictConfig:
         as ``count_classes``, are replaced by their results.
     """
     cfg = cfg.copy()
-    for holder, key in [*_computed(cfg.model)]:
+    for holder, key in computed(cfg.model):
         holder[key] = build(cfg, holder._get_node(key)._get_full_key(None))
     for split in ("train", "test"):
         dataset = OmegaConf.select(cfg, f"dataloader.{split}.dataset")
@@ -36,8 +36,12 @@ def standalone(cfg: DictConfig, classes: Sequence[str] = ()) -> DictConfig:
     return cfg
 
 
-def _computed(node: Any) -> Iterator[tuple[Any, Any]]:
+def computed(node: DictConfig) -> list[tuple[Any, Any]]:
     """Containers and keys of the calls below a node that compute a plain value."""
+    return list(_computed(node))
+
+
+def _computed(node: Any) -> Iterator[tuple[Any, Any]]:
     for key in list(node.keys()) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)
         if not isinstance(child, DictConfig | ListConfig):

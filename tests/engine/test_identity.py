@@ -4,6 +4,7 @@ from lowres_d2.engine.identity import identify, recipe_text
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.programs.extract import extract_detector
 from lowres_d2.recipes.load import load_recipe
+from lowres_d2.saved_configs import RefusedConfigError
 
 import numpy as np
 import pytest
@@ -33,6 +34,17 @@ def test_a_checkpoint_says_its_classes_and_its_recipe_wherever_it_lies(trained, 
     assert cfg.model == load_recipe(trained.folder / "config.yaml").model
 
 
+def test_a_recipe_that_is_refused_is_named_by_its_weights(trained, tmp_path):
+    state = torch.load(trained.file, weights_only=True)
+    state["recipe"] = state["recipe"].replace("lowres_d2.modeling", "theirs.modeling", 1)
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(RefusedConfigError) as caught:
+        identify(tmp_path / "weights.pth").load_recipe()
+    assert str(caught.value).startswith(f"the recipe in {tmp_path / 'weights.pth'}")
+    with pytest.raises(KeyError, match=r"train\.sed"):
+        identify(trained.file).load_recipe(["train.sed=1"])
+
+
 def test_a_run_folder_is_its_best_weights_else_the_final_else_the_last(trained, tmp_path):
     assert identify(trained.folder).weights == str(trained.folder / "model_final.pth")
     (tmp_path / "last_checkpoint").write_text("model_0000003.pth")
@@ -43,6 +55,10 @@ def test_a_run_folder_is_its_best_weights_else_the_final_else_the_last(trained, 
 
 def test_a_folder_without_weights_says_what_it_lacks(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a folder without weights .*model_final\.pth"):
+        identify(tmp_path)
+    (tmp_path / "earlier1").mkdir()
+    (tmp_path / "earlier1" / "model_final.pth").touch()
+    with pytest.raises(FileNotFoundError, match="files of earlier runs there are in earlier1"):
         identify(tmp_path)
 
 

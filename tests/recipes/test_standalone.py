@@ -3,7 +3,9 @@ from __future__ import annotations
 import shutil
 
 from lowres_d2.data.datasets import count_classes
+from lowres_d2.engine.identity import recipe_of
 from lowres_d2.programs import analyze, demo, train
+from lowres_d2.programs.extract import extract_detector
 from lowres_d2.recipes.load import load_recipe
 from lowres_d2.recipes.standalone import standalone
 
@@ -103,3 +105,21 @@ def test_carried_weights_detect_and_are_analyzed_without_data(carried, coco_json
     assert (tmp_path / "detections.json").is_file()
     analyze.main([*flags, "--weights", weights, "--size", "64", "64"])
     assert "full resolution" in capsys.readouterr().out
+    missing = "data.val_json=/elsewhere/val.json"
+    size = "dataloader.test.mapper.augmentations.0.short_edge_length=96"
+    analyze.main([*flags, "--weights", weights, missing, size])
+    said = capsys.readouterr()
+    assert "480x640 as the test images are resized, 96x128" in said.out
+    assert "/elsewhere/val.json: no such annotation file" in said.err
+    with pytest.raises(SystemExit):  # asked for
+        analyze.main([*flags, "--weights", weights, "--images", "2", missing])
+    assert "--size H W needs no data" in capsys.readouterr().err
+
+
+def test_classes_of_weights_are_counted_where_the_recipes_file_is_missing(trained, tmp_path):
+    extract_detector(trained.file, tmp_path / "plain.pth")
+    cfg, _ = recipe_of(PLAIN, tmp_path / "plain.pth", ["data.train_json=/elsewhere/train.json"])
+    assert cfg.model.detector.num_classes == len(CLASSES)
+    there = [f"data.train_json={trained.data.json_file}"]
+    cfg, _ = recipe_of(PLAIN, tmp_path / "plain.pth", there)  # which may have others
+    assert cfg.model.detector.num_classes._target_ is count_classes
