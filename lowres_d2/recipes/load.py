@@ -53,7 +53,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
             f"{path} defines no {', '.join(missing)}: a recipe defines {', '.join(REQUIRED)}"
         )
     _drop_unused_names(cfg)
-    if _is_a_runs(path):
+    if _is_a_runs(path, cfg):
         cfg.train.output_dir = str(path.parent)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
@@ -97,12 +97,12 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _is_a_runs(path: Path) -> bool:
-    """Whether a recipe is the one that a run has written into its folder, which may have moved."""
-    beside = ("last_checkpoint", "log.txt", "metrics.json", "model_*.pth")
-    return path.name == "config.yaml" and any(
-        found for pattern in beside for found in path.parent.glob(pattern)
-    )
+def _is_a_runs(path: Path, cfg: DictConfig) -> bool:
+    """Whether a recipe is one that a run has written, into this folder or into one elsewhere.
+
+    A copy of it in another folder, alone or not, must not write into the folder of that run.
+    """
+    return path.name == "config.yaml" and bool(cfg.train.get("output_dir"))
 
 
 def _drop_unused_names(cfg: DictConfig) -> None:

@@ -19,8 +19,7 @@ def saved(tmp_path_factory):
     [
         ("config.yaml", "last_checkpoint", True),
         ("config.yaml", "model_final.pth", True),  # carried with its weights alone
-        ("config.yaml", "log.txt", True),
-        ("config.yaml", "notes.txt", False),  # a recipe that a user keeps by this name
+        ("config.yaml", "notes.txt", True),  # copied alone: not to write into the run it is of
         ("mine.yaml", "model_final.pth", False),
     ],
 )
@@ -32,3 +31,9 @@ def test_a_runs_config_means_its_folder(saved, tmp_path, name, beside, own):
     # References follow, and the command line decides.
     cfg = load_recipe(tmp_path / name, ["train.output_dir=elsewhere"])
     assert cfg.train.output_dir == cfg.dataloader.evaluator.output_dir == "elsewhere"
+
+
+def test_a_recipe_of_that_name_without_a_folder_is_named_after_its_file(saved, tmp_path):
+    text = saved.read_text().replace("output/full_fcos_small_256_plates", "''")
+    (tmp_path / "config.yaml").write_text(text)
+    assert load_recipe(tmp_path / "config.yaml").train.output_dir == "output/config"
