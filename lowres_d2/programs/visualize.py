@@ -102,6 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_reporting_mistakes(lambda: _run(args))
 
 
+class NothingToDrawError(ValueError):
+    """The runs do not have what a figure shows."""
+
+
 @dataclass(frozen=True)
 class ShownRun:
     """A run with its model.
@@ -214,7 +218,7 @@ def draw_thumbnails(runs: Sequence[ShownRun], output: Path, images: int) -> Path
     """Write ``thumbnails.png``: what the resamplers of the low-resolution runs make."""
     low = [run for run in runs if run.lowers_resolution]
     if not low:
-        raise ValueError("thumbnails: none of the runs lowers the resolution")
+        raise NothingToDrawError("thumbnails: none of the runs lowers the resolution")
     mapper = low[0].cfg.dataloader.test.mapper
     original, views = input_view(build(low[0].cfg, "dataloader.test.mapper")), {}
     for run in low:
@@ -271,7 +275,7 @@ def draw_detections(
     ours = roles["ours"] or runs[-1].name
     others = [name for name in low + full if name != ours]
     if not others:
-        raise ValueError("detections: expected at least two runs to compare")
+        raise NothingToDrawError("detections: expected at least two runs to compare")
     baseline = roles["baseline"] or others[0]
     reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
     columns = []
@@ -307,7 +311,7 @@ def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``gains.md``: the AP gain of each run over each one before it, with its interval."""
     _check_trained(runs)
     if len(runs) < 2:
-        raise ValueError("gains: expected at least two runs to compare")
+        raise NothingToDrawError("gains: expected at least two runs to compare")
     _check_caps({run.name: run.evaluation["bbox"].get("max-dets") for run in runs})
     evaluated = [Evaluated.read(run.dataset, run.folder / PREDICTIONS) for run in runs]
     found = dict(zip([run.name for run in runs], redrawn_ap(evaluated), strict=True))
@@ -344,15 +348,20 @@ def _run(args: argparse.Namespace) -> None:
     check_own(args.output / FILES[part] for part in parts)
     runs = [open_run(text, args.output, args.opts) for text in args.runs]
     _check_comparable(runs)
-    if "thumbnails" in parts:
-        print(draw_thumbnails(runs, args.output, args.images), flush=True)
-    if "detections" in parts:
-        roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
-        print(draw_detections(runs, args.output, args.images, roles), flush=True)
-    if "trade-off" in parts:
-        print(draw_trade_off(runs, args.output), flush=True)
-    if "gains" in parts:
-        print(write_gains(runs, args.output), flush=True)
+    roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
+    draw = {
+        "thumbnails": lambda: draw_thumbnails(runs, args.output, args.images),
+        "detections": lambda: draw_detections(runs, args.output, args.images, roles),
+        "trade-off": lambda: draw_trade_off(runs, args.output),
+        "gains": lambda: write_gains(runs, args.output),
+    }
+    for part in parts:
+        try:
+            print(draw[part](), flush=True)
+        except NothingToDrawError as error:
+            if args.part != "all":
+                raise
+            print(f"left out: {error}", flush=True)
 
 
 def _check_names(runs: Sequence[ShownRun]) -> None:

@@ -49,6 +49,23 @@ def write_results(run, found, results):
     write_evaluation(folder, results, subject_of(run.cfg, run.model))
 
 
+def test_all_leaves_out_figures_that_the_runs_have_nothing_for(
+    runs, opts, tmp_path, capsys, monkeypatch
+):
+    drawn = tmp_path / "trade_off.png"
+    monkeypatch.setattr("lowres_d2.programs.visualize.draw_trade_off", lambda *_: drawn)
+    main(["all", "--runs", runs[0], "--output", str(tmp_path), *opts])
+    assert capsys.readouterr().out.splitlines() == [
+        "left out: thumbnails: none of the runs lowers the resolution",
+        "left out: detections: expected at least two runs to compare",
+        str(drawn),
+        "left out: gains: expected at least two runs to compare",
+    ]
+    with pytest.raises(SystemExit):  # asked for by name
+        main(["thumbnails", "--runs", runs[0], "--output", str(tmp_path), *opts])
+    assert "thumbnails: none of the runs" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_one_command_draws_all(runs, opts, tmp_path, capsys):
     main(["all", "--runs", *runs, "--output", str(tmp_path), "--images", "1", *opts])
