@@ -59,6 +59,13 @@ class BatchLoader:
             if batch:
                 yield batch
 
+    def check_first_batch(self) -> None:
+        """Load the first batch in this process and drop it, to raise its errors now."""
+        for index in next(iter(self.loader.batch_sampler)):
+            sample = self.loader.dataset[index]
+            if isinstance(sample, Exception):
+                raise sample
+
     def __len__(self) -> int:
         return len(self.loader)
 

@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+class CheckpointNotWrittenError(OSError):
+    """A checkpoint could not be written; says which one, why, and what there is to resume from."""
+
+
 class RunCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer with atomic writes; a composition also loads a bare detector's."""
 
@@ -50,8 +54,8 @@ class RunCheckpointer(DetectionCheckpointer):
         """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``, each atomically.
 
         Raises:
-            OSError: the disk is full or the folder is not writable; earlier checkpoints are
-                unchanged.
+            CheckpointNotWrittenError: the disk is full or the folder is not writable; earlier
+                checkpoints are unchanged.
         """
         # Detectron2 sets save_to_disk in the main process only.
         if not self.save_dir or not self.save_to_disk:
@@ -74,10 +78,10 @@ class RunCheckpointer(DetectionCheckpointer):
             # Last, so that last_checkpoint never names an incomplete file.
             self.tag_last_checkpoint(path.name)
         except (OSError, RuntimeError) as error:
-            raise OSError(
+            raise CheckpointNotWrittenError(
                 f"checkpoint {path} could not be written ({_reason(error)}); "
                 f"{self._describe_previous()}: free disk space or make the folder writable, then "
-                "continue with --resume"
+                f"{'continue with --resume' if self._saved else 'start again'}"
             ) from error
         self._saved = path.name
 

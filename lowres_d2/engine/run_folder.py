@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,14 +150,17 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
     was is kept as ``config-earlier<k>.yaml``.
     """
     target = Path(folder, CONFIG)
+    # Elsewhere first: what LazyConfig says of a full disk names its own files.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        saved = Path(elsewhere, CONFIG)
+        LazyConfig.save(cfg, str(saved))
+        content, pickled = saved.read_bytes(), Path(f"{saved}.pkl")
+        if pickled.exists():  # written where yaml cannot hold a value
+            with atomic_path(f"{target}.pkl") as part:
+                part.write_bytes(pickled.read_bytes())
+    if target.exists() and target.read_bytes() != content:
+        number = 1 + len(list(target.parent.glob("config-earlier*.yaml")))
+        with atomic_path(target.with_stem(f"{target.stem}-earlier{number}")) as part:
+            shutil.copy(target, part)
     with atomic_path(target) as part:
-        pickled = Path(f"{part}.pkl")  # written where yaml cannot hold a value
-        try:
-            LazyConfig.save(cfg, str(part))
-            if pickled.exists():
-                os.replace(pickled, f"{target}.pkl")
-            if target.exists() and target.read_bytes() != part.read_bytes():
-                number = 1 + len(list(target.parent.glob("config-earlier*.yaml")))
-                shutil.copy(target, target.with_stem(f"{target.stem}-earlier{number}"))
-        finally:
-            pickled.unlink(missing_ok=True)
+        part.write_bytes(content)

@@ -11,7 +11,12 @@ from typing import Any
 
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
 from lowres_d2.engine.build import build_datasets, build_model, check_classes
-from lowres_d2.engine.checkpoint import RunCheckpointer, RunState, load_weights
+from lowres_d2.engine.checkpoint import (
+    CheckpointNotWrittenError,
+    RunCheckpointer,
+    RunState,
+    load_weights,
+)
 from lowres_d2.engine.closing import describe_end
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.hooks.best import BestWeights
@@ -92,6 +97,7 @@ def train(
     start = run.load(resume, allow_partial)
     if not run.resumed:
         check_sources(cfg)
+        run.check_first_batch()
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )
@@ -192,6 +198,12 @@ class _Run:
         self._open_loader(start)
         return start
 
+    def check_first_batch(self) -> None:
+        """Raise what is wrong with the images of the first iteration."""
+        check = getattr(self.trainer.data_loader, "check_first_batch", None)
+        if check is not None:  # a user's own loader may lack it
+            check()
+
     def train(self, start: int) -> None:
         """Train to the end; before, open the files that are written along the way."""
         if comm.is_main_process():
@@ -201,7 +213,14 @@ class _Run:
             )
         explaining = self.memory.explaining(), self.non_finite.explaining()
         with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
-            self.trainer.train(start, self.cfg.train.max_iter)
+            try:
+                self.trainer.train(start, self.cfg.train.max_iter)
+            except OSError as error:
+                # The evaluation after a failed last checkpoint may fail of the same cause.
+                first = _failed_checkpoint(error)
+                if first is None or first is error:
+                    raise
+                raise first from error
 
     def _log_changes(self) -> None:
         """Name the settings that a resumed run takes from its recipe and did not have before."""
@@ -298,7 +317,8 @@ class _Run:
         return [
             ConsoleWriter(max_iter),
             LastingWriter(JSONWriter(str(metrics)), metrics),
-            LastingWriter(TensorboardXWriter(folder), Path(folder, "events.out.*")),
+            # It begins a new file at each attempt.
+            LastingWriter(TensorboardXWriter(folder), Path(folder, "events.out.*"), retries=False),
         ]
 
     def _evaluated_model(self) -> nn.Module:
@@ -322,3 +342,10 @@ class _Run:
             task: {name: value for name, value in found.items() if value is not None}
             for task, found in self.results.items()
         }
+
+
+def _failed_checkpoint(error: BaseException | None) -> CheckpointNotWrittenError | None:
+    """The checkpoint that could not be written before an error was raised; None: they were."""
+    while error is not None and not isinstance(error, CheckpointNotWrittenError):
+        error = error.__context__
+    return error

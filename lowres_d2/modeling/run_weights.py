@@ -25,8 +25,10 @@ def weights_file(path: str | Path) -> str:
         names.append(last.read_text(encoding="utf-8").strip())
     found = next((name for name in names if (folder / name).is_file()), None)
     if found is None:
+        earlier = sorted(p.name for p in folder.glob("earlier*") if any(p.glob("*.pth")))
+        aside = f"; the files of earlier runs there are in {', '.join(earlier)}" if earlier else ""
         raise FileNotFoundError(
             f"{path} is a folder without weights ({', '.join(names)}): give the folder of a run "
-            "that has saved a checkpoint, or a file of weights"
+            f"that has saved a checkpoint, or a file of weights{aside}"
         )
     return str(folder / found)

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 
-from lowres_d2.engine.checkpoint import RunCheckpointer, RunState
+from lowres_d2.engine.checkpoint import CheckpointNotWrittenError, RunCheckpointer, RunState
 from lowres_d2.programs.train import main
 
 import pytest
@@ -123,6 +123,14 @@ def test_a_full_disk_or_read_only_folder_leaves_the_previous_one(tmp_path, monke
         with pytest.raises(OSError, match=os.strerror(number)) as caught:
             save(saver, 2)
     check_previous_checkpoint(tmp_path, str(caught.value))
+
+
+def test_without_an_earlier_checkpoint_there_is_nothing_to_resume(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        CheckpointNotWrittenError, match=r"no earlier checkpoint.* then start again"
+    ):
+        save(checkpointer(tmp_path / "file"), 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a limit that a child process sets")

@@ -13,13 +13,17 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.hooks.writers import LastingWriter
 from lowres_d2.engine.processes.log_files import logging_to, open_log_files
+from lowres_d2.engine.run_folder import save_config
 from lowres_d2.programs.mistakes import one_line
 
 import numpy as np
 import pytest
 import torch
 from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
+from omegaconf import OmegaConf
 from PIL import Image
+
+from toys.one_line_errors import error_of
 
 FULL = Path("/dev/full")
 NO_SPACE = os.strerror(errno.ENOSPC)
@@ -78,6 +82,27 @@ def test_a_folder_that_cannot_be_made_and_a_part_that_cannot_be_opened_name_the_
         assert ".part" not in one_line(caught.value)
     with pytest.raises(FileNotFoundError, match=r"absent\.txt"), atomic_path(tmp_path / "x"):
         (tmp_path / "absent.txt").read_text()  # an error of something else stays as it is
+
+
+def test_a_config_that_does_not_fit_is_named_as_such(tmp_path, caplog):
+    (tmp_path / f".config.{os.getpid()}.part.yaml").symlink_to(FULL)
+    with pytest.raises(OSError) as caught:
+        save_config(OmegaConf.create({"train": {"max_iter": 1}}), tmp_path)
+    assert one_line(caught.value).startswith(f"{tmp_path / 'config.yaml'}: {NO_SPACE}")
+    assert not caplog.text and not os.listdir(tmp_path)
+
+
+def test_a_last_checkpoint_that_does_not_fit_is_said_though_the_results_do_not_either(
+    toy_arguments, monkeypatch, capsys
+):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, NO_SPACE)
+
+    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr("lowres_d2.engine.evaluate.write_evaluation", fail)
+    line = error_of([*toy_arguments, "train.max_iter=1"], capsys)
+    assert f"model_final.pth could not be written ({NO_SPACE}); there is no earlier" in line
+    assert line.endswith("then start again")
 
 
 def test_a_log_that_does_not_fit_is_said_once_and_the_screen_goes_on(tmp_path, capsys):
@@ -142,3 +167,23 @@ def test_curves_that_do_not_fit_are_said_once(tmp_path, make, caplog, capfd):
         "disk space"
     ]
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(True, 3), (False, 1)])
+def test_a_writer_that_begins_a_new_file_each_time_is_not_tried_again(tmp_path, retries, attempts):
+    class Writer:
+        attempts = 0
+
+        def write(self):
+            self.attempts += 1
+            raise OSError(errno.ENOSPC, NO_SPACE)
+
+        def close(self):
+            pass
+
+    writer = Writer()
+    lasting = LastingWriter(writer, tmp_path / "file", retries=retries)
+    for _ in range(3):
+        lasting.write()
+    lasting.close()
+    assert writer.attempts == attempts

@@ -22,6 +22,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from toys.data import ToyData
 from toys.one_line_errors import error_of
 from toys.runs import STAGED
 
@@ -103,6 +104,18 @@ def test_a_mistaken_start_changes_nothing(finished, capsys, mistake):
     before = contents(folder)
     error_of([*arguments, "train.eval_period=1", mistake], capsys)
     assert contents(folder) == before
+
+
+def test_a_broken_image_of_the_first_batch_changes_nothing(finished, tmp_path, capsys):
+    folder, arguments = finished
+    before = contents(folder)
+    data = ToyData(tmp_path / "broken")
+    for image in data.images.iterdir():
+        image.write_bytes(image.read_bytes()[:60])
+    for workers in (0, 2):
+        more = [f"data.train_json={data.write()}", f"dataloader.train.num_workers={workers}"]
+        assert "cannot be read as an image" in error_of([*arguments, *more], capsys)
+        assert contents(folder) == before
 
 
 def test_a_failed_start_leaves_no_folder(trained, tmp_path, capsys):

@@ -19,14 +19,17 @@ class LastingWriter(EventWriter):
     Args:
         writer: the writer.
         file: what it writes, for the warning.
+        retries: whether it writes on after a failure.
     """
 
-    def __init__(self, writer: EventWriter, file: Path) -> None:
-        self._writer, self._file = writer, file
+    def __init__(self, writer: EventWriter, file: Path, retries: bool = True) -> None:
+        self._writer, self._file, self._retries = writer, file, retries
         self._failed = False
         self._excepthook, threading.excepthook = threading.excepthook, self._hide_writers
 
     def write(self) -> None:
+        if self._failed and not self._retries:
+            return
         with self._surviving():
             self._writer.write()
 
@@ -43,9 +46,10 @@ class LastingWriter(EventWriter):
             if not self._failed:  # said once, and not for each of its lines
                 self._failed = True
                 logger.warning(
-                    "%s cannot be written (%s): a part of the curves is lost; free disk space",
+                    "%s cannot be written (%s): %s of the curves is lost; free disk space",
                     self._file,
                     error.strerror or error,
+                    "a part" if self._retries else "the rest",
                 )
 
     def _hide_writers(self, arguments: threading.ExceptHookArgs) -> None:
