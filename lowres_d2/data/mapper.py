@@ -66,6 +66,7 @@ class DetectionMapper:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         self.is_train = is_train
+        _check_lengths(augmentations)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.reader = ImageReader(image_format, value_range, max_pixels, exif, channels)
         self.on_broken = on_broken
@@ -180,6 +181,17 @@ class DetectionMapper:
         instances.gt_boxes = Boxes(boxes[remains])
         instances.gt_classes = classes[remains]
         return instances, int((~remains).sum())
+
+
+def _check_lengths(augmentations: Sequence[T.Augmentation | T.Transform]) -> None:
+    """Raise for a range of lengths with its ends swapped, which fails only when one is drawn."""
+    for index, augmentation in enumerate(augmentations):
+        lengths = getattr(augmentation, "short_edge_length", None)
+        if getattr(augmentation, "is_range", False) and not lengths[0] <= lengths[1]:
+            raise ValueError(
+                f"mapper.augmentations.{index}.short_edge_length={list(lengths)}: expected the "
+                "smallest and the largest length"
+            )
 
 
 def _first_line(error: Exception) -> str:

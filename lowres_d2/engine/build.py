@@ -30,6 +30,11 @@ def build_model(cfg: DictConfig) -> nn.Module:
     follow_channels(cfg)
     # Built on the CPU and then moved, so that all devices start from the same weights.
     model = build(cfg, "model")
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model: {cfg.model._target_} gives a {type(model).__name__}: expected a network "
+            "(torch.nn.Module)"
+        )
     check_channels(cfg, model)
     model = model.to(device)
     return to_channels_last(model) if cfg.train.channels_last else model

@@ -137,7 +137,7 @@ def machine(model: nn.Module) -> str:
 
 
 def evaluate_apart(cfg: DictConfig, network: nn.Module, folder: str) -> Mapping[str, Any]:
-    """Evaluate with a separate evaluator, whose files go to a subfolder of the run's folder."""
+    """Evaluate with a separate evaluator, whose files go to a folder, named from the run's."""
     output_dir = cfg.train.output_dir
     # Recipes give the evaluator ${train.output_dir}, which is resolved when it is built.
     cfg.train.output_dir = str(Path(output_dir, folder))

@@ -23,6 +23,7 @@ from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.run_folder import RESULTS, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
+from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
@@ -78,7 +79,9 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
     build_datasets(cfg, ["test"])
     model = build_model(cfg)
     average = cfg.train.ema.enabled
-    report = load_weights(model, cfg.train.init_checkpoint, complete=True, use_average=average)
+    path = cfg.train.init_checkpoint
+    with naming_weights("train.init_checkpoint", path):
+        report = load_weights(model, path, complete=True, use_average=average)
     cfg.dataloader.test.dataset = with_classes(
         cfg.dataloader.test.dataset, report.classes, report.category_ids
     )

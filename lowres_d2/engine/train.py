@@ -47,7 +47,7 @@ from lowres_d2.engine.stages import (
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
-from lowres_d2.engine.startup.weights import check_complete, check_used
+from lowres_d2.engine.startup.weights import check_complete, check_used, naming_weights
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
@@ -131,7 +131,9 @@ class _Run:
             check_classes(self.model, dataset.classes)
             check_same_classes(dataset, cfg.dataloader.test.dataset)
         if self.teacher is not None:
-            check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
+            key = "model.teacher.checkpoint"
+            with naming_weights(key, OmegaConf.select(cfg, key)):
+                check_teacher_fits(self.teacher, getattr(dataset, "classes", None))
             if self.teacher.cache is not None:
                 self.teacher.cache.dataset_size = len(dataset)
         self.state = RunState(self.model, dataset_fingerprint(dataset))
@@ -235,7 +237,9 @@ class _Run:
         if self.cfg.train.student_from_teacher:
             self.loaded = start_from_teacher(self.model)
         elif self.cfg.train.init_checkpoint:
-            self.loaded = load_weights(self.model, self.cfg.train.init_checkpoint)
+            path = self.cfg.train.init_checkpoint
+            with naming_weights("train.init_checkpoint", path):
+                self.loaded = load_weights(self.model, path)
             check_used(self.loaded, allow_partial)
         if self.average:
             self.average.restart()

@@ -127,7 +127,8 @@ class Demo:
             BrokenImageError: it cannot be read, or the model cannot take it.
         """
         if not file.is_file():
-            raise BrokenImageError(f"{file}: no such image")
+            found = "is no regular file, but a pipe or device" if file.exists() else "no such image"
+            raise BrokenImageError(f"{file}: {found}")
         sample = self.mapper({"file_name": str(file), "image_id": 0})
         if sample is None:
             raise BrokenImageError(f"{file}: cannot be read as an image")

@@ -48,6 +48,8 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
         FileNotFoundError: no such checkpoint.
         ValueError: it is not a checkpoint of a composition, or has not this factor.
     """
+    if output.resolve() == weights.resolve():
+        raise ValueError(f"{output}: is the checkpoint that is read: choose another OUTPUT")
     check_own([output])
     checkpoint = read_checkpoint(weights)
     detector = bare_detector_state_dict(evaluated_state_dict(checkpoint))

@@ -25,10 +25,14 @@ def changed_settings(old: str, new: str) -> list[str]:
     except (ValueError, yaml.YAMLError):  # saved by another version
         return []
     return [
-        f"{key} {before.get(key, NOTHING)} -> {after.get(key, NOTHING)}"
+        f"{key} {_shown(before.get(key, NOTHING))} -> {_shown(after.get(key, NOTHING))}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, NOTHING) != after.get(key, NOTHING)
     ]
+
+
+def _shown(value: Any) -> Any:
+    return "''" if value == "" else value
 
 
 def _read(text: str) -> Any:

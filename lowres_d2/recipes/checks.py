@@ -96,11 +96,11 @@ def check_calls(cfg: DictConfig, where: str = "") -> None:
     for key in cfg:
         if cfg._get_node(key)._is_none():
             continue
-        for place, child in _children(cfg._get_node(key), f"{where}.{key}".lstrip(".")):
+        for place, child in children(cfg._get_node(key), f"{where}.{key}".lstrip(".")):
             check_calls(child, place)
 
 
-def _children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
+def children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
     """DictConfigs at ``node`` or in a list there; a reference is checked at what it refers to."""
     if node._is_interpolation():
         return
@@ -108,7 +108,7 @@ def _children(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
         yield where, node
     elif isinstance(node, ListConfig):
         for index in range(len(node)):
-            yield from _children(node._get_node(index), f"{where}[{index}]")
+            yield from children(node._get_node(index), f"{where}[{index}]")
 
 
 def _check_call(node: DictConfig, where: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.recipes.checks import check_calls, check_references, check_train
+from lowres_d2.recipes.checks import check_calls, check_references, check_train, children
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
@@ -135,11 +135,37 @@ def build(cfg: DictConfig, key: str) -> Any:
     Raises:
         ValueError: a callable rejects its arguments; names the key.
     """
+    node = OmegaConf.select(cfg, key)
     try:
-        return instantiate(OmegaConf.select(cfg, key))
-    # Wrong arguments; errors of other types are the parts' own, with messages of their own.
+        return instantiate(node)
     except TypeError as error:
         raise ValueError(f"{key} cannot be built: {_one_line(error)}") from error
+    except (ValueError, KeyError, AssertionError) as error:
+        if _is_ours(error):  # its message has the key
+            raise
+        said = f"there is no {error}" if isinstance(error, KeyError) else _one_line(error)
+        where = _innermost_that_fails(node, key)
+        raise ValueError(f"{where} cannot be built: {said or type(error).__name__}") from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether a module of this package raised an error, and none that it calls."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "lowres_d2"
+
+
+def _innermost_that_fails(node: Any, key: str) -> str:
+    """The key of the call, at or below a node, that fails by itself."""
+    for name in node if isinstance(node, DictConfig) else ():
+        child = node._get_node(name)
+        for place, part in () if child._is_none() else children(child, f"{key}.{name}"):
+            try:
+                instantiate(part)
+            except Exception:  # of any kind: it is the one, or holds it
+                return _innermost_that_fails(part, place)
+    return key
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def fit(key: str, old: Any, new: Any, raw: str, declared: list[Any] | None) -> A
         raise ValueError(f"{key}={raw}: expected a list, as in {key}={list(old)!r}")
     other = f"a {type(old).__name__}"
     words = next((words for kind, words in KINDS if isinstance(old, kind)), other)
+    words += ", or a list of them" if declared == [] else ""
     raise ValueError(f"{key}={raw}: expected {words}, as in {key}={old!r}")
 
 

@@ -184,6 +184,8 @@ def test_files_that_are_not_coco(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         count_classes(path)
+    with pytest.raises(FileNotFoundError, match=r"is a folder; give a COCO json file in it"):
+        count_classes(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
         count_classes(tmp_path / "y.json")
 

@@ -115,6 +115,13 @@ def test_broken_images_are_named_or_skipped(coco, damage, message, caplog):
         DetectionMapper(True, on_broken="ignore")
 
 
+def test_lengths_in_the_wrong_order_are_named():
+    for lengths in ((240, 160), [240, 160]):
+        with pytest.raises(ValueError, match=r"mapper\.augmentations\.1\.short_edge_length=\[240"):
+            DetectionMapper(True, [T.RandomFlip(), T.ResizeShortestEdge(lengths)])
+        DetectionMapper(True, [T.ResizeShortestEdge(lengths, sample_style="choice")])
+
+
 side = st.floats(0.5, 40)
 corner = st.floats(0, 60)
 

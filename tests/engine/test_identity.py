@@ -1,6 +1,7 @@
 import pickle
 
 from lowres_d2.engine.identity import identify, recipe_text
+from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.programs.extract import extract_detector
 from lowres_d2.recipes.load import load_recipe
@@ -43,6 +44,20 @@ def test_a_recipe_that_is_refused_is_named_by_its_weights(trained, tmp_path):
     assert str(caught.value).startswith(f"the recipe in {tmp_path / 'weights.pth'}")
     with pytest.raises(KeyError, match=r"train\.sed"):
         identify(trained.file).load_recipe(["train.sed=1"])
+
+
+def test_missing_weights_say_their_key_and_the_recipe_that_makes_them():
+    base = "output/base_faster_rcnn_small_own"
+    for path in (base, f"{base}/model_final.pth"):
+        with pytest.raises(FileNotFoundError) as caught, naming_weights("train.x", path):
+            raise FileNotFoundError(f"no weights at {path}")
+        assert str(caught.value) == (
+            f"train.x: no weights at {path}; it is the folder of "
+            "configs/own_data/base_faster_rcnn_small_own.py: train that first"
+        )
+    said = pytest.raises(FileNotFoundError, match=r"^the teacher \(a\.b\): none$")
+    with said, naming_weights("a.b", "/my/weights.pth"):
+        raise FileNotFoundError("the teacher (a.b): none")
 
 
 def test_a_run_folder_is_its_best_weights_else_the_final_else_the_last(trained, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -223,6 +224,14 @@ def test_broken_inputs_are_named_and_the_others_done(trained_weights, tmp_path, 
     assert "1 of 3 inputs done" in shown.out
     assert f"error: 2 of 3 inputs are broken: {broken}, {video}" in shown.err
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"2.png", "detections.json"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_named_as_what_it_is(trained_weights, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(SystemExit):
+        run(trained_weights, [tmp_path / "pipe.png"], tmp_path / "out")
+    assert "pipe.png: is no regular file, but a pipe or device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

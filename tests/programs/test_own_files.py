@@ -6,6 +6,7 @@ import shutil
 
 from lowres_d2.own_files import LIST, check_own, own_path
 from lowres_d2.programs.command import main
+from lowres_d2.programs.extract import extract_detector
 
 import numpy as np
 import pytest
@@ -101,6 +102,13 @@ PROGRAMS = [
         "sweep.json",
     ),
 ]
+
+
+def test_extracting_over_the_checkpoint_that_is_read_is_refused(trained):
+    before = trained.file.read_bytes()
+    with pytest.raises(ValueError, match="is the checkpoint that is read: choose another OUTPUT"):
+        extract_detector(trained.file, trained.folder / ".." / "run" / trained.file.name)
+    assert trained.file.read_bytes() == before
 
 
 @pytest.mark.parametrize(("arguments", "name"), PROGRAMS, ids=lambda value: str(value)[:40])

@@ -21,6 +21,7 @@ def test_every_value_that_differs_is_named_once():
         "stages[0].iterations 3 -> 4",
     ]
     assert changed_settings(OLD, OLD) == []
+    assert changed_settings("weights: ''", "weights: a.pth") == ["weights '' -> a.pth"]
 
 
 def test_what_is_no_recipe_has_no_differences_to_show():

@@ -4,12 +4,15 @@ import re
 import textwrap
 from pathlib import Path
 
+from lowres_d2.engine.build import build_model
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.recipes.diff import describe_recipe
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.load import build, load_recipe
 
 import pytest
 from detectron2.config import LazyConfig
+from torch import nn
 
 from toys.narrow import RECIPES, load_shipped
 
@@ -190,10 +193,47 @@ def test_parts_are_built_and_an_error_names_the_key(recipe):
     assert isinstance(caught.value.__cause__, TypeError)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=-1", r"^optimizer cannot be built: Invalid learning rate: -1"),
+        ("model.detector.head_in_features=[p9]", r"^model\.detector cannot be built: .*'p9'"),
+        (
+            "model.detector.backbone.in_features=[stage9]",
+            r"^model\.detector\.backbone cannot be built: ",
+        ),
+        (
+            "dataloader.train.mapper.augmentations="
+            "[{_target_: detectron2.data.transforms.RandomFlip},"
+            "{_target_: detectron2.data.transforms.ResizeShortestEdge, short_edge_length: 9,"
+            " sample_style: odd}]",
+            r"^dataloader\.train\.mapper\.augmentations\[1\] cannot be built: ",
+        ),
+    ],
+)
+def test_errors_of_other_packages_are_named_by_the_innermost_call(override, message):
+    cfg = load_recipe(PLATES, [override])
+    key = "dataloader.train.mapper" if "mapper" in override else override.split(".")[0]
+    if key == "optimizer":
+        cfg.optimizer.params.model = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=message) as caught:
+        build(cfg, key)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_call_that_gives_no_network_is_named():
+    cfg = load_recipe(PLATES)
+    cfg.model = {"_target_": "os.getcwd"}
+    with pytest.raises(ValueError, match=r"os\.getcwd gives a str: expected a network"):
+        build_model(cfg)
+    with pytest.raises(ValueError, match=r"model\.resampler is a str: expected a network"):
+        LowResDetector(nn.Identity(), "text")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_dump_of_a_recipe_is_a_recipe(name, tmp_path):
     cfg = load_shipped(name)
-    path = tmp_path / "config.yaml"
+    path = tmp_path / "dump.yaml"
     LazyConfig.save(cfg, str(path))
     again = load_recipe(path, ["train.max_iter=7"])
     # Stages are calls, whose classes a dump has by name.

@@ -23,6 +23,10 @@ def read_json(json_file: str | Path, what: str) -> Any:
     """
     path = Path(json_file)
     check_not_yolo(path)
+    if path.is_dir():
+        raise FileNotFoundError(
+            f"{path}: is a folder; give {what} in it (datasets/README.md has the layouts)"
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such annotation file; give {what} (datasets/README.md has the layouts)"

@@ -47,13 +47,25 @@ def read_bands(
             raise UnfitImageError(
                 f"is a TIFF of shape {series.shape} ({axes}): expected one image with bands"
             )
-        values = np.moveaxis(series.asarray(), [axes.index("Y"), axes.index("X")], [0, 1])
+        values = np.moveaxis(_pixels(series), [axes.index("Y"), axes.index("X")], [0, 1])
         top = 2**page.bitspersample - 1 if values.dtype.kind in "bu" else None
         orientation = page.tags.valueof(_ORIENTATION, 1)
     values = values if values.ndim == 3 else values[..., None]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and top is not None:
         values = top - values
     return values, top, values.dtype.name, orientation if orientation in range(1, 9) else 1
+
+
+def _pixels(series: Any) -> np.ndarray:
+    try:
+        return series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise UnfitImageError(
+            f"is a TIFF whose compression needs another package ({error}): pip install "
+            "imagecodecs, or store the image uncompressed or as .npy"
+        ) from None
 
 
 def check_all_bands(image: Image.Image, channels: int) -> None:

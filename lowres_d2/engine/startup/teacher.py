@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Sequence
 
 from lowres_d2.data.datasets.sample import EvenSample
@@ -14,8 +15,6 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 
 logger = logging.getLogger(__name__)
-
-FOLDER = "teacher_check"  # subfolder of the run's folder for the teacher's detections
 
 
 def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
@@ -61,7 +60,9 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     test_set = cfg.dataloader.test.dataset
     cfg.dataloader.test.dataset = sample = EvenSample(test_set, wanted.images)
     try:
-        results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), FOLDER)
+        # Elsewhere: a start that is refused leaves nothing in the run's folder.
+        with tempfile.TemporaryDirectory() as folder:
+            results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), folder)
     finally:
         cfg.dataloader.test.dataset = test_set
     # Only the main process has results, but all processes have to stop.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from lowres_d2.modeling.weights import COUNTER, LoadReport
+from lowres_d2.recipes.find import shipped_recipes
 
 LEAST_USED = 0.99  # share of a file's tensors
 FLAG = "--allow-partial"
@@ -57,6 +60,28 @@ def check_complete(report: LoadReport) -> None:
             f"{report}: a resumed run needs all of them; resume with the recipe it was trained "
             "with, or start without --resume"
         )
+
+
+@contextlib.contextmanager
+def naming_weights(key: str, path: str | None) -> Iterator[None]:
+    """In this context, weights that are missing are named with their key and with what makes them.
+
+    Args:
+        key: of the recipe.
+        path: its value; the default folder of a recipe's run stands for that run.
+
+    Raises:
+        FileNotFoundError: the weights are missing.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        text = str(error) if key in str(error) else f"{key}: {error}"
+        runs = {Path("output", recipe.stem): recipe for recipe in shipped_recipes()}
+        recipe = runs.get(Path(path or "")) or runs.get(Path(path or "").parent)
+        if recipe is not None:
+            text += f"; it is the folder of {recipe}: train that first"
+        raise FileNotFoundError(text) from error
 
 
 def describe_weights(report: LoadReport) -> str:

@@ -55,6 +55,11 @@ class LowResDetector(nn.Module):
         min_box_size: float = 0.0,
     ) -> None:
         super().__init__()
+        for name, part in (("detector", detector), ("resampler", resampler)):
+            if not isinstance(part, nn.Module):
+                raise ValueError(
+                    f"model.{name} is a {type(part).__name__}: expected a network (torch.nn.Module)"
+                )
         self.detector = detector
         self.resampler = resampler
         self.teacher = teacher

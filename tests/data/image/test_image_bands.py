@@ -97,6 +97,16 @@ def test_a_tiff_of_one_band_needs_nothing_more(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tifffile") is None, reason="no tifffile")
+@pytest.mark.skipif(importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs")
+def test_a_compression_that_needs_another_package_says_which(tmp_path):
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(
+        tmp_path / "a.tif", compression="tiff_lzw"
+    )
+    with pytest.raises(BrokenImageError, match=r"a\.tif: .*pip install imagecodecs, or store"):
+        mapped(tmp_path / "a.tif")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tifffile") is None, reason="no tifffile")
 def test_tifffile_reads_bands_side_by_side_and_one_after_the_other(tmp_path):
     side_by_side = save_tiff(tmp_path / "a.tif", FIVE, extra=[(274, [6])])
     image = mapped(side_by_side, exif="ignore").permute(1, 2, 0).numpy()

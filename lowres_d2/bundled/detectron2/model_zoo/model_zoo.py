@@ -72,6 +72,22 @@ _WEIGHTS = {
         scratch_mask_rcnn_R_50_FPN_9x_syncbn 184226666 5ce33e
     """,
 }
+# Of upstream's configs.
+_FOLDERS = (
+    "COCO-Detection/",
+    "COCO-InstanceSegmentation/",
+    "COCO-Keypoints/",
+    "COCO-PanopticSegmentation/",
+    "Cityscapes/",
+    "Detectron1-Comparisons/",
+    "LVISv0.5-InstanceSegmentation/",
+    "LVISv1-InstanceSegmentation/",
+    "Misc/",
+    "PascalVOC-Detection/",
+    "common/",
+    "new_baselines/",
+    "quick_schedules/",
+)
 _FILES = {
     f"{folder}/{config}": f"{job}/model_final_{checksum}.pkl"
     for folder, lines in _WEIGHTS.items()
@@ -119,6 +135,11 @@ def get_config(config_path: str, trained: bool = False) -> DictConfig:
         name = "common/models/" + (f"{kind}_{neck.lower()}" if kind == "faster_rcnn" else kind)
     files = [folder / f"{name}.py" for folder in _CONFIGS]
     found = [str(file) for file in files if file.parent.name == "models" and file.is_file()]
+    if not found and not name.startswith(_FOLDERS):
+        raise RuntimeError(
+            f"{config_path} is no config of the model zoo, whose names begin with "
+            f"{', '.join(_FOLDERS)}"
+        )
     if not found:
         needs_upstream(f"the config {config_path}")
     parts = {"model": LazyConfig.load(found[0], "model")}
