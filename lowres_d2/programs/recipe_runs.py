@@ -23,10 +23,10 @@ from lowres_d2.engine.identity import CONFIG, recipe_text
 from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
+from lowres_d2.modeling.without_values import without_values
 from lowres_d2.programs.mistakes import one_line
 from lowres_d2.recipes.load import build, load_recipe
 
-import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
@@ -98,7 +98,7 @@ class RecipeRun:
             cfg = self.config()
             stages = with_lengths(build(cfg, "train.stages"), cfg.train.max_iter)
             build(cfg, "lr_multiplier")
-            with torch.device("meta"):  # no memory, and no time
+            with without_values():
                 model = build(cfg, "model")
             StageSchedule(model, stages, RunState(model, ""))
         except (KeyError, ValueError) as error:
