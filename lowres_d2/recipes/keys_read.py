@@ -35,7 +35,7 @@ def check_read(cfg: DictConfig, overrides: Iterable[str] = ()) -> None:
         if top in ("dataloader", "train") or is_in_a_call(_holder(cfg, key)):
             continue
         if top == "data":
-            hint = f"; {recipes_for_own_data()}" if cfg.data.keys() <= {key.split(".")[1]} else ""
+            hint = f"; {recipes_for_own_data()}" if _is_all_new(cfg.data, key) else ""
             raise KeyError(f"+{key}: nothing in this recipe reads it{hint}")
         hint = nearest(top, (name for name in cfg if name != top))
         raise KeyError(f"+{key}: nothing in this recipe reads it{hint}")
@@ -45,6 +45,11 @@ def _holder(cfg: DictConfig, key: str) -> Any:
     """The container that holds a key."""
     above = key.rpartition(".")[0]
     return OmegaConf.select(cfg, above) if above else cfg
+
+
+def _is_all_new(data: Any, key: str) -> bool:
+    """Whether a recipe has nothing in ``data`` but what was added at a key."""
+    return key == "data" or data.keys() <= {key.split(".")[1]}
 
 
 def _is_referred_to(key: str, references: Iterable[str]) -> bool:

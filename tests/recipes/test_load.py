@@ -142,6 +142,9 @@ SGD = "projects/FeatureSR/configs/quick/base_faster_rcnn_small_256_plates.py"
     [
         (PLATES, "data.train_json=x", r"no such key; recipes for your own data: .*small_own\.py"),
         (PLATES, "+data.train_json=x", r"nothing in this recipe reads it; recipes for your own"),
+        (PLATES, "+data=5", r"^\+data: nothing in this recipe reads it; recipes for your own"),
+        (PLATES, "+data={train_json: x}", r"^\+data: .* reads it; recipes for your own"),
+        (PLATES, "+more={a: 1}", r"^\+more: nothing in this recipe reads it"),
         (OWN, "+data.bands=3", r"\+data.bands: nothing in this recipe reads it$"),
         (OWN, "data.tran_json=x", "nearest: 'data.train_json'$"),
         (OWN, "data.foo=x", "no such key; there are classes, "),
