@@ -33,7 +33,7 @@ from lowres_d2.engine.hooks.non_finite import NonFiniteStop
 from lowres_d2.engine.hooks.out_of_memory import OutOfMemoryReport
 from lowres_d2.engine.hooks.periodic import PeriodicCheckpoints
 from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_process
-from lowres_d2.engine.hooks.writers import LastingWriter
+from lowres_d2.engine.hooks.writers import LastingWriter, without_writers_tracebacks
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.run_folder import check_sources, claimed, save_config
@@ -213,8 +213,12 @@ class _Run:
             self.trainer.register_hooks(
                 [hooks.PeriodicWriter(self._writers(), period=self.cfg.train.log_period)]
             )
-        explaining = self.memory.explaining(), self.non_finite.explaining()
-        with explaining[0], explaining[1], as_in_a_new_process(), contextlib.suppress(StoppedEarly):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.memory.explaining())
+            stack.enter_context(self.non_finite.explaining())
+            stack.enter_context(without_writers_tracebacks())
+            stack.enter_context(as_in_a_new_process())
+            stack.enter_context(contextlib.suppress(StoppedEarly))
             try:
                 self.trainer.train(start, self.cfg.train.max_iter)
             except OSError as error:

@@ -8,10 +8,11 @@ import io
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.hooks.writers import LastingWriter
+from lowres_d2.engine.hooks.writers import LastingWriter, without_writers_tracebacks
 from lowres_d2.engine.processes.log_files import logging_to, open_log_files
 from lowres_d2.engine.run_folder import save_config
 from lowres_d2.programs.mistakes import one_line
@@ -156,7 +157,8 @@ def tensorboard_writer(folder):
 @pytest.mark.parametrize("make", [json_writer, tensorboard_writer])
 def test_curves_that_do_not_fit_are_said_once(tmp_path, make, caplog, capfd):
     writer = LastingWriter(make(tmp_path), tmp_path / "file")
-    with caplog.at_level(logging.WARNING), EventStorage(0) as storage:
+    quiet = without_writers_tracebacks()
+    with quiet, caplog.at_level(logging.WARNING), EventStorage(0) as storage:
         for _ in range(4):
             storage.put_scalar("loss", 1.0)
             writer.write()
@@ -187,3 +189,33 @@ def test_a_writer_that_begins_a_new_file_each_time_is_not_tried_again(tmp_path, 
         lasting.write()
     lasting.close()
     assert writer.attempts == attempts
+
+
+def test_errors_of_other_threads_are_printed_while_a_run_writes(monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    before = threading.excepthook
+
+    def fail():
+        raise OSError(errno.ENOSPC, NO_SPACE)
+
+    class WriterThread(threading.Thread):
+        """A thread of TensorBoard's."""
+
+    WriterThread.__module__ = "tensorboard.summary.writer.event_file_writer"
+    for kind, errors in ((WriterThread, 0), (threading.Thread, 1)):
+        # A run in a run: a teacher's training.
+        with without_writers_tracebacks(), without_writers_tracebacks():
+            thread = kind(target=fail)
+            thread.start()
+            thread.join()
+        assert len(told) == errors and threading.excepthook is before
+
+
+def test_a_run_leaves_the_hook_for_threads_as_it_was(tmp_path):
+    before = threading.excepthook
+    with EventStorage(0):
+        for writer in [LastingWriter(JSONWriter(str(tmp_path / f"{k}")), tmp_path) for k in "ab"]:
+            writer.write()
+            writer.close()
+    assert threading.excepthook is before

@@ -25,7 +25,6 @@ class LastingWriter(EventWriter):
     def __init__(self, writer: EventWriter, file: Path, retries: bool = True) -> None:
         self._writer, self._file, self._retries = writer, file, retries
         self._failed = False
-        self._excepthook, threading.excepthook = threading.excepthook, self._hide_writers
 
     def write(self) -> None:
         if self._failed and not self._retries:
@@ -36,7 +35,6 @@ class LastingWriter(EventWriter):
     def close(self) -> None:
         with self._surviving():
             self._writer.close()
-        threading.excepthook = self._excepthook
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -52,7 +50,19 @@ class LastingWriter(EventWriter):
                     "a part" if self._retries else "the rest",
                 )
 
-    def _hide_writers(self, arguments: threading.ExceptHookArgs) -> None:
-        """Print no traceback of TensorBoard's thread: its writer raises the error again here."""
-        if not isinstance(arguments.exc_value, OSError):
-            self._excepthook(arguments)
+
+@contextlib.contextmanager
+def without_writers_tracebacks() -> Iterator[None]:
+    """Print no traceback of TensorBoard's threads: its writer raises their error again in ours."""
+    previous = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        package = type(arguments.thread).__module__.partition(".")[0]
+        if not (package == "tensorboard" and isinstance(arguments.exc_value, OSError)):
+            previous(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
