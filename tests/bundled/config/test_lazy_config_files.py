@@ -200,3 +200,13 @@ def test_lazy_call_takes_callables_and_names_only():
     assert instantiate(LazyCall("builtins.dict")(a=1)) == {"a": 1}
     with pytest.raises(TypeError):
         LazyCall(3)
+
+
+def test_yaml_names_calls_that_are_made_by_instantiate_alone(tmp_path):
+    file, made = tmp_path / "a.yaml", tmp_path / "made"
+    file.write_text(f"model: {{_target_: os.mkdir, path: {made}}}\n")
+    cfg = LazyConfig.load(str(file))
+    assert cfg.model._target_ == "os.mkdir" and not made.exists()
+    file.write_text("model: !!python/name:os.mkdir\n")
+    with pytest.raises(ValueError, match=r"os.mkdir is no part of recipes"):
+        LazyConfig.load(str(file))

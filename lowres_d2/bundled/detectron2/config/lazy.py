@@ -66,8 +66,10 @@ class LazyConfig:
     def load(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """Load a config file.
 
-        A python file is executed; a yaml file is not, and may name only classes and functions that
-        `lowres_d2.saved_configs` allows.
+        A python file is executed; a yaml file is not, and its tags may name only classes and
+        functions that `lowres_d2.saved_configs` allows. The names at `_target_` are text here,
+        and not checked: `instantiate` calls whatever they name. For a file of unknown origin there
+        is `lowres_d2.saved_configs.read_saved_config`, which checks them, too.
 
         Args:
             filename: path that ends in .py, .yaml or .yml.
