@@ -25,6 +25,8 @@ def make(root, *folders, names=NAMES):
         ("val.json", ["images", "images_val"]),  # which one is val's, the file does not say
         ("val.json", ["images", "val_images"]),
         ("val.json", ["images", "val"]),
+        ("Val.json", ["images", "Val_pics"]),
+        ("Val.json", ["images", "val_pics"]),
         ("set/val.json", ["images", "set/images"]),
         ("annotations/instances_val.json", ["images", "images_val"]),
     ],

@@ -63,7 +63,7 @@ def _fitting(folders: Sequence[Path], names: Sequence[str]) -> dict[Path, int]:
 
 def _siblings(root: Path, stems: Sequence[str]) -> list[Path]:
     """Folders beside ``root`` that by their name could be meant as well, such as ``images_val``."""
-    words = ("image", "img", *stems)
+    words = ("image", "img", *(stem.lower() for stem in stems))
     return [
         place
         for place in sorted(root.parent.iterdir())
