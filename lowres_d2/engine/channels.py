@@ -14,7 +14,8 @@ from typing import Any
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.image import FORMATS, ImageReader
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.channels import input_channels
+from lowres_d2.modeling.channels import input_channels, probe_side
+from lowres_d2.modeling.modes import in_eval_mode
 from lowres_d2.modeling.resample import LearnedDownsampler
 
 import torch
@@ -123,8 +124,9 @@ def _resampled(resampler: nn.Module, images: int | None) -> int | None:
             "in_channels"
         )
     device = next((p.device for p in resampler.parameters()), None)
-    with torch.no_grad():
-        return len(resampler([torch.zeros(images, 64, 64, device=device)])[0])
+    side = probe_side(resampler)
+    with torch.no_grad(), in_eval_mode(resampler):
+        return len(resampler([torch.zeros(images, side, side, device=device)])[0])
 
 
 def _follow(path: str, node: DictConfig, images: int | None) -> int:

@@ -5,8 +5,11 @@ Shapes: the weight of a convolution is (O, C, k, k).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from lowres_d2.modeling.modes import in_eval_mode
 
 import torch
 from jaxtyping import Float
@@ -35,8 +38,9 @@ def input_channels(network: nn.Module, batched: bool = True) -> int | None:
         return None
     hooks = [module.register_forward_pre_hook(stop) for module in convolutions]
     try:
-        with torch.no_grad():
-            probe = convolutions[0].weight.new_zeros(1, 3, 64, 64)
+        with torch.no_grad(), in_eval_mode(network):
+            side = probe_side(network)
+            probe = convolutions[0].weight.new_zeros(1, 3, side, side)
             network(probe if batched else list(probe))
     except _FirstConvolution as found:
         return found.args[0]
@@ -46,6 +50,11 @@ def input_channels(network: nn.Module, batched: bool = True) -> int | None:
         for hook in hooks:
             hook.remove()
     return None
+
+
+def probe_side(network: nn.Module) -> int:
+    """Side of a square image that a network can take, also where it is a resampler."""
+    return max(64, math.ceil(getattr(network, "factor", 1)))  # of which a pixel is left
 
 
 def refit_channels(

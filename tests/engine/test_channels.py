@@ -1,10 +1,12 @@
 """Models of one or many channels follow their images, or the mismatch is one line at the start."""
 
+import copy
 import logging
 
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.channels import expected_channels
+from lowres_d2.engine.channels import check_channels, expected_channels
 from lowres_d2.modeling.channels import input_channels
+from lowres_d2.modeling.resample import Resampler
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
 
@@ -153,3 +155,28 @@ def test_the_first_convolution_is_found_by_running_to_it():
     assert input_channels(late) == 6
     assert not any(module._forward_pre_hooks for module in late.modules())
     assert input_channels(nn.Linear(3, 3)) is None
+
+
+class Normalized(Resampler):
+    """A resampler of a user's own."""
+
+    def __init__(self, factor):
+        super().__init__(factor)
+        self.norm = nn.BatchNorm2d(3)
+        self.convolution = nn.Conv2d(3, 12, factor, factor)
+
+    def resample(self, images):
+        return self.convolution(self.norm(images))
+
+
+@pytest.mark.parametrize("factor", [2, 65, 128])
+def test_the_channels_of_a_resampler_are_found_without_changing_it(factor):
+    cfg, model = built("projects/ThumbDet/configs/quick/learned4_fcos_small_64_plates.py", *WIDE)
+    model.resampler = Normalized(factor).train()
+    model.resampler.convolution.eval()  # a frozen part
+    before = copy.deepcopy(model.resampler.state_dict())
+    check_channels(cfg, model)
+    assert model.resampler.state_dict().keys() == before.keys()
+    for name, value in model.resampler.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert model.resampler.norm.training and not model.resampler.convolution.training

@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from lowres_d2.modeling.modes import in_eval_mode
+
 import torch
 from torch import nn
 
@@ -36,17 +38,13 @@ def cell_offsets(network: nn.Module, channels: int = 3) -> dict[str, float]:
         for layer in network.modules()
         if isinstance(layer, strided)
     ]
-    # Part by part: a training backbone may have parts in evaluation mode, frozen norms.
-    modes = {part: part.training for part in network.modules()}
-    network.eval()
     try:
         parameter = next(network.parameters())
-        maps = network(parameter.new_zeros(1, channels, _SIDE, _SIDE))
+        with in_eval_mode(network):
+            maps = network(parameter.new_zeros(1, channels, _SIDE, _SIDE))
     finally:
         for hook in hooks:
             hook.remove()
-        for part, mode in modes.items():
-            part.training = mode
     return {
         name: 0.5 + sum(move for stride, move in moves.items() if stride <= _stride(features))
         for name, features in maps.items()
@@ -58,9 +56,10 @@ def _note(moves: dict[int, float], layer: Any, inputs: tuple, output: torch.Tens
     before, after = _stride(inputs[0]), _stride(output)
     if after == before:
         return
+    padding = 0 if layer.padding == "valid" else layer.padding  # "same" allows no stride
     kernel, padding, dilation = (
         value if isinstance(value, int) else value[1]
-        for value in (layer.kernel_size, layer.padding, getattr(layer, "dilation", 1))
+        for value in (layer.kernel_size, padding, getattr(layer, "dilation", 1))
     )
     move = before * (dilation * (kernel - 1) / 2 - padding)
     if abs(move) >= abs(moves.get(after, 0.0)):

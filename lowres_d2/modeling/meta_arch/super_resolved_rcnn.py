@@ -8,12 +8,11 @@ input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
+from lowres_d2.modeling.modes import in_eval_mode
 from lowres_d2.modeling.resample import Bicubic, Resampler
 from lowres_d2.modeling.roi_heads.super_resolved_heads import SuperResolvedHeads
 
@@ -130,7 +129,7 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         # Resamplers work on [0, 1], `preprocess_image` on 0 to 255.
         images = [x["image"].to(self.device).float() / 255 for x in batched_inputs]
         low_res = [{"image": 255 * image} for image in self.downsamplers[str(ratio)](images)]
-        with _in_eval_mode(self.backbone):
+        with in_eval_mode(self.backbone):
             return self.backbone(self.preprocess_image(low_res).tensor)
 
     def target_features(self, images: ImageList, features: Features, ratio: int) -> Features:
@@ -159,16 +158,3 @@ class SuperResolvedRCNN(GeneralizedRCNN):
         if ratio not in self._twins:
             self._twins[ratio] = AtrousTwin(self.backbone, ratio)
         return self._twins[ratio]
-
-
-@contextmanager
-def _in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, in which running statistics do not change."""
-    # Part by part: a training backbone may have parts in evaluation mode, frozen norms.
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode

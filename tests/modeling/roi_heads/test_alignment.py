@@ -213,6 +213,8 @@ class Named(nn.Sequential):
         ([nn.Conv2d(3, 3, 1, 2)], 0.5),
         ([nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2), nn.AvgPool2d(2)], 0.5 + 0.5 + 1),
         ([nn.Conv2d(3, 3, 4, 4)], 2.0),  # a patch embedding: half a stride
+        ([nn.Conv2d(3, 3, 4, 4, padding="valid")], 2.0),
+        ([nn.Conv2d(3, 3, 3, padding="same"), nn.MaxPool2d(2)], 1.0),
         ([nn.Conv2d(3, 3, 3, 2, 0)], 1.5),  # unpadded: the first pixel's right neighbour
     ],
 )
