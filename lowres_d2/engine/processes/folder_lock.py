@@ -21,6 +21,7 @@ from typing import Any
 
 BEAT = 5.0  # seconds between two touches
 PATIENCE = 60.0  # seconds without one after which a holder on another machine counts as dead
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux: new at each start of a machine
 
 
 class FolderInUse(OSError):
@@ -136,12 +137,17 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Where a process number means the same: the host, and in it the container."""
-    try:
-        space = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        space = ""
-    return f"{socket.gethostname()} {space}".strip()
+    """Where a process number means the same: the host since its start, and in it the container.
+
+    Hosts may have the same name (copied virtual machines), and the outermost container has the
+    same number on every host.
+    """
+    known = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        known.append(BOOT.read_text(encoding="utf-8").strip())
+    with contextlib.suppress(OSError):
+        known.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return " ".join(known)
 
 
 def _is_running(process: Any, born: Any) -> bool:

@@ -76,6 +76,24 @@ def test_a_machine_that_touches_its_lock_lives(lock, monkeypatch):
         pass
 
 
+def test_machines_of_the_same_name_are_told_apart(lock, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "BEAT", 0.1)
+    with folder_lock(lock):
+        content = json.loads(lock.read_text())
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    dead_here = content | {"process": ended.pid, "token": "of another"}
+    lock.write_text(json.dumps(dead_here))
+    (tmp_path / "boot_id").write_text("another machine\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "BOOT", tmp_path / "boot_id")
+        threading.Timer(0.3, os.utime, (lock,)).start()
+        with pytest.raises(FolderInUse), folder_lock(lock):
+            pass
+    with folder_lock(lock):  # on its own machine, that number says that it has ended
+        assert json.loads(lock.read_text())["process"] == os.getpid()
+
+
 def test_a_machine_that_has_gone_is_replaced(lock, monkeypatch):
     of_another_machine(lock, age=module.PATIENCE + 5)
     with folder_lock(lock):  # at once
