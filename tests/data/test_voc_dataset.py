@@ -44,6 +44,20 @@ def test_pixels_count_from_one_and_include_the_last(voc):
     assert VOC_CLASSES[cat["category_id"]] == "cat"
 
 
+@pytest.mark.parametrize("name", ["classes.txt", "data.yaml", "obj.names"])
+def test_files_of_annotation_programs_beside_the_lists_make_it_no_yolo(voc, name):
+    for folder in (voc, voc / "VOC2007", voc / "VOC2007" / "Annotations"):
+        (folder / name).write_text("cat\n")
+    assert len(VocDataset(voc)) == 1
+    for source in (voc / "VOC2007", voc / "VOC2007" / "Annotations"):
+        findings = Findings()
+        assert len(read_split(source, findings).images) == 1 and not list(findings)
+    with pytest.raises(FileNotFoundError, match="no such list; there are trainval"):
+        VocDataset(voc, "test")
+    with pytest.raises(ValueError, match="YOLO's format"):
+        VocDataset(voc, year=2010)
+
+
 def test_years_are_put_together(voc):
     dataset = VocDataset(voc, year=[2007, 2012])
     assert [record["image_id"] for record in dataset] == [1, 2]

@@ -151,10 +151,11 @@ def chosen_classes(
 
 def _listed(folder: Path, split: str) -> list[str]:
     """File stems of a split."""
-    check_not_yolo(folder.parent)
     lists = folder / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     if not path.is_file():
+        if not lists.is_dir():  # annotation programs write YOLO's classes.txt beside VOC's files
+            check_not_yolo(folder.parent)
         # Names with an underscore (cat_train) are lists for one class.
         there = ", ".join(sorted(p.stem for p in lists.glob("*.txt") if "_" not in p.stem))
         raise FileNotFoundError(

@@ -63,12 +63,13 @@ def read_split(
     path = Path(source)
     name = name or path.stem
     try:
-        check_not_yolo(path)
         if path.is_dir():
             annotations = path / "Annotations" if (path / "Annotations").is_dir() else path
-            return _read_voc(
-                path, sorted(annotations.glob("*.xml")), findings, name, images, settings
-            )
+            files = sorted(annotations.glob("*.xml"))
+            if not files:  # annotation programs write YOLO's classes.txt beside VOC's files
+                check_not_yolo(path)
+            return _read_voc(path, files, findings, name, images, settings)
+        check_not_yolo(path)
         if path.suffix == ".txt":
             files = _listed_xml(path)
             return _read_voc(path, files, findings, name, images, settings)
