@@ -120,14 +120,14 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
-    folder = Path(cfg.train.output_dir, f"on_{quick}" if quick else "")  # as take_sample names it
-    check_own(folder / f"sweep.{kind}" for kind in ("json", "md", "png"))
+    run_folder = cfg.train.output_dir  # a sample's is below it
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
     sample = take_sample(cfg, quick) if quick else ""
+    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
     check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
-    with claimed(cfg.train.output_dir):
+    with claimed(run_folder):
         return _measure(cfg, models, sample)
 
 

@@ -1,6 +1,8 @@
 import json
 
 from lowres_d2.analysis.cost.comparison import giga
+from lowres_d2.engine.processes.folder_lock import folder_lock
+from lowres_d2.engine.run_folder import LOCK
 from lowres_d2.programs.extract import main as extract
 from lowres_d2.programs.sweep import main
 from lowres_d2.programs.train import main as train
@@ -75,6 +77,24 @@ def test_a_quick_sweep_evaluates_a_sample_and_says_so(trained, tmp_path):
     assert f" {macs / 1e9:.3g} " in table and macs < 1e9
     scored = json.loads((folder / "resolution_1" / "sized_coco.json").read_text())
     assert scored["images"] == 2
+
+
+def test_a_quick_sweep_holds_the_whole_folder_and_keeps_files_of_the_user(
+    trained, tmp_path, capsys
+):
+    recipe, *overrides = trained.arguments(tmp_path)[1:]
+    more = [*overrides, f"train.init_checkpoint={trained.file}"]
+    arguments = ["--config-file", recipe, "--quick", "900", "--factors", "1", *more]
+    with folder_lock(tmp_path / LOCK), pytest.raises(SystemExit):
+        main(arguments)
+    assert f"{tmp_path} is in use by process" in capsys.readouterr().err
+    # Of fewer images than asked for, the sample's name says how many there are.
+    for number in range(1, 20):
+        (tmp_path / f"on_{number}").mkdir(exist_ok=True)
+        (tmp_path / f"on_{number}" / "sweep.md").write_text("mine")
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "sweep.md: exists, and no earlier run wrote it" in capsys.readouterr().err
 
 
 def test_a_quick_sweep_of_a_negative_number_is_refused(capsys):
