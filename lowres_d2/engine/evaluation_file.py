@@ -92,8 +92,10 @@ def _weights_digest(model: nn.Module) -> str:
 
 def _settings_digest(cfg: DictConfig) -> str:
     nodes = {key: OmegaConf.select(cfg, key) for key in _SETTINGS}
+    dataset = cfg.dataloader.test.dataset
+    known = dataset if hasattr(dataset, "classes") else None  # has a digest of its own
     settings = {
-        key: _without_objects(OmegaConf.to_container(node, resolve=True))
+        key: _without_objects(OmegaConf.to_container(node, resolve=True), known)
         for key, node in nodes.items()
         if OmegaConf.is_config(node)
     }
@@ -101,14 +103,17 @@ def _settings_digest(cfg: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_objects(node: Any) -> Any:
-    """Built data sets and other objects by their classes, and nothing of the output folder."""
+def _without_objects(node: Any, known: Any) -> Any:
+    """Objects by their classes, and nothing of the output folder and of the known test set.
+
+    The same test set may be of several classes: read again, or with the classes of the weights.
+    """
     if isinstance(node, dict):
-        return {k: _without_objects(v) for k, v in node.items() if k != "output_dir"}
+        return {k: _without_objects(v, known) for k, v in node.items() if k != "output_dir"}
     if isinstance(node, list | tuple):
-        return [_without_objects(value) for value in node]
-    if node is None or isinstance(node, bool | int | float | str):
-        return node
+        return [_without_objects(value, known) for value in node]
+    if node is None or node is known or isinstance(node, bool | int | float | str):
+        return None if node is known else node
     return node if inspect.isclass(node) or inspect.isroutine(node) else type(node).__qualname__
 
 

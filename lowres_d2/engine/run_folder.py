@@ -19,6 +19,7 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
 from lowres_d2.engine.processes.log_files import open_log_files
+from lowres_d2.numbered import next_numbered
 from lowres_d2.own_files import LIST, adopt
 
 from detectron2.config import LazyConfig
@@ -78,9 +79,9 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
                     f"{folder} cannot be written to ({error.strerror}): set train.output_dir=FOLDER"
                     " to a place for log and results"
                 ) from error
+            _check_log(folder)  # before an earlier run's is put aside: this one may be the user's
             aside = put_aside(folder) if fresh else None
             (folder / ANEW).unlink(missing_ok=True)
-            _check_log(folder)
         comm.synchronize()
         open_log_files()
         if comm.is_main_process() and aside is not None:
@@ -103,8 +104,7 @@ def put_aside(folder: Path) -> Path | None:
         path.rename(moving / path.name)
     if (folder / LIST).is_file():  # other programs' files that stay are on it, too
         shutil.copy(folder / LIST, moving / LIST)
-    numbers = [int(p.name[7:]) for p in folder.glob("earlier*") if p.name[7:].isdecimal()]
-    return moving.rename(folder / f"earlier{1 + max(numbers, default=0)}")
+    return moving.rename(next_numbered(folder, "earlier"))
 
 
 def check_sources(cfg: DictConfig) -> None:
@@ -159,8 +159,8 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
             with atomic_path(f"{target}.pkl") as part:
                 part.write_bytes(pickled.read_bytes())
     if target.exists() and target.read_bytes() != content:
-        number = 1 + len(list(target.parent.glob("config-earlier*.yaml")))
-        with atomic_path(target.with_stem(f"{target.stem}-earlier{number}")) as part:
+        kept = next_numbered(target.parent, f"{target.stem}-earlier", target.suffix)
+        with atomic_path(kept) as part:
             shutil.copy(target, part)
     with atomic_path(target) as part:
         part.write_bytes(content)

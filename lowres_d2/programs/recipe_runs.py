@@ -20,10 +20,13 @@ from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import PREDICTIONS, read_evaluation, subject_of
 from lowres_d2.engine.identity import CONFIG, recipe_text
+from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.processes.log_files import logging_to
+from lowres_d2.engine.run_folder import LOCK
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
 from lowres_d2.modeling.without_values import without_values
+from lowres_d2.numbered import next_numbered
 from lowres_d2.programs.mistakes import one_line
 from lowres_d2.recipes.load import build, load_recipe
 
@@ -109,6 +112,9 @@ class RecipeRun:
         """Train to the end, unless an earlier call did with the very same recipe.
 
         An interrupted run is resumed; a run of another recipe is renamed and kept.
+
+        Raises:
+            FolderInUse: another run writes into the folder.
         """
         cfg = self.config()
         digest = recipe_hash(cfg)
@@ -191,8 +197,9 @@ def _make_room(folder: Path, digest: str) -> None:
     marker = folder / "recipe.sha256"
     if folder.exists() and (not marker.exists() or marker.read_text(encoding="utf-8") != digest):
         # Weights and curves of another recipe: kept, but not resumed.
-        number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
-        folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
+        with folder_lock(folder / LOCK):  # of a run that is not writing any more
+            kept = folder.rename(next_numbered(folder.parent, f"{folder.name}-earlier"))
+            (kept / LOCK).unlink()
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(digest, encoding="utf-8")
 

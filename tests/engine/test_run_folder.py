@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 
-from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.data.datasets import BoxDataset, CocoDataset
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.evaluation_file import (
     PREDICTIONS,
@@ -13,7 +13,7 @@ from lowres_d2.engine.evaluation_file import (
     write_evaluation,
 )
 from lowres_d2.engine.processes.folder_lock import folder_lock
-from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside
+from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside, save_config
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.train import main
 
@@ -226,6 +226,9 @@ def test_an_evaluation_is_of_its_weights_data_and_settings(tmp_path, coco_json):
     moved = recipe(CocoDataset(coco_json), {**evaluator, "output_dir": "b"})
     moved.model._target_ = "torch.nn.Linear"
     assert subject_of(moved, model) == subject
+    # As a test set is that got its classes from the weights.
+    same = BoxDataset(list(dataset), dataset.classes, source=dataset.source)
+    assert subject_of(recipe(same, evaluator), model) == subject
     half = EvenSample(dataset, 3)
     others = [
         recipe(half, evaluator),
@@ -260,6 +263,28 @@ def test_an_evaluation_replaces_no_file_of_the_user(trained, tmp_path, capsys, n
     (folder / name).unlink()
     main(arguments)
     main(arguments)  # its own are replaced
+
+
+def test_a_fresh_run_moves_nothing_beside_a_log_of_the_user(trained, tmp_path, capsys):
+    folder = tmp_path / "mine"
+    fill(folder, "log.txt", "config.yaml")
+    before = contents(folder)
+    line = error_of(trained.arguments(folder), capsys)
+    assert f"{folder / 'log.txt'} exists, and no run of this program wrote it" in line
+    assert contents(folder) == before
+
+
+def test_a_recipe_that_was_put_aside_is_never_replaced(tmp_path):
+    for lr in (1, 2, 3):
+        save_config(OmegaConf.create({"lr": lr}), tmp_path)
+    (tmp_path / "config-earlier1.yaml").unlink()  # by the user
+    save_config(OmegaConf.create({"lr": 4}), tmp_path)
+    kept = {name: (tmp_path / name).read_text() for name in names(tmp_path)}
+    assert kept == {
+        "config.yaml": "lr: 4\n",
+        "config-earlier2.yaml": "lr: 2\n",
+        "config-earlier3.yaml": "lr: 3\n",
+    }
 
 
 def test_results_of_versions_that_kept_no_list_are_a_runs_beside_its_log(finished):

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 from lowres_d2.analysis import write_report
+from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
+from lowres_d2.engine.run_folder import LOCK
 from lowres_d2.engine.stages import with_lengths
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
@@ -140,6 +142,23 @@ def test_a_run_that_stops_early_reports_the_iterations_that_it_did(coco_json, tm
         "model.detector.test_score_thresh=1.0",  # nothing is found, so nothing improves
     ]
     assert RecipeRun("run", PLAIN, tmp_path / "run", overrides).finish().iterations == 2
+
+
+def test_a_folder_that_another_run_writes_into_is_not_renamed(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowres_d2.programs.recipe_runs.train", lambda *_, **__: 1 / 0)
+    folder = tmp_path / "run"
+    for name in ("run", "run-earlier2"):
+        (tmp_path / name).mkdir()
+    (folder / "model_0000001.pth").write_text("of another recipe")
+    run = RecipeRun("run", str(PLAIN), folder)
+    with folder_lock(folder / LOCK):
+        with pytest.raises(FolderInUse, match="run is in use by process"):
+            run.finish()
+        assert {p.name for p in tmp_path.iterdir()} == {"run", "run-earlier2"}
+    with pytest.raises(ZeroDivisionError):  # the training, once the other has ended
+        run.finish()
+    assert [p.name for p in (tmp_path / "run-earlier3").iterdir()] == ["model_0000001.pth"]
+    assert not (folder / "model_0000001.pth").exists()
 
 
 def test_bad_arguments_end_the_program(capsys):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lowres_d2.data.processes import stop_opencv_threads
+from lowres_d2.numbered import next_numbered
 
 import torch
 from iopath.common.file_io import file_lock
@@ -67,8 +68,7 @@ def _make_room(folder: Path, new: Path) -> None:
     if _files(folder) <= ours:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    number = 1 + len(list(folder.parent.glob(f"{folder.name}-earlier*")))
-    folder.rename(folder.with_name(f"{folder.name}-earlier{number}"))
+    folder.rename(next_numbered(folder.parent, f"{folder.name}-earlier"))
 
 
 def _files(folder: Path) -> set[Path]:
