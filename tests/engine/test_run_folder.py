@@ -152,7 +152,7 @@ def test_a_resumed_run_names_the_settings_that_changed(finished, caplog):
     with caplog.at_level(logging.INFO):
         main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
     (line,) = [m for m in caplog.messages if m.startswith("settings changed")]
-    assert "optimizer.lr 0.002 -> 0.0001" in line and "train.max_iter 2 -> 3" in line
+    assert "optimizer.lr 0.012 -> 0.0001" in line and "train.max_iter 2 -> 3" in line
     assert "output_dir" not in line
     assert not (folder / "earlier1").exists()
     assert "lr: 0.0001" in (folder / "config.yaml").read_text()
