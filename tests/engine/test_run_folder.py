@@ -281,9 +281,9 @@ def test_a_recipe_that_was_put_aside_is_never_replaced(tmp_path):
     save_config(OmegaConf.create({"lr": 4}), tmp_path)
     kept = {name: (tmp_path / name).read_text() for name in names(tmp_path)}
     assert kept == {
-        "config.yaml": "lr: 4\n",
-        "config-earlier2.yaml": "lr: 2\n",
-        "config-earlier3.yaml": "lr: 3\n",
+        "config.yaml": "{lr: 4}\n",
+        "config-earlier2.yaml": "{lr: 2}\n",
+        "config-earlier3.yaml": "{lr: 3}\n",
     }
 
 
