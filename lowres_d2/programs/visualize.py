@@ -369,6 +369,13 @@ def _check_names(runs: Sequence[ShownRun]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two runs are called {name!r}: name them, --runs NAME=RUN ...")
+    files = [_file_name(name) for name in names]
+    for name, file in zip(names, files, strict=True):
+        if files.count(file) > 1:
+            raise ValueError(
+                f"{name!r} and another run would write the same files ({file}): name them "
+                "otherwise, --runs NAME=RUN ..."
+            )
 
 
 def _check_comparable(runs: Sequence[ShownRun]) -> None:

@@ -64,6 +64,15 @@ def test_sound_boxes_have_no_other_form_wherever_they_lie():
     assert box_form(sloppy.tolist(), [SIZE] * 100) is None
 
 
+def test_some_boxes_beyond_one_side_are_no_centres():
+    # Objects that leave the images on the right, annotated with a margin.
+    leaving = [[92, 50, 10, 10], [93, 60, 10, 10], [91.5, 65, 10, 10]]
+    for inside in (7, 40, 200):
+        boxes = leaving + [[20 + k % 60, 40, 10, 10] for k in range(inside)]
+        assert box_form(boxes, [SIZE] * len(boxes)) is None
+    assert box_form(3 * leaving + [[60, 40, 10, 10]] * 2, [SIZE] * 11) == "centres"
+
+
 def test_few_or_faulty_boxes_are_not_judged():
     few = as_form(random_boxes(4), "fractions")
     assert box_form(few, [SIZE] * 4) is None

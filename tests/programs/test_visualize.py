@@ -179,6 +179,8 @@ def test_thumbnails_are_beside_what_was_downsampled(opts, tmp_path, monkeypatch)
         (["thumbnails", "--runs", LOW, LOW], "two runs are called"),
         (["thumbnails", "--runs", PLAIN], "none of the runs lowers the resolution"),
         (["thumbnails", "--runs", "{folder}"], "is no finished run"),
+        (["data", "--runs", f"a b={LOW}", f"a_b={PLAIN}"], "'a b' and another run would write the"),
+        (["thumbnails", "--runs", f"a/b={LOW}", f"a_b={LOW}"], "'a/b' and another run would"),
         (["thumbnails", "--images", "0", "--runs", LOW], "--images 0: expected"),
         (["thumbnails", "--runs", LOW, "train.max_itr=8"], "train.max_itr"),  # no run
     ],

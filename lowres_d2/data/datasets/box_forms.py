@@ -15,7 +15,8 @@ _SLACK = 1.0  # pixels: some tools count pixels from 1
 # Shares of boxes beyond their images that do not occur where they are x, y, width, height.
 _BEYOND_AS_CORNERS = 1 / 4
 _BEYOND_AS_CENTRES = 1 / 50
-_LEAST_BEYOND = 3
+# Fewer may lie at one side of their images by chance; of few boxes, half of them.
+_LEAST_BEYOND = 10
 
 FORMS = {
     "fractions": (
@@ -28,7 +29,8 @@ FORMS = {
     ),
     "centres": (
         "centre and size (x, y of the centre, width, height)",
-        "subtract half of width and height from x and y",
+        "subtract half of width and height from x and y; if they are x, y, width, height, cut off "
+        "what is beyond the images",
     ),
 }
 
@@ -56,11 +58,8 @@ def box_form(boxes: Sequence[object], sizes: Sequence[tuple[int, int]]) -> str |
         or _all_fit(_as_corners, boxes, [(width, height) for height, width in sizes])
     ):
         return "corners"
-    if beyond >= max(_LEAST_BEYOND, _BEYOND_AS_CENTRES * len(boxes)) and _all_fit(
-        _as_centre, boxes, sizes
-    ):
-        return "centres"
-    return None
+    needed = max(min(_LEAST_BEYOND, len(boxes) / 2), _BEYOND_AS_CENTRES * len(boxes))
+    return "centres" if beyond >= needed and _all_fit(_as_centre, boxes, sizes) else None
 
 
 def _all_fit(

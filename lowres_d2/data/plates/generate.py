@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 _logger = logging.getLogger(__name__)
 _STAMP = "generated.json"
+_FILES = "files"  # key in it
 _WORTH_PROCESSES = 500  # fewer images take less time than starting processes
 
 
@@ -52,8 +53,9 @@ def ensure_generated(folder: Path, settings: dict, write: Callable[[Path], None]
         part.mkdir()
         try:
             write(part)
+            stamp = {**settings, _FILES: sorted(map(str, _files(part)))}
             # Written last: a folder that has it is complete.
-            (part / _STAMP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+            (part / _STAMP).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
         # Ctrl+C and the end of a worker included.
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
@@ -64,7 +66,8 @@ def ensure_generated(folder: Path, settings: dict, write: Callable[[Path], None]
 
 def _make_room(folder: Path, new: Path) -> None:
     """Remove an older generated folder; one that somebody has added files to is renamed."""
-    ours = _files(new)
+    # Stamps of earlier versions do not list their files: those of the new folder stand for them.
+    ours = {*map(Path, _stamp(folder).get(_FILES, _files(new))), Path(_STAMP)}
     if _files(folder) <= ours:
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -76,10 +79,18 @@ def _files(folder: Path) -> set[Path]:
 
 
 def _is_complete(folder: Path, settings: dict) -> bool:
+    stamp = _stamp(folder)
+    stamp.pop(_FILES, None)
+    return bool(stamp) and stamp == settings
+
+
+def _stamp(folder: Path) -> dict:
+    """The settings that a folder was generated with, and its files; nothing if it is not whole."""
     try:
-        return json.loads((folder / _STAMP).read_text(encoding="utf-8")) == settings
+        found = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def generate_in_processes(

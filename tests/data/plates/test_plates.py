@@ -192,6 +192,24 @@ def test_a_generated_folder_with_files_of_the_user_is_kept(tmp_path):
     assert sorted(p.name for p in (tmp_path / "set").iterdir()) == ["file", "generated.json"]
 
 
+def test_a_smaller_set_replaces_a_larger_one(tmp_path):
+    def writer(number):
+        def write(part):
+            (part / "images").mkdir()
+            for k in range(number):
+                (part / "images" / f"{k}.txt").write_text("x")
+
+        return write
+
+    for number in (3, 2, 5):
+        ensure_generated(tmp_path / "set", {"number": number}, writer(number))
+        assert len(list((tmp_path / "set" / "images").iterdir())) == number
+        assert [path.name for path in tmp_path.glob("set*")] == ["set"]
+    (tmp_path / "set" / "images" / "mine.txt").write_text("mine")
+    ensure_generated(tmp_path / "set", {"number": 2}, writer(2))
+    assert (tmp_path / "set-earlier1" / "images" / "mine.txt").read_text() == "mine"
+
+
 def _generate_and_note(root, notes):
     def write(part):
         notes.put("wrote")
