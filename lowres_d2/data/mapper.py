@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 from collections.abc import Sequence
 
 from lowres_d2.data.aug_input import ImageInput
@@ -21,6 +22,9 @@ from detectron2.structures import Boxes, BoxMode, Instances
 _logger = logging.getLogger(__name__)
 # What Pillow raises for broken files, see `ImageReader.read`.
 _UNREADABLE = (OSError, SyntaxError, ValueError)
+_KINDS = ("narrow", "exif")  # of images, whose first one is warned of
+# Packages whose TypeErrors and AssertionErrors are about the image that they are given.
+_ABOUT_IMAGES = ("PIL", "detectron2", "fvcore", "lowres_d2")
 
 
 class BrokenImageError(ValueError):
@@ -72,7 +76,8 @@ class DetectionMapper:
         self.on_broken = on_broken
         # 1e-5 is the threshold of Detectron2's filter_empty_instances.
         self.min_box_side = min_box_side
-        self._said: set[str] = set()
+        # In memory that the processes of a loader share: one of them warns for all.
+        self._said = {kind: torch.zeros(1, dtype=torch.bool).share_memory_() for kind in _KINDS}
 
     @property
     def image_format(self) -> str | None:
@@ -115,7 +120,7 @@ class DetectionMapper:
                 f"dataloader.{'train' if self.is_train else 'test'}.mapper.on_broken=skip"
             ) from None
         self._check_size(record, image.shape[:2], orientation)
-        if image.dtype != np.uint8 and np.ptp(image) < NARROW and "narrow" not in self._said:
+        if image.dtype != np.uint8 and np.ptp(image) < NARROW and not self._said["narrow"]:
             fault = self.reader.range_fault(name)
             if fault:
                 self._say_once("narrow", f"{name}: {fault}")
@@ -141,8 +146,8 @@ class DetectionMapper:
 
     def _say_once(self, kind: str, text: str) -> None:
         """Warn of the first image of a kind."""
-        if kind not in self._said:
-            self._said.add(kind)
+        if not self._said[kind]:
+            self._said[kind].fill_(True)
             _logger.warning("%s (said of the first such image only)", text)
 
     def _augment(self, image: np.ndarray, name: str) -> tuple[np.ndarray, T.TransformList]:
@@ -153,6 +158,8 @@ class DetectionMapper:
             transforms = self.augmentations(augmented)
         # What Pillow, OpenCV and Detectron2 raise for sizes and channels that they cannot change.
         except (ValueError, TypeError, AssertionError, cv2.error) as error:
+            if isinstance(error, TypeError | AssertionError) and not _is_about_the_image(error):
+                raise  # a fault of the augmentation, at every image
             raise BrokenImageError(
                 f"{name}: {width}x{height} with {image.shape[2]} channels cannot be augmented "
                 f"({_first_line(error)})"
@@ -192,6 +199,12 @@ def _check_lengths(augmentations: Sequence[T.Augmentation | T.Transform]) -> Non
                 f"mapper.augmentations.{index}.short_edge_length={list(lengths)}: expected the "
                 "smallest and the largest length"
             )
+
+
+def _is_about_the_image(error: Exception) -> bool:
+    """Whether the code that raised it is of a package that checks what it is given."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").partition(".")[0] in _ABOUT_IMAGES
 
 
 def _first_line(error: Exception) -> str:

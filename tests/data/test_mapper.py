@@ -115,6 +115,40 @@ def test_broken_images_are_named_or_skipped(coco, damage, message, caplog):
         DetectionMapper(True, on_broken="ignore")
 
 
+class Mistaken(T.Augmentation):
+    """As a user's own may be, at every image."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def get_transform(self, image):
+        return self.fault(image)
+
+
+def wrong_type(image):
+    return None + 1
+
+
+def wrong_claim(image):
+    assert image.shape[2] == 7
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [(wrong_type, TypeError), (wrong_claim, AssertionError)]
+)
+@pytest.mark.parametrize("on_broken", ["error", "skip"])
+def test_a_mistake_in_an_augmentation_is_not_an_images(coco, fault, kind, on_broken):
+    mapper = DetectionMapper(True, [Mistaken(fault)], on_broken=on_broken)
+    with pytest.raises(kind):
+        mapper(CocoDataset(coco.json_file)[0])
+
+
+def test_an_image_that_an_augmentation_cannot_take_is_skipped(coco):
+    refuses = Mistaken(lambda image: T.CropTransform("0", 0, 5, 5))
+    mapper = DetectionMapper(True, [refuses], on_broken="skip")
+    assert mapper(CocoDataset(coco.json_file)[0]) is None
+
+
 def test_lengths_in_the_wrong_order_are_named():
     for lengths in ((240, 160), [240, 160]):
         with pytest.raises(ValueError, match=r"mapper\.augmentations\.1\.short_edge_length=\[240"):

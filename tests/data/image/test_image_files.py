@@ -7,8 +7,10 @@ from lowres_d2.data.image import MAX_PIXELS, ImageReader
 
 import numpy as np
 import pytest
+from detectron2.data import MapDataset
 from detectron2.data.detection_utils import read_image
 from PIL import Image
+from torch.utils.data import DataLoader
 
 ORIENTATION = 0x0112
 
@@ -121,6 +123,17 @@ def test_an_image_without_boxes_can_be_rotated(tmp_path):
     assert red_corner(DetectionMapper(True, **SETTINGS), record) == (0, 1)
     alone = {"file_name": record["file_name"]}  # as in the demo
     assert red_corner(DetectionMapper(False, **SETTINGS), alone) == (0, 1)
+
+
+def test_what_a_process_of_a_loader_has_said_is_not_said_again(tmp_path, caplog):
+    rotated = turned(tmp_path, 6, 24, 32) | {"height": 32, "width": 24}
+    mapper = DetectionMapper(True, **SETTINGS)
+    batches = DataLoader(MapDataset([rotated], mapper), batch_size=None, num_workers=1)
+    assert len(list(batches)) == 1  # in another process
+    mapper(rotated)
+    assert not caplog.text
+    DetectionMapper(True, **SETTINGS)(rotated)
+    assert caplog.text.count("rotated by EXIF") == 1
 
 
 def test_sizes_tell_which_reading_the_boxes_fit(tmp_path, caplog):
