@@ -28,8 +28,20 @@ def to_channels_last(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and _breaks(module):
             module.register_forward_pre_hook(_KeepEvery(*module.stride))
-            module.stride = (1, 1)
+            module.stride_of_hook, module.stride = module.stride, (1, 1)
     return model.to(memory_format=torch.channels_last)
+
+
+def restore_strides(network: nn.Module) -> None:
+    """Give rewritten convolutions their strides back, in a copy that has lost their hooks.
+
+    Args:
+        network: runs without gradients: only the backward pass of such convolutions is at fault.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and hasattr(module, "stride_of_hook"):
+            module.stride = module.stride_of_hook
+            del module.stride_of_hook
 
 
 def _breaks(conv: nn.Conv2d) -> bool:

@@ -4,7 +4,8 @@ import copy
 import subprocess
 import sys
 
-from lowres_d2.modeling.backbone import SmallResNet
+from lowres_d2.modeling.backbone import AtrousTwin, SmallResNet
+from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
 from lowres_d2.modeling.channels_last import to_channels_last
 
 import pytest
@@ -75,3 +76,21 @@ def test_other_convolutions_are_left_alone(arguments):
     convolution = nn.Conv2d(channels, 8, stride=2, **arguments)
     to_channels_last(nn.Sequential(convolution))
     assert convolution.stride == (2, 2) and not convolution._forward_pre_hooks
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_the_atrous_twin_of_a_narrow_network_computes_the_same(ratio, copied):
+    torch.manual_seed(0)
+    network = SmallResNet(channels=(8, 9, 10, 12, 14)).eval()
+    images = torch.rand(2, 3, 64, 96)
+    expected = AtrousTwin(network, ratio)(images), network(images), cell_offsets(network)
+    twin = AtrousTwin(to_channels_last(network), ratio)
+    if copied:
+        twin = copy.deepcopy(twin)
+    found = twin(images), twin.backbone(images), cell_offsets(twin.backbone)
+    torch.testing.assert_close(found[:2], expected[:2], rtol=1e-4, atol=1e-5)
+    assert found[2] == expected[2]
+    # Also where it is built anew: its backbone has other modules.
+    twin.backbone.add_module("more", nn.Identity())
+    torch.testing.assert_close(twin(images), expected[0], rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ import copy
 from typing import Any
 
 from lowres_d2.modeling.backbone.atrous_blocks import make_atrous
+from lowres_d2.modeling.channels_last import restore_strides
 
 import torch
 from jaxtyping import Float
@@ -65,6 +66,7 @@ class AtrousTwin:
     def _build(self) -> None:
         self._originals = list(self.backbone.modules())
         self.network = _sharing_copy(self.backbone)
+        restore_strides(self.network)
         # A list: the poolings that rules add must not be widened in turn.
         for path, module in list(self.network.named_modules()):
             make_atrous(module, path, self.ratio)
