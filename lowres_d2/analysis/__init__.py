@@ -16,7 +16,7 @@ from lowres_d2.analysis.figures.curves import plot_by_size, plot_training, read_
 from lowres_d2.analysis.figures.failure_cases import write_failure_cases
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
 from lowres_d2.analysis.figures.training_data import write_training_data
-from lowres_d2.analysis.figures.views import input_view, model_view
+from lowres_d2.analysis.figures.views import input_view, model_view, stored_view_of
 from lowres_d2.analysis.report import REPORT_FILES, Run, write_report
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "plot_training",
     "points_of_comparisons",
     "read_metrics",
+    "stored_view_of",
     "write_failure_cases",
     "write_report",
     "write_thumbnails",

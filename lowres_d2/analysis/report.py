@@ -51,6 +51,7 @@ class Run:
         seconds: time of training and evaluation; None where unknown.
         view: what its network receives of an image, see :func:`model_view`; by default the stored
             image.
+        stored: the stored image, below the ground truth, see :func:`stored_view_of`.
         images_per_second: measured in turns with the other runs, see :func:`measure_points`.
         macs: MACs per image.
     """
@@ -62,6 +63,7 @@ class Run:
     iterations: int
     seconds: float | None
     view: View = field(default=stored_view, compare=False)
+    stored: View = field(default=stored_view, compare=False)
     images_per_second: float | None = None
     macs: float | None = None
 
@@ -134,9 +136,8 @@ def write_report(
             run.name, run.predictions_file, dataset, run.view
         )
         columns.append(column)
-    sheet = comparison_sheet(
-        choose_images(dataset, images), [Column("ground truth"), *columns], dataset.classes
-    )
+    truth = Column("ground truth", view=runs[0].stored)
+    sheet = comparison_sheet(choose_images(dataset, images), [truth, *columns], dataset.classes)
     save_sheet(sheet, folder / "images.png")
     sections = _gains(evaluated, summaries) + _confusions(evaluated, thresholds, dataset, folder)
     text = _markdown(title, notes, runs, summaries, thresholds, has_costs, sections)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lowres_d2.analysis.figures.views import model_view
+from lowres_d2.analysis.figures.views import model_view, stored_view_of
 from lowres_d2.analysis.report import Run
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_datasets, build_model
@@ -169,6 +169,7 @@ class RecipeRun:
             iterations=finished.iterations,
             seconds=finished.seconds,
             view=model_view(self.model(), mapper),
+            stored=stored_view_of(mapper),
         )
 
 

@@ -49,8 +49,10 @@ def _thumbnails(
     benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
 ) -> None:
     shown = benchmark.thumbnails or benchmark.students
-    views = {title: _reported(runs[title]).view for title in shown if title in runs}
-    write_thumbnails(path, choose_images(dataset, _IMAGES), views)
+    reported = {title: _reported(runs[title]) for title in shown if title in runs}
+    views = {title: run.view for title, run in reported.items()}
+    original = next(iter(reported.values())).stored
+    write_thumbnails(path, choose_images(dataset, _IMAGES), views, original)
 
 
 def _features(

@@ -3,10 +3,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from lowres_d2.analysis import REPORT_FILES, Run, plot_training, read_metrics, write_report
+from lowres_d2.analysis import (
+    REPORT_FILES,
+    Run,
+    comparison_sheet,
+    input_view,
+    plot_training,
+    read_metrics,
+    stored_view_of,
+    write_report,
+)
 from lowres_d2.analysis.figures.confusion import confusions_table, plot_confusion
 from lowres_d2.analysis.figures.curves import _detector_loss
 from lowres_d2.analysis.gains import gain_sentence
+from lowres_d2.data import DetectionMapper
 from lowres_d2.evaluation import SizedCOCOEvaluator
 from lowres_d2.evaluation.evaluated import Evaluated
 
@@ -91,6 +101,26 @@ def test_report_has_the_metrics_of_each_run_and_its_images(squares, tmp_path):
     for name in files - {"report.md"}:
         assert f"({name})" in text
         assert min(Image.open(path.parent / name).size) > 300
+
+
+def test_the_ground_truth_is_on_the_image_that_the_runs_read(squares, tmp_path, monkeypatch):
+    for entry in squares:  # four bands, which the default reader refuses
+        entry["file_name"] = entry["file_name"].replace(".png", ".npy")
+        np.save(entry["file_name"], np.full((64, 64, 4), 3000, np.uint16))
+    mapper = DetectionMapper(False, image_format=None, value_range=[2000, 4000])
+    run = make_run(squares, tmp_path, "bands", [0, 1])
+    run = replace(run, view=input_view(mapper), stored=stored_view_of(mapper))
+    columns = []
+
+    def keep(entries, shown, classes):
+        columns.extend(shown)
+        return comparison_sheet(entries, shown, classes)
+
+    monkeypatch.setattr("lowres_d2.analysis.report.comparison_sheet", keep)
+    write_report(tmp_path / "report", [run], squares, "Bands")
+    truth = columns[0].view(squares[0])
+    assert columns[0].title == "ground truth" and truth.factor == 1
+    assert truth.values.shape == (64, 64, 3) and set(truth.pixels.flat) == {128}
 
 
 @pytest.mark.parametrize(

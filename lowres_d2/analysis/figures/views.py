@@ -6,11 +6,13 @@ them covers [factor j, factor (j + 1)) of the stored image on either axis.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lowres_d2.data import DetectionMapper
-from lowres_d2.data.image import ImageReader
+from lowres_d2.data.image import reader_of
 
 import numpy as np
 import torch
@@ -39,14 +41,27 @@ class Seen:
         return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
 
 
-_STORED = ImageReader(max_pixels=None)  # a run has read these images before
 # From a Detectron2 dataset dict.
 View = Callable[[Mapping], Seen]
 
 
+def stored_view_of(mapper: Any = None) -> View:
+    """The view of the image as it is stored, read as a recipe's mapper does.
+
+    Its boxes are where that mapper has them, and its values are those of the network: rotation by
+    EXIF, channels and the range of values are settings of the reader.
+
+    Args:
+        mapper: the mapper or its config; None: the reader's defaults.
+    """
+    # A run has read these images before, so their number of pixels is no question.
+    reader = dataclasses.replace(reader_of(mapper), max_pixels=None)
+    return lambda entry: Seen(np.float32(reader.show(entry["file_name"])) / 255, 1.0)
+
+
 def stored_view(entry: Mapping) -> Seen:
-    """The image as it is stored."""
-    return Seen(np.float32(_STORED.show(entry["file_name"])) / 255, 1.0)
+    """The image as it is stored, read with the defaults."""
+    return stored_view_of()(entry)
 
 
 def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:

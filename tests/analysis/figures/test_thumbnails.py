@@ -4,7 +4,13 @@ from fractions import Fraction
 
 from lowres_d2.analysis.figures.sheets import panel_side
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
-from lowres_d2.analysis.figures.views import Seen, input_view, model_view, stored_view
+from lowres_d2.analysis.figures.views import (
+    Seen,
+    input_view,
+    model_view,
+    stored_view,
+    stored_view_of,
+)
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.objectives.moment_matching import MomentMatching
@@ -87,3 +93,16 @@ def test_the_original_is_what_the_resampler_gets(tmp_path):
     shown = seen[top : top + height, 16 : 16 + side]
     assert np.abs(shown[rows[:, None], columns] - pixels).max() <= 6
     assert np.abs(stored[top : top + height, 16 : 16 + side] - shown).max() > 30
+
+
+@pytest.mark.parametrize("config", [False, True])
+@pytest.mark.parametrize(("exif", "shape"), [("ignore", (40, 60, 3)), ("apply", (60, 40, 3))])
+def test_the_stored_image_lies_as_the_mapper_has_it(tmp_path, exif, shape, config):
+    image = Image.new("RGB", (60, 40))
+    tags = image.getexif()
+    tags[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=tags)
+    record = {"file_name": str(tmp_path / "a.jpg")}
+    mapper = {"exif": exif, "max_pixels": 7} if config else DetectionMapper(False, exif=exif)
+    assert stored_view_of(mapper)(record).values.shape == shape
+    assert stored_view(record).values.shape == (60, 40, 3)
