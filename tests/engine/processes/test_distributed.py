@@ -71,7 +71,9 @@ def command(program, *arguments):
 @pytest.mark.parametrize("more", [(), ANY_FACTOR], ids=["plain", "any factor"])
 def test_two_processes_have_the_losses_and_weights_of_one(toy_arguments, tmp_path, ranks, more):
     one, two = tmp_path / "one", tmp_path / "two"
-    arguments = [*toy_arguments, NO_BATCH_NORM, "train.log_period=1", *more]
+    # Adam's steps have the learning rate's length, also where rounding decides on their sign.
+    small = ["optimizer.lr=0.002", "train.log_period=1"]
+    arguments = [*toy_arguments, NO_BATCH_NORM, *small, *more]
     main([*arguments, f"train.output_dir={one}"])
     succeeded(ranks.run(MAIN, *arguments, f"train.output_dir={two}"))
     assert len(losses(one)) == 6

@@ -295,7 +295,7 @@ def test_checkpoint_that_fits_in_part(toy_arguments, tmp_path, capsys):
     main(["--allow-partial", *arguments, "train.max_iter=1"])
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "start-up report" in log and f"UNUSED: {len(renamed)}" in log
-    assert "the recipe's learning rate 0.002 is for batch size 8" in log
+    assert "the recipe's learning rate 0.012 is for batch size 8" in log
 
 
 @pytest.mark.parametrize(
