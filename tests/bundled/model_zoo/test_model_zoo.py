@@ -63,6 +63,7 @@ def test_configs_of_other_models_need_upstream(config):
         model_zoo.get(config)
 
 
+@bundled_only
 def test_what_no_zoo_has_is_said_to_be_none():
     for name in ("nosuch.py", "mine/retinanet.yaml"):
         with pytest.raises(RuntimeError, match=f"{name} is no config of the model zoo, .*COCO-De"):
