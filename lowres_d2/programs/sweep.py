@@ -121,14 +121,21 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[
     if not cfg.train.init_checkpoint:
         raise ValueError("a sweep needs weights: train.init_checkpoint=FILE")
     run_folder = cfg.train.output_dir  # a sample's is below it
+    if not quick:
+        _check_files(cfg)
     model, report = model_with_weights(cfg)
     logger.info("%s", report)
     sample = take_sample(cfg, quick) if quick else ""
-    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
+    if quick:
+        _check_files(cfg)  # only a sample of the data says how many images it has
     check_metric(cfg, build(cfg, "dataloader.evaluator"))
     models = _models(model, factors)
     with claimed(run_folder):
         return _measure(cfg, models, sample)
+
+
+def _check_files(cfg: DictConfig) -> None:
+    check_own(Path(cfg.train.output_dir, f"sweep.{kind}") for kind in ("json", "md", "png"))
 
 
 def _measure(

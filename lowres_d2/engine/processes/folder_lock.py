@@ -9,6 +9,7 @@ its own machine, and by a file that nobody touches from other machines; the lock
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import socket
@@ -39,6 +40,7 @@ def folder_lock(path: str | Path) -> Iterator[None]:
     path = Path(path)
     me = _this_process()
     _acquire(path, me)
+    _remove_leftovers(path)
     ended = threading.Event()
     # A daemon: a process that ends in any way ends its touches, too.
     threading.Thread(target=_keep_touching, args=(path, ended), daemon=True).start()
@@ -79,6 +81,17 @@ def _remove(path: Path, dead: dict[str, Any]) -> None:
             with contextlib.suppress(OSError):
                 os.link(aside, path)
         aside.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove files that processes of this machine had put aside when they were killed."""
+    for aside in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        holder = _read(aside)
+        # A living holder's file may be on its way back.
+        if holder.get("machine") == _machine() and not _is_running(
+            holder.get("process"), holder.get("born")
+        ):
+            aside.unlink(missing_ok=True)
 
 
 def _lives(path: Path, holder: dict[str, Any]) -> bool:

@@ -152,3 +152,17 @@ def test_a_lock_that_does_not_fit_onto_the_disk_leaves_nothing(lock, monkeypatch
     with pytest.raises(OSError, match="No space left"), folder_lock(lock):
         pass
     assert not list(lock.parent.iterdir())
+
+
+def test_what_a_killed_process_had_put_aside_is_removed(lock):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine = module._this_process()
+    dead = lock.with_name(".lock.1")
+    dead.write_text(json.dumps(mine | {"process": ended.pid}))
+    # On its way back, or of a machine that nobody here can ask.
+    living, elsewhere = lock.with_name(".lock.2"), lock.with_name(".lock.3")
+    living.write_text(json.dumps(mine))
+    of_another_machine(elsewhere)
+    with folder_lock(lock):
+        assert not dead.exists() and living.exists() and elsewhere.exists()
