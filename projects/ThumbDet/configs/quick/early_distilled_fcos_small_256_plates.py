@@ -13,4 +13,4 @@ model.teacher = L(Teacher)(
 )
 model.objectives = distillation_of_early
 model.loss_weights = dict(feature=0.9, logit=1.0)
-train.max_iter = 1500
+train.max_iter = 2000

@@ -20,6 +20,6 @@ backbone.out_channels = 16
 model.detector.head_in_features = ["p3", "p4", "p5"]
 model.detector.head.input_shape = model.detector.head.input_shape[:3]
 model.detector.head.conv_dims = [16]
-# As many as the teacher's 2,000 and a student's 1,500 together.
-train.max_iter = 3500
+# As many as the teacher's and a student's 2,000 together.
+train.max_iter = 4000
 train.eval_period = 0

@@ -3,6 +3,4 @@
 from .teacher_fcos_small_256_plates import dataloader, lr_multiplier, model, optimizer, train
 
 train.init_checkpoint = "output/teacher_fcos_small_256_plates/model_final.pth"
-# 6 epochs.
-train.max_iter = 1500
 train.eval_period = 0
