@@ -13,6 +13,7 @@ from lowres_d2.layers.deformable_attention import (
 from lowres_d2.layers.deformable_sampling import sample_bags, sample_grids
 from lowres_d2.layers.norm import group_norm_8
 from lowres_d2.layers.norm_by_factor import NormByFactor, norms_by_factor
+from lowres_d2.layers.weighted_bags import weighted_bags
 
 import torch
 from torch import nn
@@ -47,6 +48,25 @@ class TestSampling(OperatorCase):
     def bad_inputs(self):
         value, locations, weights = self.inputs(1, 2)
         yield (value[:, 1:], locations, weights), RuntimeError, "split"
+
+
+class TestWeightedBags(OperatorCase):
+    covers = (weighted_bags,)
+    variants = {"": {}}
+    sizes = [(1, 1), (5, 3)]
+
+    def build(self):
+        return weighted_bags
+
+    def inputs(self, bags, size):
+        return torch.randn(4, 6), torch.randint(4, (bags, size)), torch.randn(bags, size)
+
+    def shapes(self, bags, size):
+        return (bags, 6)
+
+    def bad_inputs(self):
+        rows, bags, weights = self.inputs(2, 2)
+        yield (rows, bags, weights[:1]), ValueError, "same shape"
 
 
 class TestDeformableAttention(OperatorCase):
