@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lowres_d2.layers.weighted_bags import weighted_bags
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from lowres_d2.layers.weighted_bags import weighted_bags
 
 Sizes = Sequence[tuple[int, int]]
 
