@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+CONFIG = "config.yaml"  # Detectron2's name of a run's recipe
+
 # Modules whose classes and functions a saved config may name: they build networks, data sets,
 # optimizers, schedules and metrics, and none of them runs a program or unpickles a file.
 PARTS = (

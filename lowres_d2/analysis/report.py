@@ -29,6 +29,7 @@ from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.evaluation.confusion import confusion_matrix
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.precision_recall import precision_by_recall
+from lowres_d2.evaluation.sized_coco import SUMMARY
 from lowres_d2.evaluation.tables import why_not_all
 from lowres_d2.own_files import own_path
 
@@ -70,7 +71,7 @@ class Run:
     @property
     def summary(self) -> dict:
         """The content of ``sized_coco.json``."""
-        path = Path(self.predictions_file).with_name("sized_coco.json")
+        path = Path(self.predictions_file).with_name(SUMMARY)
         return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.run_folder import MOVING
-from lowres_d2.modeling.run_weights import weights_file
+from lowres_d2.modeling.run_weights import LAST, weights_file
 from lowres_d2.modeling.weights import LoadReport, fill_model, load_weights, read_checkpoint
 
 import torch
@@ -87,7 +87,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``."""
-        with atomic_path(Path(self.save_dir, "last_checkpoint"), durable=True) as beside:
+        with atomic_path(Path(self.save_dir, LAST), durable=True) as beside:
             beside.write_text(last_filename_basename, encoding="utf-8")
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lowres_d2.engine.hooks.best import BestWeights
-from lowres_d2.engine.identity import CONFIG
 from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
-from lowres_d2.saved_configs import OPTION, RefusedConfigError, modules_to_trust
+from lowres_d2.saved_configs import CONFIG, OPTION, RefusedConfigError, modules_to_trust
 
 from omegaconf import DictConfig
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from lowres_d2.data.datasets import dataset_fingerprint
 from lowres_d2.engine.identity import recipe_text
+from lowres_d2.engine.run_folder import EVALUATION
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import own_path
 
@@ -23,7 +25,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-EVALUATION, PREDICTIONS = "evaluation.json", "coco_instances_results.json"
 SUBJECT = "evaluated"
 # What decides which boxes a model's weights give on a test set, and which of them count.
 _SETTINGS = ("model", "dataloader.test.mapper", "dataloader.evaluator")

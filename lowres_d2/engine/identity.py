@@ -18,13 +18,13 @@ from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.recipes.load import load_recipe
 from lowres_d2.recipes.standalone import computed
+from lowres_d2.saved_configs import CONFIG
 
 from detectron2.config import LazyConfig
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
-CONFIG = "config.yaml"
 ZOO = "Detectron2 Model Zoo"  # the author that the files of the zoo name
 _ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of them
 _PREDICTORS = ("cls_score.bias", "cls_score.weight")

@@ -18,9 +18,13 @@ from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
-from lowres_d2.engine.processes.log_files import open_log_files
+from lowres_d2.engine.processes.log_files import LOG, open_log_files
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.evaluation.sized_coco import SUMMARY
+from lowres_d2.evaluation.sized_f1 import SUMMARY_F1
 from lowres_d2.numbered import next_numbered
 from lowres_d2.own_files import LIST, adopt
+from lowres_d2.saved_configs import CONFIG
 
 from detectron2.config import LazyConfig
 from detectron2.utils import comm
@@ -28,10 +32,9 @@ from omegaconf import DictConfig, OmegaConf
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "config.yaml"
-LOG, LOCK = "log.txt", ".lock"
+LOCK, METRICS, EVALUATION = ".lock", "metrics.json", "evaluation.json"
 # What evaluations write.
-RESULTS = ("evaluation.json", "coco_instances_results.json", "sized_coco.json", "sized_f1.json")
+RESULTS = (EVALUATION, PREDICTIONS, SUMMARY, SUMMARY_F1)
 MOVING = ".earlier.part"
 # Left by a start that is to begin anew, until it does: one that torchrun or SLURM makes in its
 # place must not resume what an earlier run has left.

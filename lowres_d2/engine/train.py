@@ -36,7 +36,7 @@ from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_pro
 from lowres_d2.engine.hooks.writers import LastingWriter, without_writers_tracebacks
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
-from lowres_d2.engine.run_folder import check_sources, claimed, save_config
+from lowres_d2.engine.run_folder import METRICS, check_sources, claimed, save_config
 from lowres_d2.engine.stages import (
     Stage,
     StageSchedule,
@@ -321,7 +321,7 @@ class _Run:
 
     def _writers(self) -> list[Any]:
         folder, max_iter = self.cfg.train.output_dir, self.cfg.train.max_iter
-        metrics = Path(folder, "metrics.json")
+        metrics = Path(folder, METRICS)
         return [
             ConsoleWriter(max_iter),
             LastingWriter(JSONWriter(str(metrics)), metrics),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowres_d2.evaluation.sized_coco import GroundTruth, prepare_truth
+from lowres_d2.evaluation.sized_coco import SUMMARY, GroundTruth, prepare_truth
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Evaluated:
         """
         category_ids = list(dataset.category_ids)
         truth = prepare_truth(dataset, "box")
-        found, summary = (
-            json.loads(Path(predictions_file).with_name(name).read_text(encoding="utf-8"))
-            for name in (Path(predictions_file).name, "sized_coco.json")
-        )
+        path = Path(predictions_file)
+        found = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.with_name(SUMMARY).read_text(encoding="utf-8"))
         return cls(truth, found, category_ids, summary["max_dets"])

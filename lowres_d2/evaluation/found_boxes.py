@@ -17,7 +17,7 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-RESULTS = "coco_instances_results.json"  # Detectron2's name of the file of detections
+PREDICTIONS = "coco_instances_results.json"  # Detectron2's name of the file of detections
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class DetectionWriter(FoundBoxes):
     def __init__(self, dataset: GroundTruth, output_dir: str | Path) -> None:
         images = dataset.coco_dict()["images"]
         super().__init__(images, dataset.category_ids)
-        self.path = Path(output_dir) / RESULTS
+        self.path = Path(output_dir) / PREDICTIONS
         self.num_detections = 0
         has_ids = getattr(dataset, "json_file", None) is not None
         self._names = {} if has_ids else {image["id"]: image["file_name"] for image in images}

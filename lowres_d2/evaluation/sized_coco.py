@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
-from lowres_d2.evaluation.found_boxes import RESULTS, FoundBoxes, GroundTruth
+from lowres_d2.evaluation.found_boxes import PREDICTIONS, FoundBoxes, GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.summary import (
     SHORT_LISTS,
@@ -28,6 +28,7 @@ from lowres_d2.evaluation.summary import (
 from lowres_d2.evaluation.tables import summary_tables
 from lowres_d2.own_files import own_path
 
+SUMMARY = "sized_coco.json"  # the file of all metrics
 _MOST_LARGER = 0.01  # share of the annotations, with area="annotation"
 LEAST_MAX_DETS = 100  # COCO's own cap, so that sparse data gives COCO's metrics
 
@@ -167,7 +168,7 @@ class SizedCOCOEvaluator(FoundBoxes):
     def _write(self, detections: list[dict]) -> None:
         if self._output_dir is None:
             return
-        files = {RESULTS: detections, "sized_coco.json": self._summary}
+        files = {PREDICTIONS: detections, SUMMARY: self._summary}
         for name, content in files.items():
             with own_path(self._output_dir / name) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")

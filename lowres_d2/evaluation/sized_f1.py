@@ -41,6 +41,7 @@ from lowres_d2.own_files import own_path
 
 import numpy as np
 
+SUMMARY_F1 = "sized_f1.json"
 TT100K_SIZE_RANGES = {"small": (0, 32), "medium": (32, 96), "large": (96, 400)}
 IOU = 0.5
 THRESHOLDS = np.arange(100) / 100  # from which the best F1 is chosen
@@ -99,7 +100,7 @@ class SizedF1Evaluator(SizedCOCOEvaluator):
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         self._f1 = self._summarize(found)
         if self._output_dir is not None:
-            with own_path(self._output_dir / "sized_f1.json") as part:
+            with own_path(self._output_dir / SUMMARY_F1) as part:
                 part.write_text(json.dumps(self._f1), encoding="utf-8")
         return flat_f1(self._f1)
 

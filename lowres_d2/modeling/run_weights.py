@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# Detectron2's names of weights in a run's folder, and of the file that names the last ones.
 BEST, FINAL = "model_best.pth", "model_final.pth"
+LAST = "last_checkpoint"
 
 
 def weights_file(path: str | Path) -> str:
@@ -20,7 +22,7 @@ def weights_file(path: str | Path) -> str:
     if not folder.is_dir():
         return str(path)
     names = [BEST, FINAL]
-    last = folder / "last_checkpoint"
+    last = folder / LAST
     if last.is_file():
         names.append(last.read_text(encoding="utf-8").strip())
     found = next((name for name in names if (folder / name).is_file()), None)

@@ -18,23 +18,24 @@ from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
 from lowres_d2.engine.evaluate import evaluate
-from lowres_d2.engine.evaluation_file import PREDICTIONS, read_evaluation, subject_of
-from lowres_d2.engine.identity import CONFIG, recipe_text
+from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.processes.log_files import logging_to
-from lowres_d2.engine.run_folder import LOCK
+from lowres_d2.engine.run_folder import LOCK, METRICS
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.modeling.without_values import without_values
 from lowres_d2.numbered import next_numbered
 from lowres_d2.programs.mistakes import one_line
 from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.saved_configs import CONFIG
 
 from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
-
-WEIGHTS = "model_final.pth"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class RecipeRun:
     @property
     def weights(self) -> Path:
         """The checkpoint at its end."""
-        return self.folder / WEIGHTS
+        return self.folder / FINAL
 
     @property
     def predictions(self) -> Path:
@@ -164,7 +165,7 @@ class RecipeRun:
         return Run(
             name=self.title,
             results=finished.results,
-            metrics_file=self.folder / "metrics.json",
+            metrics_file=self.folder / METRICS,
             predictions_file=self.predictions,
             iterations=finished.iterations,
             seconds=finished.seconds,

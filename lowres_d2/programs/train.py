@@ -26,6 +26,7 @@ from lowres_d2.engine.processes.membership import (
 )
 from lowres_d2.engine.run_folder import ANEW
 from lowres_d2.engine.train import train
+from lowres_d2.modeling.run_weights import LAST
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.diff import describe_recipe
@@ -232,7 +233,7 @@ def _resumes(args: argparse.Namespace, cfg: DictConfig) -> bool:
     A restarted one begins anew if the attempt before it was to, and was ended before it did.
     """
     folder = Path(cfg.train.output_dir)
-    saved = (folder / "last_checkpoint").is_file()
+    saved = (folder / LAST).is_file()
     if args.resume:
         return True
     if restarts(os.environ):

@@ -33,20 +33,19 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.engine.evaluate import evaluate
-from lowres_d2.engine.evaluation_file import (
-    EVALUATION,
-    PREDICTIONS,
-    read_evaluation,
-    subject_of,
-)
+from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
+from lowres_d2.engine.run_folder import EVALUATION
 from lowres_d2.evaluation.evaluated import Evaluated
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.saved_configs import CONFIG
 
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -59,7 +58,6 @@ FILES = {  # of the parts of "all"
 }
 PARTS = tuple(FILES)
 DATA = "data"
-WEIGHTS = "model_final.pth"
 WEIGHT_FILES = (".pth", ".pkl", ".safetensors")
 
 
@@ -192,7 +190,7 @@ def open_run(
     name = (name or folder.stem).encode("utf-8", "backslashreplace").decode()
     is_run = folder.is_dir()
     if is_run:
-        recipe, weights = str(folder / "config.yaml"), weights or str(folder / WEIGHTS)
+        recipe, weights = str(folder / CONFIG), weights or str(folder / FINAL)
         for file in (recipe, weights):
             if not Path(file).is_file():
                 raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")

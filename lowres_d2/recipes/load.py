@@ -13,7 +13,7 @@ from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
-from lowres_d2.saved_configs import RefusedConfigError, read_saved_config
+from lowres_d2.saved_configs import CONFIG, RefusedConfigError, read_saved_config
 
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -102,7 +102,7 @@ def _is_a_runs(path: Path, cfg: DictConfig) -> bool:
 
     A copy of it in another folder, alone or not, must not write into the folder of that run.
     """
-    return path.name == "config.yaml" and bool(cfg.train.get("output_dir"))
+    return path.name == CONFIG and bool(cfg.train.get("output_dir"))
 
 
 def _drop_unused_names(cfg: DictConfig) -> None:

@@ -6,14 +6,10 @@ import shutil
 
 from lowres_d2.data.datasets import BoxDataset, CocoDataset
 from lowres_d2.data.datasets.sample import EvenSample
-from lowres_d2.engine.evaluation_file import (
-    PREDICTIONS,
-    read_evaluation,
-    subject_of,
-    write_evaluation,
-)
+from lowres_d2.engine.evaluation_file import read_evaluation, subject_of, write_evaluation
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside, save_config
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.train import main
 

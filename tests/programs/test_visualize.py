@@ -5,8 +5,9 @@ import re
 import shutil
 
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.evaluation_file import PREDICTIONS, subject_of, write_evaluation
+from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.identity import recipe_text
+from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.own_files import own_path
 from lowres_d2.programs.train import main as train
 from lowres_d2.programs.visualize import draw_thumbnails, main, open_run

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.modeling.run_weights import FINAL
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -82,7 +84,7 @@ class EarlyStopping(HookBase):
                 self._best.best_iter + 1,
                 self._patience,
             )
-            self._checkpointer.save("model_final", iteration=trainer.iter - 1)
+            self._checkpointer.save(Path(FINAL).stem, iteration=trainer.iter - 1)
         raise StoppedEarly
 
     def state_dict(self) -> dict[str, Any]:

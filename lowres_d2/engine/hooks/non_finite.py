@@ -19,6 +19,7 @@ from typing import Any
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.hooks.batch_files import image_name, pack_batch
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.saved_configs import CONFIG
 
 import torch
 from detectron2.engine import HookBase
@@ -194,7 +195,7 @@ class NonFiniteStop(HookBase):
                 torch.save(contents, file)
         except OSError as error:
             return f"the batch could not be saved as {path} ({error.strerror})"
-        config = self._folder / "config.yaml"
+        config = self._folder / CONFIG
         return f"to examine the batch, run lowres-d2 replay {path} --config-file {config}"
 
 

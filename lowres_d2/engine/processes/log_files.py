@@ -13,6 +13,7 @@ from lowres_d2 import __version__, detectron2_provider
 from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 
+LOG = "log.txt"
 _FORMAT = "[%(asctime)s %(name)s] %(levelname)s: %(message)s"
 
 
@@ -27,7 +28,7 @@ def logging_to(output_dir: str | Path) -> Iterator[None]:
     """
     rank = comm.get_rank()
     handlers: list[logging.Handler] = [
-        _LogFile(Path(output_dir, f"log.txt.rank{rank}" if rank else "log.txt"))
+        _LogFile(Path(output_dir, f"{LOG}.rank{rank}" if rank else LOG))
     ]
     handlers[0].setFormatter(logging.Formatter(_FORMAT))
     if rank == 0:
