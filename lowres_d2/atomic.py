@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowres_d2.alive import is_alive
+
 
 @contextlib.contextmanager
 def atomic_path(target: str | Path, durable: bool = False) -> Iterator[Path]:
@@ -88,19 +90,6 @@ def _remove_parts_of_the_dead(target: Path) -> None:
     before, after = f".{target.stem}.", f".part{target.suffix}"
     for found in target.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
         process = found.name[len(before) : -len(after)]
-        if process.isdecimal() and not _is_alive(int(process)):
+        if process.isdecimal() and not is_alive(int(process)):
             # Another process may be removing it at the same moment.
             found.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # on Windows signal 0 is Ctrl+C
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    # Another user's process, or a number that no process can have: leave the file alone.
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
+from lowres_d2.engine.processes.folder_lock import ELSEWHERE, FolderInUse, folder_lock
 from lowres_d2.engine.processes.log_files import LOG, open_log_files
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.evaluation.sized_coco import SUMMARY
@@ -79,8 +79,8 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
                     for path in made:
                         path.rmdir()
                 raise OSError(
-                    f"{folder} cannot be written to ({error.strerror}): set train.output_dir=FOLDER"
-                    " to a place for log and results"
+                    f"{folder} cannot be written to ({error.strerror}): choose {ELSEWHERE} for "
+                    "log and results"
                 ) from error
             _check_log(folder)  # before an earlier run's is put aside: this one may be the user's
             aside = put_aside(folder) if fresh else None
@@ -126,7 +126,7 @@ def check_sources(cfg: DictConfig) -> None:
         if own or path == folder:  # a folder stands for its weights
             raise ValueError(
                 f"{key}: {value} is of the folder of this run, which puts the files of an earlier "
-                "one aside: set another train.output_dir"
+                f"one aside: choose {ELSEWHERE}"
             )
 
 
@@ -140,7 +140,7 @@ def _check_log(folder: Path) -> None:
     # Names of the loggers that write first.
     if beginning and not re.search(rb"lowres_d2|detectron2", beginning):
         raise FileExistsError(
-            f"{log} exists, and no run of this program wrote it: set another train.output_dir"
+            f"{log} exists, and no run of this program wrote it: choose {ELSEWHERE}"
         )
     if not (folder / LIST).exists():  # of a version that kept no list
         adopt(folder / name for name in RESULTS if (folder / name).is_file())

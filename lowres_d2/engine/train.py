@@ -36,6 +36,7 @@ from lowres_d2.engine.hooks.repeatable import SeedEachIteration, as_in_a_new_pro
 from lowres_d2.engine.hooks.writers import LastingWriter, without_writers_tracebacks
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
+from lowres_d2.engine.processes.folder_lock import ELSEWHERE
 from lowres_d2.engine.run_folder import METRICS, check_sources, claimed, save_config
 from lowres_d2.engine.stages import (
     Stage,
@@ -183,8 +184,8 @@ class _Run:
             if start > self.cfg.train.max_iter:
                 raise ValueError(
                     f"{self.checkpointer.report.path} has done {start} iterations, but "
-                    f"train.max_iter is {self.cfg.train.max_iter}: raise it, or set another "
-                    "train.output_dir"
+                    f"train.max_iter is {self.cfg.train.max_iter}: raise it, or choose "
+                    f"{ELSEWHERE}"
                 )
             self.loaded, self.resumed = self.checkpointer.report, True
             check_complete(self.loaded)

@@ -7,7 +7,7 @@ import shutil
 from lowres_d2.data.datasets import BoxDataset, CocoDataset
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of, write_evaluation
-from lowres_d2.engine.processes.folder_lock import folder_lock
+from lowres_d2.engine.processes.folder_lock import ELSEWHERE, folder_lock
 from lowres_d2.engine.run_folder import MOVING, check_sources, claimed, put_aside, save_config
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.own_files import LIST
@@ -178,9 +178,9 @@ def test_a_place_that_cannot_be_written_to_names_the_option(trained, tmp_path, c
     for flags, more in (([], []), (["--eval-only"], [weights])):
         line = error_of([*flags, *trained.arguments(tmp_path / "file"), *more], capsys)
         assert f"{tmp_path / 'file'} cannot be written to (" in line
-        assert "set train.output_dir=FOLDER" in line
+        assert ELSEWHERE in line
         below = error_of([*flags, *trained.arguments(tmp_path / "file" / "run"), *more], capsys)
-        assert "set train.output_dir=FOLDER" in below
+        assert ELSEWHERE in below
 
 
 def test_a_moved_runs_config_means_the_folder_that_it_is_in(finished, tmp_path, capsys):
@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_locked_is_not_left_behind(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("json.dump", no_space)
-    words = r"new/run cannot be written to \(No space left on device\): set train.output_dir"
+    words = r"new/run cannot be written to \(No space left on device\): choose another "
     with pytest.raises(OSError, match=words), claimed(tmp_path / "new" / "run"):
         pass
     assert not list(tmp_path.iterdir())
@@ -316,7 +316,7 @@ def test_a_run_that_would_move_its_own_sources_is_refused(finished, capsys, key)
     if key.startswith("model"):
         arguments = trained_arguments(arguments)
     line = error_of([*arguments, f"{key}={folder}/../run/model_final.pth"], capsys)
-    assert f"{key}: " in line and "set another train.output_dir" in line
+    assert f"{key}: " in line and ELSEWHERE in line
     assert contents(folder) == before
 
 
@@ -336,7 +336,7 @@ def trained_arguments(arguments):
 def test_weights_that_the_run_itself_would_put_aside_are_refused(tmp_path, key, named):
     cfg = OmegaConf.create({"train": {"output_dir": str(tmp_path)}, "model": {"teacher": {}}})
     OmegaConf.update(cfg, key, str(tmp_path / named))
-    with pytest.raises(ValueError, match=f"{key}: .* set another train.output_dir"):
+    with pytest.raises(ValueError, match=f"{key}: .* choose another output folder"):
         check_sources(cfg)
     OmegaConf.update(cfg, key, str(tmp_path / "another" / named))
     check_sources(cfg)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import logging
 import os
 import socket
 import threading
@@ -20,9 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.alive import is_alive
+
 BEAT = 5.0  # seconds between two touches
 PATIENCE = 60.0  # seconds without one after which a holder on another machine counts as dead
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux: new at each start of a machine
+# What a user can do where a folder cannot be written into.
+ELSEWHERE = (
+    "another output folder (train.output_dir=FOLDER, or --output FOLDER of programs that have it)"
+)
+
+logger = logging.getLogger(__name__)
 
 
 class FolderInUse(OSError):
@@ -66,8 +75,8 @@ def _acquire(path: Path, me: dict[str, Any]) -> None:
         holder = _read(path)
         if _lives(path, holder):
             raise FolderInUse(
-                f"{path.parent} is in use by {_described(holder)}: wait for its end, or set "
-                "another train.output_dir"
+                f"{path.parent} is in use by {_described(holder)}: wait for its end, or "
+                f"choose {ELSEWHERE}"
             )
         _remove(path, holder)
 
@@ -98,10 +107,18 @@ def _lives(path: Path, holder: dict[str, Any]) -> bool:
     if holder.get("machine") == _machine() and os.name == "posix":
         return _is_running(holder.get("process"), holder.get("born"))
     # Times are compared with times of the same file system: clocks of machines differ.
-    first, waited = _touched(path), time.monotonic()
+    first, waited, told = _touched(path), time.monotonic(), False
     while (latest := _touched(path)) is not None and latest == first:
         if _now(path) - latest > PATIENCE or time.monotonic() - waited > PATIENCE:
             return False
+        if not told:
+            logger.warning(
+                "%s: waiting up to %.0f s for a sign of life of %s",
+                path,
+                PATIENCE,
+                _described(holder),
+            )
+            told = True
         time.sleep(BEAT / 5)
     return latest is not None
 
@@ -164,26 +181,20 @@ def _machine() -> str:
 
 
 def _is_running(process: Any, born: Any) -> bool:
-    if not isinstance(process, int):
+    if not isinstance(process, int) or not is_alive(process):
         return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
     # Numbers are used again: it is the same process only if it was born at the same time.
-    return born is None or _born(process) == born
+    return born is None or _born(process) in (born, None)
 
 
 def _born(process: int) -> str | None:
-    """When a process was started; None: it has ended, or this system does not say."""
+    """When a process was started; None: this system does not say; empty: it has ended."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if fields[0] in "ZX" else fields[19]  # a zombie waits to be collected
+    return "" if fields[0] in "ZX" else fields[19]  # a zombie waits to be collected
 
 
 def _described(holder: dict[str, Any]) -> str:

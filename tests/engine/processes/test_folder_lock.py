@@ -51,7 +51,7 @@ def test_a_living_process_is_named_and_a_killed_one_replaced(lock):
         [sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        words = f"in use by process {other.pid} on {socket.gethostname()} since 2.*output_dir"
+        words = f"in use by process {other.pid} on {socket.gethostname()} since 2.*--output FOLDER"
         with pytest.raises(FolderInUse, match=words), folder_lock(lock):
             pass
         other.kill()
@@ -68,12 +68,31 @@ def test_a_number_that_another_process_has_now_is_no_holder(lock):
         assert json.loads(lock.read_text())["born"] != "1"
 
 
-def test_a_machine_that_touches_its_lock_lives(lock, monkeypatch):
+def test_a_process_that_has_ended_is_no_holder_and_one_that_cannot_be_asked_is(lock, monkeypatch):
+    with folder_lock(lock):
+        content = json.loads(lock.read_text()) | {"token": "of another"}
+    lock.write_text(json.dumps(content))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_born", lambda process: None)  # of another user, say
+        with pytest.raises(FolderInUse), folder_lock(lock):
+            pass
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # not collected: its number stays
+        lock.write_text(json.dumps(content | {"process": ended.pid}))
+        with folder_lock(lock):
+            assert json.loads(lock.read_text())["process"] == os.getpid()
+
+
+def test_a_machine_that_touches_its_lock_lives(lock, monkeypatch, caplog):
     monkeypatch.setattr(module, "BEAT", 0.1)
     of_another_machine(lock, age=1.0)
     threading.Timer(0.3, os.utime, (lock,)).start()
-    with pytest.raises(FolderInUse, match=f"process {os.getpid()} on node7"), folder_lock(lock):
+    holder = f"process {os.getpid()} on node7 since today"
+    with pytest.raises(FolderInUse, match=holder), folder_lock(lock):
         pass
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{lock}: waiting up to 60 s for a sign of life of {holder}"
+    ]
 
 
 def test_machines_of_the_same_name_are_told_apart(lock, monkeypatch, tmp_path):
