@@ -83,13 +83,13 @@ class EpochOrder:
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
-            random = np.random.default_rng([self._seed, epoch])
+            generator = np.random.default_rng([self._seed, epoch])
             if self._factors is None:
-                order = random.permutation(self._length)
+                order = generator.permutation(self._length)
             else:
                 whole = np.floor(self._factors)
-                times = whole + (random.random(self._length) < self._factors - whole)
-                order = random.permutation(np.repeat(np.arange(self._length), times.astype(int)))
+                times = whole + (generator.random(self._length) < self._factors - whole)
+                order = generator.permutation(np.repeat(np.arange(self._length), times.astype(int)))
             # Two are kept, since a batch may reach into the next epoch.
             self._orders = {k: kept for k, kept in self._orders.items() if k == epoch - 1}
             self._orders[epoch] = order

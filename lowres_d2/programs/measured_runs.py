@@ -34,14 +34,15 @@ def measure_runs(
     images = [mapper(dataset[k]) for k in range(min(COUNTED_IMAGES, len(dataset)))]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    points = measure_points(
-        models,
-        accuracies,
-        images,
-        images_to_time(images, reference),
-        # On a CPU that others use, too, only the time that was spent here counts.
-        clock=time.thread_time if on_cpu else time.perf_counter,
-    )
-    machine_used = machine(reference)
-    torch.set_num_threads(threads)
-    return points, machine_used
+    try:
+        points = measure_points(
+            models,
+            accuracies,
+            images,
+            images_to_time(images, reference),
+            # On a CPU that others use, too, only the time that was spent here counts.
+            clock=time.thread_time if on_cpu else time.perf_counter,
+        )
+        return points, machine(reference)
+    finally:
+        torch.set_num_threads(threads)

@@ -8,12 +8,15 @@ import torch
 
 from toys.one_line_errors import error_of
 
+SIDE = "dataloader.train.mapper.augmentations.0.short_edge_length"
+
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("train.max_itr=3", ["train.max_itr", "train.max_iter"]),
         ("train.max_iter=soon", ["train.max_iter", "an integer"]),
+        (f"{SIDE}=abc", [f"{SIDE}=abc: expected an integer", f", as in {SIDE}=240"]),
         ("data.train_json=/nowhere/train.json", ["/nowhere/train.json"]),
         ("train.device=cuda:7", ["cuda:7", "cpu"]),
         ("train.init_checkpoint=/nowhere/w.pth", ["/nowhere/w.pth"]),

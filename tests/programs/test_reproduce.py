@@ -1,9 +1,11 @@
 from dataclasses import replace
+from unittest.mock import Mock
 
 from lowres_d2.analysis import write_report
 from lowres_d2.engine.processes.folder_lock import FolderInUse, folder_lock
 from lowres_d2.engine.run_folder import LOCK
 from lowres_d2.engine.stages import with_lengths
+from lowres_d2.programs import measured_runs
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import RecipeRun
 from lowres_d2.programs.reproduce import main, reproduce
@@ -159,6 +161,26 @@ def test_a_folder_that_another_run_writes_into_is_not_renamed(tmp_path, monkeypa
         run.finish()
     assert [p.name for p in (tmp_path / "run-earlier3").iterdir()] == ["model_0000001.pth"]
     assert not (folder / "model_0000001.pth").exists()
+
+
+def test_a_measurement_that_fails_leaves_the_number_of_threads(monkeypatch):
+    seen = []
+
+    def fails(*_, **__):
+        seen.append(torch.get_num_threads())
+        raise MemoryError
+
+    monkeypatch.setattr(measured_runs, "measure_points", fails)
+    monkeypatch.setattr(measured_runs, "instantiate", lambda _: None)
+    run = Mock(title="small", model=lambda: torch.nn.Linear(1, 1))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(MemoryError):
+            measured_runs.measure_runs([run], [], {})
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_bad_arguments_end_the_program(capsys):

@@ -74,8 +74,8 @@ def write_training_data(
         cells += [replace(_input(x, mapper), zooms=cells[1].scaled_zooms(x)) for x in low]
         cells = [cell.draw(colors, names, side) for cell in cells]
         lines.append(row(cells))
-    entries = [*zip(names, colors, strict=True), (_CROWD, MISSED)]
-    lines.append(legend(entries, lines[0].width, dashed=[_CROWD]))
+    labels = [*zip(names, colors, strict=True), (_CROWD, MISSED)]
+    lines.append(legend(labels, lines[0].width, dashed=[_CROWD]))
     lines.append(text_block(_NOTE, lines[0].width, 16))
     return save_sheet(stack(lines), path)
 

@@ -19,11 +19,7 @@ from lowres_d2.data.datasets.coco_json import (
     checked_images,
     read_coco_json,
 )
-from lowres_d2.data.datasets.image_folder import (
-    check_images_exist,
-    find_image_root,
-    warn_of_images_outside,
-)
+from lowres_d2.data.datasets.image_folder import checked_image_root
 
 _logger = logging.getLogger(__name__)
 
@@ -60,11 +56,7 @@ class CocoDataset(BoxDataset):
         _log_left_out(path, bare_supercategory(content, classes))
         images = checked_images(path, content)
         names = [image["file_name"] for image in images.values()]
-        root = find_image_root(path, names, image_root, check_images)
-        if check_images:
-            check_images_exist(path, root, names, "set image_root or complete the folder")
-        warn_of_images_outside(path, root, names)
-
+        root = checked_image_root(path, names, image_root, check_images)
         selected = select_classes(path, categories, classes, may_lack_classes)
         policy = BoxPolicy(path, invalid_boxes)
         records = {

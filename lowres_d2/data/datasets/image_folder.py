@@ -12,6 +12,26 @@ _SHOWN_NAMES = 3
 _TRIED_NAMES = 100  # enough to tell a folder that lacks some images from a wrong one
 
 
+def checked_image_root(
+    path: Path, names: Sequence[str], given: str | Path | None, check_images: bool
+) -> Path:
+    """As :func:`find_image_root`; a name that leads out of the folder is warned of.
+
+    Args:
+        path: as are ``names`` and ``given``, see :func:`find_image_root`.
+        check_images: whether every image must be there.
+
+    Raises:
+        FileNotFoundError: images are missing.
+        ValueError: several folders have the images, and nothing says which are meant.
+    """
+    root = find_image_root(path, names, given, check_images)
+    if check_images:
+        check_images_exist(path, root, names, "set image_root or complete the folder")
+    _warn_of_images_outside(path, root, names)
+    return root
+
+
 def find_image_root(
     path: Path, names: Sequence[str], given: str | Path | None, check_images: bool
 ) -> Path:
@@ -124,14 +144,8 @@ def leaves_folder(name: str) -> bool:
     return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir
 
 
-def warn_of_images_outside(source: Path, root: Path, names: Sequence[str]) -> None:
-    """Log a warning where names lead out of the images' folder; such files are read all the same.
-
-    Args:
-        source: file or folder that lists the images.
-        root: folder of the images.
-        names: image files, relative to ``root``.
-    """
+def _warn_of_images_outside(source: Path, root: Path, names: Sequence[str]) -> None:
+    """Say where names lead out of the images' folder; such files are read all the same."""
     outside = [name for name in names if leaves_folder(name)]
     if outside:
         _logger.warning(

@@ -18,11 +18,7 @@ from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotati
 from lowres_d2.data.datasets.boxes import BoxPolicy
 from lowres_d2.data.datasets.categories import select_classes
 from lowres_d2.data.datasets.coco_json import read_json
-from lowres_d2.data.datasets.image_folder import (
-    check_images_exist,
-    find_image_root,
-    warn_of_images_outside,
-)
+from lowres_d2.data.datasets.image_folder import checked_image_root
 from lowres_d2.data.datasets.json_values import is_finite, is_whole
 from lowres_d2.data.datasets.voc_files import read_voc_xml
 
@@ -193,10 +189,7 @@ class Tt100kDataset(BoxDataset):
         names = _chosen_classes(path, everything, classes, min_instances, may_lack_classes)
         images = [image for image in everything.images if image.split == split]
         files = [image.file_name for image in images]
-        root = find_image_root(path, files, image_root, check_images)
-        if check_images:
-            check_images_exist(path, root, files, "set image_root or complete the folder")
-        warn_of_images_outside(path, root, files)
+        root = checked_image_root(path, files, image_root, check_images)
         super().__init__(
             _records(path, images, root, names, invalid_boxes),
             names,

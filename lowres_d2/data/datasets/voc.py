@@ -13,7 +13,7 @@ from lowres_d2.data.datasets.categories import select_classes
 from lowres_d2.data.datasets.image_folder import check_images_exist, is_file
 from lowres_d2.data.datasets.voc_files import (
     VocImage,
-    check_pixels,
+    check_not_fractions,
     image_names,
     listed_stems,
     read_voc_xml,
@@ -91,7 +91,7 @@ def _read_split(folder: Path, split: str, check_images: bool) -> list[VocImage]:
     files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
     labelled = any(is_file(file) for file in files)
     images = [read_voc_xml(file) for file in files] if labelled else [VocImage()] * len(stems)
-    check_pixels(folder, images)
+    check_not_fractions(folder, images)
     given = {stem: image.file_name for stem, image in zip(stems, images, strict=True)}
     names = image_names(folder / "JPEGImages", given)
     if check_images:

@@ -77,7 +77,7 @@ def _number(path: Path, node: ElementTree.Element, key: str) -> float:
     return number
 
 
-def check_pixels(source: Path, images: Iterable[VocImage]) -> None:
+def check_not_fractions(source: Path, images: Iterable[VocImage]) -> None:
     """Raise an error if all corners are fractions of the image, as other programs may write them.
 
     Args:

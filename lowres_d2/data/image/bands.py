@@ -11,11 +11,10 @@ from typing import IO, Any
 from lowres_d2.data.image.files import UnfitImageError, check_pixels
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _BANDS = 277  # TIFF tag: values of a pixel
-_ORIENTATION = 274
 _REMEDY = "install tifffile and set the mapper's image_format=null, or store the image as .npy"
 
 
@@ -49,7 +48,7 @@ def read_bands(
             )
         values = np.moveaxis(_pixels(series), [axes.index("Y"), axes.index("X")], [0, 1])
         top = 2**page.bitspersample - 1 if values.dtype.kind in "bu" else None
-        orientation = page.tags.valueof(_ORIENTATION, 1)
+        orientation = page.tags.valueof(ExifTags.Base.Orientation, 1)
     values = values if values.ndim == 3 else values[..., None]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and top is not None:
         values = top - values

@@ -14,10 +14,9 @@ from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, check_pixels
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 _NUMPY = b"\x93NUMPY"
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
 # TIFF tags: bits of a value, what 0 means, and what kind of number it is.
 _BITS, _PHOTOMETRIC, _KIND = 258, 262, 339
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1
@@ -31,7 +30,7 @@ class Decoded:
         values: (H, W, C), any type of number; channels are in the order of the file, or RGB.
         top: the largest value that the file's depth can hold; None: that is not known.
         mode: Pillow's mode, or an array's type, for messages.
-        orientation: EXIF orientation, 1 to 8.
+        orientation: EXIF orientation, 1 to 8; 1 is upright, 5 to 8 swap width and height.
     """
 
     values: np.ndarray
@@ -97,7 +96,7 @@ def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation; 1 if it is missing or invalid, as image readers take it."""
     try:
         # The PNG class's own getexif would decode the image to find a tag behind the pixels.
-        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken EXIF data can raise anything, and the pixels may be fine
         return 1
     return found if found in range(1, 9) else 1

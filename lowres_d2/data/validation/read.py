@@ -12,7 +12,12 @@ from lowres_d2.data.datasets.categories import bare_supercategory
 from lowres_d2.data.datasets.coco_json import read_coco_json
 from lowres_d2.data.datasets.image_folder import find_image_root
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
-from lowres_d2.data.datasets.voc_files import check_pixels, image_names, listed_stems, read_voc_xml
+from lowres_d2.data.datasets.voc_files import (
+    check_not_fractions,
+    image_names,
+    listed_stems,
+    read_voc_xml,
+)
 from lowres_d2.data.datasets.yolo import check_not_yolo
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
@@ -171,7 +176,7 @@ def _read_voc(
             read[path] = read_voc_xml(path)
         except (ValueError, OSError) as error:
             findings.add(UNREADABLE, name, str(error))
-    check_pixels(source, read.values())
+    check_not_fractions(source, read.values())
     names = image_names(root, {path.stem: image.file_name for path, image in read.items()})
     records, annotations = [], []
     for path, image in read.items():
