@@ -9,6 +9,7 @@ from lowres_d2.modeling.objectives.dense.levels import best_cells, inside
 from lowres_d2.modeling.objectives.features.distances import (
     channel_distance,
     correlation_distance,
+    euclidean_distance,
     squared_distance,
 )
 from lowres_d2.modeling.objectives.features.point_weights import foreground_weights
@@ -51,6 +52,10 @@ class TestSquaredDistance(FunctionCase):
 
     def bad_inputs(self):
         yield ([],), (RuntimeError, ValueError), "non-empty"
+
+
+class TestEuclideanDistance(TestSquaredDistance):
+    covers = (euclidean_distance,)
 
 
 class TestCorrelationDistance(TestSquaredDistance):

@@ -5,6 +5,7 @@ from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
 from lowres_d2.modeling.objectives.features.distances import (
     channel_distance,
     correlation_distance,
+    euclidean_distance,
     squared_distance,
 )
 from lowres_d2.modeling.objectives.features.point_weights import foreground_weights
@@ -32,6 +33,32 @@ def test_squared_distance_is_the_mean_over_all_points_and_channels():
     student, teacher = side_by_side(random_points())
     expected = ((student - teacher) ** 2).mean()
     assert squared_distance(random_points()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_euclidean_distance_is_equation_1_of_dfd_in_numpy():
+    # A batch of 12 and one of 20 images, five features each.
+    student, teacher = side_by_side(random_points())
+    expected = np.mean(np.linalg.norm(student - teacher, axis=0) ** 2 / 2)
+    assert euclidean_distance(random_points()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_distillation_of_vectors_is_equation_1_mean_over_the_batch():
+    objective = FeatureDistillation([FeaturePair("features")], distance="euclidean")
+    student, teacher = torch.randn(4, 6, requires_grad=True), torch.randn(4, 6)
+    (tap,) = objective.student_taps
+    context = ObjectiveContext(
+        images=[torch.zeros(3, 8, 8)] * 4,
+        low_res_images=[torch.zeros(3, 8, 8)] * 4,
+        ground_truth=[0, 1, 0, 1],
+        factor=Fraction(1),
+        student_taps={tap: [student]},
+        teacher_taps={tap: [teacher]},
+    )
+    loss = objective(context)["features"]
+    difference = student.detach().numpy() - teacher.numpy()
+    assert loss.item() == pytest.approx((difference**2).sum(axis=1).mean() / 2, rel=1e-5)
+    loss.backward()
+    torch.testing.assert_close(student.grad, torch.from_numpy(difference) / 4)
 
 
 def test_weights_choose_points():
@@ -113,7 +140,7 @@ def test_scaling_image_and_boxes_leaves_the_weights():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(distance="cosine"), "expected 'squared', 'correlation' or 'channel'"),
+        (dict(distance="cosine"), "'squared', 'euclidean', 'correlation' or 'channel'"),
         (dict(distance="channel", foreground_share=0.5), "weights points"),
         (dict(alignment="interpolate", foreground_share=0.5), "weights points"),
     ],
@@ -123,7 +150,7 @@ def test_bad_values_are_refused(arguments, message):
         FeatureDistillation([FeaturePair("res3", 8)], **arguments)
 
 
-@pytest.mark.parametrize("distance", ["squared", "correlation", "channel"])
+@pytest.mark.parametrize("distance", ["squared", "euclidean", "correlation", "channel"])
 def test_an_adapter_to_more_channels_may_come_after_sampling(distance):
     generator = torch.Generator().manual_seed(0)
     sizes = [(32, 40), (24, 40)]

@@ -73,6 +73,7 @@ class TestFeatureDistillation(ObjectiveCase):
     losses = ("s",)
     variants = {
         "squared": {},
+        "euclidean": dict(distance="euclidean"),
         "correlation": dict(distance="correlation"),
         "channel": dict(distance="channel"),
         "interpolate": dict(alignment="interpolate"),
@@ -104,6 +105,36 @@ class TestFeatureDistillation(ObjectiveCase):
         yield (student, [torch.randn(1, 7, 7, 9)]), ValueError, "differ in channels"
         if self.arguments.get("alignment") != "interpolate":
             yield ([student[0][..., :2]], teacher), ValueError, "check the stride"
+
+
+class TestDistillationOfVectors(ObjectiveCase):
+    """One vector of features for each image."""
+
+    covers = ()
+    losses = ("s",)
+    variants = {
+        "euclidean": dict(distance="euclidean"),
+        "interpolate": dict(alignment="interpolate"),
+        "more features": dict(distance="euclidean", channels=(3, 4)),
+        "fewer features": dict(distance="euclidean", channels=(3, 2)),
+    }
+    bad_arguments = [
+        (dict(distance="channel"), "set student_stride"),
+        (dict(distance="correlation"), "set student_stride"),
+        (dict(foreground_share=0.5), "set student_stride"),
+    ]
+
+    def build(self, channels=None, **arguments):
+        return FeatureDistillation([FeaturePair("s", None, "t", channels=channels)], **arguments)
+
+    def inputs(self, n):
+        channels = self.arguments.get("channels", (3, 3))[1]
+        return [torch.randn(n, 3)], [torch.randn(n, channels)]
+
+    def bad_inputs(self):
+        student, teacher = self.inputs(2)
+        yield (student, [torch.randn(2, 7)]), ValueError, "differ in channels"
+        yield ([torch.randn(2, 3, 4, 5)], teacher), ValueError, "set student_stride"
 
 
 class TestMomentMatching(OperatorCase):

@@ -32,6 +32,15 @@ def squared_distance(points: Points, weights: Weights | None = None) -> Float[Te
     return torch.stack([(w * s).sum() for w, s in zip(weights, squares, strict=True)]).sum()
 
 
+def euclidean_distance(points: Points, weights: Weights | None = None) -> Float[Tensor, ""]:
+    """Half the squared distance of the features of a point, mean over points (DFD, Eq. 1).
+
+    The paper's points are images: it has one vector of features for each.
+    """
+    mean_square = squared_distance(points, weights)
+    return mean_square * points[0][0].shape[0] / 2  # d of them are summed
+
+
 def correlation_distance(points: Points, weights: Weights | None = None) -> Float[Tensor, ""]:
     """One minus the correlation of student and teacher over the points, mean over channels.
 

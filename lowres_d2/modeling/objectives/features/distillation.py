@@ -7,6 +7,9 @@ Source: ThumbDet (Pattern Recognition 138, 2023, 109424), Eq. 8; its loss is
 Points are the centres of the teacher's cells inside the images. ``alignment="interpolate"`` resizes
 the student's feature map to the teacher's size instead, as papers do; at 4x that misplaces features
 by more than one cell of the teacher, and by more still where images are padded.
+
+DFD (ICASSP 2019) compares one vector of features for each image, such as the input of a
+classifier's last layer; an image is one point then, and Eq. 1 is the distance ``"euclidean"``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from lowres_d2.modeling.objectives.features.distances import (
     Weights,
     channel_distance,
     correlation_distance,
+    euclidean_distance,
     squared_distance,
 )
 from lowres_d2.modeling.objectives.features.point_weights import foreground_weights
@@ -31,7 +35,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_DISTANCES = {"squared": squared_distance, "correlation": correlation_distance}
+_DISTANCES = {
+    "squared": squared_distance,
+    "euclidean": euclidean_distance,
+    "correlation": correlation_distance,
+}
 
 
 class FeaturePair:
@@ -42,7 +50,8 @@ class FeaturePair:
     Args:
         student: path or tap in the detector; a path means the first call of the module in a
             forward pass.
-        student_stride: pixels of the detector's input from one cell to the next.
+        student_stride: pixels of the detector's input from one cell to the next; None for one
+            vector (N, d) of features of each whole image.
         teacher: path or tap in the teacher; None if it is the student's.
         teacher_stride: pixels of the teacher's input from one cell to the next; None if it is the
             student's.
@@ -59,7 +68,7 @@ class FeaturePair:
     def __init__(
         self,
         student: str | Tap,
-        student_stride: int,
+        student_stride: int | None = None,
         teacher: str | Tap | None = None,
         teacher_stride: int | None = None,
         student_offset: float = 0.5,
@@ -88,8 +97,8 @@ class FeatureDistillation(Objective):
             last part of the student's path.
         alignment: ``"points"`` compares at the same image points, ``"interpolate"`` resizes the
             student's feature map to the teacher's size.
-        distance: ``"squared"`` (the paper's), ``"correlation"`` or ``"channel"``; see
-            ``features.distances``.
+        distance: ``"squared"`` (ThumbDet's), ``"euclidean"`` (DFD's), ``"correlation"`` or
+            ``"channel"``; see ``features.distances``.
         foreground_share: share of the loss that comes from objects, equal for each of them; None
             gives all points the same weight.
         reduction: ``"mean"`` over the pairs, as in Eq. 8: each loss is divided by their number;
@@ -97,15 +106,16 @@ class FeatureDistillation(Objective):
         name: group of the losses.
 
     Raises:
-        ValueError: a value is unknown, two losses have the same name, or ``foreground_share`` is
-            set with an alignment or distance that cannot weight points.
+        ValueError: a value is unknown, two losses have the same name, ``foreground_share`` is set
+            with an alignment or distance that cannot weight points, or vectors of whole images with
+            a distance for maps.
     """
 
     def __init__(
         self,
         pairs: Sequence[FeaturePair],
         alignment: Literal["points", "interpolate"] = "points",
-        distance: Literal["squared", "correlation", "channel"] = "squared",
+        distance: Literal["squared", "euclidean", "correlation", "channel"] = "squared",
         foreground_share: float | None = None,
         reduction: Literal["mean", "sum"] = "mean",
         name: str = "feature",
@@ -115,18 +125,28 @@ class FeatureDistillation(Objective):
             raise ValueError(f"alignment={alignment!r}: expected 'points' or 'interpolate'")
         if distance not in (*_DISTANCES, "channel"):
             raise ValueError(
-                f"distance={distance!r}: expected 'squared', 'correlation' or 'channel'"
+                f"distance={distance!r}: expected 'squared', 'euclidean', 'correlation' or "
+                "'channel'"
             )
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction={reduction!r}: expected 'mean' or 'sum'")
         weighable = alignment == "points" and distance in _DISTANCES
         if foreground_share is not None and not weighable:
             raise ValueError(
-                "foreground_share weights points: it needs alignment='points' and distance "
-                "'squared' or 'correlation'"
+                "foreground_share weights points: it needs alignment='points' and a distance other "
+                "than 'channel'"
             )
         if foreground_share is not None and not 0 <= foreground_share <= 1:
             raise ValueError(f"foreground_share={foreground_share}: expected 0 to 1, or None")
+        for pair in pairs:
+            vectors = pair.student_stride is None
+            # Standardised over the points of one image, which is one vector, both would be 0.
+            if vectors and (distance in ("correlation", "channel") or foreground_share):
+                raise ValueError(
+                    f"the pair of {pair.student.path} has no stride, so it is of vectors of whole "
+                    f"images: distance={distance!r} and foreground_share={foreground_share} are "
+                    "for maps; set student_stride, or distance='euclidean'"
+                )
         self.alignment = alignment
         self.distance = distance
         self.foreground_share = foreground_share
@@ -151,9 +171,14 @@ class FeatureDistillation(Objective):
         for pair, name, adapter in zip(self.pairs, self.loss_names, self.adapters, strict=True):
             student = context.student_taps[pair.student][0].float()
             teacher = context.teacher_taps[pair.teacher][0].float()
+            for features in (student, teacher):
+                _check_kind(features, pair)
+            vectors = pair.student_stride is None
+            if vectors:  # maps of one cell
+                student, teacher = student[..., None, None], teacher[..., None, None]
             # Sampling and a 1x1 convolution commute: the adapter comes last if it adds channels.
             ours, theirs = pair.channels or (0, 0)
-            late = self.alignment == "points" and ours < theirs
+            late = self.alignment == "points" and ours < theirs and not vectors
             if pair.channels and not late:
                 # On a CPU a 1x1 convolution of few channels-last channels takes 5 times as long.
                 student = adapter(student.contiguous())
@@ -182,6 +207,9 @@ class FeatureDistillation(Objective):
             size = teacher.shape[-2:]
             student = F.interpolate(student, size, mode="bilinear", align_corners=False)
             return self._between(list(zip(student.flatten(2), teacher.flatten(2), strict=True)))
+        if pair.student_stride is None:
+            # (C, N): images are the points.
+            return self._between([(student.flatten(1).T, teacher.flatten(1).T)])
         ours = FeatureMap.of_network(
             student, pair.student_stride, pair.student_offset, context.sizes, context.factor
         )
@@ -211,6 +239,17 @@ class FeatureDistillation(Objective):
         if self.distance == "channel":
             return channel_distance(points)
         return _DISTANCES[self.distance](points, weights)
+
+
+def _check_kind(features: Float[Tensor, "N _C *_cells"], pair: FeaturePair) -> None:
+    if features.dim() == (2 if pair.student_stride is None else 4):
+        return
+    advice = (
+        "set student_stride, the pixels from one cell to the next"
+        if pair.student_stride is None
+        else "leave out student_stride for vectors of whole images"
+    )
+    raise ValueError(f"{pair.student.path}: features of shape {tuple(features.shape)}: {advice}")
 
 
 def _mixed(sampled: Float[Tensor, " _C *any"], mix: nn.Conv2d | None) -> Float[Tensor, " _C *any"]:
