@@ -89,6 +89,41 @@ def test_down_up_keeps_size_and_frame_and_loses_detail(factor):
     )
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "box"])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_every_interpolation_of_down_up_is_aligned(factor, interpolation):
+    resampler = DownUp(factor, interpolation)
+    image = _images([(32, 32)])[0]
+    (degraded,) = resampler([image])
+    for axis in (1, 2):  # one that is off by part of a pixel is off to the other side in a mirror
+        (mirrored,) = resampler([image.flip(axis)])
+        torch.testing.assert_close(mirrored.flip(axis), degraded, rtol=0, atol=1e-6)
+    # A dot in the middle of a low-resolution pixel, whose centre stays where it is.
+    dot = torch.zeros(1, 32, 32)
+    first = 16 + factor // 2 - 1
+    dot[:, first : first + 2, first : first + 2] = 1
+    (spread,) = resampler([dot])
+    places = torch.arange(32) + 0.5
+    assert (spread.sum(1) @ places / spread.sum()).item() == pytest.approx(first + 1, abs=1e-3)
+
+
+def test_down_up_by_boxes_is_the_mean_of_blocks_in_numpy():
+    image = _images([(8, 12)])[0]
+    means = image.numpy().reshape(3, 2, 4, 3, 4).mean(axis=(2, 4))
+    expected = means.repeat(4, axis=1).repeat(4, axis=2)
+    (degraded,) = DownUp(4, "box")([image])
+    torch.testing.assert_close(degraded, torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((2, "cubic"), "interpolation='cubic': expected"), (("3/2", "box"), "expected a whole")],
+)
+def test_bad_interpolations_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DownUp(*arguments)
+
+
 @pytest.mark.parametrize("resampler", [Bicubic(4), DownUp(4)], ids=str)
 def test_an_image_smaller_than_the_factor_is_one_line(resampler):
     with pytest.raises(ValueError, match=r"3x2.*smaller than the factor 4") as error:

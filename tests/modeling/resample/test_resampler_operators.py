@@ -70,11 +70,19 @@ class TestBicubic(ResamplerCase):
 
 class TestDownUp(ResamplerCase):
     covers = (DownUp,)
-    variants = {"3/2": dict(factor="3/2"), "4": dict(factor=4)}
-    bad_arguments = [(dict(factor="x"), "factor='x'")]
+    variants = {
+        "3/2": dict(factor="3/2"),
+        "4": dict(factor=4),
+        "bilinear": dict(factor="3/2", interpolation="bilinear"),
+        "box": dict(factor=4, interpolation="box"),
+    }
+    bad_arguments = [
+        (dict(factor="x"), "factor='x'"),
+        (dict(factor=2, interpolation="nearest"), "interpolation='nearest'"),
+    ]
 
-    def build(self, factor):
-        return DownUp(factor)
+    def build(self, **arguments):
+        return DownUp(**arguments)
 
     def bad_inputs(self):
         yield ([torch.rand(3, 1, 1)],), ValueError, "an image of 1x1 (height x width) is smaller"
