@@ -163,6 +163,7 @@ BAD_FILES = {
     "has no list 'annotations'": lambda content: content.update(annotations=None),
     "has no list 'images'": lambda content: content.pop("images"),
     "category 7 has name ''": edit("categories", 0, name=""),
+    "category 7 has name ' '": edit("categories", 0, name=" "),
     "has no images": lambda content: content.update(images=[], annotations=[]),
 }
 

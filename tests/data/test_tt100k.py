@@ -108,6 +108,10 @@ FAULTS = {
         lambda c: c["imgs"]["5"]["objects"][1].pop("category"),
         r"imgs\['5'\].objects\[1\] has category None; expected a class name",
     ),
+    "blank": (
+        lambda c: c["imgs"]["5"]["objects"][1].update(category=" "),
+        "has category ' '; expected a class name",
+    ),
     "corner": (
         lambda c: c["imgs"]["5"]["objects"][0]["bbox"].pop("xmax"),
         r"objects\[0\] \(pl40\) \(image .*train/5.jpg\).* is not four finite numbers",

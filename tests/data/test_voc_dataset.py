@@ -154,6 +154,12 @@ def test_mistakes_are_named(voc):
         ("<annotation>", "is not XML"),
         ("<annotation></annotation>", "has no <size><height>"),
         (
+            "<annotation><size><width>9</width><height>3</height></size>"
+            + OBJECT.format(name=" ", difficult=0, x0=1, y0=1, x1=2, y1=2)
+            + "</annotation>",
+            "<object> has no <name>",
+        ),
+        (
             "<annotation><size><width>x</width><height>3</height></size></annotation>",
             "size/width is 'x'; expected a number",
         ),

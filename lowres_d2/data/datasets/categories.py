@@ -48,8 +48,10 @@ def checked_categories(
         if category is left_out:
             continue
         name = category.get("name")
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"{path}: category {category_id} has name {name!r}; expected a string")
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f"{path}: category {category_id} has name {name!r}; expected a class name"
+            )
         if name in names.values():
             raise ValueError(f"{path}: two categories are called '{name}'; names must be unique")
         names[category_id] = name

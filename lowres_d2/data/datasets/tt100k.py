@@ -118,7 +118,7 @@ def _image(where: str, entry: object) -> SignImage:
     signs = []
     for position, found in enumerate(entry["objects"]):
         category = found.get("category") if isinstance(found, dict) else None
-        if not isinstance(category, str) or not category:
+        if not isinstance(category, str) or not category.strip():
             raise ValueError(
                 f"{where}.objects[{position}] has category {category!r}; expected a class name"
             )

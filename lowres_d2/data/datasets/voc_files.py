@@ -60,10 +60,10 @@ def read_voc_xml(path: str | Path) -> VocImage:
 
 
 def _text(path: Path, node: ElementTree.Element, key: str) -> str:
-    text = node.findtext(key)
+    text = (node.findtext(key) or "").strip()
     if not text:
         raise ValueError(f"{path}: <{node.tag}> has no <{key.replace('/', '><')}>")
-    return text.strip()
+    return text
 
 
 def _number(path: Path, node: ElementTree.Element, key: str) -> float:

@@ -139,7 +139,7 @@ def _check_categories(split: Split, findings: Findings) -> None:
     ids_of = defaultdict(list)
     for category in split.categories:
         key, name = category.get("id"), category.get("name")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             findings.add(BAD_NAME, split.name, f"category {key} has name {name!r}")
             continue
         ids_of[name].append(key)
