@@ -17,7 +17,8 @@ from lowres_d2.analysis.figures.failure_cases import write_failure_cases
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
 from lowres_d2.analysis.figures.training_data import write_training_data
 from lowres_d2.analysis.figures.views import input_view, model_view, stored_view_of
-from lowres_d2.analysis.report import REPORT_FILES, Run, write_report
+from lowres_d2.analysis.report import REPORT_FILES, write_report
+from lowres_d2.analysis.run import Run
 
 __all__ = [
     "REPORT_FILES",

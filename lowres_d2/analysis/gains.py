@@ -1,34 +1,56 @@
-"""By how much one detector is better than another, with what the choice of images leaves open."""
+"""By how much one model is better than another, with what the choice of images leaves open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from lowres_d2.evaluation.bootstrap import DRAWS, draw_images, gain_interval, resampled_ap
-from lowres_d2.evaluation.evaluated import Evaluated
+from lowres_d2.evaluation.bootstrap import DRAWS, draw_images, gain_interval
 
 import numpy as np
 from tabulate import tabulate
 
-EXPLANATION = (
-    f"AP of the row's detector minus that of the column's, with its 95 % interval over {DRAWS} "
-    "redraws of the test images, the same ones for both detectors. An interval without 0: the "
-    "order is not these images' chance. How far it is the training's chance only further seeds "
-    "tell."
-)
+
+class Predicted(Protocol):
+    """What was predicted on a test set, beside its ground truth."""
+
+    num_images: int
+
+    def redrawn(self, draws: np.ndarray) -> np.ndarray:
+        """The main metric in percent, (1 + B,), of the whole set and of B redraws of its images.
+
+        Args:
+            draws: (B, images): indices of images in the order of their ids.
+        """
 
 
-def redrawn_ap(evaluated: Sequence[Evaluated]) -> list[np.ndarray]:
-    """AP of detectors on the same redraws of one test set, see :func:`resampled_ap`."""
-    draws = draw_images(len(evaluated[0].truth["images"]))
-    return [resampled_ap(one, draws) for one in evaluated]
+def redrawn(predicted: Sequence[Predicted]) -> list[np.ndarray]:
+    """The main metric of models on the same redraws of one test set."""
+    draws = draw_images(predicted[0].num_images)
+    return [one.redrawn(draws) for one in predicted]
 
 
-def gains_table(found: Mapping[str, np.ndarray]) -> str:
-    """Markdown table: the gain of each detector over each one before it.
+def explanation(metric: str, kind: str) -> str:
+    """What a table of gains says.
 
     Args:
-        found: name to AP on the same redraws, two detectors at least.
+        metric: name of the main metric.
+        kind: what a model is called, such as detector.
+    """
+    return (
+        f"{metric} of the row's {kind} minus that of the column's, with its 95 % interval over "
+        f"{DRAWS} redraws of the test images, the same ones for both {kind}s. An interval without "
+        "0: the order is not these images' chance. How far it is the training's chance only "
+        "further seeds tell."
+    )
+
+
+def gains_table(found: Mapping[str, np.ndarray], metric: str) -> str:
+    """Markdown table: the gain of each model over each one before it.
+
+    Args:
+        found: name to the metric on the same redraws, two models at least.
+        metric: its name.
     """
     names = list(found)
     rows = [
@@ -36,26 +58,31 @@ def gains_table(found: Mapping[str, np.ndarray]) -> str:
         for k, name in enumerate(names)
         if k
     ]
-    head = ["AP gain", *(f"over {name}" for name in names[:-1])]
+    head = [f"{metric} gain", *(f"over {name}" for name in names[:-1])]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
 def gain_sentence(
-    ours: str, better: Sequence[Evaluated], baseline: str, worse: Sequence[Evaluated]
+    ours: str,
+    better: Sequence[Predicted],
+    baseline: str,
+    worse: Sequence[Predicted],
+    metric: str,
 ) -> str:
     """Markdown: the gain of a method over its baseline, each a mean over its seeds.
 
     Args:
         ours: name of the method.
-        better: its evaluations, one for each seed.
+        better: what it predicted, one for each seed.
         baseline: name of the baseline.
-        worse: its evaluations.
+        worse: what it predicted.
+        metric: name of the main metric.
     """
-    found = redrawn_ap([*better, *worse])
+    found = redrawn([*better, *worse])
     value = gain(found[: len(better)], found[len(better) :])
     return (
-        f"**{ours}** against {baseline}: AP {value}, with its 95 % interval over {DRAWS} redraws "
-        "of the test images, the same ones for both."
+        f"**{ours}** against {baseline}: {metric} {value}, with its 95 % interval over {DRAWS} "
+        "redraws of the test images, the same ones for both."
     )
 
 

@@ -1,4 +1,4 @@
-"""Results of several detectors over several seeds in one table. All accuracies in percent."""
+"""Results of several models over several seeds in one table. All accuracies in percent."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_gain, accuracy_drop_rate
 from lowres_d2.analysis.cost.trade_off import Point
+from lowres_d2.evaluation.shown import ShownMetrics
 
 from tabulate import tabulate
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One detector trained with one seed.
+    """One model trained with one seed.
 
     Attributes:
-        name: name of the detector, the same for all seeds.
+        name: name of the model, the same for all seeds.
         seed: seed of the training.
-        accuracies: ``AP``, ``AP50``, ``AP-<size range>``; None where there is no object.
+        accuracies: those of its evaluator's task by name, such as ``AP``, ``AP50``, ``AP-<size
+            range>``; None where there is no object.
         core_seconds: processor time of its training and evaluation; None where unknown.
     """
 
@@ -41,41 +43,39 @@ def gap_closed(full: float, baseline: float, method: float) -> float:
 
 
 def summary_table(
-    results: Sequence[SeedResult], size_ranges: Sequence[str], baseline: str, full: str | None
+    results: Sequence[SeedResult], shown: ShownMetrics, baseline: str, full: str | None
 ) -> str:
-    """Markdown table: one row per detector, with mean and standard deviation over its seeds.
+    """Markdown table: one row per model, with mean and standard deviation over its seeds.
 
     Args:
-        results: results of all detectors, with the same seeds.
-        size_ranges: names of the size ranges, in order.
-        baseline: name of the detector that others are compared with.
-        full: name of the full-resolution detector, for the AP drop and the gap closed; None: the
-            table shows the gain over the baseline instead, in AP and in each size range.
+        results: results of all models, with the same seeds.
+        shown: metrics of the columns.
+        baseline: name of the model that others are compared with.
+        full: name of the full-resolution model, for the drop of the main metric and the gap closed;
+            None: the table shows the gain over the baseline instead, in the main metric and in each
+            size range.
     """
     names = list(dict.fromkeys(result.name for result in results))
     by_name = {name: [r for r in results if r.name == name] for name in names}
-    size_ranges = [f"AP-{size_range}" for size_range in size_ranges]
-    columns = ["AP", "AP50", *size_ranges]
+    sized = [f"{shown.main}-{size_range}" for size_range in shown.size_ranges]
+    columns = [*shown.columns, *sized]
     mean = {name: {c: _mean(by_name[name], c) for c in columns} for name in names}
     if full is None:
-        against = [
-            "gain",
-            *(f"gain {size_range.removeprefix('AP-')}" for size_range in size_ranges),
-        ]
+        against = ["gain", *(f"gain {size_range}" for size_range in shown.size_ranges)]
     else:
-        against = ["AP drop", "drop reduction", "gap closed"]
+        against = [f"{shown.main} drop", "drop reduction", "gap closed"]
     rows = []
     for name in names:
         row = [name, *(_spread([r.accuracies[c] for r in by_name[name]]) for c in columns)]
         if full is None:
             row += _gains(
-                [mean[name][c] for c in ("AP", *size_ranges)],
-                [mean[baseline][c] for c in ("AP", *size_ranges)],
+                [mean[name][c] for c in (shown.main, *sized)],
+                [mean[baseline][c] for c in (shown.main, *sized)],
                 name == baseline,
             )
         else:
             references = full, baseline
-            means = (mean[one]["AP"] for one in (full, baseline, name))
+            means = (mean[one][shown.main] for one in (full, baseline, name))
             row += _against(*means, name, references)
         known = [r.core_seconds for r in by_name[name] if r.core_seconds is not None]
         rows.append([*row, f"{statistics.fmean(known) / 60:.1f}" if known else ""])
@@ -84,10 +84,10 @@ def summary_table(
 
 
 def cost_table(points: Sequence[Point]) -> str:
-    """Markdown table: the cost of each detector, and how many times lower than the first one's.
+    """Markdown table: the cost of each model, and how many times lower than the first one's.
 
     Args:
-        points: detectors with images per second and MACs.
+        points: models with images per second and MACs.
     """
     first = points[0]
     rows = [

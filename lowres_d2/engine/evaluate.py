@@ -25,6 +25,7 @@ from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.evaluation import DetectionWriter
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.own_files import check_own
@@ -135,8 +136,9 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         if images:
             # Named after the sample, so that these metrics never pass for those of the whole set.
             results = {f"{task}_{sample}": found for task, found in results.items()}
+            main = ShownMetrics.of(evaluator).main
             for task, found in results.items():
-                logger.info("%s/AP %s", task, metric(found.get("AP")))
+                logger.info("%s/%s %s", task, main, metric(found.get(main)))
         if comparison is not None:
             if images:
                 name = comparison.metric.replace("/", f"_{sample}/", 1)

@@ -51,6 +51,7 @@ from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teach
 from lowres_d2.engine.startup.weights import check_complete, check_used, naming_weights
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.changes import changed_settings
@@ -324,7 +325,7 @@ class _Run:
         folder, max_iter = self.cfg.train.output_dir, self.cfg.train.max_iter
         metrics = Path(folder, METRICS)
         return [
-            ConsoleWriter(max_iter),
+            ConsoleWriter(max_iter, shown=ShownMetrics.of(self.evaluator)),
             LastingWriter(JSONWriter(str(metrics)), metrics),
             # It begins a new file at each attempt.
             LastingWriter(TensorboardXWriter(folder), Path(folder, "events.out.*"), retries=False),

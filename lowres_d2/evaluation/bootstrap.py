@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, open_engine
-from lowres_d2.evaluation.evaluated import Evaluated
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from lowres_d2.evaluation.evaluated import Evaluated
 
 DRAWS = 300
 

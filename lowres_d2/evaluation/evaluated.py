@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_d2.evaluation.bootstrap import resampled_ap
 from lowres_d2.evaluation.sized_coco import SUMMARY, GroundTruth, prepare_truth
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,12 @@ class Evaluated:
         found = json.loads(path.read_text(encoding="utf-8"))
         summary = json.loads(path.with_name(SUMMARY).read_text(encoding="utf-8"))
         return cls(truth, found, category_ids, summary["max_dets"])
+
+    @property
+    def num_images(self) -> int:
+        """Number of test images."""
+        return len(self.truth["images"])
+
+    def redrawn(self, draws: np.ndarray) -> np.ndarray:
+        """AP on redraws of the images, see :func:`lowres_d2.evaluation.bootstrap.resampled_ap`."""
+        return resampled_ap(self, draws)

@@ -45,6 +45,10 @@ class SizedCOCOEvaluator(FoundBoxes):
     largest number of objects on an image.
     """
 
+    main_metric = "bbox/AP"
+    columns = ("AP", "AP50")
+    predictions = PREDICTIONS
+
     def __init__(
         self,
         dataset: GroundTruth,

@@ -69,7 +69,7 @@ def compare(output: Path, factor: int, overrides: Sequence[str]) -> Path:
     dataset = instantiate(runs[0].config().dataloader.test.dataset)
     compared = runs[1:]  # the teacher is the first of them at an earlier time
     accuracies = {
-        run.title: one.results["bbox"]["AP"] for run, one in zip(runs, finished, strict=True)
+        run.title: run.shown.accuracy(one.results) for run, one in zip(runs, finished, strict=True)
     }
     points, _ = measure_runs(compared, dataset, accuracies)
     reported = [

@@ -1,4 +1,4 @@
-"""MACs and speed of trained detectors, measured in turns on the same images, with one thread."""
+"""MACs and speed of trained models, measured in turns on the same images, with one thread."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import time
 from collections.abc import Mapping, Sequence
 
 from lowres_d2.analysis import Point, measure_points
-from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.engine.compare import COUNTED_IMAGES, images_to_time, machine
+from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.programs.recipe_runs import RecipeRun
+from lowres_d2.recipes.load import build
 
 import torch
-from detectron2.config import instantiate
 
 
 def measure_runs(
-    runs: Sequence[RecipeRun], dataset: BoxDataset, accuracies: Mapping[str, float]
+    runs: Sequence[RecipeRun], dataset: Sequence[Mapping], accuracies: Mapping[str, float]
 ) -> tuple[list[Point], str]:
-    """Accuracy, MACs and images per second of each run's detector.
+    """Accuracy, MACs and images per second of each run's model.
 
     Args:
         runs: finished ones.
         dataset: whose first images are used.
-        accuracies: AP in percent by title.
+        accuracies: main metric in percent by title.
 
     Returns:
         A point for each run, and the machine that the speed was measured on.
     """
     models = {run.title: run.model() for run in runs}
-    mapper = instantiate(runs[0].config().dataloader.test.mapper)
+    cfg = runs[0].config()
+    cfg.dataloader.test.dataset = dataset
     reference = models[runs[0].title]
     on_cpu = next(reference.parameters()).device.type == "cpu"
-    images = [mapper(dataset[k]) for k in range(min(COUNTED_IMAGES, len(dataset)))]
+    images = first_images(build(cfg, "dataloader.test"), COUNTED_IMAGES)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

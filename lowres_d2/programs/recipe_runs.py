@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.figures.views import model_view, stored_view_of
-from lowres_d2.analysis.report import Run
+from lowres_d2.analysis.run import Run
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
@@ -25,7 +25,7 @@ from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.run_folder import LOCK, METRICS
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
-from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.modeling.without_values import without_values
 from lowres_d2.numbered import next_numbered
@@ -82,7 +82,14 @@ class RecipeRun:
     @property
     def predictions(self) -> Path:
         """What it has found on the test images."""
-        return self.folder / PREDICTIONS
+        return self.folder / self.shown.predictions
+
+    @cached_property
+    def shown(self) -> ShownMetrics:
+        """Which metrics its evaluator shows."""
+        cfg = self.config()
+        build_datasets(cfg, ["test"])
+        return ShownMetrics.of(build(cfg, "dataloader.evaluator"))
 
     def config(self) -> DictConfig:
         """The recipe with its overrides, trained in its folder; a copy at every call."""
@@ -171,6 +178,7 @@ class RecipeRun:
             seconds=finished.seconds,
             view=model_view(self.model(), mapper),
             stored=stored_view_of(mapper),
+            shown=self.shown,
         )
 
 

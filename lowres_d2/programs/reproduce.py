@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,17 +21,16 @@ from lowres_d2.analysis import (
     plot_trade_off,
     write_report,
 )
+from lowres_d2.analysis.findings import findings_kind
 from lowres_d2.analysis.gains import gain_sentence
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
-from lowres_d2.data.datasets import BoxDataset
-from lowres_d2.evaluation.evaluated import Evaluated
-from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
-from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun, check_runs
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
 
 from detectron2.config import instantiate
@@ -111,9 +110,9 @@ def reproduce(
             for title, row in rows.items()
         ]
     check_runs([*shared, *students[seeds[0]]])  # those of other seeds differ by the seed alone
-    results = [_seed_result(run.title, seeds[0], run.finish()) for run in shared]
+    results = [_seed_result(run, seeds[0]) for run in shared]
     for seed, runs in students.items():
-        results += [_seed_result(run.title, seed, run.finish()) for run in runs]
+        results += [_seed_result(run, seed) for run in runs]
     return _write(benchmark, output, shared, students, results)
 
 
@@ -132,8 +131,9 @@ def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) ->
     return [first, RecipeRun(benchmark.longer_title, benchmark.longer, output / "longer", more)]
 
 
-def _seed_result(title: str, seed: int, finished: FinishedRun) -> SeedResult:
-    return SeedResult(title, seed, finished.results["bbox"], finished.core_seconds)
+def _seed_result(run: RecipeRun, seed: int) -> SeedResult:
+    finished = run.finish()
+    return SeedResult(run.title, seed, finished.results[run.shown.task], finished.core_seconds)
 
 
 def _write(
@@ -143,41 +143,42 @@ def _write(
     students: dict[int, list[RecipeRun]],
     results: Sequence[SeedResult],
 ) -> Path:
-    cfg = shared[0].config()
-    dataset = instantiate(cfg.dataloader.test.dataset)
+    dataset = instantiate(shared[0].config().dataloader.test.dataset)
+    shown = shared[0].shown
     # ThumbDet's teacher is the full-resolution detector at an earlier time.
     compared = shared[1:] if benchmark.closes_gap else shared
     for seed, runs in students.items():
-        shown = [run.reported(run.finish()) for run in (*compared, *runs)]
-        write_report(output / f"seed{seed}", shown, dataset, f"{benchmark.title}, seed {seed}")
+        reported = [run.reported(run.finish()) for run in (*compared, *runs)]
+        write_report(output / f"seed{seed}", reported, dataset, f"{benchmark.title}, seed {seed}")
     first = next(iter(students))
-    detectors = [*compared, *students[first]]
-    sheets = write_sheets(benchmark, output, detectors, dataset)
-    points, machine_used = _measured(detectors, dataset, results)
-    plot_trade_off(points, output / "trade_off.png", machine_used)
+    models = [*compared, *students[first]]
+    sheets = write_sheets(benchmark, output, models, dataset)
+    points, machine_used = _measured(models, dataset, results, shown)
+    plot_trade_off(points, output / "trade_off.png", machine_used, shown.main)
     gap = (
         f" Gap closed: share of the distance from {benchmark.baseline} to {benchmark.longer_title}."
         if benchmark.closes_gap
         else f" Gain: against {benchmark.baseline}."
     )
-    size_ranges = SizeRanges.from_config(cfg.dataloader.evaluator.size_ranges).names
+    sizes = " Size ranges are in pixels of the original image." if shown.size_ranges else ""
+    by_size = f", {shown.main} by size" if shown.size_ranges else ""
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
             f"Generated plates, {len(dataset)} test images; {len(students)} seed(s), mean ± "
-            f"standard deviation. Size ranges are in pixels of the original image.{gap}",
+            f"standard deviation.{sizes}{gap}",
             summary_table(
                 results,
-                size_ranges,
+                shown,
                 benchmark.baseline,
                 benchmark.longer_title if benchmark.closes_gap else None,
             ),
-            _gain(benchmark, shared, students, dataset),
+            _gain(benchmark, shared, students, dataset, shown),
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
-            "![AP against images per second](trade_off.png)",
+            f"![{shown.main} against images per second](trade_off.png)",
             *sheets,
-            "Each seed's curves, AP by size and images: "
+            f"Each seed's curves{by_size} and images: "
             + ", ".join(f"[seed {seed}](seed{seed}/report.md)" for seed in students),
         ]
     )
@@ -192,25 +193,31 @@ def _gain(
     benchmark: Benchmark,
     shared: Sequence[RecipeRun],
     students: dict[int, list[RecipeRun]],
-    dataset: BoxDataset,
+    dataset: Sequence[Mapping],
+    shown: ShownMetrics,
 ) -> str:
     """The method against the baseline, over all seeds."""
     runs = [*shared, *(run for of_seed in students.values() for run in of_seed)]
+    read = findings_kind(shown.task).read
     ours, baseline = (
-        [Evaluated.read(dataset, run.predictions) for run in runs if run.title == title]
+        [read(dataset, run.predictions) for run in runs if run.title == title]
         for title in (benchmark.method, benchmark.baseline)
     )
-    return gain_sentence(benchmark.method, ours, benchmark.baseline, baseline)
+    return gain_sentence(benchmark.method, ours, benchmark.baseline, baseline, shown.main)
 
 
 def _measured(
-    runs: Sequence[RecipeRun], dataset: BoxDataset, results: Sequence[SeedResult]
+    runs: Sequence[RecipeRun],
+    dataset: Sequence[Mapping],
+    results: Sequence[SeedResult],
+    shown: ShownMetrics,
 ) -> tuple[list[Point], str]:
-    """AP over seeds and speed of each detector, and the machine that measured the speed."""
+    """Accuracy over seeds and speed of each model, and the machine that measured the speed."""
     found = {
-        run.title: [r.accuracies["AP"] for r in results if r.name == run.title] for run in runs
+        run.title: [r.accuracies[shown.main] for r in results if r.name == run.title]
+        for run in runs
     }
     means = {name: statistics.fmean(accuracies) for name, accuracies in found.items()}
     points, machine_used = measure_runs(runs, dataset, means)
-    deviations = {n: statistics.stdev(aps) for n, aps in found.items() if len(aps) > 1}
-    return [replace(p, ap_std=deviations.get(p.name)) for p in points], machine_used
+    deviations = {n: statistics.stdev(values) for n, values in found.items() if len(values) > 1}
+    return [replace(p, accuracy_std=deviations.get(p.name)) for p in points], machine_used

@@ -12,7 +12,7 @@ from lowres_d2.analysis import (
     write_thumbnails,
 )
 from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
-from lowres_d2.analysis.report import Run
+from lowres_d2.analysis.run import Run
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.programs.quick_benchmarks import Benchmark
 from lowres_d2.programs.recipe_runs import RecipeRun

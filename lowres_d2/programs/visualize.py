@@ -27,7 +27,8 @@ from lowres_d2.analysis import (
     write_thumbnails,
     write_training_data,
 )
-from lowres_d2.analysis.gains import EXPLANATION, gains_table, redrawn_ap
+from lowres_d2.analysis.findings import findings_kind
+from lowres_d2.analysis.gains import explanation, gains_table, redrawn
 from lowres_d2.data.datasets import BoxDataset, dataset_fingerprint, with_classes
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.checkpoint import load_weights
@@ -37,8 +38,7 @@ from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.identity import identify
 from lowres_d2.engine.run_folder import EVALUATION
-from lowres_d2.evaluation.evaluated import Evaluated
-from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
@@ -161,9 +161,24 @@ class ShownRun:
             self.cfg, self.model, build(self.cfg, "dataloader.evaluator"), show=False
         )
 
+    @cached_property
+    def shown(self) -> ShownMetrics:
+        """Which metrics its evaluator shows."""
+        return ShownMetrics.of(build(self.cfg, "dataloader.evaluator"))
+
+    @property
+    def predictions(self) -> Path:
+        """What it has found on the test images."""
+        return self.folder / self.shown.predictions
+
     def accuracy(self) -> float:
-        """Its AP in percent."""
-        return self.evaluation["bbox"]["AP"] or 0.0
+        """Its main metric in percent."""
+        return self.shown.accuracy(self.evaluation) or 0.0
+
+    @property
+    def max_dets(self) -> int | None:
+        """The cap on detections that it was evaluated with; None where there is none."""
+        return self.evaluation[self.shown.task].get("max-dets")
 
 
 def open_run(
@@ -278,9 +293,7 @@ def draw_detections(
     reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
     columns = []
     for run in runs:
-        columns.append(
-            detected_column(run.name, run.folder / PREDICTIONS, run.dataset, run.view())[0]
-        )
+        columns.append(detected_column(run.name, run.predictions, run.dataset, run.view())[0])
     return write_failure_cases(
         output / "detections.png",
         runs[0].dataset,
@@ -296,25 +309,27 @@ def draw_detections(
 def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs alternately."""
     _check_trained(runs)
-    _check_caps({run.name: run.evaluation["bbox"].get("max-dets") for run in runs})
+    _check_caps({run.name: run.max_dets for run in runs})
     if all("comparison" in run.evaluation for run in runs):
         points = points_of_comparisons({run.name: run.folder / EVALUATION for run in runs})
         note = "speed as measured by each run's --eval-only"
     else:
         points, note = _measure(runs)
-    return plot_trade_off(points, output / "trade_off.png", note)
+    return plot_trade_off(points, output / "trade_off.png", note, runs[0].shown.main)
 
 
 def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
-    """Write ``gains.md``: the AP gain of each run over each one before it, with its interval."""
+    """Write ``gains.md``: the gain of each run over each one before it, with its interval."""
     _check_trained(runs)
     if len(runs) < 2:
         raise NothingToDrawError("gains: expected at least two runs to compare")
-    _check_caps({run.name: run.evaluation["bbox"].get("max-dets") for run in runs})
-    evaluated = [Evaluated.read(run.dataset, run.folder / PREDICTIONS) for run in runs]
-    found = dict(zip([run.name for run in runs], redrawn_ap(evaluated), strict=True))
+    _check_caps({run.name: run.max_dets for run in runs})
+    metric, findings = runs[0].shown.main, findings_kind(runs[0].shown.task)
+    predicted = redrawn([findings.read(run.dataset, run.predictions) for run in runs])
+    found = dict(zip([run.name for run in runs], predicted, strict=True))
+    text = f"{gains_table(found, metric)}\n\n{explanation(metric, findings.kind)}\n"
     with own_path(output / FILES["gains"]) as part:
-        part.write_text(f"{gains_table(found)}\n\n{EXPLANATION}\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
     return output / FILES["gains"]
 
 

@@ -19,6 +19,7 @@ from lowres_d2.analysis.gains import gain_sentence
 from lowres_d2.data import DetectionMapper
 from lowres_d2.evaluation import SizedCOCOEvaluator
 from lowres_d2.evaluation.evaluated import Evaluated
+from lowres_d2.evaluation.shown import ShownMetrics
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_the_ground_truth_is_on_the_image_that_the_runs_read(squares, tmp_path, 
         columns.extend(shown)
         return comparison_sheet(entries, shown, classes)
 
-    monkeypatch.setattr("lowres_d2.analysis.report.comparison_sheet", keep)
+    monkeypatch.setattr("lowres_d2.analysis.findings.boxes.comparison_sheet", keep)
     write_report(tmp_path / "report", [run], squares, "Bands")
     truth = columns[0].view(squares[0])
     assert columns[0].title == "ground truth" and truth.factor == 1
@@ -210,6 +211,17 @@ def test_one_run_or_other_thresholds_have_no_intervals(squares, tmp_path):
         assert "more than chance" not in text and "## Confusions" in text
 
 
+def test_runs_of_other_tasks_are_refused(squares, tmp_path):
+    boxes = make_run(squares, tmp_path, "a", [1])
+    other = replace(boxes, name="b", shown=ShownMetrics("segm"))
+    for runs, message in (
+        ([boxes, other], "'a' and 'b' cannot be compared: .* bbox and segm"),
+        ([other], "'segm' cannot be reported: expected an evaluator with a main_metric of bbox"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_report(tmp_path / "report", runs, squares, "No")
+
+
 def test_many_classes_have_a_table_of_confusions():
     counts = np.zeros((4, 4), int)
     counts[0, 1], counts[2, 0], counts[1, 1], counts[3, 2] = 5, 7, 99, 50
@@ -233,5 +245,5 @@ def test_a_gain_over_seeds_is_a_sentence(squares, tmp_path):
         Evaluated.read(squares, make_run(squares, tmp_path, name, found).predictions_file)
         for name, found in (("half", [1]), ("whole", [0, 1]))
     )
-    text = gain_sentence("ours", [whole, half], "theirs", [half])
+    text = gain_sentence("ours", [whole, half], "theirs", [half], "AP")
     assert text.startswith("**ours** against theirs: AP +25.0 (+25.0 to +25.0), with its 95 %")

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 from lowres_d2.analysis.cost.trade_off import Point
 from lowres_d2.analysis.seed_summary import SeedResult, cost_table, gap_closed, summary_table
+from lowres_d2.evaluation.shown import ShownMetrics
 
 import pytest
 
-SIZE_RANGES = ["0-12", "12-inf"]
+SHOWN = ShownMetrics(size_ranges=("0-12", "12-inf"))
 
 
 def results():
@@ -32,7 +33,7 @@ def test_gap_closed_is_the_percentage_of_the_gap():
 def test_table_has_means_deviations_drop_rates_and_the_gap():
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in summary_table(results(), SIZE_RANGES, "bicubic", "full").splitlines()
+        for line in summary_table(results(), SHOWN, "bicubic", "full").splitlines()
     }
     head = ["AP", "AP50", "AP-0-12", "AP-12-inf"]
     assert rows[""][:4] == head
@@ -54,13 +55,13 @@ def test_table_has_means_deviations_drop_rates_and_the_gap():
 def test_unknown_times_are_left_out_of_the_mean():
     known, *others = results()
     found = [known, *(replace(one, core_seconds=None) for one in others)]
-    table = summary_table(found, SIZE_RANGES, "bicubic", "full")
+    table = summary_table(found, SHOWN, "bicubic", "full")
     cells = [line.split("|")[-2].strip() for line in table.splitlines()[2:]]
     assert cells == ["1.0", "", ""]
 
 
 def test_without_a_full_resolution_detector_the_table_shows_gains():
-    lines = summary_table(results(), SIZE_RANGES, "bicubic", None).splitlines()
+    lines = summary_table(results(), SHOWN, "bicubic", None).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
     assert rows[0][5:] == ["gain", "gain 0-12", "gain 12-inf", "core min"]
     assert {row[0]: row[5:8] for row in rows[1:]} == {
@@ -70,9 +71,25 @@ def test_without_a_full_resolution_detector_the_table_shows_gains():
     }
 
 
+def test_columns_are_those_of_the_evaluator():
+    found = [
+        SeedResult(name, 1, {"top1": value, "top5": 99.0, "top1-cat": 1.0}, None)
+        for name, value in (("teacher", 90.0), ("student", 80.0), ("ours", 81.0))
+    ]
+    shown = ShownMetrics("classification", ("top1", "top5"))
+    for full, head, ours in (
+        ("teacher", ["top1 drop", "drop reduction", "gap closed"], ["10.0 %", "1.1 points"]),
+        (None, ["gain"], ["+1.0"]),
+    ):
+        lines = summary_table(found, shown, "student", full).splitlines()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        assert rows[0] == ["", "top1", "top5", *head, "core min"]
+        assert rows[4][:3] == ["ours", "81.0", "99.0"] and rows[4][3 : 3 + len(ours)] == ours
+
+
 def test_a_full_resolution_detector_of_zero_ap_gives_no_rates():
     found = [SeedResult(name, 1, {"AP": 0.0, "AP50": 0.0}, 1.0) for name in ("full", "low")]
-    assert "%" not in summary_table(found, [], "low", "full")
+    assert "%" not in summary_table(found, ShownMetrics(), "low", "full")
 
 
 def test_costs_are_relative_to_the_first_detector():

@@ -171,7 +171,7 @@ def test_a_measurement_that_fails_leaves_the_number_of_threads(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(measured_runs, "measure_points", fails)
-    monkeypatch.setattr(measured_runs, "instantiate", lambda _: None)
+    monkeypatch.setattr(measured_runs, "build", lambda *_: [])
     run = Mock(title="small", model=lambda: torch.nn.Linear(1, 1))
     before = torch.get_num_threads()
     torch.set_num_threads(3)

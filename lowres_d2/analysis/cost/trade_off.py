@@ -1,4 +1,4 @@
-"""AP against images per second and against MACs (ThumbDet, Fig. 1)."""
+"""Accuracy against images per second and against MACs (ThumbDet, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Point:
 
     Attributes:
         name: its label in the figure.
-        ap: AP in percent; with several seeds, their mean.
+        accuracy: AP, or another metric in percent; with several seeds, their mean.
         images_per_second: None where it was not measured.
         macs: MACs per image; None where they were not counted.
-        ap_std: standard deviation of AP over seeds.
+        accuracy_std: standard deviation of the accuracy over seeds.
         series: points of one series, such as the factors of one checkpoint, have one colour and
             are joined by a line; empty: the point belongs to none.
     """
 
     name: str
-    ap: float
+    accuracy: float
     images_per_second: float | None = None
     macs: float | None = None
-    ap_std: float | None = None
+    accuracy_std: float | None = None
     series: str = ""
 
 
@@ -69,11 +69,11 @@ def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
             )
         if not points:
             points.append(_point("full resolution", found["full_resolution"]))
-        elif points[0].ap != found["full_resolution"]["accuracy"]:
+        elif points[0].accuracy != found["full_resolution"]["accuracy"]:
             raise ValueError(
-                f"{path} was compared with a full-resolution model of AP "
-                f"{found['full_resolution']['accuracy']}, the others with {points[0].ap}: compare "
-                "all with the same one"
+                f"{path} was compared with a full-resolution model of "
+                f"{found['metric'].split('/')[-1]} {found['full_resolution']['accuracy']}, the "
+                f"others with {points[0].accuracy}: compare all with the same one"
             )
         points.append(_point(name, found["low_resolution"]))
     return points
@@ -95,7 +95,7 @@ def measure_points(
 
     Args:
         models: trained models by name; untrained ones have no detections to post-process.
-        accuracies: AP in percent by name.
+        accuracies: in percent by name.
         images: Detectron2 inputs that MACs are counted on.
         timed: those that the models are timed on; None: all.
         rounds: how often each image is timed.
@@ -113,13 +113,16 @@ def measure_points(
     ]
 
 
-def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") -> Path:
-    """Draw AP against images per second and against MACs; each panel has the points that have both.
+def plot_trade_off(
+    points: Sequence[Point], path: str | Path, note: str = "", metric: str = "AP"
+) -> Path:
+    """Draw accuracy against images per second and MACs; a panel has the points that have both.
 
     Args:
         points: the detectors, in the order of the legend.
         path: PNG to write.
         note: text below the figure, such as the machine that the speed was measured on.
+        metric: name of the accuracy.
 
     Returns:
         The path.
@@ -135,14 +138,17 @@ def plot_trade_off(points: Sequence[Point], path: str | Path, note: str = "") ->
     if not panels:
         raise ValueError("trade-off: none of the points has images_per_second or macs")
     with plot_fonts(name for point in points for name in (point.name, point.series)):
-        figure = _figure(panels, points, note)
+        figure = _figure(panels, points, note, metric)
     with own_path(path) as part:
         figure.savefig(part, dpi=130)
     return Path(path)
 
 
 def _figure(
-    panels: Mapping[str, Sequence[tuple[Point, float]]], points: Sequence[Point], note: str
+    panels: Mapping[str, Sequence[tuple[Point, float]]],
+    points: Sequence[Point],
+    note: str,
+    metric: str,
 ) -> Figure:
     # Not through pyplot, which keeps figures alive and may want a display.
     from matplotlib.figure import Figure
@@ -150,9 +156,9 @@ def _figure(
     figure = Figure(figsize=(4.2 * len(panels) + 3.2, 4.0), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for ax, (title, placed) in zip(axes, panels.items(), strict=True):
-        _draw_panel(ax, placed, _styles(points))
+        _draw_panel(ax, placed, _styles(points), metric)
         ax.set_xlabel(title)
-    axes[0].set_ylabel("AP, %")
+    axes[0].set_ylabel(f"{metric}, %")
     lines: dict[str, Artist] = {}
     for ax in axes:
         lines |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
@@ -171,7 +177,10 @@ def _styles(points: Iterable[Point]) -> dict[str, tuple[str, str]]:
 
 
 def _draw_panel(
-    ax: Axes, placed: Sequence[tuple[Point, float]], styles: Mapping[str, tuple[str, str]]
+    ax: Axes,
+    placed: Sequence[tuple[Point, float]],
+    styles: Mapping[str, tuple[str, str]],
+    metric: str,
 ) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -181,12 +190,12 @@ def _draw_panel(
             continue
         members.sort(key=lambda member: member[0])
         x, found = zip(*members, strict=True)
-        spread = [p.ap_std or 0.0 for p in found]
+        spread = [p.accuracy_std or 0.0 for p in found]
         ax.errorbar(
             x,
-            [p.ap for p in found],
+            [p.accuracy for p in found],
             spread if any(spread) else None,
-            label=plot_text(key) + ("" if found[0].series else f"\n{_metrics(found[0])}"),
+            label=plot_text(key) + ("" if found[0].series else f"\n{_metrics(found[0], metric)}"),
             linestyle="-" if found[0].series else "",
             color=color,
             marker=mark,
@@ -194,13 +203,12 @@ def _draw_panel(
             markeredgecolor="white",
             capsize=4,
         )
-        below = found[0].ap < found[-1].ap  # where the line is not
+        below = found[0].accuracy < found[-1].accuracy  # where the line is not
         for value, point in members:
             if point.series:
                 style = {"textcoords": "offset points", "color": color, "fontsize": 9}
-                ax.annotate(
-                    plot_text(point.name), (value, point.ap), (7, -13 if below else 6), **style
-                )
+                place = value, point.accuracy
+                ax.annotate(plot_text(point.name), place, (7, -13 if below else 6), **style)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
@@ -211,9 +219,9 @@ def _draw_panel(
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _metrics(point: Point) -> str:
-    spread = "" if point.ap_std is None else f" ± {point.ap_std:.1f}"
-    parts = [f"AP {point.ap:.1f}{spread}"]
+def _metrics(point: Point, metric: str) -> str:
+    spread = "" if point.accuracy_std is None else f" ± {point.accuracy_std:.1f}"
+    parts = [f"{metric} {point.accuracy:.1f}{spread}"]
     if point.images_per_second:
         parts.append(f"{point.images_per_second:.3g}/s")
     if point.macs:

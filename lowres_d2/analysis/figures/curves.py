@@ -59,14 +59,21 @@ def read_metrics(file: str | Path) -> Series:
     }
 
 
-def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
-    """Plot the detector's own losses and AP over iterations, one line per run.
+def plot_training(
+    runs: Mapping[str, Series],
+    path: str | Path,
+    metric: str = "bbox/AP",
+    kind: str = "detector",
+) -> None:
+    """Plot a detector's or classifier's own losses and a metric over iterations, a line per run.
 
     Losses of objectives are left out, because runs differ in them.
 
     Args:
         runs: name to metrics, see :func:`read_metrics`.
         path: image file to write.
+        metric: of the evaluations.
+        kind: what is trained, for the title.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -76,13 +83,14 @@ def plot_training(runs: Mapping[str, Series], path: str | Path) -> None:
             iterations, loss = _detector_loss(series)
             (line,) = left.plot(iterations, _smooth(loss), label=plot_text(name))
             left.plot(iterations, loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
-        if "bbox/AP" in series:
-            right.plot(*series["bbox/AP"], marker="o", markersize=4, label=plot_text(name))
-    left.set(title="training loss of the detector", xlabel="iteration", yscale="log")
+        if metric in series:
+            right.plot(*series[metric], marker="o", markersize=4, label=plot_text(name))
+    left.set(title=f"training loss of the {kind}", xlabel="iteration", yscale="log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter(NullFormatter())
-    right.set(title="AP on the test set", xlabel="iteration", ylabel="%", ylim=(0, None))
+    title = f"{plot_text(metric.split('/')[-1])} on the test set"
+    right.set(title=title, xlabel="iteration", ylabel="%", ylim=(0, None))
     _finish(figure, (left, right), path)
 
 

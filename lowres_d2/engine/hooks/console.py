@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from lowres_d2.evaluation.shown import BOXES, ShownMetrics
+
 from detectron2.utils.events import EventStorage, EventWriter, get_event_storage
 
 logger = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ PACED = 100  # iterations whose time the time left is computed from
 
 
 class ConsoleWriter(EventWriter):
-    """Shows iteration, time left, losses, learning rate, and the last evaluation's AP.
+    """Shows iteration, time left, losses, learning rate, and the last evaluation's metrics.
 
     Losses are those that the last iteration recorded, each averaged over the same iterations: the
     recent ones that recorded these very losses. So they add up to the total, and those of an
@@ -29,10 +31,17 @@ class ConsoleWriter(EventWriter):
         max_iter: iterations of the run, for the time left.
         live: update one line in place; None: if stdout is a terminal.
         window: most iterations over which losses are averaged.
+        shown: metrics of an evaluation.
     """
 
-    def __init__(self, max_iter: int, live: bool | None = None, window: int = 20) -> None:
-        self._max_iter, self._window = max_iter, window
+    def __init__(
+        self,
+        max_iter: int,
+        live: bool | None = None,
+        window: int = 20,
+        shown: ShownMetrics = BOXES,
+    ) -> None:
+        self._max_iter, self._window, self._shown = max_iter, window, shown
         self._live = sys.stdout.isatty() if live is None else live
         self._progress: Any = None
 
@@ -71,7 +80,7 @@ class ConsoleWriter(EventWriter):
         parts += [f"{name} {value:.4g}" for name, value in losses.items()]
         if "lr" in latest:
             parts.append(f"lr {latest['lr'][0]:.2g}")
-        for name in ("bbox/AP", "bbox/AP50"):
+        for name in self._shown.names:
             if name in latest:
                 value, iteration = latest[name]
                 parts.append(f"{name.split('/')[1]} {value:.1f} (at {min(iteration + 1, done)})")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+from lowres_d2.evaluation.shown import ShownMetrics
+
 from detectron2.evaluation import DatasetEvaluator
 from omegaconf import DictConfig
 
@@ -35,5 +37,5 @@ def check_metric(cfg: DictConfig, evaluator: DatasetEvaluator) -> None:
     if not known[name] and any(known.values()):
         raise ValueError(
             f"{KEY}={name}: the test set has no object that it is measured on (0 GT): choose "
-            "another metric, such as bbox/AP"
+            f"another metric, such as {ShownMetrics.of(evaluator).names[0]}"
         )

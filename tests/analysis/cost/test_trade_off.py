@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 
-def evaluation(folder, name, low, full=50.0):
+def evaluation(folder, name, low, full=50.0, metric="bbox/AP"):
     def measured(accuracy, speed, macs):
         return {"accuracy": accuracy, "images_per_second": speed, "macs": macs}
 
     file = folder / f"{name}.json"
     comparison = {
+        "metric": metric,
         "full_resolution": measured(full, 5.0, 8e9),
         "low_resolution": measured(low, 40.0, 5e8),
     }
@@ -42,6 +43,9 @@ def test_errors_name_the_file_that_cannot_be_compared(tmp_path):
     other = evaluation(tmp_path, "other", 20.0, full=30.0)
     with pytest.raises(ValueError, match=r"other\.json was compared with .* AP 30\.0"):
         points_of_comparisons({"a": good, "b": other})
+    top1 = evaluation(tmp_path, "top1", 20.0, full=30.0, metric="classification/top1")
+    with pytest.raises(ValueError, match=r"top1\.json was compared with .* top1 30\.0"):
+        points_of_comparisons({"a": good, "b": top1})
 
 
 def test_there_is_a_panel_for_each_known_cost(tmp_path):

@@ -4,6 +4,7 @@ import logging
 import re
 
 from lowres_d2.engine.hooks.console import ConsoleWriter, recent_losses
+from lowres_d2.evaluation.shown import ShownMetrics
 
 import pytest
 from detectron2.utils.events import EventStorage
@@ -32,6 +33,16 @@ def test_console_shows_progress_losses_and_ap(caplog, capsys, live):
     shown = capsys.readouterr().out if live else caplog.text
     for words in ("1/10", "total_loss 1.5", "lr 0.01", "AP 41.2 (at 1)"):
         assert words in shown.replace("\n", " ")
+
+
+def test_console_shows_the_metrics_of_the_evaluator(caplog):
+    shown = ShownMetrics("classification", ("top1", "top5"))
+    with EventStorage(0) as storage:
+        for name in ("classification/top1", "classification/top5", "bbox/AP"):
+            storage.put_scalar(name, float(len(name)), smoothing_hint=False)
+        record(storage, total_loss=1.0)
+        line = line_of(storage, caplog, shown=shown)
+    assert line.endswith("top1 19.0 (at 1)  top5 19.0 (at 1)")
 
 
 def test_losses_of_an_earlier_stage_are_not_repeated(caplog):
