@@ -17,6 +17,7 @@ from typing import Any
 from lowres_d2.data.datasets import dataset_fingerprint
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.run_folder import EVALUATION
+from lowres_d2.evaluation.classification import CLASSIFICATIONS
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import own_path
@@ -52,18 +53,18 @@ def subject_of(cfg: DictConfig, model: nn.Module) -> dict[str, str]:
 def write_evaluation(
     folder: str | Path, results: Mapping[str, Any], subject: Mapping[str, str]
 ) -> None:
-    """Write the results of an evaluation, whose detections, if any, lie in the folder already.
+    """Write the results of an evaluation, whose predictions, if any, lie in the folder already.
 
     Raises:
         FileExistsError: there is such a file, and no run wrote it.
     """
-    whole = {**results, SUBJECT: {**subject, "detections": _file_digest(Path(folder, PREDICTIONS))}}
+    whole = {**results, SUBJECT: {**subject, "detections": _predictions_digest(folder)}}
     with own_path(Path(folder, EVALUATION)) as beside:
         beside.write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
 def read_evaluation(folder: str | Path, subject: Mapping[str, str]) -> dict[str, Any] | None:
-    """The results in a folder, if its metrics and its detections are of that subject.
+    """The results in a folder, if its metrics and its predictions are of that subject.
 
     Args:
         folder: of a run or an evaluation.
@@ -72,12 +73,12 @@ def read_evaluation(folder: str | Path, subject: Mapping[str, str]) -> dict[str,
     Returns:
         The results; None: there are none, or they are of other weights, data or settings.
     """
-    path, detections = Path(folder, EVALUATION), Path(folder, PREDICTIONS)
+    path = Path(folder, EVALUATION)
     if not path.is_file():
         return None
     results = json.loads(path.read_text(encoding="utf-8"))
     said = results.pop(SUBJECT, None)
-    return results if said == {**subject, "detections": _file_digest(detections)} else None
+    return results if said == {**subject, "detections": _predictions_digest(folder)} else None
 
 
 def _weights_digest(model: nn.Module) -> str:
@@ -116,6 +117,10 @@ def _without_objects(node: Any, known: Any) -> Any:
     if node is None or node is known or isinstance(node, bool | int | float | str):
         return None if node is known else node
     return node if inspect.isclass(node) or inspect.isroutine(node) else type(node).__qualname__
+
+
+def _predictions_digest(folder: str | Path) -> str:
+    return "".join(_file_digest(Path(folder, name)) for name in (PREDICTIONS, CLASSIFICATIONS))
 
 
 def _file_digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.processes.folder_lock import ELSEWHERE, FolderInUse, folder_lock
 from lowres_d2.engine.processes.log_files import LOG, open_log_files
+from lowres_d2.evaluation.classification import CLASSIFICATIONS, SUMMARY_CLASSES
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.evaluation.sized_coco import SUMMARY
 from lowres_d2.evaluation.sized_f1 import SUMMARY_F1
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 LOCK, METRICS, EVALUATION = ".lock", "metrics.json", "evaluation.json"
 # What evaluations write.
-RESULTS = (EVALUATION, PREDICTIONS, SUMMARY, SUMMARY_F1)
+RESULTS = (EVALUATION, PREDICTIONS, SUMMARY, SUMMARY_F1, CLASSIFICATIONS, SUMMARY_CLASSES)
 MOVING = ".earlier.part"
 # Left by a start that is to begin anew, until it does: one that torchrun or SLURM makes in its
 # place must not resume what an earlier run has left.
@@ -44,7 +45,8 @@ _WRITTEN = re.compile(
     r"config(-earlier\d+)?\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json"
     r"|events\.out\..*|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth"
     r"|non_finite_.*\.pth"
-    r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|on_\d+|full_resolution"
+    r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|classifications\.json"
+    r"|classification_summary\.json|on_\d+|full_resolution"
 )
 
 

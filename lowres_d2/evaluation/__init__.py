@@ -1,5 +1,6 @@
-"""Detection metrics by object size."""
+"""Detection metrics by object size, and accuracy of classifiers."""
 
+from lowres_d2.evaluation.classification import ClassificationEvaluator
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import DetectionWriter
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -9,6 +10,7 @@ from lowres_d2.evaluation.tables import summary_tables
 
 __all__ = [
     "BoxScores",
+    "ClassificationEvaluator",
     "DetectionWriter",
     "SizeRanges",
     "SizedCOCOEvaluator",

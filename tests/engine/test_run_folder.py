@@ -36,6 +36,8 @@ OF_A_RUN = (
     "evaluation.json",
     "coco_instances_results.json",
     "sized_coco.json",
+    "classifications.json",
+    "classification_summary.json",
 )
 OF_THE_USER = ("notes.txt", "model_teacher.pth", "train.json", "earlier.txt", ".lock")
 

@@ -2,16 +2,22 @@
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
+from lowres_d2.modeling.backbone.cifar import CifarAlexNet, CifarResNet18, CifarVGG16
 from lowres_d2.modeling.backbone.small import SmallResNet
+from lowres_d2.modeling.backbone.timm_backbone import TimmBackbone
 from lowres_d2.modeling.backbone.timm_mobilenet import MobileNetV1, MobileNetV1Stage
 from lowres_d2.modeling.backbone.torchvision_mobilenet import MobileNetV2, MobileNetV2Stage
 
 __all__ = [
     "AtrousTwin",
+    "CifarAlexNet",
+    "CifarResNet18",
+    "CifarVGG16",
     "MobileNetV1",
     "MobileNetV1Stage",
     "MobileNetV2",
     "MobileNetV2Stage",
     "SmallResNet",
+    "TimmBackbone",
     "add_atrous_rule",
 ]
