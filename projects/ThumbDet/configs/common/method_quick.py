@@ -8,6 +8,8 @@ from detectron2.config import LazyCall as L
 
 from .method import dense_logits, features_fpn, loss_weights
 
+# The levels of the small FCOS.
+dense_logits.strides = [4, 8, 16, 32]
 # A pixel of a 4x thumbnail covers a cell of the teacher's res2 (stride 4, 32 channels): the three
 # colours, through a 1x1 convolution, have to predict the teacher's features there.
 thumbnail_features = L(FeatureDistillation)(

@@ -4,7 +4,6 @@ from ..common.method_quick import dense_logits, features_fpn, loss_weights
 from .learned4_fcos_small_64_plates import dataloader, lr_multiplier, model, optimizer, train
 
 model.objectives += [features_fpn, dense_logits]
-model.objectives[2].strides = [4, 8, 16, 32]
 model.objectives[2].form = "softmax"
 model.loss_weights = loss_weights
 # Stem and res2 are frozen, as the teacher's.
