@@ -1,15 +1,12 @@
 """Read weight files without executing anything in them, whichever Detectron2 is in use.
 
-A pickle is a program: it can call any function that it names. Pickles of model zoos need only a few
-(numpy arrays and plain containers); a file that names any other is refused before it runs.
+Pickles of model zoos need only numpy arrays and plain containers, see ``safe_pickle``.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import os
-import pickle
 import re
 import warnings
 import zipfile
@@ -18,45 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlparse
 
+from lowres_d2.safe_pickle import bytes_of_python2, read_pickle, reconstruct, refused, scalar
+
 import numpy as np
 import torch
 
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 AGAIN = "copy or download it again"
 _CHECKSUM = "the checksum of its entry"
-
-# Functions that unpickle numpy's arrays and numbers; their module differs between numpy versions.
-_reconstruct = np.zeros(1).__reduce__()[0]
-_frombuffer = np.zeros(1).__reduce_ex__(5)[0]
-_scalar = np.float64(0).__reduce__()[0]
-
-
-def _bytes_of_python2(text: str, encoding: str) -> bytes:
-    """Stands in for ``_codecs.encode``, restricted to its use in these files."""
-    return text.encode("latin1" if encoding in ("latin1", "latin-1") else "ascii")
-
-
-# (module, name) as in pickles of numpy 1 and 2 and of Python 2 and 3.
-ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("_codecs", "encode"): _bytes_of_python2,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{
-        (module, kind): target
-        for package in ("numpy.core", "numpy._core")
-        for module, kind, target in (
-            (f"{package}.multiarray", "_reconstruct", _reconstruct),
-            (f"{package}.multiarray", "scalar", _scalar),
-            (f"{package}.numeric", "_frombuffer", _frombuffer),
-        )
-    },
-    **{
-        (module, kind.__name__): kind
-        for module in ("builtins", "__builtin__")
-        for kind in (set, frozenset, bytearray, complex)
-    },
-}
 
 # Also allowed in torch's own safe reader: numbers and settings that training programs save with the
 # weights. Constructing them has no side effects.
@@ -66,21 +32,13 @@ SAFE_FOR_TORCH: list[Any] = [
     np.dtype,
     # Numbers only: no objects (O), strings (S, U), records (V) or dates (M, m).
     *{type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OSUVMm"},
-    (_reconstruct, "numpy.core.multiarray._reconstruct"),
-    (_reconstruct, "numpy._core.multiarray._reconstruct"),
-    (_scalar, "numpy.core.multiarray.scalar"),
-    (_scalar, "numpy._core.multiarray.scalar"),
-    _bytes_of_python2,
-    (_bytes_of_python2, "_codecs.encode"),
+    (reconstruct, "numpy.core.multiarray._reconstruct"),
+    (reconstruct, "numpy._core.multiarray._reconstruct"),
+    (scalar, "numpy.core.multiarray.scalar"),
+    (scalar, "numpy._core.multiarray.scalar"),
+    bytes_of_python2,
+    (bytes_of_python2, "_codecs.encode"),
 ]
-
-
-class _WeightsUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(_refused(f"{module}.{name}")) from None
 
 
 def read_weight_file(path: str | Path) -> dict[str, Any]:
@@ -146,12 +104,6 @@ def split_query(path: str) -> tuple[str, bool]:
     return address._replace(query="").geturl(), heuristics == "True"
 
 
-def _read_pickle(path: Path) -> Any:
-    with path.open("rb") as file:
-        # latin1 maps each byte of Python 2's strings to one character, so none is lost or refused.
-        return _WeightsUnpickler(file, encoding="latin1").load()
-
-
 def _read_torch(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         # torch writes checksums of all tensors but does not verify them.
@@ -202,14 +154,10 @@ def _reason(error: Exception) -> str:
     """One line: the name that was refused, or the first sentence (torch's message is a page)."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:
-        return _refused(named[1])
+        return refused(named[1])
     if isinstance(error, EOFError):
         return "it is empty or truncated"
     return re.split(r"\. |\n", f"{type(error).__name__}: {error}")[0][:200]
-
-
-def _refused(name: str) -> str:
-    return f"its pickle refers to {name}, which could run code"
 
 
 def _from_torch(contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +192,7 @@ def _from_pycls(contents: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    ".pkl": (_read_pickle, _from_zoo),
+    ".pkl": (read_pickle, _from_zoo),
     ".pyth": (_read_torch, _from_pycls),
     ".safetensors": (_read_safetensors, lambda tensors: {"model": tensors}),
 }

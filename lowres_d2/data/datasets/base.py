@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count, zip_longest
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.data.datasets.json_values import shortened
 
@@ -187,6 +188,10 @@ def with_classes(
         The same images with category k of ``classes``; ``dataset`` itself where it has exactly
         these classes, or where it has another one or another order, which is not decided here.
     """
+    # Of its class: a sample of a data set passes on the data set's own methods.
+    of_labels = getattr(type(dataset), "with_classes", None)
+    if of_labels is not None:
+        return of_labels(dataset, classes)
     if not isinstance(dataset, BoxDataset):
         return dataset
     classes = classes or dataset.classes
@@ -256,14 +261,26 @@ def log_left_out(source: str | Path, left_out: Counter[str]) -> None:
         )
 
 
-def dataset_fingerprint(dataset: BoxDataset) -> str:
-    """Sixteen hex digits that change with any class, image, box or label, but not the folder."""
+def dataset_fingerprint(dataset: Sequence[dict]) -> str:
+    """Sixteen hex digits that change with any class, image, box or label, but not the folder.
+
+    Images in memory count with their pixels, image files with their names.
+    """
     digest = hashlib.blake2b(repr(dataset.classes).encode(), digest_size=8)
     for record in dataset:
-        image = (Path(record["file_name"]).name, record["height"], record["width"])
-        # As floats: 10 and 10.0 are the same box.
-        boxes = [
-            (a["category_id"], a["iscrowd"], *map(float, a["bbox"])) for a in record["annotations"]
-        ]
-        digest.update(repr((image, boxes)).encode())
+        if "annotations" in record:
+            # As floats: 10 and 10.0 are the same box.
+            truth: Any = [
+                (a["category_id"], a["iscrowd"], *map(float, a["bbox"]))
+                for a in record["annotations"]
+            ]
+        else:
+            truth = record["label"]
+        if "image" in record:
+            digest.update(record["image"].contiguous().numpy())
+            image: Any = tuple(record["image"].shape)
+        else:
+            name = Path(record["file_name"]).name
+            image = (name, record.get("height"), record.get("width"))
+        digest.update(repr((image, truth)).encode())
     return digest.hexdigest()
