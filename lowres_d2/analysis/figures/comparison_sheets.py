@@ -29,6 +29,7 @@ from lowres_d2.analysis.figures.sheets import (
 )
 from lowres_d2.analysis.figures.views import View, stored_view
 from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.data.datasets.sample import even_indices
 from lowres_d2.fonts import drawable_names
 
 import numpy as np
@@ -81,10 +82,14 @@ def detected_column(
 def choose_images(dataset: Sequence[Mapping], number: int) -> list[Mapping]:
     """Images with tiny objects, spread evenly over the data set, independent of any detections.
 
+    Of a data set without boxes, any images.
+
     Args:
         dataset: Detectron2 dataset dicts.
         number: number of images, at most.
     """
+    if len(dataset) and "annotations" not in dataset[0]:
+        return [dataset[k] for k in even_indices(len(dataset), number)]
     with_objects = [entry for entry in dataset if len(true_objects(entry))]
     smallest = [true_objects(entry).sizes().min() for entry in with_objects]
     # Of the half with the smaller objects, in the order of the data set.

@@ -1,4 +1,4 @@
-"""Draw confusion matrices, one panel for each detector."""
+"""Draw confusion matrices, one panel for each detector or classifier."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def plot_confusion(
 ) -> None:
     """Draw each matrix with its rows in percent: what became of the objects of a class.
 
-    The last row, detections where no object is, is in percent of all of them.
+    A detector's last row, detections where no object is, is in percent of all of them.
 
     Args:
-        matrices: name to :func:`confusion_matrix`.
+        matrices: name to :func:`confusion_matrix`, or to a classifier's, which has no missed
+            objects and no detections without one.
         classes: names in the order of the labels.
         path: image file to write.
     """
@@ -45,7 +46,12 @@ def _figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
 
     columns = min(COLUMNS, len(matrices))
     rows = -(-len(matrices) // columns)
-    side = max(_LEAST, _CELL * (len(classes) + 1)) + 1.4
+    size = len(next(iter(matrices.values())))
+    of_boxes = size > len(classes)
+    found_as, truth = (
+        ([*classes, "missed"], [*classes, "no object"]) if of_boxes else (classes, classes)
+    )
+    side = max(_LEAST, _CELL * size) + 1.4
     figure = Figure(figsize=(columns * side, rows * side), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(matrices) :]:
@@ -53,11 +59,11 @@ def _figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
     for ax, (name, counts) in zip(axes, matrices.items(), strict=False):
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        ticks = range(len(classes) + 1)
-        ax.set_xticks(ticks, [*classes, "missed"], rotation=90)
-        ax.set_yticks(ticks, [*classes, "no object"])
+        ax.set_xticks(range(size), found_as, rotation=90)
+        ax.set_yticks(range(size), truth)
         ax.tick_params(labelsize=8)
-        ax.set(title=plot_text(name), xlabel="detected as", ylabel="ground truth")
+        word = "detected as" if of_boxes else "classified as"
+        ax.set(title=plot_text(name), xlabel=word, ylabel="ground truth")
         if len(classes) <= NUMBERED:
             for (row, column), share in np.ndenumerate(shares):
                 if counts[row, column]:
@@ -71,10 +77,10 @@ def _figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
 def confusions_table(
     matrices: Mapping[str, np.ndarray], classes: Sequence[str], most: int = 10
 ) -> str:
-    """Markdown table of each detector's most frequent confusions, for many classes."""
+    """Markdown table of each model's most frequent confusions, for many classes."""
     columns = []
     for counts in matrices.values():
-        between = counts[:-1, :-1].copy()
+        between = counts[: len(classes), : len(classes)].copy()
         np.fill_diagonal(between, 0)
         order = np.argsort(-between, axis=None, kind="stable")[:most]
         pairs = [np.unravel_index(k, between.shape) for k in order]

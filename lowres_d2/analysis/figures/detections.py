@@ -48,7 +48,7 @@ class Objects:
 
 
 def true_objects(entry: Mapping) -> Objects:
-    """Ground truth of a Detectron2 dataset dict, without crowds."""
+    """Ground truth of a Detectron2 dataset dict, without crowds; none of one without boxes."""
     return Objects.from_rows(
         [
             (
@@ -56,7 +56,7 @@ def true_objects(entry: Mapping) -> Objects:
                 a["category_id"],
                 1.0,
             )
-            for a in entry["annotations"]
+            for a in entry.get("annotations", ())
             if not a.get("iscrowd", 0)
         ]
     )

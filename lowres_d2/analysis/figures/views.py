@@ -1,4 +1,4 @@
-"""What a detector's network receives of an image, after the mapper and its resampler.
+"""What a network receives of an image, after the mapper and its resampler.
 
 Values are RGB float32 (h, w, 3) where 1 is white; a learned resampler may leave [0, 1]. Pixel j of
 them covers [factor j, factor (j + 1)) of the stored image on either axis.
@@ -13,6 +13,7 @@ from typing import Any
 
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.image import reader_of
+from lowres_d2.modeling.resample import Bicubic, Identity
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class Seen:
         return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
 
 
+_IN_MEMORY = "image"  # key of the pixels, RGB, in an entry of a data set that holds them
 # From a Detectron2 dataset dict.
 View = Callable[[Mapping], Seen]
 
@@ -56,7 +58,13 @@ def stored_view_of(mapper: Any = None) -> View:
     """
     # A run has read these images before, so their number of pixels is no question.
     reader = dataclasses.replace(reader_of(mapper), max_pixels=None)
-    return lambda entry: Seen(np.float32(reader.show(entry["file_name"])) / 255, 1.0)
+
+    def view(entry: Mapping) -> Seen:
+        if _IN_MEMORY in entry:
+            return Seen(shown_channels(entry[_IN_MEMORY].float() / 255, "RGB"), 1.0)
+        return Seen(np.float32(reader.show(entry["file_name"])) / 255, 1.0)
+
+    return view
 
 
 def stored_view(entry: Mapping) -> Seen:
@@ -65,12 +73,13 @@ def stored_view(entry: Mapping) -> Seen:
 
 
 def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
-    """The view of a detector: what it receives after the mapper and its resampler.
+    """The view of a model: what it receives after the mapper and its resampler.
 
     Args:
         model: a trained model, if its resampler has weights; one without ``resampler`` receives
             the mapper's output.
-        mapper: the recipe's test mapper; None leaves the images unchanged.
+        mapper: the recipe's test mapper; None leaves the images unchanged, as those of a data set
+            in memory always are.
     """
     read = mapper or DetectionMapper(is_train=False, image_format="RGB")
     resampler = getattr(model, "resampler", None)
@@ -78,13 +87,14 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
 
     @torch.no_grad()
     def view(entry: Mapping) -> Seen:
-        image = read(dict(entry))["image"]
+        in_memory = _IN_MEMORY in entry
+        image = (entry if in_memory else read(dict(entry)))["image"]
         factor = entry["height"] / image.shape[-2]
         values = image.to(device).float() / 255
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
-        return Seen(shown_channels(values, read.image_format), factor)
+        return Seen(shown_channels(values, "RGB" if in_memory else read.image_format), factor)
 
     return view
 
@@ -92,6 +102,15 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
 def input_view(mapper: DetectionMapper) -> View:
     """What a resampler receives: the mapper's output."""
     return model_view(nn.Identity(), mapper)
+
+
+def changes_images(model: nn.Module) -> bool:
+    """Whether a model's network receives other pixels than the mapper gives it."""
+    resampler = getattr(model, "resampler", None)
+    if resampler is None:
+        return False
+    # Degradation and super-resolution leave the frame, and so the factor, as it was.
+    return getattr(resampler, "factor", 1) != 1 or not isinstance(resampler, Identity | Bicubic)
 
 
 def shown_channels(image: Tensor, image_format: str | None) -> np.ndarray:

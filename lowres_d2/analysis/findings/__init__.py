@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from lowres_d2.analysis.findings.base import Findings
 from lowres_d2.analysis.findings.boxes import BoxFindings
+from lowres_d2.analysis.findings.classes import ClassFindings
 from lowres_d2.analysis.run import Run
+from lowres_d2.evaluation.classification import TASK
 
 __all__ = ["Findings", "findings_kind", "findings_of"]
 
-_KINDS: dict[str, type[Findings]] = {"bbox": BoxFindings}
+_KINDS: dict[str, type[Findings]] = {"bbox": BoxFindings, TASK: ClassFindings}
 
 
 def findings_kind(task: str) -> type[Findings]:

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def even_indices(total: int, number: int) -> list[int]:
+    """Indices of at most ``number`` out of ``total`` images, evenly spread."""
+    number = min(number, total)
+    return [k * total // number for k in range(number)]
+
+
 class EvenSample(Sequence):
     """Images with objects, evenly spread over a data set; the same ones every time.
 
