@@ -168,7 +168,8 @@ class RecipeRun:
 
     def reported(self, finished: FinishedRun) -> Run:
         """The run as reports want it."""
-        mapper = instantiate(self.config().dataloader.test.mapper)
+        # Images that are in memory need none.
+        mapper = instantiate(self.config().dataloader.test.get("mapper"))
         return Run(
             name=self.title,
             results=finished.results,

@@ -11,9 +11,15 @@ from lowres_d2.analysis import (
     write_failure_cases,
     write_thumbnails,
 )
+from lowres_d2.analysis.figures.classified_images import (
+    Classifier,
+    choose_cases,
+    write_classified,
+)
 from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
 from lowres_d2.analysis.run import Run
 from lowres_d2.data.datasets import BoxDataset
+from lowres_d2.evaluation.classified import Classified
 from lowres_d2.programs.quick_benchmarks import Benchmark
 from lowres_d2.programs.recipe_runs import RecipeRun
 
@@ -23,14 +29,14 @@ _IMAGES = 3  # rows of a sheet whose images are not chosen by what was found on 
 
 
 def write_sheets(
-    benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: BoxDataset
+    benchmark: Benchmark, output: Path, runs: Sequence[RecipeRun], dataset: Sequence[Mapping]
 ) -> list[str]:
     """Draw the benchmark's sheets of one seed.
 
     Args:
         benchmark: which sheets.
         output: folder that they go into.
-        runs: of all detectors, done.
+        runs: of all models, done.
         dataset: that they were evaluated on.
 
     Returns:
@@ -46,7 +52,7 @@ def write_sheets(
 
 
 def _thumbnails(
-    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: Sequence[Mapping]
 ) -> None:
     shown = benchmark.thumbnails or benchmark.students
     reported = {title: _reported(runs[title]) for title in shown if title in runs}
@@ -67,9 +73,7 @@ def _features(
 def _detections(
     benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
 ) -> None:
-    reference = benchmark.longer_title if benchmark.closes_gap else None
-    compared = [benchmark.baseline, benchmark.method, *([reference] if reference else [])]
-    shown = {title: _reported(runs[title]) for title in compared}
+    shown = _compared(benchmark, runs)
     columns = [
         detected_column(title, run.predictions_file, dataset, run.view)[0]
         for title, run in shown.items()
@@ -81,8 +85,32 @@ def _detections(
         dataset.classes,
         ours=benchmark.method,
         baseline=benchmark.baseline,
-        reference=reference,
+        reference=_reference(benchmark),
     )
+
+
+def _classified(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: Sequence[Mapping]
+) -> None:
+    shown = _compared(benchmark, runs)
+    classifiers = [
+        Classifier(title, Classified.read(dataset, run.predictions_file), run.view)
+        for title, run in shown.items()
+    ]
+    groups = choose_cases(classifiers, benchmark.method, benchmark.baseline, _reference(benchmark))
+    stored = next(iter(shown.values())).stored
+    write_classified(path, dataset, classifiers, dataset.classes, groups, stored)
+
+
+def _reference(benchmark: Benchmark) -> str | None:
+    return benchmark.longer_title if benchmark.closes_gap else None
+
+
+def _compared(benchmark: Benchmark, runs: Mapping[str, RecipeRun]) -> dict[str, Run]:
+    """The baseline, the method and, where there is one, the model at full resolution."""
+    reference = _reference(benchmark)
+    compared = [benchmark.baseline, benchmark.method, *([reference] if reference else [])]
+    return {title: _reported(runs[title]) for title in compared}
 
 
 def _reported(run: RecipeRun) -> Run:
@@ -93,4 +121,5 @@ _SHEETS = {
     "thumbnails": ("Thumbnails", _thumbnails),
     "features": ("Features of downsampled, super-resolved and full regions", _features),
     "detections": ("Detections with failure cases", _detections),
+    "classified": ("Classified images with failure cases", _classified),
 }

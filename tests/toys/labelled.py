@@ -6,7 +6,10 @@ from lowres_d2.analysis import Run
 from lowres_d2.evaluation import ClassificationEvaluator
 from lowres_d2.evaluation.shown import ShownMetrics
 
+import numpy as np
 import torch
+
+from toys.batch_files import BatchFolder
 
 SIDE = 8
 
@@ -54,3 +57,15 @@ def classified_run(dataset, folder, name, wrong, costs=(None, None), view=None):
         shown=shown,
         **({} if view is None else {"view": view}),
     )
+
+
+def write_cifar(folder, number=20):
+    """CIFAR-10's files with a few images of one colour a class; the folder."""
+    files = BatchFolder(folder / "cifar-10-batches-py")
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+        labels = [k % 10 for k in range(number)]
+        noise = files.random.integers(0, 40, (number, 3 * 32**2), dtype=np.uint8)
+        pixels = noise + np.uint8(20 * np.array(labels))[:, None]
+        files.write(name, {"data": pixels, "labels": labels})
+    files.write("batches.meta", {"label_names": [f"class {k}" for k in range(10)]})
+    return folder

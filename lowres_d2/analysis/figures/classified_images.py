@@ -22,13 +22,15 @@ from lowres_d2.analysis.figures.sheets import (
     stack,
     text_block,
 )
-from lowres_d2.analysis.figures.views import Seen, View, stored_view
+from lowres_d2.analysis.figures.training_data import detector_inputs, resampled_title
+from lowres_d2.analysis.figures.views import Seen, View, shown_channels, stored_view
 from lowres_d2.data.datasets.sample import even_indices
 from lowres_d2.evaluation.classified import NOT_SHOWN, Classified
 from lowres_d2.fonts import drawable_names
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch import nn
 
 RIGHT: Color = (0, 205, 90)
 WRONG: Color = (255, 45, 85)
@@ -142,6 +144,52 @@ def write_classified(
             lines.append(_row("stored, true class", [stored(entry) for entry in entries], names))
             lines += [_predictions(one, chosen, entries, classes) for one in classifiers]
     return save_sheet(stack(lines), path)
+
+
+def write_labelled_training(
+    path: str | Path,
+    samples: Sequence[Mapping],
+    stored: Sequence[Seen],
+    model: nn.Module,
+    classes: Sequence[str],
+    image_format: str | None = "RGB",
+) -> Path:
+    """Draw training images with their classes: stored, augmented, and after the resampler.
+
+    Args:
+        path: PNG to write.
+        samples: of the training loader, with ``image`` and ``label``.
+        stored: the same images before their augmentation.
+        model: a composition, or a plain classifier, which has no resampler.
+        classes: names in the order of the labels.
+        image_format: order of the samples' channels.
+
+    Returns:
+        The path.
+    """
+    names = [drawable_names(classes)[sample["label"]] for sample in samples]
+    inputs = [detector_inputs(model, dict(sample)) for sample in samples]
+    titles = ["stored", "augmented", *resampled_title(model)]
+    rows = [
+        stored,
+        *([Seen(_shown(x, image_format), 1.0) for x in of] for of in zip(*inputs, strict=True)),
+    ]
+    lines = []
+    for start in range(0, len(samples), IMAGES):
+        part = slice(start, start + IMAGES)
+        for title, seen in zip(titles, rows, strict=True):
+            texts = names[part] if seen is stored else [_pixels(one) for one in seen[part]]
+            lines.append(_row(title, seen[part], texts))
+    return save_sheet(stack(lines), path)
+
+
+def _shown(sample: Mapping, image_format: str | None) -> np.ndarray:
+    return shown_channels(sample["image"].float() / 255, image_format)
+
+
+def _pixels(seen: Seen) -> str:
+    height, width = seen.values.shape[:2]
+    return f"{width} x {height} pixels"
 
 
 def _group(title: str, which: np.ndarray, images: int) -> Group:

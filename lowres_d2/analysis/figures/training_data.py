@@ -20,7 +20,7 @@ from lowres_d2.analysis.figures.sheets import (
     stack,
     text_block,
 )
-from lowres_d2.analysis.figures.views import Seen, shown_channels
+from lowres_d2.analysis.figures.views import Seen, changes_images, shown_channels
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.image import reader_of
 from lowres_d2.fonts import drawable_names
@@ -60,8 +60,7 @@ def write_training_data(
     Returns:
         The path.
     """
-    has_thumbnails = isinstance(model, LowResDetector) and model.resampler.factor != 1
-    titles = ["stored", "augmented"] + ["downsampled"] * has_thumbnails
+    titles = ["stored", "augmented", *resampled_title(model)]
     colors, names, side = class_colors(len(classes)), drawable_names(classes), panel_side(3)
     lines = [heading_row(titles, side)]
     for entry in entries:
@@ -80,6 +79,13 @@ def write_training_data(
     return save_sheet(stack(lines), path)
 
 
+def resampled_title(model: nn.Module) -> list[str]:
+    """Heading of what the resampler makes of an image; none where it leaves the image as it is."""
+    if not isinstance(model, LowResDetector) or not changes_images(model):
+        return []
+    return ["downsampled" if model.resampler.factor != 1 else "resampled"]
+
+
 @torch.no_grad()
 def detector_inputs(model: nn.Module, sample: dict[str, Any]) -> list[dict[str, Any]]:
     """An image of the mapper and, where a resampler changes it, the same as the detector gets it.
@@ -88,7 +94,7 @@ def detector_inputs(model: nn.Module, sample: dict[str, Any]) -> list[dict[str, 
         model: a composition or a plain detector.
         sample: the mapper's output, with ``instances``.
     """
-    if not isinstance(model, LowResDetector) or model.resampler.factor == 1:
+    if not resampled_title(model):
         return [sample]
     full = sample["image"].to(model.device).float() / 255
     low, factor = model.resampler([full])[0], model.resampler.factor

@@ -1,0 +1,102 @@
+"""Figures of classifier runs."""
+
+from unittest.mock import Mock
+
+from lowres_d2.evaluation.classification import CLASSIFICATIONS
+from lowres_d2.programs.shown_runs import check_comparable
+from lowres_d2.programs.train import main as train
+from lowres_d2.programs.visualize import main, open_run
+
+import pytest
+from PIL import Image
+
+from toys.labelled import write_cifar
+from toys.runs import PLAIN
+
+RECIPE = "tests/toys/recipes/classifier.py"
+FULL = "model.resampler={_target_: lowres_d2.modeling.resample.Identity}"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return f"data.root={write_cifar(tmp_path_factory.mktemp('cifar'))}"
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """A finished run at full resolution, and one with another seed on degraded images."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, overrides in (("full", [FULL]), ("low", ["train.seed=3"])):
+        train(["--config-file", RECIPE, data, f"train.output_dir={folder / name}", *overrides])
+    return [str(folder / name) for name in ("full", "low")]
+
+
+def test_all_figures_of_classifiers_are_drawn(runs, tmp_path, capsys):
+    main(["all", "--runs", *runs, "--output", str(tmp_path)])
+    names = ["thumbnails.png", "classified.png", "confusion.png", "trade_off.png", "gains.md"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in names]
+    for name in names[:-1]:
+        assert min(Image.open(tmp_path / name).size) > 200
+    text = (tmp_path / "gains.md").read_text()
+    assert text.startswith("| top1 gain ") and "the row's classifier" in text
+    assert not list(tmp_path.glob("evaluations"))  # the runs' own are read
+    assert (open_run(runs[1], tmp_path).folder / CLASSIFICATIONS).is_file()
+
+
+def test_one_classifier_is_compared_with_none(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lowres_d2.programs.visualize.draw_trade_off", lambda *_: "speed")
+    main(["all", "--runs", runs[0], "--output", str(tmp_path)])
+    assert capsys.readouterr().out.splitlines() == [
+        "left out: thumbnails: none of the runs lowers the resolution",
+        "left out: classified: expected at least two runs to compare",
+        str(tmp_path / "confusion.png"),
+        "speed",
+        "left out: gains: expected at least two runs to compare",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "width"), [([], 2), ([FULL], 1)], ids=["with the degraded image", "augmented alone"]
+)
+def test_training_images_are_drawn_with_their_classes(more, width, data, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(title, seen, texts, colors=None):
+        drawn.append((title, [one.values.shape for one in seen], list(texts)))
+        return Image.new("RGB", (9, 9))
+
+    monkeypatch.setattr("lowres_d2.analysis.figures.classified_images._row", draw)
+    main(["data", "--runs", RECIPE, "--output", str(tmp_path), "--images", "9", data, *more])
+    titles = ["stored", "augmented", "resampled"][: 1 + width]
+    assert [title for title, *_ in drawn] == 2 * titles  # eight images in a row
+    assert {shape for _, shapes, _ in drawn for shape in shapes} == {(32, 32, 3)}
+    assert all(text.startswith("class ") for text in drawn[0][2])
+    assert (tmp_path / "data.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["detections", "--runs", RECIPE], "detections: there is none of classification runs"),
+        (["classified", "--runs", f"a={RECIPE}"], "a has no weights"),
+        (["confusion", "--runs", f"a={RECIPE}"], "a has no weights"),
+        (["classified", "--runs", PLAIN], "classified: there is none of bbox runs"),
+    ],
+)
+def test_what_the_runs_have_no_figure_of_is_said(
+    arguments, message, data, coco_json, tmp_path, capsys
+):
+    of_boxes = [f"data.train_json={coco_json}", f"data.val_json={coco_json}"]
+    opts = [*([data] if RECIPE in " ".join(arguments) else of_boxes), "train.device=cpu"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--output", str(tmp_path), *opts])
+    said = capsys.readouterr().err.strip()
+    assert message in said and "\n" not in said
+
+
+def test_classifiers_are_not_compared_with_detectors():
+    runs = [Mock(task=task) for task in ("classification", "bbox")]
+    for run, name in zip(runs, "ab", strict=True):
+        run.name = name
+    with pytest.raises(ValueError, match=r"several tasks \(a classification, b bbox\)"):
+        check_comparable(runs)
