@@ -10,17 +10,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """A detector of a comparison.
+    """A detector or classifier of a comparison.
 
     Attributes:
         recipe: its file.
         overrides: ``key=value``: a variant that differs by them alone needs no file of its own.
-        from_first: whether it gets the first detector's weights; else it trains alone.
+        from_first: whether it gets the first model's weights; else it trains alone.
+        weights_of: recipe key, such as ``train.init_checkpoint``, to the title of an earlier row:
+            the key gets the weights that row has at its end, with the same seed.
     """
 
     recipe: str
     overrides: Sequence[str] = ()
     from_first: bool = True
+    weights_of: Mapping[str, str] = field(default_factory=dict)
 
     def folder(self, title: str) -> str:
         """Name of its folder: the recipe's, or the title's where the recipe is not all of it."""
@@ -29,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A comparison of detectors on the generated data; it takes minutes on a CPU.
+    """A comparison of detectors or of classifiers; it takes minutes on a CPU.
 
     Attributes:
         title: heading of the report.
@@ -45,6 +48,7 @@ class Benchmark:
         thumbnails: students whose thumbnails are drawn, if they were trained; empty: all.
         closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
             distance to it is covered.
+        data: what its images are, for the report.
     """
 
     title: str
@@ -59,6 +63,7 @@ class Benchmark:
     sheets: Sequence[str] = ()
     thumbnails: Sequence[str] = ()
     closes_gap: bool = False
+    data: str = "Generated plates"
 
     @property
     def method(self) -> str:

@@ -29,7 +29,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark, Row
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
 
@@ -91,29 +91,30 @@ def reproduce(
     shared = shared_runs(benchmark, output, [f"train.seed={seeds[0]}", *common])
     if not (benchmark.closes_gap or with_variants):
         shared = shared[:1]
-    students: dict[int, list[RecipeRun]] = {}
-    for seed in seeds:
-        rows = {**benchmark.students, **(benchmark.variants if with_variants else {})}
-        first = f"{benchmark.weights_key}={shared[0].weights}"
-        students[seed] = [
-            RecipeRun(
-                title,
-                row.recipe,
-                output / f"seed{seed}" / row.folder(title),
-                [
-                    *([first] if row.from_first else []),
-                    *row.overrides,
-                    f"train.seed={seed}",
-                    *common,
-                ],
-            )
-            for title, row in rows.items()
-        ]
+    rows = {**benchmark.students, **(benchmark.variants if with_variants else {})}
+    first = f"{benchmark.weights_key}={shared[0].weights}"
+    students = {
+        seed: _student_runs(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
+        for seed in seeds
+    }
     check_runs([*shared, *students[seeds[0]]])  # those of other seeds differ by the seed alone
     results = [_seed_result(run, seeds[0]) for run in shared]
     for seed, runs in students.items():
         results += [_seed_result(run, seed) for run in runs]
     return _write(benchmark, output, shared, students, results)
+
+
+def _student_runs(
+    rows: Mapping[str, Row], folder: Path, first: str, overrides: Sequence[str]
+) -> list[RecipeRun]:
+    """The runs of one seed, in the order of the rows, whose weights later ones may start from."""
+    runs: dict[str, RecipeRun] = {}
+    for title, row in rows.items():
+        start = [first] if row.from_first else []
+        start += [f"{key}={runs[other].weights}" for key, other in row.weights_of.items()]
+        place = folder / row.folder(title)
+        runs[title] = RecipeRun(title, row.recipe, place, [*start, *row.overrides, *overrides])
+    return list(runs.values())
 
 
 def _report_files(benchmark: Benchmark, output: Path, seeds: Sequence[int]) -> list[Path]:
@@ -165,7 +166,7 @@ def _write(
     text = "\n\n".join(
         [
             f"# {benchmark.title}",
-            f"Generated plates, {len(dataset)} test images; {len(students)} seed(s), mean ± "
+            f"{benchmark.data}, {len(dataset)} test images; {len(students)} seed(s), mean ± "
             f"standard deviation.{sizes}{gap}",
             summary_table(
                 results,

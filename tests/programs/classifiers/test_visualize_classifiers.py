@@ -14,7 +14,7 @@ from toys.labelled import write_cifar
 from toys.runs import PLAIN
 
 RECIPE = "tests/toys/recipes/classifier.py"
-FULL = "model.resampler={_target_: lowres_d2.modeling.resample.Identity}"
+FULL = "tests/toys/recipes/classifier_full.py"
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,9 @@ def data(tmp_path_factory):
 def runs(data, tmp_path_factory):
     """A finished run at full resolution, and one with another seed on degraded images."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, overrides in (("full", [FULL]), ("low", ["train.seed=3"])):
-        train(["--config-file", RECIPE, data, f"train.output_dir={folder / name}", *overrides])
+    for name, recipe in (("full", FULL), ("low", RECIPE)):
+        place = f"train.output_dir={folder / name}"
+        train(["--config-file", recipe, data, place, f"train.seed={len(name)}"])
     return [str(folder / name) for name in ("full", "low")]
 
 
@@ -56,9 +57,11 @@ def test_one_classifier_is_compared_with_none(runs, tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("more", "width"), [([], 2), ([FULL], 1)], ids=["with the degraded image", "augmented alone"]
+    ("recipe", "more"),
+    [(RECIPE, ["resampled"]), (FULL, [])],
+    ids=["with the degraded image", "augmented alone"],
 )
-def test_training_images_are_drawn_with_their_classes(more, width, data, tmp_path, monkeypatch):
+def test_training_images_are_drawn_with_their_classes(recipe, more, data, tmp_path, monkeypatch):
     drawn = []
 
     def draw(title, seen, texts, colors=None):
@@ -66,8 +69,8 @@ def test_training_images_are_drawn_with_their_classes(more, width, data, tmp_pat
         return Image.new("RGB", (9, 9))
 
     monkeypatch.setattr("lowres_d2.analysis.figures.classified_images._row", draw)
-    main(["data", "--runs", RECIPE, "--output", str(tmp_path), "--images", "9", data, *more])
-    titles = ["stored", "augmented", "resampled"][: 1 + width]
+    main(["data", "--runs", recipe, "--output", str(tmp_path), "--images", "9", data])
+    titles = ["stored", "augmented", *more]
     assert [title for title, *_ in drawn] == 2 * titles  # eight images in a row
     assert {shape for _, shapes, _ in drawn for shape in shapes} == {(32, 32, 3)}
     assert all(text.startswith("class ") for text in drawn[0][2])

@@ -1,0 +1,81 @@
+"""A benchmark of classifiers, from nothing to its report."""
+
+from lowres_d2.analysis import Point
+from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.programs import measured_runs
+from lowres_d2.programs.quick_benchmarks import Benchmark, Row
+from lowres_d2.programs.reproduce import reproduce
+
+import pytest
+import torch
+from PIL import Image
+
+from toys.labelled import write_cifar
+
+FULL, LOW = (f"tests/toys/recipes/classifier{name}.py" for name in ("_full", ""))
+CONTINUED = ("optimizer.lr=0",)  # weights stay as those that it starts from
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """The report of two seeds, with its folder."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    benchmark = Benchmark(
+        title="Toy classifiers",
+        first=FULL,
+        first_title="teacher",
+        weights_key="train.init_checkpoint",
+        longer=FULL,
+        longer_title="teacher, trained further",
+        students={
+            "student": Row(LOW, from_first=False),
+            "ours": Row(
+                LOW, CONTINUED, from_first=False, weights_of={"train.init_checkpoint": "student"}
+            ),
+        },
+        baseline="student",
+        sheets=("thumbnails", "classified"),
+        closes_gap=True,
+        data="Toy CIFAR-10",
+    )
+
+    def measure(models, accuracies, images, *_, **__):
+        assert len(images) == 20 and all(image["image"].shape == (3, 32, 32) for image in images)
+        return [Point(name, accuracies[name], 10.0, 2e7) for name in models]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measured_runs, "measure_points", measure)
+        root = write_cifar(folder / "data")
+        reproduce(benchmark, folder / "out", [1, 2], overrides=[f"data.root={root}"])
+    return folder / "out"
+
+
+def test_the_report_has_accuracies_and_nothing_of_boxes(reproduced):
+    text = (reproduced / "report.md").read_text()
+    assert "Toy CIFAR-10, 20 test images; 2 seed(s), mean ± standard deviation. Gap" in text
+    head = next(line for line in text.splitlines() if "top5" in line)
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == [
+        *("", "top1", "top5", "top1 drop", "drop reduction", "gap closed", "core min")
+    ]
+    assert "**ours** against student: top1 " in text
+    assert "![top1 against images per second](trade_off.png)" in text
+    assert "Each seed's curves and images: [seed 1]" in text
+    whole = text + (reproduced / "seed2" / "report.md").read_text()
+    for boxes in ("AP", "object", "detect", "Size range"):
+        assert boxes not in whole
+
+
+@pytest.mark.parametrize("name", ["trade_off.png", "thumbnails.png", "classified.png"])
+def test_its_figures_are_drawn(reproduced, name):
+    assert f"({name})" in (reproduced / "report.md").read_text()
+    assert min(Image.open(reproduced / name).size) > 200
+
+
+def test_a_row_starts_from_an_earlier_one_of_its_seed(reproduced):
+    def weights(path):
+        return read_checkpoint(path / "model_final.pth")["model"]["detector.classifier.weight"]
+
+    students = [weights(reproduced / f"seed{seed}" / "classifier") for seed in (1, 2)]
+    ours = [weights(reproduced / f"seed{seed}" / "ours") for seed in (1, 2)]
+    assert not torch.equal(*students)
+    assert all(torch.equal(*pair) for pair in zip(students, ours, strict=True))
