@@ -46,10 +46,13 @@ class DetectionImages(HookBase):
 
     @torch.no_grad()
     def _draw(self) -> None:
-        loader = instantiate(self._cfg.dataloader.test)
         dataset = self._cfg.dataloader.test.dataset
+        first = list(islice(dataset, self._count))
+        if any("label" in entry for entry in first):  # of a classifier, which detects nothing
+            return
+        loader = instantiate(self._cfg.dataloader.test)
         # Looked up by name, since the loader may skip a broken image.
-        truth = {entry["file_name"]: entry for entry in islice(dataset, self._count)}
+        truth = {entry["file_name"]: entry for entry in first}
         # A user's own data set may not name its classes.
         classes = getattr(dataset, "classes", None)
         self._model.eval()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from omegaconf import OmegaConf
 from torch import nn
 
+from toys.labelled import LabelledToys
 from toys.runs import PLAIN, run_overrides
 
 
@@ -40,3 +42,11 @@ def test_a_data_set_without_classes_or_labels_is_drawn(coco_json, kept):
     assert len(images) == 2 and images[0].shape == (3, 64, 128)
     left, right = images[0][:, :, :64], images[0][:, :, 64:]
     assert (left != right).any()
+
+
+def test_of_a_classifier_nothing_is_drawn():
+    cfg = OmegaConf.create({"dataloader": {"test": {}}}, flags={"allow_objects": True})
+    cfg.dataloader.test.dataset = LabelledToys()
+    with EventStorage() as storage:
+        DetectionImages(cfg, Finder(), period=1)._draw()
+        assert not storage._vis_data
