@@ -13,6 +13,9 @@ from typing import Any
 
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, OmegaConf
+
 
 @dataclass(frozen=True)
 class ShownMetrics:
@@ -60,3 +63,9 @@ class ShownMetrics:
 
 
 BOXES = ShownMetrics()
+
+
+def task_of(cfg: DictConfig) -> str:
+    """The task of a recipe's evaluator, which is not built: one of boxes wants labels."""
+    target = OmegaConf.select(cfg, "dataloader.evaluator._target_")
+    return ShownMetrics.of(locate(target) if isinstance(target, str) else target).task

@@ -21,6 +21,7 @@ from lowres_d2.data.image import reader_of
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_of
+from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
@@ -238,6 +239,11 @@ def _run(args: argparse.Namespace) -> None:
     targets, json_file = find_targets(files, args.output)
     check_own([*targets, json_file])
     cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    if task_of(cfg) != BOXES.task:
+        raise ValueError(
+            f"{args.weights}: is of a model that finds no objects, which the demo draws: "
+            "`lowres-d2 visualize classified` shows what classifiers take test images for"
+        )
     demo = Demo.from_recipe(cfg, weights, args.confidence_threshold)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):

@@ -15,12 +15,11 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.identity import identify
-from lowres_d2.evaluation.shown import ShownMetrics
+from lowres_d2.evaluation.shown import ShownMetrics, task_of
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.saved_configs import CONFIG
 
-from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -87,8 +86,7 @@ class ShownRun:
     @property
     def task(self) -> str:
         """What its evaluator measures, which needs no labels: ``bbox`` or ``classification``."""
-        target = self.cfg.dataloader.evaluator._target_
-        return ShownMetrics.of(locate(target) if isinstance(target, str) else target).task
+        return task_of(self.cfg)
 
     @cached_property
     def shown(self) -> ShownMetrics:

@@ -13,6 +13,7 @@ from lowres_d2.data.plates.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
+from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
@@ -127,6 +128,11 @@ def _files_report(args: argparse.Namespace) -> Report:
 
 def _recipe_report(args: argparse.Namespace) -> Report:
     cfg = load_recipe(args.config_file, args.opts)
+    if task_of(cfg) != BOXES.task:
+        raise ValueError(
+            f"{args.config_file}: its images have no boxes, which are what is validated; labels "
+            "and images of a classifier are checked when they are read"
+        )
     findings = Findings()
     splits = recipe_splits(cfg, findings)
     facts, model = model_facts(cfg, findings)

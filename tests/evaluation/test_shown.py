@@ -1,5 +1,8 @@
-from lowres_d2.evaluation import SizedCOCOEvaluator, SizeRanges
-from lowres_d2.evaluation.shown import BOXES, ShownMetrics
+from lowres_d2.evaluation import ClassificationEvaluator, SizedCOCOEvaluator, SizeRanges
+from lowres_d2.evaluation.shown import BOXES, ShownMetrics, task_of
+
+import pytest
+from omegaconf import OmegaConf
 
 
 class OfClasses:
@@ -26,3 +29,15 @@ def test_an_evaluator_that_says_nothing_is_one_of_boxes():
     assert ShownMetrics.of(object()) == BOXES
     assert BOXES.names == ("bbox/AP", "bbox/AP50")
     assert BOXES.predictions == "coco_instances_results.json"
+
+
+@pytest.mark.parametrize("kind", [ClassificationEvaluator, SizedCOCOEvaluator, None])
+def test_the_task_is_known_before_there_is_an_evaluator(kind):
+    """The data set may be missing, or without labels."""
+    task = "classification" if kind is ClassificationEvaluator else "bbox"
+    for target in [kind, f"{kind.__module__}.{kind.__qualname__}"] if kind else [None]:
+        evaluator = {"dataset": "none"} | ({"_target_": target} if target else {})
+        cfg = OmegaConf.create(
+            {"dataloader": {"evaluator": evaluator}}, flags={"allow_objects": True}
+        )
+        assert task_of(cfg) == task

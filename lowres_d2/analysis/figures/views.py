@@ -94,7 +94,8 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
-        return Seen(shown_channels(values, "RGB" if in_memory else read.image_format), factor)
+        image_format = "RGB" if in_memory else getattr(read, "image_format", "RGB")
+        return Seen(shown_channels(values, image_format), factor)
 
     return view
 

@@ -3,8 +3,10 @@
 from unittest.mock import Mock
 
 from lowres_d2.evaluation.classification import CLASSIFICATIONS
+from lowres_d2.programs.demo import main as demo
 from lowres_d2.programs.shown_runs import check_comparable
 from lowres_d2.programs.train import main as train
+from lowres_d2.programs.validate import main as validate
 from lowres_d2.programs.visualize import main, open_run
 
 import pytest
@@ -95,6 +97,20 @@ def test_what_the_runs_have_no_figure_of_is_said(
         main([*arguments, "--output", str(tmp_path), *opts])
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
+
+
+def test_programs_for_boxes_refuse_a_classifier_in_one_line(runs, data, tmp_path, capsys):
+    image = tmp_path / "image.png"
+    Image.new("RGB", (32, 32)).save(image)
+    weights = ["--weights", runs[0], "--input", str(image), "--output", str(tmp_path / "out")]
+    for program, arguments, message in (
+        (demo, weights, "finds no objects"),
+        (validate, ["--config-file", RECIPE, data], "its images have no boxes"),
+    ):
+        with pytest.raises(SystemExit):
+            program(arguments)
+        said = capsys.readouterr().err.strip()
+        assert message in said and "\n" not in said
 
 
 def test_classifiers_are_not_compared_with_detectors():
