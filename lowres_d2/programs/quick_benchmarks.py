@@ -27,7 +27,8 @@ class Row:
 
     def folder(self, title: str) -> str:
         """Name of its folder: the recipe's, or the title's where the recipe is not all of it."""
-        return re.sub(r"\W+", "_", title).strip("_") if self.overrides else Path(self.recipe).stem
+        alone = not (self.overrides or self.weights_of)
+        return Path(self.recipe).stem if alone else re.sub(r"\W+", "_", title).strip("_")
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,15 @@ class Benchmark:
         first: recipe of the detector that is trained from scratch and that all others start from.
         first_title: its name in tables and figures.
         weights_key: recipe key with which the others get its weights.
-        longer: recipe that trains the first detector further, for as many iterations as the others.
-        longer_title: its name.
+        longer: recipe that trains the first detector further, for as many iterations as the others;
+            empty: it is trained for as many from the beginning.
+        longer_title: its name; empty where there is none.
         students: rows by title, of what is trained with every seed. The last one is the method.
         baseline: title of what the method is compared with.
         variants: more students, trained on request.
         sheets: figures of the report; see ``lowres_d2.programs.reproduce_figures``.
         thumbnails: students whose thumbnails are drawn, if they were trained; empty: all.
-        closes_gap: whether ``longer`` is out of reach, and the table tells which share of the
+        closes_gap: whether ``full_title`` is out of reach, and the table tells which share of the
             distance to it is covered.
         data: what its images are, for the report.
     """
@@ -64,6 +66,11 @@ class Benchmark:
     thumbnails: Sequence[str] = ()
     closes_gap: bool = False
     data: str = "Generated plates"
+
+    @property
+    def full_title(self) -> str:
+        """Name of the first model after as many iterations as the others."""
+        return self.longer_title or self.first_title
 
     @property
     def method(self) -> str:

@@ -124,10 +124,12 @@ def _report_files(benchmark: Benchmark, output: Path, seeds: Sequence[int]) -> l
 
 
 def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
-    """The first detector, and the same trained further, for equal total iterations."""
+    """The first model and, where there is a recipe for it, the same trained further."""
     first = RecipeRun(
         benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
     )
+    if not benchmark.longer:
+        return [first]
     more = [f"train.init_checkpoint={first.weights}", *overrides]
     return [first, RecipeRun(benchmark.longer_title, benchmark.longer, output / "longer", more)]
 
@@ -147,7 +149,7 @@ def _write(
     dataset = instantiate(shared[0].config().dataloader.test.dataset)
     shown = shared[0].shown
     # ThumbDet's teacher is the full-resolution detector at an earlier time.
-    compared = shared[1:] if benchmark.closes_gap else shared
+    compared = shared[1:] if benchmark.closes_gap and benchmark.longer else shared
     for seed, runs in students.items():
         reported = [run.reported(run.finish()) for run in (*compared, *runs)]
         write_report(output / f"seed{seed}", reported, dataset, f"{benchmark.title}, seed {seed}")
@@ -157,7 +159,7 @@ def _write(
     points, machine_used = _measured(models, dataset, results, shown)
     plot_trade_off(points, output / "trade_off.png", machine_used, shown.main)
     gap = (
-        f" Gap closed: share of the distance from {benchmark.baseline} to {benchmark.longer_title}."
+        f" Gap closed: share of the distance from {benchmark.baseline} to {benchmark.full_title}."
         if benchmark.closes_gap
         else f" Gain: against {benchmark.baseline}."
     )
@@ -172,7 +174,7 @@ def _write(
                 results,
                 shown,
                 benchmark.baseline,
-                benchmark.longer_title if benchmark.closes_gap else None,
+                benchmark.full_title if benchmark.closes_gap else None,
             ),
             _gain(benchmark, shared, students, dataset, shown),
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",

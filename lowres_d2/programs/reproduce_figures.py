@@ -103,7 +103,7 @@ def _classified(
 
 
 def _reference(benchmark: Benchmark) -> str | None:
-    return benchmark.longer_title if benchmark.closes_gap else None
+    return benchmark.full_title if benchmark.closes_gap else None
 
 
 def _compared(benchmark: Benchmark, runs: Mapping[str, RecipeRun]) -> dict[str, Run]:

@@ -25,13 +25,11 @@ def reproduced(tmp_path_factory):
         first=FULL,
         first_title="teacher",
         weights_key="train.init_checkpoint",
-        longer=FULL,
-        longer_title="teacher, trained further",
+        longer="",
+        longer_title="",
         students={
             "student": Row(LOW, from_first=False),
-            "ours": Row(
-                LOW, CONTINUED, from_first=False, weights_of={"train.init_checkpoint": "student"}
-            ),
+            "ours": Row(LOW, CONTINUED, False, {"train.init_checkpoint": "student"}),
         },
         baseline="student",
         sheets=("thumbnails", "classified"),
@@ -53,6 +51,7 @@ def reproduced(tmp_path_factory):
 def test_the_report_has_accuracies_and_nothing_of_boxes(reproduced):
     text = (reproduced / "report.md").read_text()
     assert "Toy CIFAR-10, 20 test images; 2 seed(s), mean ± standard deviation. Gap" in text
+    assert "distance from student to teacher.\n" in text and not (reproduced / "longer").exists()
     head = next(line for line in text.splitlines() if "top5" in line)
     assert [cell.strip() for cell in head.split("|")[1:-1]] == [
         *("", "top1", "top5", "top1 drop", "drop reduction", "gap closed", "core min")
@@ -79,3 +78,8 @@ def test_a_row_starts_from_an_earlier_one_of_its_seed(reproduced):
     ours = [weights(reproduced / f"seed{seed}" / "ours") for seed in (1, 2)]
     assert not torch.equal(*students)
     assert all(torch.equal(*pair) for pair in zip(students, ours, strict=True))
+
+
+def test_a_row_that_starts_from_another_has_a_folder_of_its_own():
+    rows = Row(LOW), Row(LOW, CONTINUED), Row(LOW, weights_of={"train.init_checkpoint": "student"})
+    assert [row.folder("as + before") for row in rows] == ["classifier", *["as_before"] * 2]
