@@ -51,6 +51,8 @@ class Benchmark:
         closes_gap: whether ``full_title`` is out of reach, and the table tells which share of the
             distance to it is covered.
         data: what its images are, for the report.
+        also_compared: pairs of titles of trained rows; the report states by how much the first of
+            each is better than the second, with its interval, as of the method and the baseline.
     """
 
     title: str
@@ -66,6 +68,7 @@ class Benchmark:
     thumbnails: Sequence[str] = ()
     closes_gap: bool = False
     data: str = "Generated plates"
+    also_compared: Sequence[tuple[str, str]] = ()
 
     @property
     def full_title(self) -> str:

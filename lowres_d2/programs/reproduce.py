@@ -176,7 +176,7 @@ def _write(
                 benchmark.baseline,
                 benchmark.full_title if benchmark.closes_gap else None,
             ),
-            _gain(benchmark, shared, students, dataset, shown),
+            *_gains(benchmark, shared, students, dataset, shown),
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
             f"![{shown.main} against images per second](trade_off.png)",
@@ -192,21 +192,24 @@ def _write(
     return report
 
 
-def _gain(
+def _gains(
     benchmark: Benchmark,
     shared: Sequence[RecipeRun],
     students: dict[int, list[RecipeRun]],
     dataset: Sequence[Mapping],
     shown: ShownMetrics,
-) -> str:
-    """The method against the baseline, over all seeds."""
+) -> list[str]:
+    """The method against the baseline, and other pairs, over all seeds."""
     runs = [*shared, *(run for of_seed in students.values() for run in of_seed)]
     read = findings_kind(shown.task).read
-    ours, baseline = (
-        [read(dataset, run.predictions) for run in runs if run.title == title]
-        for title in (benchmark.method, benchmark.baseline)
-    )
-    return gain_sentence(benchmark.method, ours, benchmark.baseline, baseline, shown.main)
+    sentences = []
+    for pair in [(benchmark.method, benchmark.baseline), *benchmark.also_compared]:
+        better, worse = (
+            [read(dataset, run.predictions) for run in runs if run.title == title] for title in pair
+        )
+        if better and worse:  # variants are trained on request only
+            sentences.append(gain_sentence(pair[0], better, pair[1], worse, shown.main))
+    return sentences
 
 
 def _measured(

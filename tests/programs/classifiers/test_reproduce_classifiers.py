@@ -35,6 +35,7 @@ def reproduced(tmp_path_factory):
         sheets=("thumbnails", "classified"),
         closes_gap=True,
         data="Toy CIFAR-10",
+        also_compared=[("teacher", "ours"), ("a variant", "ours")],
     )
 
     def measure(models, accuracies, images, *_, **__):
@@ -56,7 +57,8 @@ def test_the_report_has_accuracies_and_nothing_of_boxes(reproduced):
     assert [cell.strip() for cell in head.split("|")[1:-1]] == [
         *("", "top1", "top5", "top1 drop", "drop reduction", "gap closed", "core min")
     ]
-    assert "**ours** against student: top1 " in text
+    assert "**ours** against student: top1 " in text and "**teacher** against ours: top1 " in text
+    assert "a variant" not in text
     assert "![top1 against images per second](trade_off.png)" in text
     assert "Each seed's curves and images: [seed 1]" in text
     whole = text + (reproduced / "seed2" / "report.md").read_text()
