@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.analysis.cost.accuracy_drop import accuracy_drop_rate
-from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off
+from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off, speed
 from lowres_d2.analysis.figures.curves import plot_training, read_metrics
 from lowres_d2.analysis.findings import Findings, findings_of
 from lowres_d2.analysis.findings.tables import metric, table
@@ -94,7 +94,7 @@ def _overall_table(runs: Sequence[Run], findings: Findings) -> str:
         columns[f"{main} drop, %"] = ["", *drops]
     columns["MACs, G"] = [f"{run.macs / 1e9:.3g}" if run.macs else "" for run in runs]
     speeds = [run.images_per_second for run in runs]
-    columns["images/s"] = [f"{speed:.3g}" if speed else "" for speed in speeds]
+    columns["images/s"] = [speed(number) if number else "" for number in speeds]
     known = {title: values for title, values in columns.items() if any(values)}
     return table(list(known), [list(row) for row in zip(*known.values(), strict=True)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lowres_d2.analysis import write_report
-from lowres_d2.analysis.figures.confusion import plot_confusion
+from lowres_d2.analysis.figures.confusion import _figure, plot_confusion
 from lowres_d2.analysis.gains import gain_sentence, redrawn
 from lowres_d2.evaluation.classified import Classified
 
@@ -126,3 +126,15 @@ def test_a_classifiers_matrix_has_its_classes_alone(tmp_path):
         figures.append(Image.open(tmp_path / f"{size}.png").convert("L"))
     assert figures[0].size == figures[1].size  # both of the least size
     assert figures[0].tobytes() != figures[1].tobytes()
+
+
+def test_titles_and_names_of_a_matrix_are_inside_the_figure():
+    names = [f"automobile {k}" for k in range(10)]
+    for size in (10, 11):  # of a classifier, of a detector
+        matrices = dict.fromkeys(("one", "two"), np.ones((size, size), int))
+        figure = _figure(matrices, names)
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            (left, bottom), (right, top) = ax.get_tightbbox().get_points() / figure.dpi
+            width, height = figure.get_size_inches()
+            assert left >= 0 and bottom >= 0 and right <= width and top <= height

@@ -219,11 +219,17 @@ def _draw_panel(
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def speed(images_per_second: float) -> str:
+    """Images per second with three digits, or from a thousand on without decimals."""
+    number = images_per_second
+    return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
+
+
 def _metrics(point: Point, metric: str) -> str:
     spread = "" if point.accuracy_std is None else f" ± {point.accuracy_std:.1f}"
     parts = [f"{metric} {point.accuracy:.1f}{spread}"]
     if point.images_per_second:
-        parts.append(f"{point.images_per_second:.3g}/s")
+        parts.append(f"{speed(point.images_per_second)}/s")
     if point.macs:
         parts.append(f"{point.macs / 1e9:.3g} G")
     return ", ".join(parts)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 NUMBERED = 14  # classes up to which the cells have numbers
-_CELL, _LEAST = 0.42, 3.6  # inches
+_CELL, _LEAST, _TITLE = 0.42, 3.6, 0.3  # inches
 
 
 def plot_confusion(
@@ -52,7 +52,8 @@ def _figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figur
         ([*classes, "missed"], [*classes, "no object"]) if of_boxes else (classes, classes)
     )
     side = max(_LEAST, _CELL * size) + 1.4
-    figure = Figure(figsize=(columns * side, rows * side), layout="constrained")
+    # Higher than wide, for the titles: the layout does not know that the cells stay square.
+    figure = Figure(figsize=(columns * side, rows * (side + _TITLE)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(matrices) :]:
         ax.set_axis_off()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off, points_of_comparisons
+from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off, points_of_comparisons, speed
 
 import pytest
 from PIL import Image
@@ -56,3 +56,8 @@ def test_there_is_a_panel_for_each_known_cost(tmp_path):
     assert both.width > 1.4 * one.width and both.height == one.height
     with pytest.raises(ValueError, match="none of the points has"):
         plot_trade_off([Point("x", 3.0)], tmp_path / "none.png")
+
+
+def test_speeds_of_classifiers_are_whole_numbers():
+    shown = [speed(number) for number in (0.01234, 39.04, 409.4, 999.4, 999.6, 1780.2, 25000.0)]
+    assert shown == ["0.0123", "39", "409", "999", "1,000", "1,780", "25,000"]
