@@ -18,13 +18,16 @@ from omegaconf import DictConfig
 _LABEL = 11  # width of the first column, as in the start-up report
 
 
-def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> str:
+def describe_end(
+    cfg: DictConfig, iterations: int, best: BestWeights | None, detects: bool = True
+) -> str:
     """What a finished run has left, and the commands to evaluate it and to run it on images.
 
     Args:
         cfg: the recipe.
         iterations: finished ones.
         best: knows the best evaluation; None: the run was evaluated at its end only.
+        detects: whether the model finds boxes, which the demo draws.
     """
     folder, wanted = Path(cfg.train.output_dir), cfg.train.max_iter
     early = f" of {wanted:,}, stopped early" if iterations < wanted else ""
@@ -39,10 +42,11 @@ def describe_end(cfg: DictConfig, iterations: int, best: BestWeights | None) -> 
         ("recipe", f"{folder / CONFIG}"),
         ("evaluate", f"{program} train --config-file {config} --eval-only "
          f"train.init_checkpoint={weights}"),
-        ("detect", f"{program} demo --config-file {config} --weights {weights} "
-         "--input IMAGES --output FOLDER"),
-        ("curves", f"tensorboard --logdir {_quoted(folder)}"),
     ]  # fmt: skip
+    if detects:
+        demo = f"{program} demo --config-file {config} --weights {weights}"
+        rows.append(("detect", f"{demo} --input IMAGES --output FOLDER"))
+    rows.append(("curves", f"tensorboard --logdir {_quoted(folder)}"))
     return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)
 
 

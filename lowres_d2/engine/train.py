@@ -51,7 +51,7 @@ from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teach
 from lowres_d2.engine.startup.weights import check_complete, check_used, naming_weights
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
-from lowres_d2.evaluation.shown import ShownMetrics
+from lowres_d2.evaluation.shown import BOXES, ShownMetrics
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.changes import changed_settings
@@ -109,7 +109,8 @@ def train(
             save_config(run.recipe, cfg.train.output_dir)
         run.train(start)
         if comm.is_main_process():
-            logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best))
+            detects = ShownMetrics.of(run.evaluator).task == BOXES.task
+            logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best, detects))
     return run.results
 
 

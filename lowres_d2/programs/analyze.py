@@ -142,7 +142,8 @@ def _images(cfg: DictConfig, number: int | None, channels: int) -> tuple[list[di
     try:
         build_datasets(cfg, ["test"])
     except FileNotFoundError as error:
-        if number is not None:
+        # Images of a set in memory have no mapper that would say their size.
+        if number is not None or "mapper" not in cfg.dataloader.test:
             raise FileNotFoundError(f"{error}; --size H W needs no data") from None
         image = _noise(USUAL_SIZE, channels)
         height, width = image["image"].shape[-2:]

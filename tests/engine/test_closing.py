@@ -37,6 +37,13 @@ def test_the_final_weights_are_named_where_there_are_no_best_ones(folder):
     assert shlex.split(found["curves"]) == ["tensorboard", "--logdir", str(folder)]
 
 
+def test_a_model_without_boxes_has_no_demo(folder):
+    train = {"output_dir": str(folder), "max_iter": 30, "best": {"val_metric": "a/b"}}
+    text = describe_end(OmegaConf.create({"train": train}), 30, None, detects=False)
+    assert "demo" not in text
+    assert "  evaluate " in text
+
+
 def test_the_best_weights_come_with_their_metric(folder):
     (folder / "model_best.pth").write_bytes(b"")
     best = BestWeights(10, None, "bbox/AP-small")

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import cache
 
+from lowres_d2.modeling.meta_arch import ImageClassifier
 from lowres_d2.recipes.find import shipped_recipes
 from lowres_d2.recipes.load import load_recipe
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, ListConfig
 RECIPES = sorted(map(str, shipped_recipes()))
 PROJECTS = [name for name in RECIPES if name.startswith("projects")]
 CLASSES = 3
-NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48}  # channels
+NARROW = {256: 32, 512: 32, 1024: 32, 2048: 48, 4096: 32}  # channels
 RES2 = 16  # channels of a narrow ResNet's first stage
 
 
@@ -59,6 +60,8 @@ def narrow(network, factor=1):
             finer.max_area, finer.min_target_area = (40 // factor) ** 2, (32 // factor) ** 2
             if finer.sub_in_features == ["res2"]:
                 finer.generator.sub_channels = RES2
+    elif "width" in resnet:
+        resnet.width = 8
     elif "width_mult" in resnet:
         narrow_mobilenet(network)
     for key in ("encoder_layers", "decoder_layers"):
@@ -114,6 +117,18 @@ def _replace_widths(node):
             _replace_widths(child)
         elif child._value() in NARROW and not str(key).endswith("_area"):
             node[key] = NARROW[child._value()]
+
+
+def toy_inputs(model):
+    """Two images as the model's task has them."""
+    if isinstance(model.detector, ImageClassifier):
+        generator = torch.Generator().manual_seed(0)
+        shape = (3, 32, 32)
+        return [
+            {"image": torch.randint(0, 256, shape, generator=generator).byte(), "label": label}
+            for label in (0, CLASSES - 1)
+        ]
+    return toy_images()
 
 
 def toy_images():

@@ -18,6 +18,7 @@ from lowres_d2 import detectron2_provider
 from lowres_d2.analysis.matching.match_report import SizeRangeShare, match_shares
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import Stage
+from lowres_d2.engine.startup.labels import describe_labels
 from lowres_d2.engine.startup.objects import (
     as_the_model_gets_them,
     count_objects,
@@ -184,8 +185,16 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
-    """Objects of each size range: their share, size in the detector's image, and share matched."""
+    """Objects of each size range: their share, size in the detector's image, and share matched.
+
+    Of a classification set, how many images its classes have.
+    """
     dataset = run.cfg.dataloader[run.split].dataset
+    if len(dataset) and "label" in dataset[0]:
+        text, warning = describe_labels(dataset)
+        yield "images", f"{run.split}: {text}"
+        run.warnings += [warning] if warning else []
+        return
     size_ranges = getattr(run.evaluator, "size_ranges", None) or SizeRanges.from_config("coco")
     by_box = run.cfg.dataloader.evaluator.get("area", "box") == "box"
     counts = count_objects(dataset, size_ranges, by_box)
