@@ -33,6 +33,8 @@ def test_piece_survives_a_dump(name, tmp_path):
     LazyConfig.save(LazyConfig.load(str(first)), str(second))
     assert first.read_text() == second.read_text()
     assert set(cfg.dataloader) == {"train", "test", "evaluator"}
+    if "mapper" not in cfg.dataloader.train:
+        return  # images in memory
     modes = [cfg.dataloader[part].mapper.is_train for part in ("train", "test")]
     assert modes == [True, False]
     formats = [cfg.dataloader[part].mapper.image_format for part in ("train", "test")]
