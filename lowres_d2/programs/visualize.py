@@ -1,4 +1,4 @@
-"""Draw runs: thumbnails, detections, classified images, accuracy, speed, gains.
+"""Draw runs: thumbnails, detections, accuracy, speed, gains.
 
 A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. ``thumbnails`` and
 ``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
