@@ -11,106 +11,83 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lowres_d2.modeling.backbone.small import SmallStem
+from lowres_d2.modeling.backbone.staged import StagedBackbone
 
 import fvcore.nn.weight_init as weight_init
 import torch.nn.functional as F
 from detectron2.layers import Conv2d, get_norm
-from detectron2.modeling import Backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, ResNet
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Channels of the convolutions of each stage, as multiples of the width.
-_ALEXNET = ((1,), (3,), (6, 4, 4))
-_VGG16 = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 _RESNET18 = {"res2": 1, "res3": 2, "res4": 4, "res5": 8}
 
 
-class _PlainNetwork(Backbone):
-    """Stages of 3x3 convolutions with ReLU, each stage ended by a 2x2 max pooling."""
+class _PlainNetwork(StagedBackbone):
+    """Stages of 3x3 convolutions with ReLU, each stage ended by a 2x2 max pooling.
+
+    Args:
+        width: channels of the first convolution.
+        out_features: names of the stages that ``forward`` returns, of ``stage1`` on; None: the
+            last.
+        norm: name of a normalisation that ``get_norm`` knows.
+        in_channels: channels of the image.
+
+    Raises:
+        ValueError: ``out_features`` is empty or has an unknown stage.
+    """
+
+    # Channels of the convolutions of each stage, as multiples of the width.
+    MULTIPLES: tuple[tuple[int, ...], ...]
+    # Stride of the first convolution.
+    STRIDE: int
 
     def __init__(
         self,
-        channels: Sequence[Sequence[int]],
-        stride: int,
-        out_features: Sequence[str],
-        norm: str,
-        in_channels: int,
+        width: int = 64,
+        out_features: Sequence[str] | None = None,
+        norm: str = "BN",
+        in_channels: int = 3,
     ) -> None:
-        super().__init__()
-        names = [f"stage{k}" for k in range(1, len(channels) + 1)]
-        if not out_features or set(out_features) - set(names):
-            raise ValueError(f"out_features={[*out_features]}: expected some of {', '.join(names)}")
-        self._out_features = sorted(out_features)  # by name is finest first
-        self._out_feature_channels, self._out_feature_strides = {}, {}
+        names = [f"stage{k}" for k in range(1, len(self.MULTIPLES) + 1)]
+        asked = names[-1:] if out_features is None else out_features
+        super().__init__(asked, {name: k for k, name in enumerate(names)}, 2 * self.STRIDE)
         self.stages = nn.ModuleDict()
-        last = names.index(self._out_features[-1]) + 1
-        for power, (name, stage) in enumerate(zip(names[:last], channels, strict=False), start=1):
+        stride = self.STRIDE
+        for name, stage in zip(names[: self.last_block + 1], self.MULTIPLES, strict=False):
             layers: list[nn.Module] = []
-            for width in stage:
-                first = not layers and not self.stages
-                layers.append(_convolution(in_channels, width, stride if first else 1, norm))
-                in_channels = width
+            for multiple in stage:
+                layers.append(_convolution(in_channels, multiple * width, stride, norm))
+                in_channels, stride = multiple * width, 1
             self.stages[name] = nn.Sequential(*layers, nn.MaxPool2d(2))
-            self._out_feature_channels[name] = in_channels
-            self._out_feature_strides[name] = stride * 2**power
+        self._out_feature_channels = {
+            name: self.MULTIPLES[end][-1] * width for end, name in self._ends.items()
+        }
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
         """Feature maps of the stages in ``out_features``, finest first."""
-        outputs = {}
-        for name, stage in self.stages.items():
-            x = stage(x)
-            if name in self._out_features:
-                outputs[name] = x
-        return outputs
+        return self.features_of(self.stages.values(), x)
 
 
 class CifarAlexNet(_PlainNetwork):
-    """The five convolutions of AlexNet, 3x3 each; ``stage3`` has 2x2 cells for 32x32 pixels.
+    """The five convolutions of AlexNet, 3x3 each, in stages of strides 4, 8 and 16.
 
-    Args:
-        width: channels of the first convolution.
-        out_features: names of the stages that ``forward`` returns, of ``stage1`` to ``stage3``,
-            with strides 4, 8 and 16.
-        norm: name of a normalisation that ``get_norm`` knows.
-        in_channels: channels of the image.
-
-    Raises:
-        ValueError: ``out_features`` is empty or has an unknown stage.
+    ``stage3`` has 2x2 cells for 32x32 pixels. Arguments are those of every plain network here:
+    ``width``, ``out_features``, ``norm``, ``in_channels``.
     """
 
-    def __init__(
-        self,
-        width: int = 64,
-        out_features: Sequence[str] = ("stage3",),
-        norm: str = "BN",
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__(_times(width, _ALEXNET), 2, out_features, norm, in_channels)
+    MULTIPLES = ((1,), (3,), (6, 4, 4))
+    STRIDE = 2
 
 
 class CifarVGG16(_PlainNetwork):
-    """The thirteen convolutions of VGG-16; ``stage5`` has a single cell for 32x32 pixels.
+    """The thirteen convolutions of VGG-16, in five stages of strides 2 to 32.
 
-    Args:
-        width: channels of the first convolution.
-        out_features: names of the stages that ``forward`` returns, of ``stage1`` to ``stage5``,
-            with strides 2 to 32.
-        norm: name of a normalisation that ``get_norm`` knows.
-        in_channels: channels of the image.
-
-    Raises:
-        ValueError: ``out_features`` is empty or has an unknown stage.
+    ``stage5`` has a single cell for 32x32 pixels. Arguments are those of :class:`CifarAlexNet`.
     """
 
-    def __init__(
-        self,
-        width: int = 64,
-        out_features: Sequence[str] = ("stage5",),
-        norm: str = "BN",
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__(_times(width, _VGG16), 1, out_features, norm, in_channels)
+    MULTIPLES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+    STRIDE = 1
 
 
 class CifarResNet18(ResNet):
@@ -146,10 +123,6 @@ class CifarResNet18(ResNet):
             before = multiple * width
         stem = SmallStem(in_channels, width, 1, norm)
         super().__init__(stem, stages, out_features=list(out_features))
-
-
-def _times(width: int, multiples: Sequence[Sequence[int]]) -> list[list[int]]:
-    return [[width * multiple for multiple in stage] for stage in multiples]
 
 
 def _convolution(in_channels: int, out_channels: int, stride: int, norm: str) -> nn.Module:

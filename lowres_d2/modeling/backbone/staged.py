@@ -1,4 +1,4 @@
-"""A backbone whose layers are a slice of another library's network, in which stages end."""
+"""A backbone of blocks in a row, some of which end a stage."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ class StagedBackbone(Backbone):
 
     Args:
         out_features: names of the stages that ``forward`` returns.
-        ends: index of the last block of each stage, ``res2`` to ``res5``, of strides 4 to 32.
+        ends: index of the last block of each stage, finest first.
+        first_stride: stride of the first stage; that of each next one is twice as large.
 
     Raises:
         ValueError: ``out_features`` is empty or has an unknown stage.
     """
 
-    def __init__(self, out_features: Sequence[str], ends: Mapping[str, int]) -> None:
+    def __init__(
+        self, out_features: Sequence[str], ends: Mapping[str, int], first_stride: int = 4
+    ) -> None:
         super().__init__()
         unknown = [name for name in out_features if name not in ends]
         if unknown or not out_features:
             raise ValueError(f"out_features={[*out_features]}: expected some of {', '.join(ends)}")
         self._out_features = sorted(out_features)  # by name is finest first
         self._ends = {ends[name]: name for name in self._out_features}
-        self._out_feature_strides = {n: 2 ** int(n.removeprefix("res")) for n in out_features}
+        strides = {name: first_stride * 2**k for k, name in enumerate(ends)}
+        self._out_feature_strides = {name: strides[name] for name in out_features}
 
     @property
     def last_block(self) -> int:
