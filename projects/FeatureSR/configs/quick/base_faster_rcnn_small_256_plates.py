@@ -22,7 +22,7 @@ model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 # Small objects are those that super-resolution is for: under 24 px.
 dataloader.evaluator.size_ranges = dict(small=[0, 24], medium=[24, 48], large=[48, None])
 dataloader.train.total_batch_size = 8
-optimizer.lr = 2e-3
+optimizer.lr = 6e-3
 optimizer.weight_decay = 0.01
 # 2000 images, 8 per iteration: 12 epochs.
 train.max_iter = 3000

@@ -9,5 +9,5 @@ from .teacher_deformable_detr_small_256_plates import (
 )
 
 train.init_checkpoint = "output/teacher_deformable_detr_small_256_plates/model_final.pth"
-train.max_iter = 2500
+train.max_iter = 1000
 train.eval_period = 0
