@@ -23,18 +23,21 @@ PACKAGES = [
     "lowres_d2.modeling.objectives",
     "lowres_d2.modeling.resample",
     "lowres_d2.modeling.roi_heads",
+    "lowres_d2.modeling.super_resolution",
 ]
 # A function is an operator if it takes one of these and gives one of them.
 OF_TENSORS = ("Tensor", "FeatureMap", "Instances", "Boxes")
 OTHERS = {
     "Objective": "base class",
     "DenseDistillation": "base class",
+    "SuperResolutionNetwork": "base class",
     "SuperResolvedHeads": "base class",
     "SuperResolvedCascadeROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedRes5ROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedStandardROIHeads": "head of a detector: test_super_resolved_heads.py",
     "content_loss": "a mean of squares: test_super_resolution.py",
     "divided": "one division",
+    "interpolated": "of Downsampled and DownUp: test_resample.py",
     "masks_joined": "indexing",
     "multiplied": "one multiplication",
     "pooled_at": "a shift of boxes: test_alignment.py",

@@ -48,7 +48,12 @@ from lowres_d2.engine.stages import (
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
-from lowres_d2.engine.startup.weights import check_complete, check_used, naming_weights
+from lowres_d2.engine.startup.weights import (
+    check_complete,
+    check_used,
+    load_frozen_networks,
+    naming_weights,
+)
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.evaluation.shown import BOXES, ShownMetrics
@@ -133,6 +138,8 @@ class _Run:
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
             check_same_classes(dataset, cfg.dataloader.test.dataset)
+        # Before a checkpoint or initial weights, which may have them as well.
+        load_frozen_networks(self.model)
         if self.teacher is not None:
             key = "model.teacher.checkpoint"
             with naming_weights(key, OmegaConf.select(cfg, key)):

@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowres_d2.modeling.resample import SuperResolved
 from lowres_d2.modeling.weights import COUNTER, LoadReport
 from lowres_d2.recipes.find import shipped_recipes
+
+from torch import nn
 
 LEAST_USED = 0.99  # share of a file's tensors
 FLAG = "--allow-partial"
@@ -47,6 +50,18 @@ def check_used(report: LoadReport, allow_partial: bool = False) -> None:
             f"model ({', '.join(unfit[:3])}{more}): give weights of this model, or add {FLAG} to "
             "load what fits"
         )
+
+
+def load_frozen_networks(model: nn.Module) -> None:
+    """Load the weights of networks that other runs have trained and that this one does not train.
+
+    Raises:
+        FileNotFoundError: a file of weights is missing.
+        ValueError: none is given, or it does not fit.
+    """
+    for module in model.modules():
+        if isinstance(module, SuperResolved):
+            module.load_frozen_weights()
 
 
 def check_complete(report: LoadReport) -> None:

@@ -1,4 +1,4 @@
-"""Resamplers without parameters: identity, antialiased bicubic, and degradation by down-up.
+"""Resamplers without parameters: identity, antialiased interpolation, and degradation by down-up.
 
 Interpolation is aligned with the frames of ``lowres_d2.structures``: the centre of low-resolution
 pixel ``j`` is at ``f (j + 1/2)`` of the full-resolution image. Bicubic kernels overshoot at edges,
@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+Interpolation = Literal["bicubic", "bilinear", "box"]
+
 
 class Identity(Resampler):
     """No resampling: the detector's input is the full-resolution image."""
@@ -32,11 +34,36 @@ class Identity(Resampler):
         return list(images)
 
 
-class Bicubic(Resampler):
-    """Antialiased bicubic interpolation by any rational factor."""
+class Downsampled(Resampler):
+    """Antialiased interpolation by any rational factor.
+
+    Args:
+        factor: full-resolution pixels in one low-resolution pixel.
+        interpolation: see :class:`DownUp`.
+
+    Raises:
+        ValueError: the interpolation is unknown, or ``"box"`` with a factor that is not whole.
+    """
+
+    def __init__(
+        self, factor: Fraction | int | float | str, interpolation: Interpolation = "bicubic"
+    ) -> None:
+        super().__init__(factor)
+        check_interpolation(interpolation, self.factor)
+        self.interpolation = interpolation
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
-        return _interpolated(images, low_res_size(_size(images), self.factor), "bicubic")
+        return interpolated(images, low_res_size(_size(images), self.factor), self.interpolation)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, interpolation={self.interpolation}"
+
+
+class Bicubic(Downsampled):
+    """Antialiased bicubic interpolation by any rational factor."""
+
+    def __init__(self, factor: Fraction | int | float | str) -> None:
+        super().__init__(factor, "bicubic")
 
 
 class DownUp(Resampler):
@@ -55,19 +82,11 @@ class DownUp(Resampler):
     def __init__(
         self,
         factor: Fraction | int | float | str,
-        interpolation: Literal["bicubic", "bilinear", "box"] = "bicubic",
+        interpolation: Interpolation = "bicubic",
     ) -> None:
         super().__init__(1)
         self.degradation = as_factor(factor)
-        if interpolation not in ("bicubic", "bilinear", "box"):
-            raise ValueError(
-                f"interpolation={interpolation!r}: expected 'bicubic', 'bilinear' or 'box'"
-            )
-        if interpolation == "box" and self.degradation.denominator > 1:
-            raise ValueError(
-                f"interpolation='box' with factor {self.degradation}: expected a whole factor; "
-                "'bicubic' takes any"
-            )
+        check_interpolation(interpolation, self.degradation)
         self.interpolation = interpolation
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -75,30 +94,50 @@ class DownUp(Resampler):
         check_factor_fits(size, self.degradation)
         padded = pad_to_factor(images, self.degradation)
         # Both ways between padded sizes, whose ratio is exactly the factor; then cropped.
-        small = self._resized(padded, low_res_size(size, self.degradation))
-        return self._resized(small, _size(padded))[..., : size[0], : size[1]]
-
-    def _resized(
-        self, images: Float[Tensor, "N C H W"], size: Size
-    ) -> Float[Tensor, "N C resized_H resized_W"]:
-        if self.interpolation == "box":
-            # Between sizes of a whole ratio: means downwards, repetitions upwards.
-            return F.interpolate(images, size, mode="area")
-        return _interpolated(images, size, self.interpolation)
+        small = interpolated(padded, low_res_size(size, self.degradation), self.interpolation)
+        up = interpolated(small, _size(padded), self.interpolation)
+        return up[..., : size[0], : size[1]]
 
     def extra_repr(self) -> str:
         return f"degradation={self.degradation}, interpolation={self.interpolation}"
 
 
-def _size(images: Float[Tensor, "N C H W"]) -> Size:
-    return images.shape[-2], images.shape[-1]
+def check_interpolation(interpolation: str, factor: Fraction) -> None:
+    """Raise unless images can be interpolated so by this factor.
+
+    Raises:
+        ValueError: the interpolation is unknown, or ``"box"`` with a factor that is not whole.
+    """
+    if interpolation not in ("bicubic", "bilinear", "box"):
+        raise ValueError(
+            f"interpolation={interpolation!r}: expected 'bicubic', 'bilinear' or 'box'"
+        )
+    if interpolation == "box" and factor.denominator > 1:
+        raise ValueError(
+            f"interpolation='box' with factor {factor}: expected a whole factor; 'bicubic' takes "
+            "any"
+        )
 
 
-def _interpolated(
-    images: Float[Tensor, "N C H W"], size: Size, mode: str
+def interpolated(
+    images: Float[Tensor, "N C H W"], size: Size, interpolation: Interpolation
 ) -> Float[Tensor, "N C resized_H resized_W"]:
-    resized = F.interpolate(images, size, mode=mode, align_corners=False, antialias=True)
+    """Images interpolated to another size, whose ratio to theirs is the factor.
+
+    Args:
+        images: in [0, 1] or in a range of their own.
+        size: height and width to make.
+        interpolation: see :class:`DownUp`.
+    """
+    if interpolation == "box":
+        # Between sizes of a whole ratio: means downwards, repetitions upwards.
+        return F.interpolate(images, size, mode="area")
+    resized = F.interpolate(images, size, mode=interpolation, align_corners=False, antialias=True)
     # Image by image: results must not depend on what else is in the batch.
     low = images.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
     return resized.clamp(low, high)
+
+
+def _size(images: Float[Tensor, "N C H W"]) -> Size:
+    return images.shape[-2], images.shape[-1]

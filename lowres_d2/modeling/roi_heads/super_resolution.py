@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from lowres_d2.modeling.roi_heads.alignment import pool_exactly
-from lowres_d2.modeling.roi_heads.sr_discriminator import (
+from lowres_d2.modeling.super_resolution.adversarial import (
     adversarial_loss,
     check_same_regions,
     discriminator_loss,

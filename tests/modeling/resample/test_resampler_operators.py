@@ -5,11 +5,14 @@ from __future__ import annotations
 from lowres_d2.modeling.resample import (
     AnyFactor,
     Bicubic,
+    Downsampled,
     DownUp,
     Identity,
     LearnedDownsampler,
     Resampler,
+    SuperResolved,
 )
+from lowres_d2.modeling.super_resolution import ESPCN, SRResNet
 
 import pytest
 import torch
@@ -66,6 +69,64 @@ class TestBicubic(ResamplerCase):
     def test_a_wrong_size_is_refused(self):
         with pytest.raises(ValueError, match=r"Doubling made \(8, 12\).*asks for \(4, 6\)"):
             Doubling(2)(*self.inputs([(8, 12)]))
+
+
+class TestDownsampled(ResamplerCase):
+    covers = (Downsampled,)
+    variants = {
+        "bicubic": dict(factor=2),
+        "bilinear": dict(factor=2, interpolation="bilinear"),
+        "box": dict(factor=2, interpolation="box"),
+    }
+    bad_arguments = [
+        (dict(factor=2, interpolation="nearest"), "interpolation='nearest'"),
+        (dict(factor="3/2", interpolation="box"), "interpolation='box' with factor 3/2"),
+    ]
+
+    def build(self, **arguments):
+        return Downsampled(**arguments)
+
+    def low_res(self, height, width):
+        return -(-height // 2), -(-width // 2)
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 1)],), ValueError, "an image of 1x1 (height x width) is smaller"
+
+
+class TestSuperResolved(ResamplerCase):
+    covers = (SuperResolved,)
+    variants = {
+        "own size": dict(output_factor=1),
+        "the network's size": dict(output_factor=2),
+        "between": dict(low_factor=3, output_factor="3/2"),
+        "norms": dict(network=SRResNet(width=2, depth=1)),
+    }
+    bad_arguments = [
+        (dict(low_factor=4, output_factor=3), "low_factor=4, output_factor=3: expected a low"),
+        (dict(low_factor=1), "low_factor=1, output_factor=1: expected a low_factor above 1"),
+        (dict(interpolation="nearest"), "interpolation='nearest'"),
+    ]
+
+    def build(self, network=None, **arguments):
+        network = ESPCN(width=4) if network is None else network.to(torch.get_default_dtype())
+        # Of an untrained network: values that clamping to [0, 1] leaves alone.
+        last = network.last if isinstance(network, SRResNet) else network.layers[-2]
+        last.bias.data.fill_(0.5)
+        last.weight.data.mul_(0.1)
+        return SuperResolved(network, None, **arguments)
+
+    def leaves(self, operator, inputs):
+        assert not any(p.requires_grad for p in operator.parameters())
+        return inputs[0]
+
+    def low_res(self, height, width):
+        if "low_factor" in self.arguments:
+            return -(-height // 3) * 2, -(-width // 3) * 2
+        factor = self.arguments.get("output_factor", 1)
+        return -(-height // factor), -(-width // factor)
+
+    def bad_inputs(self):
+        yield ([torch.rand(3, 1, 1)],), ValueError, "an image of 1x1 (height x width) is smaller"
 
 
 class TestDownUp(ResamplerCase):

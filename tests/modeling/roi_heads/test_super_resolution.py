@@ -3,7 +3,7 @@
 import math
 
 from lowres_d2.modeling.roi_heads import SRDiscriminator, SRGenerator
-from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, discriminator_loss
+from lowres_d2.modeling.super_resolution.adversarial import adversarial_loss, discriminator_loss
 
 import numpy as np
 import pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lowres_d2.modeling.roi_heads import SRDiscriminator, SRGenerator, SuperResolution
 from lowres_d2.modeling.roi_heads.alignment import pool_exactly
-from lowres_d2.modeling.roi_heads.sr_discriminator import adversarial_loss, discriminator_loss
+from lowres_d2.modeling.super_resolution.adversarial import adversarial_loss, discriminator_loss
 
 import torch
 from detectron2.modeling.poolers import ROIPooler

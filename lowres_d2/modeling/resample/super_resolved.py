@@ -1,0 +1,127 @@
+"""Super-resolution first: an image is downsampled, and a frozen trained network restores it.
+
+"Low-resolution visual recognition via deep feature distillation", ICASSP 2019, Sec. 3.5 and
+Table 2: 8x8 to 16x16 pixels before the classifier, which is trained and tested on the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+
+from lowres_d2.modeling.resample.interpolation import (
+    Interpolation,
+    check_interpolation,
+    interpolated,
+)
+from lowres_d2.modeling.resample.resampler import Resampler
+from lowres_d2.modeling.weights import load_weights
+from lowres_d2.structures import as_factor, check_factor_fits, low_res_size, pad_to_factor
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+KEY = "model.resampler.checkpoint"
+
+
+class SuperResolved(Resampler):
+    """Images downsampled, super-resolved, and resized for the detector.
+
+    The network's weights are saved with the detector's, so that a trained detector needs no other
+    file. It is frozen, and stays in evaluation mode.
+
+    Args:
+        network: super-resolution network with a ``factor``, from
+            ``lowres_d2.modeling.super_resolution``.
+        checkpoint: its weights: the folder or a file of a run that trained it in a
+            ``SuperResolver``. Empty: a run refuses to start until it is set. None: use the network
+            with the weights that it has.
+        low_factor: factor of the downsampling; 4: the network gets 8x8 of 32x32 pixels.
+        output_factor: size of the image to that of the result, which is ``self.factor``. 1: the
+            result has the image's own size; ``low_factor / network.factor``: that which the network
+            makes. The paper does not say which.
+        interpolation: of downsampling and of resizing, see ``DownUp``.
+
+    Raises:
+        ValueError: ``low_factor`` is no multiple of ``output_factor`` or not above 1, or the
+            interpolation is unknown.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        checkpoint: str | None = "",
+        low_factor: Fraction | int | float | str = 4,
+        output_factor: Fraction | int | float | str = 1,
+        interpolation: Interpolation = "bicubic",
+    ) -> None:
+        super().__init__(output_factor)
+        self.low_factor = as_factor(low_factor)
+        growth = self.low_factor / self.factor
+        if growth.denominator > 1 or self.low_factor <= 1:
+            raise ValueError(
+                f"low_factor={low_factor}, output_factor={output_factor}: expected a low_factor "
+                "above 1 that is a multiple of output_factor"
+            )
+        check_interpolation(interpolation, self.low_factor)
+        self._growth = growth.numerator  # pixels of the result in one that the network gets
+        self.interpolation = interpolation
+        self.network = network.requires_grad_(False).eval()
+        self._checkpoint = checkpoint
+
+    def load_frozen_weights(self) -> None:
+        """Load the network's weights, on the first call.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: none is given, or it has not all of the network's weights, or more.
+        """
+        name = type(self.network).__name__
+        if self._checkpoint == "":
+            raise ValueError(
+                f"the super-resolution network ({name}) has no weights: set {KEY}=FOLDER of a run "
+                "that trained it, or null to use the network as built"
+            )
+        if self._checkpoint is None:
+            return
+        # As the run's SuperResolver names them.
+        model = nn.ModuleDict({"network": self.network})
+        try:
+            report = load_weights(model, self._checkpoint, complete=True, use_average=True)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"the super-resolution network {name} ({KEY}): {error}") from error
+        more = [key for key in report.unexpected if key.startswith("network.")]
+        if more:
+            raise ValueError(
+                f"the super-resolution network {name} ({KEY}): {report.path} has {len(more)} more "
+                f"tensors, such as {more[0]}: give the network the arguments that it was trained "
+                "with"
+            )
+        logger.info("super-resolution: %s", report)
+        self._checkpoint = None
+
+    def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
+        size = images.shape[-2], images.shape[-1]
+        check_factor_fits(size, self.low_factor)
+        padded = pad_to_factor(images, self.low_factor)
+        low = interpolated(padded, low_res_size(size, self.low_factor), self.interpolation)
+        # Networks are trained on images in [0, 1], and may overshoot.
+        restored = self.network(low).clamp(0, 1)
+        wanted = low.shape[-2] * self._growth, low.shape[-1] * self._growth
+        if tuple(restored.shape[-2:]) != wanted:
+            restored = interpolated(restored, wanted, self.interpolation)
+        height, width = low_res_size(size, self.factor)
+        return restored[..., :height, :width]
+
+    def train(self, mode: bool = True) -> SuperResolved:
+        """The network stays in evaluation mode, in which batch norm's statistics do not change."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def extra_repr(self) -> str:
+        return (
+            f"{super().extra_repr()}, low_factor={self.low_factor}, "
+            f"interpolation={self.interpolation}"
+        )
