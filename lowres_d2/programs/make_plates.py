@@ -58,8 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(arguments)
-    if args.variant == _CLASSIFICATION and (args.size_range or args.photos):
-        parser.error(f"--variant {_CLASSIFICATION} takes no --size-range and no --photos")
+    if args.variant == _CLASSIFICATION and args.photos:
+        parser.error(f"--variant {_CLASSIFICATION} takes no --photos")
     return args
 
 
@@ -70,5 +70,5 @@ def _make(args: argparse.Namespace) -> str:
         return args.sheet
     common = (args.root, args.split, args.num_images, args.seed)
     if args.variant == _CLASSIFICATION:
-        return str(PlatesClassification(*common).folder)
+        return str(PlatesClassification(*common, args.size_range))
     return str(PlatesDataset(*common, args.variant, args.size_range, args.photos))

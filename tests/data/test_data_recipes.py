@@ -8,6 +8,7 @@ from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.recipes.load import load_recipe
 
 import pytest
+import torch
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import OmegaConf
 from PIL import Image
@@ -55,6 +56,21 @@ def test_plates_build(name, tmp_path, monkeypatch):
     check_same_classes(
         instantiate(cfg.dataloader.train.dataset), instantiate(cfg.dataloader.test.dataset)
     )
+    assert instantiate(cfg.dataloader.evaluator) is not None
+
+
+def test_plates_to_classify_are_neither_flipped_nor_cropped(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    cfg = load("plates_classification", tmp_path / "out")
+    cfg.dataloader.train.dataset.num_images, cfg.dataloader.test.dataset.num_images = 6, 5
+    cfg.dataloader.train.dataset.size_range = [4, 16]
+    train, test = instantiate(cfg.dataloader.train), instantiate(cfg.dataloader.test)
+    for item in next(iter(train)):
+        assert torch.equal(item["image"], train.dataset[item["image_id"] - 1]["image"])
+    assert [item["image_id"] for batch in test for item in batch] == [1, 2, 3, 4, 5]
+    folders = {path.name for path in (tmp_path / "plates").iterdir() if path.is_dir()}
+    assert folders == {f"classification_{part}_seed0_4-16px" for part in ("train_6", "val_5")}
+    check_same_classes(train.dataset, test.dataset)
     assert instantiate(cfg.dataloader.evaluator) is not None
 
 

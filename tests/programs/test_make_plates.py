@@ -15,10 +15,17 @@ def test_classification_and_sheet(tmp_path, monkeypatch, capsys):
     root = ["--root", str(tmp_path)]
     main([*root, "--variant", "classification", "--num-images", "2", "--seed", "3"])
     folder = tmp_path / "classification_train_2_seed3"
-    assert (folder / "labels.json").is_file()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "generated.json",
+        "images.npy",
+        "labels.json",
+    ]
     main([*root, "--sheet", str(tmp_path / "sheet.png")])
     assert (tmp_path / "sheet.png").is_file()
-    assert capsys.readouterr().out.split() == [str(folder), str(tmp_path / "sheet.png")]
+    assert capsys.readouterr().out.splitlines() == [
+        f"PlatesClassification({folder}: 2 images, 8 classes)",
+        str(tmp_path / "sheet.png"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,4 +48,11 @@ def test_mistakes_are_one_line_and_exit_with_one(tmp_path, arguments, message, c
 def test_what_single_plates_do_not_take_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--variant", "classification", "--photos", "somewhere"])
-    assert "takes no --size-range and no --photos" in capsys.readouterr().err
+    assert "--variant classification takes no --photos" in capsys.readouterr().err
+
+
+def test_single_plates_of_other_sizes_are_made(tmp_path, capsys):
+    sizes = ["--size-range", "4", "16"]
+    main(["--root", str(tmp_path), "--variant", "classification", "--num-images", "2", *sizes])
+    folder = tmp_path / "classification_train_2_seed0_4-16px"
+    assert f"({folder}: 2 images, 8 classes)" in capsys.readouterr().out

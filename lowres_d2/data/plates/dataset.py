@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import numbers
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,10 +66,8 @@ class PlatesDataset(CocoDataset):
         check_choice("variant", variant, VARIANTS)
         check_counts(num_images, seed)
         settings, name = VARIANTS[variant], f"{variant}_{split}_{num_images}_seed{seed}"
-        if size_range is not None:
-            low, high = map(float, size_range)
-            settings = replace(settings, size_range=(low, high))
-            name += f"_{low:g}-{high:g}px"
+        settings, suffix = with_sizes(settings, size_range)
+        name += suffix
         photo_files = list_photos(photos) if photos is not None else []
         fingerprint = {
             "generator": GENERATOR_VERSION,
@@ -130,6 +129,28 @@ def image_name(index: int) -> str:
 def labelled_boxes(scene: Scene) -> list[tuple[int, tuple]]:
     """Label and XYXY box of each plate that has a class (not of decoys)."""
     return [(plate.label, plate.box) for plate in scene.plates if plate.label is not None]
+
+
+def with_sizes(
+    settings: SceneSettings, size_range: Sequence[float] | None
+) -> tuple[SceneSettings, str]:
+    """Settings with other sizes of plates, and what the name of their folder ends with.
+
+    Args:
+        settings: of a variant.
+        size_range: smallest and largest sqrt(area) in pixels; None: the variant's.
+
+    Raises:
+        ValueError: these are no two sizes that fit.
+    """
+    if size_range is None:
+        return settings, ""
+    if isinstance(size_range, numbers.Real) or len(size_range) != 2:
+        raise ValueError(
+            f"size_range={size_range!r}: expected the smallest and the largest size in pixels"
+        )
+    low, high = map(float, size_range)
+    return replace(settings, size_range=(low, high)), f"_{low:g}-{high:g}px"
 
 
 def scenes_to_coco(scenes: list[list[tuple[int, tuple]]], settings: SceneSettings) -> dict:

@@ -5,7 +5,7 @@ import zlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from lowres_d2.data.plates import PlatesClassification, PlatesDataset, plate_sheet
+from lowres_d2.data.plates import PlatesDataset, plate_sheet
 from lowres_d2.data.plates import scene as scenes_module
 from lowres_d2.data.plates.dataset import VARIANTS
 from lowres_d2.data.plates.generate import ensure_generated
@@ -239,15 +239,6 @@ def test_worker_processes_make_the_same_set(tmp_path):
         assert Path(a["file_name"]).read_bytes() == Path(b["file_name"]).read_bytes()
 
 
-def test_classification_set(tmp_path):
-    plates = PlatesClassification(tmp_path, num_images=12)
-    assert len(plates) == 12 and plates.classes == PLATE_CLASSES
-    assert {record["label"] for record in plates} <= set(range(8))
-    assert Image.open(plates[-1]["file_name"]).size == (32, 32)
-    with pytest.raises(IndexError, match="image 12 of 12"):
-        plates[12]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -257,6 +248,8 @@ def test_classification_set(tmp_path):
         ({"seed": -1}, "seed=-1"),
         ({"size_range": (30, 20)}, "size_range 30.0 to 20.0"),
         ({"size_range": (6, 500)}, "size_range 6.0 to 500.0"),
+        ({"size_range": 6}, "size_range=6: expected the smallest and the largest size"),
+        ({"size_range": [6]}, r"size_range=\[6\]: expected the smallest and the largest size"),
         ({"photos": "/nowhere"}, "no such folder of photographs"),
     ],
 )
