@@ -1,4 +1,4 @@
-"""Detection metrics by object size, and accuracy of classifiers."""
+"""Detection metrics by object size, accuracy of classifiers, PSNR and SSIM of images."""
 
 from lowres_d2.evaluation.classification import ClassificationEvaluator
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
@@ -6,6 +6,7 @@ from lowres_d2.evaluation.found_boxes import DetectionWriter
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 from lowres_d2.evaluation.sized_f1 import SizedF1Evaluator
+from lowres_d2.evaluation.super_resolution import SuperResolutionEvaluator
 from lowres_d2.evaluation.tables import summary_tables
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "SizeRanges",
     "SizedCOCOEvaluator",
     "SizedF1Evaluator",
+    "SuperResolutionEvaluator",
     "score_boxes",
     "summary_tables",
 ]
