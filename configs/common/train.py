@@ -37,7 +37,8 @@ train = dict(
     # End the run when the best metric has not improved for `patience` evaluations; of a run in
     # stages only those of the last stage count.
     early_stopping=dict(enabled=False, patience=5),
-    # kind: norm (over all parameters) or value (of each element).
+    # kind: norm (over all parameters), value (of each element) or adjustable (the limit is of a
+    # value times its learning rate, as VDSR has it).
     clip_gradients=dict(enabled=False, params=dict(kind="norm", limit=1.0)),
     # Evaluate and keep an exponential moving average of the weights.
     ema=dict(enabled=False, decay=0.999),

@@ -6,18 +6,26 @@ import torch
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
 
+KINDS = ("norm", "value", "adjustable")
+
 
 class GradientClipping(HookBase):
-    """Clips the norm over all parameters, or each value; logs the norm before clipping.
+    """Clips the norm over all parameters, which it logs before, or each value.
 
     Args:
-        kind: ``norm`` or ``value``.
-        limit: largest norm, or largest absolute value.
+        kind: ``norm``, ``value`` or ``adjustable``: each value to what lets SGD move its weight by
+            at most the limit, "Accurate image super-resolution using very deep convolutional
+            networks", CVPR 2016, Sec. 3.2.
+        limit: largest norm, or largest absolute value; of ``adjustable`` theta, the largest
+            absolute value times the learning rate.
     """
 
     def __init__(self, kind: str, limit: float) -> None:
-        if kind not in ("norm", "value"):
-            raise ValueError(f"train.clip_gradients.kind={kind!r}: expected norm or value")
+        if kind not in KINDS:
+            raise ValueError(
+                f"train.clip_gradients.kind={kind!r}: expected {', '.join(KINDS[:-1])} or "
+                f"{KINDS[-1]}"
+            )
         self.kind, self.limit = kind, limit
 
     def after_backward(self) -> None:
@@ -26,7 +34,15 @@ class GradientClipping(HookBase):
         scaler = getattr(loop, "grad_scaler", None)
         if scaler is not None:  # the limit is for unscaled gradients
             scaler.unscale_(loop.optimizer)
-        parameters = [p for group in loop.optimizer.param_groups for p in group["params"]]
+        groups = loop.optimizer.param_groups
+        if self.kind == "adjustable":
+            for group in groups:
+                # The schedule sets the rate of the next iteration after this hook.
+                rate = float(group["lr"])
+                if rate:  # with none, no gradient moves a weight
+                    torch.nn.utils.clip_grad_value_(group["params"], self.limit / rate)
+            return
+        parameters = [p for group in groups for p in group["params"]]
         if self.kind == "value":
             torch.nn.utils.clip_grad_value_(parameters, self.limit)
             return

@@ -11,6 +11,7 @@ from lowres_d2.modeling.weights import load_weights
 import pytest
 import torch
 from detectron2.engine import HookBase, SimpleTrainer
+from detectron2.engine.hooks import LRScheduler
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
@@ -48,6 +49,28 @@ def test_gradients_are_clipped_before_the_optimizer_step(kind, limit, moved):
     assert model.weight.tolist() == pytest.approx(moved)
     if kind == "norm":
         assert trainer.storage.latest()["gradient_norm"][0] == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("rate", "moved"), [(0.1, (-0.3, -0.4)), (2.0, (-0.5, -0.5)), (0, (0, 0))])
+def test_adjustable_clipping_limits_what_a_step_moves(rate, moved):
+    model = Slope()
+    train(model, [GradientClipping("adjustable", 0.5)], rate=rate)
+    assert model.weight.tolist() == pytest.approx(moved)
+
+
+def test_adjustable_clipping_follows_each_groups_rate_and_its_schedule():
+    model = nn.ModuleList([Slope(), Slope()])
+    model.forward = lambda batch: {"loss": sum(part(batch)["loss"] for part in model)}
+    groups = [
+        {"params": [part.weight], "lr": lr} for part, lr in zip(model, (2.0, 0.1), strict=True)
+    ]
+    trainer = SimpleTrainer(model, Loader([[]] * 2), torch.optim.SGD(groups))
+    multiplier = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, lambda k: 0.5**k)
+    trainer.register_hooks([GradientClipping("adjustable", 0.5), LRScheduler(scheduler=multiplier)])
+    trainer.train(0, 2)
+    # Both iterations are clipped in the first group, none in the second.
+    assert model[0].weight.tolist() == pytest.approx([-1, -1])
+    assert model[1].weight.tolist() == pytest.approx([-0.45, -0.6])
 
 
 def test_average_follows_its_formula():
