@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowres_d2.modeling.resample import SuperResolved
+from lowres_d2.modeling.super_resolution import FeatureContent
 from lowres_d2.modeling.weights import COUNTER, LoadReport
 from lowres_d2.recipes.find import shipped_recipes
 
@@ -60,7 +61,7 @@ def load_frozen_networks(model: nn.Module) -> None:
         ValueError: none is given, or it does not fit.
     """
     for module in model.modules():
-        if isinstance(module, SuperResolved):
+        if isinstance(module, SuperResolved | FeatureContent):
             module.load_frozen_weights()
 
 

@@ -35,7 +35,7 @@ class SuperResolver(nn.Module):
         interpolation: of the downsampling, see ``DownUp``.
         discriminator: tells targets from the network's images; None: no adversarial loss.
         content: gives ``loss_content`` of the network's images and the targets; None: the mean of
-            squared differences over images, channels and pixels.
+            squared differences over images, channels and pixels. ``FeatureContent``: of features.
 
     Raises:
         ValueError: the target would have more pixels than the image, or the interpolation is

@@ -6,22 +6,20 @@ Table 2: 8x8 to 16x16 pixels before the classifier, which is trained and tested 
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 
+from lowres_d2.modeling.frozen import load_frozen
 from lowres_d2.modeling.resample.interpolation import (
     Interpolation,
     check_interpolation,
     interpolated,
 )
 from lowres_d2.modeling.resample.resampler import Resampler
-from lowres_d2.modeling.weights import load_weights
 from lowres_d2.structures import as_factor, check_factor_fits, low_res_size, pad_to_factor
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-logger = logging.getLogger(__name__)
 KEY = "model.resampler.checkpoint"
 
 
@@ -77,28 +75,8 @@ class SuperResolved(Resampler):
             FileNotFoundError: no such file.
             ValueError: none is given, or it has not all of the network's weights, or more.
         """
-        name = type(self.network).__name__
-        if self._checkpoint == "":
-            raise ValueError(
-                f"the super-resolution network ({name}) has no weights: set {KEY}=FOLDER of a run "
-                "that trained it, or null to use the network as built"
-            )
-        if self._checkpoint is None:
-            return
-        # As the run's SuperResolver names them.
-        model = nn.ModuleDict({"network": self.network})
-        try:
-            report = load_weights(model, self._checkpoint, complete=True, use_average=True)
-        except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"the super-resolution network {name} ({KEY}): {error}") from error
-        more = [key for key in report.unexpected if key.startswith("network.")]
-        if more:
-            raise ValueError(
-                f"the super-resolution network {name} ({KEY}): {report.path} has {len(more)} more "
-                f"tensors, such as {more[0]}: give the network the arguments that it was trained "
-                "with"
-            )
-        logger.info("super-resolution: %s", report)
+        # As the run's SuperResolver names it.
+        load_frozen(self.network, self._checkpoint, "super-resolution network", KEY, part="network")
         self._checkpoint = None
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:

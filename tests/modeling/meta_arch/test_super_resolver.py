@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.meta_arch import SuperResolver
+from lowres_d2.modeling.backbone import CifarAlexNet
+from lowres_d2.modeling.meta_arch import ImageClassifier, SuperResolver
 from lowres_d2.modeling.resample import Identity, SuperResolved
-from lowres_d2.modeling.super_resolution import ESPCN, VDSR, ImageDiscriminator, SRResNet
+from lowres_d2.modeling.super_resolution import (
+    ESPCN,
+    VDSR,
+    FeatureContent,
+    ImageDiscriminator,
+    SRResNet,
+)
 
 import pytest
 import torch
@@ -205,3 +212,55 @@ def test_a_ramp_stays_in_its_frame(output_factor):
     expected = ((torch.arange(side) + 0.5) * output_factor / 64).expand(3, side, side)
     inside = slice(side // 4, -(side // 4))
     torch.testing.assert_close(found[..., inside], expected[..., inside], atol=1e-5, rtol=0)
+
+
+def classifier(seed=0):
+    torch.manual_seed(seed)
+    backbone = CifarAlexNet(width=2)
+    return ImageClassifier(backbone, 3, pixel_mean=[125.0] * 3, pixel_std=[62.0] * 3)
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_content_can_be_that_of_a_trained_classifiers_features(tmp_path, composed):
+    from lowres_d2.engine.startup.weights import load_frozen_networks
+
+    trained = classifier().eval()
+    run = LowResDetector(trained, Identity()) if composed else trained
+    content = FeatureContent(
+        classifier(1), _saved(tmp_path, run), tap="backbone.stages.stage1", pixels=2.0
+    )
+    model = SuperResolver(Repeated(), content=content).train()
+    load_frozen_networks(LowResDetector(model, Identity()))
+    before = {key: value.clone() for key, value in content.state_dict().items()}
+    loss = model(inputs())["loss_content"]
+    loss.backward()
+    assert model.network.gain.grad.abs() > 0
+
+    found = model.eval()(inputs())
+    stage = trained.backbone.stages["stage1"]
+    features, pixels = [], []
+    for pair in found:
+        # Not clamped: these images do not overshoot.
+        made, target = (255 * pair[key] for key in ("super_resolved", "target"))
+        of_made, of_target = (stage((x[None] - 125) / 62) for x in (made, target))
+        features.append((of_made - of_target).square().mean())
+        pixels.append((made - target).square().mean() / 255**2)
+    expected = torch.stack(features).mean() + 2 * torch.stack(pixels).mean()
+    torch.testing.assert_close(loss, expected)
+    for key, value in content.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_wrong_classifiers_of_a_content_loss_are_one_line(tmp_path):
+    key = r"model\.detector\.content\.checkpoint"
+    stage = "backbone.stages.stage1"
+    with pytest.raises(ValueError, match=rf"\(ImageClassifier\) has no weights: set {key}"):
+        FeatureContent(classifier(), tap=stage).load_frozen_weights()
+    folder = _saved(tmp_path, SuperResolver(ESPCN(width=4)))
+    with pytest.raises(ValueError, match=rf"classifier ImageClassifier \({key}\): ") as found:
+        FeatureContent(classifier(), folder, tap=stage).load_frozen_weights()
+    assert "\n" not in str(found.value)
+    with pytest.raises(KeyError, match=r"tap 'backbone\.res3' names no submodule; nearest: "):
+        FeatureContent(classifier(), None)
+    with pytest.raises(ValueError, match="tap='backbone' gives a dict: expected a module"):
+        FeatureContent(classifier(), None, tap="backbone")(*torch.rand(2, 1, 3, 16, 16))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from lowres_d2.modeling.super_resolution import ESPCN, VDSR, ImageDiscriminator, SRResNet
+from lowres_d2.modeling.backbone import CifarAlexNet
+from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.super_resolution import (
+    ESPCN,
+    VDSR,
+    FeatureContent,
+    ImageDiscriminator,
+    SRResNet,
+)
 
 import torch
 
@@ -93,3 +101,25 @@ class TestImageDiscriminator(OperatorCase):
 
     def bad_inputs(self):
         yield (torch.rand(2, 3, 8, 9),), ValueError, "images of 8x9 (height x width), expected 8x8"
+
+
+class TestFeatureContent(OperatorCase):
+    covers = (FeatureContent,)
+    variants = {"features": dict(tap="backbone.stages.stage1"), "deeper": dict(pixels=0.5)}
+    bad_arguments = [(dict(pixels=-1.0), "pixels=-1.0: expected a weight of 0 or more")]
+    graph_breaks = "hooks, one of which ends the classifier's forward pass"
+
+    def build(self, tap="backbone.stages.stage2", **arguments):
+        statistics = dict(pixel_mean=[125.0] * 3, pixel_std=[62.0] * 3)
+        classifier = ImageClassifier(CifarAlexNet(width=2), 3, **statistics)
+        return FeatureContent(classifier.to(torch.get_default_dtype()), None, tap, **arguments)
+
+    def inputs(self):
+        return torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+
+    def leaves(self, operator, inputs):
+        assert not any(p.requires_grad for p in operator.parameters())
+        return inputs[0]
+
+    def shapes(self):
+        return ()
