@@ -1,7 +1,9 @@
-"""Names of weights in a composition, in a plain detector, and in a moving average.
+"""Names of weights in a composition, a plain detector, a classifier, and a moving average.
 
 A composition has ``detector.*``, ``resampler.*`` and ``objectives.*``. A plain or zoo detector has
-the names without ``detector.``. A moving average has ``module.`` in front of all names.
+the names without ``detector.``. An ``ImageClassifier`` has ``backbone.*`` and its head; a detector
+may have the same layers elsewhere, see ``PLACES``. A moving average has ``module.`` in front of all
+names.
 """
 
 from __future__ import annotations
@@ -13,19 +15,26 @@ from torch import nn
 
 T = TypeVar("T")
 PREFIX = "detector."
+BACKBONE, PREDICTOR = "backbone.", "classifier.weight"  # of an ImageClassifier
+# Where detectors have the layers of a backbone. In an FPN it is the bottom-up network; the box head
+# of a C4 detector is its last stage, either the blocks or a network with the backbone's names.
+PLACES = (BACKBONE, f"{BACKBONE}bottom_up.", "roi_heads.", "roi_heads.res5.")
 
 
 def route_detector_checkpoint(state_dict: Mapping[str, T], model: nn.Module) -> dict[str, T]:
     """Rename the weights of a plain detector or a composition so that they fit the model.
 
     Args:
-        state_dict: weights of a plain detector or of a composition.
+        state_dict: weights of a plain detector, of a classifier, or of a composition of either.
         model: the model to load them into, a plain detector or a composition.
 
     Returns:
         The weights under the model's names. If the model is a plain detector, those of a resampler
-        and of objectives are left out.
+        and of objectives are left out. Of a classifier only the backbone's are there, if the model
+        is no classifier; those that have no place in it keep their names.
     """
+    if beside_backbone(state_dict, model):
+        return _backbone_state_dict(state_dict, model)
     bare = bare_detector_state_dict(state_dict)
     model_is_composed = any(name.startswith(PREFIX) for name in model.state_dict())
     if model_is_composed and not bare:
@@ -40,6 +49,43 @@ def bare_detector_state_dict(state_dict: Mapping[str, T]) -> dict[str, T]:
     return _below(PREFIX, state_dict)
 
 
+def beside_backbone(state_dict: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Names of a classifier's weights that a detector leaves out: all but the backbone's.
+
+    Args:
+        state_dict: weights of any model.
+        model: the model to load them into.
+
+    Returns:
+        The names as in ``state_dict``; empty if it is not of a classifier, or the model is one.
+    """
+    for before in ("", PREFIX):
+        kept = before + BACKBONE
+        if before + PREDICTOR in state_dict and any(name.startswith(kept) for name in state_dict):
+            own = {name.removeprefix(PREFIX) for name in model.state_dict()}
+            return [] if PREDICTOR in own else [n for n in state_dict if not n.startswith(kept)]
+    return []
+
+
+def _backbone_state_dict(state_dict: Mapping[str, T], model: nn.Module) -> dict[str, T]:
+    """The weights of a classifier's backbone, under the model's names."""
+    left = set(beside_backbone(state_dict, model))
+    own, modules = model.state_dict(), {name for name, _ in model.named_modules()}
+    start = PREFIX if PREFIX.rstrip(".") in modules else ""
+    placed = {}
+    for name, value in state_dict.items():
+        if name in left:
+            continue
+        inner = name.removeprefix(PREFIX).removeprefix(BACKBONE)
+        # Its backbone may be an FPN as well.
+        layers = dict.fromkeys((inner, inner.removeprefix("bottom_up.")))
+        places = [f"{start}{place}{layer}" for place in PLACES for layer in layers]
+        # A norm may have its tensors under other names in the model, and renames those of a file.
+        fits = [p for p in places if p in own] or [p for p in places if _parent(p) in modules]
+        placed[fits[0] if fits else name] = value
+    return placed
+
+
 def averaged_weights(state: Mapping[str, T]) -> dict[str, T]:
     """The model's weights in the ``ema`` entry of a checkpoint."""
     return _below("module.", state)
@@ -48,6 +94,10 @@ def averaged_weights(state: Mapping[str, T]) -> dict[str, T]:
 def evaluated_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The weights that a run evaluated: the moving average if its checkpoint has one."""
     return averaged_weights(checkpoint["ema"]) if "ema" in checkpoint else checkpoint["model"]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _below(prefix: str, state_dict: Mapping[str, T]) -> dict[str, T]:

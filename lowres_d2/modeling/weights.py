@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.modeling.channels import refit_channels
-from lowres_d2.modeling.checkpoint_keys import evaluated_state_dict, route_detector_checkpoint
+from lowres_d2.modeling.checkpoint_keys import (
+    beside_backbone,
+    evaluated_state_dict,
+    route_detector_checkpoint,
+)
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.weight_files import read_weight_file, split_query
 
@@ -34,11 +38,13 @@ class LoadReport:
         misshapen: tensors of the model that have another shape in the file.
         refitted: first convolutions of the model that take other channels than in the file, see
             :func:`lowres_d2.modeling.channels.refit_channels`; each with the number of the file.
-        of_file: number of tensors of the file.
+        of_file: number of tensors of the file, without the next.
+        beside_backbone: what a detector leaves out of a classifier's tensors.
         classes: names of the classes that the file's model predicts; empty if the file has none.
         category_ids: ids of these in the annotation file of the training data; empty if the file
             has none.
         iterations: number that the file's run had finished; None if the file does not say.
+        recipe: text of the ``config.yaml`` that the file's run had; empty if the file has none.
     """
 
     path: str
@@ -48,9 +54,11 @@ class LoadReport:
     misshapen: list[str] = field(default_factory=list)
     refitted: list[str] = field(default_factory=list)
     of_file: int = 0
+    beside_backbone: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     category_ids: list[int] = field(default_factory=list)
     iterations: int | None = None
+    recipe: str = ""
 
     @property
     def matched(self) -> int:
@@ -64,6 +72,7 @@ class LoadReport:
             ("not in the file", self.missing),
             ("of another shape", self.misshapen),
             ("of the file unused", self.unexpected),
+            ("beside a classifier's backbone left out", self.beside_backbone),
         ):
             if names:
                 text += f"; {len(names)} {words} ({_first_few(names)})"
@@ -112,7 +121,8 @@ def fill_model(
     """Set the tensors of a model from a checkpoint where names and shapes match.
 
     Args:
-        model: a detector or a composition; it accepts weights of either.
+        model: a detector or a composition; it accepts weights of either, and the backbone's of a
+            classifier.
         checkpoint: result of :func:`read_checkpoint`.
         path: the checkpoint's file, for messages.
         use_average: use the moving average of the weights if the checkpoint has one.
@@ -124,9 +134,11 @@ def fill_model(
     heuristics = checkpoint.get("matching_heuristics", False)
     kind = {"__author__": checkpoint.get("__author__"), "matching_heuristics": heuristics}
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)
+    left: list[str] = []
     try:
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
         if not heuristics:  # the heuristics match suffixes of names
+            left = beside_backbone(weights, checkpointer.model)
             weights = route_detector_checkpoint(weights, checkpointer.model)
         # Not its public `load`, which reads the file itself and may execute what is in it. A copy
         # of the dict, because tensors of another shape are removed from it.
@@ -146,7 +158,9 @@ def fill_model(
             "earlier checkpoint"
         )
     misshapen = [name for name in misshapen if name not in refitted]
-    classes, iteration = checkpoint.get("classes", []), checkpoint.get("iteration")
+    # What a classifier tells apart is a matter of its head.
+    classes = [] if left else checkpoint.get("classes", [])
+    iteration, recipe = checkpoint.get("iteration"), checkpoint.get("recipe")
     ids = checkpoint.get("category_ids", [])
     return LoadReport(
         path=str(path),
@@ -163,10 +177,12 @@ def fill_model(
             f"{name} from {weights[key].shape[1]} channels" for name, key in refitted.items()
         ],
         of_file=len(weights),
+        beside_backbone=left,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
         # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
+        recipe=recipe if isinstance(recipe, str) else "",
     )
 
 
@@ -177,7 +193,7 @@ def load_weights(
 
     Args:
         model: a detector, or a :class:`LowResDetector`, whose ``detector`` then receives a bare
-            detector's weights.
+            detector's weights. Of an ``ImageClassifier``'s it takes those of the backbone.
         path: a file or address, see :func:`read_checkpoint`.
         complete: require every tensor of the model to be in the file.
         use_average: use the moving average of the weights if the file has one.
@@ -189,7 +205,9 @@ def load_weights(
     path = weights_file(path)  # for the report
     report = fill_model(model, read_checkpoint(path), path, use_average, refit=not complete)
     if report.matched == 0:
-        raise ValueError(f"{report}: these weights belong to another model")
+        classifier = f"{report}: the backbone of this classifier is not the model's"
+        other = f"{report}: these weights belong to another model"
+        raise ValueError(classifier if report.beside_backbone else other)
     if complete and report.matched < report.total:
         raise ValueError(f"{report}: all of them are needed; check that recipe and weights match")
     return report

@@ -27,6 +27,7 @@ from lowres_d2.engine.startup.objects import (
     shared_images_warning,
     tiny_objects_warning,
 )
+from lowres_d2.engine.startup.pixels import other_pixels_warning
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.super_resolution import describe_super_resolution
 from lowres_d2.engine.startup.weights import describe_weights
@@ -129,6 +130,8 @@ def _precision(run: StartUp) -> str:
 def _student_weights(run: StartUp) -> str:
     if run.weights is None:
         return f"model: none given, random initialization (train.seed {run.cfg.train.seed})"
+    warning = other_pixels_warning(run.cfg, run.weights)
+    run.warnings += [warning] if warning else []
     return f"model: {describe_weights(run.weights)}"
 
 

@@ -109,6 +109,7 @@ def describe_weights(report: LoadReport) -> str:
     if report.refitted:
         text += f"; refitted to the image's channels: {', '.join(report.refitted)}"
     for words, number, names in (
+        ("left out beside a classifier's backbone", len(report.beside_backbone), []),
         ("left as initialized", len(not_loaded), not_loaded),
         ("of the file ignored on purpose", ignored, []),
         ("of the file UNUSED", len(unfit), unfit),

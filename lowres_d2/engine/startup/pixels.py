@@ -1,0 +1,66 @@
+"""Warn of weights that were trained on pixels of another normalisation or colour order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lowres_d2.modeling.weights import LoadReport
+from lowres_d2.saved_configs import parse_saved_config
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+_STATISTICS = ("pixel_mean", "pixel_std")
+_FORMAT = "dataloader.train.mapper.image_format"
+# What images have without a mapper, and in the formats that are about colours.
+_ORDER, _ORDERS = "RGB", ("RGB", "BGR")
+
+
+def other_pixels_warning(cfg: DictConfig, report: LoadReport) -> str:
+    """What differs between the pixels that weights were trained on and those the model gets.
+
+    Args:
+        cfg: the recipe that the weights are loaded for.
+        report: report of loading them.
+
+    Returns:
+        A warning; empty if nothing differs, or the file does not say what it was trained on.
+    """
+    if not report.recipe:
+        return ""
+    try:
+        # Only numbers are read: names of callables are not imported.
+        saved = parse_saved_config(report.recipe, report.path, lambda name, where: name)
+        theirs = _pixels(OmegaConf.create(saved))
+    except (ValueError, yaml.YAMLError, OmegaConfBaseException):  # saved by another version
+        return ""
+    ours = _pixels(cfg)
+    differ = [
+        f"{name} {theirs[name]}, the model has {ours[name]}"
+        for name in theirs
+        if name in ours and _kind(theirs[name]) == _kind(ours[name]) and theirs[name] != ours[name]
+    ]
+    if not differ:
+        return ""
+    return (
+        f"{report.path} was trained with {'; '.join(differ)}: its first layers see other pixels; "
+        "make them equal, unless this is intended"
+    )
+
+
+def _pixels(cfg: DictConfig) -> dict[str, Any]:
+    """Mean and standard deviation of a recipe's network, and the order of its colours."""
+    composed = OmegaConf.select(cfg, "model.detector") is not None
+    found = {
+        name: OmegaConf.select(cfg, f"model.{'detector.' if composed else ''}{name}")
+        for name in _STATISTICS
+    }
+    found = {name: [float(v) for v in values] for name, values in found.items() if values}
+    order = OmegaConf.select(cfg, _FORMAT, default=_ORDER)
+    return found | ({"image_format": order} if order in _ORDERS else {})
+
+
+def _kind(value: Any) -> Any:
+    """Statistics of images of other channels cannot be compared."""
+    return len(value) if isinstance(value, list) else type(value)
