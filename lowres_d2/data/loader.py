@@ -186,7 +186,7 @@ def repeat_factors(dataset: Sequence[dict], threshold: float) -> list[float]:
     """How often each image of a data set comes in an epoch, so that rare classes are seen more.
 
     Args:
-        dataset: dataset dicts with ``annotations``; crowds do not count.
+        dataset: dataset dicts with ``annotations``, of which crowds do not count, or ``label``.
         threshold: share of the images below which a class is rare, over 0 and at most 1.
     """
     if isinstance(threshold, bool) or not 0 < threshold <= 1:
@@ -196,12 +196,15 @@ def repeat_factors(dataset: Sequence[dict], threshold: float) -> list[float]:
         )
     records = []
     for record in dataset:
-        if "annotations" not in record:
+        if "annotations" in record:
+            objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+        elif "label" in record:
+            objects = [{"category_id": record["label"]}]
+        else:
             raise ValueError(
-                "dataloader.train.repeat_threshold: the data has no annotations, whose classes "
-                "could be balanced; set it to null"
+                "dataloader.train.repeat_threshold: the data has no annotations and no labels, "
+                "whose classes could be balanced; set it to null"
             )
-        objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
         records.append({"annotations": objects})
     factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, threshold)
     return factors.tolist()

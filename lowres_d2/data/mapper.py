@@ -94,6 +94,8 @@ class DetectionMapper:
             _logger.warning("skipped: %s", error)
             return None
         sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
+        sample.setdefault("height", image.shape[0])
+        sample.setdefault("width", image.shape[1])
         sample["image"] = _to_tensor(augmented, image.dtype)
         if self.is_train and "annotations" in record:
             instances, num_dropped = self._instances(

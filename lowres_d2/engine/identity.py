@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.data.classification import count_class_folders
 from lowres_d2.data.datasets import VOC_CLASSES
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.engine.checkpoint import read_checkpoint
@@ -27,6 +28,8 @@ from omegaconf import DictConfig
 
 ZOO = "Detectron2 Model Zoo"  # the author that the files of the zoo name
 _ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of them
+# Functions that count classes, and the argument that says of which file or folder.
+_COUNTED = {count_classes: "json_file", count_class_folders: "root"}
 _PREDICTORS = ("cls_score.bias", "cls_score.weight")
 
 
@@ -120,12 +123,12 @@ def recipe_of(
 
 
 def _count_known(cfg: DictConfig, classes: Sequence[str]) -> None:
-    """Where a recipe counts the classes of a file that is not here, take those of the weights."""
+    """Where a recipe counts the classes of data that are not here, take those of the weights."""
     for holder, key in computed(cfg.model):
         call = holder._get_node(key)
         target = call.get("_target_")
-        counts = (locate(target) if isinstance(target, str) else target) is count_classes
-        if classes and counts and not Path(call.json_file).is_file():
+        counted = _COUNTED.get(locate(target) if isinstance(target, str) else target)
+        if classes and counted and not Path(call[counted]).expanduser().exists():
             holder[key] = len(classes)
 
 

@@ -1,5 +1,6 @@
 """The parts of recipes in ``configs/common/data`` load, dump, and build."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -72,6 +73,42 @@ def test_plates_to_classify_are_neither_flipped_nor_cropped(tmp_path, monkeypatc
     assert folders == {f"classification_{part}_seed0_4-16px" for part in ("train_6", "val_5")}
     check_same_classes(train.dataset, test.dataset)
     assert instantiate(cfg.dataloader.evaluator) is not None
+
+
+IN_MEMORY = ["cifar10", "cifar100", "class_folders", "imagenet32", "plates_classification", "svhn"]
+
+
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_training_and_test_images_are_two_splits_with_the_same_settings(name):
+    cfg = load(name)
+    train, test = (cfg.dataloader[part].dataset for part in ("train", "test"))
+    where = "root" if name == "class_folders" else "split"
+    assert train[where] != test[where]
+    own = {where, "num_images", "may_lack_classes", "_target_"}
+    assert {k: v for k, v in train.items() if k not in own} == {
+        k: v for k, v in test.items() if k not in own
+    }
+    for node in (train, test):
+        inspect.signature(node._target_).bind(**{k: v for k, v in node.items() if k != "_target_"})
+    assert cfg.dataloader.train.flip == (name != "plates_classification")
+
+
+def test_own_images_to_classify_build_from_two_folders(tmp_path):
+    for split, names in {"train": "abc", "val": "ac"}.items():
+        for k, name in enumerate(names):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (20, 12), (k, 0, 0)).save(tmp_path / split / name / "1.png")
+    folders = [f"data.{split}_folder={tmp_path / split}" for split in ("train", "val")]
+    recipe = str(FOLDER.parents[1] / "own_data/full_resnet18_32_own.py")
+    cfg = load_recipe(recipe, [*folders, "data.size=10"])
+    assert instantiate(cfg.model.detector.num_classes) == 3
+    train, test = (instantiate(cfg.dataloader[part]).dataset for part in ("train", "test"))
+    assert (train.labels, test.labels) == ([0, 1, 2], [0, 1])
+    assert train.images.shape == (3, 3, 10, 10) and test.images.shape == (2, 3, 10, 10)
+    cfg = load_recipe(recipe, [*folders, "data.classes=[c,b]"])
+    assert instantiate(cfg.model.detector.num_classes) == 2
+    test = instantiate(cfg.dataloader.test.dataset)
+    assert test.classes == ["c", "b"] and test.labels == [0]
 
 
 def test_half_of_the_images_for_detr_are_regions(tmp_path):

@@ -28,7 +28,7 @@ def find_folder(root: str | Path, name: str, files: Sequence[str], download: str
         root: given by the user.
         name: name of the folder in the original archive.
         files: files that it must have.
-        download: the archive and where to get it, for the message.
+        download: what has these files and where to get it, for the message.
 
     Raises:
         FileNotFoundError: names the folder or the file that is missing.
@@ -37,12 +37,10 @@ def find_folder(root: str | Path, name: str, files: Sequence[str], download: str
     beside = root / name
     folder = root if not beside.is_dir() and (root / files[0]).exists() else beside
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; unpack {download} in {folder.parent}")
+        raise FileNotFoundError(f"{folder}: no such folder; expected one with {download}")
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise FileNotFoundError(
-            f"{folder}: has no {', '.join(missing)}; expected the files of {download}"
-        )
+        raise FileNotFoundError(f"{folder}: has no {', '.join(missing)}; expected {download}")
     return folder
 
 

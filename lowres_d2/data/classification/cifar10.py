@@ -13,7 +13,7 @@ from lowres_d2.data.classification.labelled import check_choice
 
 _FILES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
 _NAMES = "batches.meta"
-_DOWNLOAD = "cifar-10-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
+_DOWNLOAD = "the files of cifar-10-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
 
 
 class Cifar10(ImageArrays):

@@ -12,7 +12,7 @@ from lowres_d2.data.classification.batch_files import find_folder, read_batches,
 from lowres_d2.data.classification.labelled import check_choice
 
 _SPLITS = ["train", "test"]
-_DOWNLOAD = "cifar-100-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
+_DOWNLOAD = "the files of cifar-100-python.tar.gz (https://www.cs.toronto.edu/~kriz/cifar.html)"
 
 
 class Cifar100(ImageArrays):
