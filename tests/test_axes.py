@@ -13,6 +13,7 @@ ROOMS = [
     "modeling/objectives",
     "modeling/resample",
     "modeling/roi_heads",
+    "modeling/super_resolution",
     "modeling/teacher",
 ]
 # Each name of a state dict has axes of its own.

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from functools import cache
 
-from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.meta_arch import ImageClassifier, SuperResolver
 from lowres_d2.recipes.find import shipped_recipes
 from lowres_d2.recipes.load import load_recipe
 
@@ -33,8 +33,13 @@ def load_shipped(name):
 def load_toy(name):
     cfg = load_shipped(name)
     for network in networks(cfg):
-        (network if "num_classes" in network else network.roi_heads).num_classes = CLASSES
+        if not is_super_resolver(network):
+            (network if "num_classes" in network else network.roi_heads).num_classes = CLASSES
     return cfg
+
+
+def is_super_resolver(network):
+    return network._target_ is SuperResolver
 
 
 def networks(cfg):
@@ -50,6 +55,9 @@ def super_resolution(network):
 
 def narrow(network, factor=1):
     """The same parts at a hundredth of the cost, for images downsampled by the factor."""
+    if is_super_resolver(network):
+        narrow_super_resolver(network)
+        return
     resnet = network.backbone.get("bottom_up", network.backbone)
     # Stages that are given one by one are those of a small network.
     if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
@@ -71,6 +79,14 @@ def narrow(network, factor=1):
         small_mobilenetv1(network)  # it has one width
     else:
         _replace_widths(network)
+
+
+def narrow_super_resolver(network):
+    network.network.width, network.network.depth = 4, 3
+    if network.discriminator:
+        network.discriminator.width, network.discriminator.hidden = 2, 4
+    if network.content:
+        narrow(network.content.classifier)
 
 
 def narrow_mobilenet(network):
@@ -121,7 +137,7 @@ def _replace_widths(node):
 
 def toy_inputs(model):
     """Two images as the model's task has them."""
-    if isinstance(model.detector, ImageClassifier):
+    if isinstance(model.detector, ImageClassifier | SuperResolver):
         generator = torch.Generator().manual_seed(0)
         shape = (3, 32, 32)
         return [

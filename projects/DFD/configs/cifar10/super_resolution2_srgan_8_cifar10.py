@@ -1,0 +1,4 @@
+"""Table 2: SRGAN that makes 16x16 pixels of 8x8, trained on CIFAR-10's training images."""
+
+from ..common.srgan import lr_multiplier, model, optimizer, train
+from .super_resolution2_espcn_8_cifar10 import dataloader
