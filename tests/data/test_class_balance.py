@@ -86,6 +86,6 @@ def test_a_threshold_is_a_share(threshold):
         loaded(1, repeat_threshold=threshold)
 
 
-def test_data_without_annotations_cannot_be_balanced():
-    with pytest.raises(ValueError, match=r"repeat_threshold: the data has no annotations"):
-        build_train_loader([{"label": 0}], as_it_is, 1, 0, repeat_threshold=0.5)
+def test_data_without_annotations_and_labels_cannot_be_balanced():
+    with pytest.raises(ValueError, match=r"repeat_threshold: the data has no annotations and no"):
+        build_train_loader([{"image_id": 0}], as_it_is, 1, 0, repeat_threshold=0.5)
