@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from lowres_d2.data.aug_input import ImageInput
+from lowres_d2.data.crowds import CROWDS, blank_crowds
 from lowres_d2.data.image import MAX_PIXELS, NARROW, ImageReader, UnfitImageError, exif_fault
 
 import cv2
@@ -35,9 +36,10 @@ class DetectionMapper:
     """Detectron2's dataset mapper for boxes and labels, which also counts the boxes that it drops.
 
     Returns a dict of ``image`` (tensor (C, H, W), 0 to 255: uint8, or float32 of files with more
-    than 8 bits) and the other entries of the dataset dict (height and width of the stored image,
-    file_name, image_id, a classifier's label). In training it also has ``instances`` (Instances of
-    the augmented image with gt_boxes and gt_classes, without crowds) and ``num_dropped_boxes``.
+    than 8 bits), ``height`` and ``width`` of the stored image, and the other entries of the dataset
+    dict (file_name, image_id, a classifier's label). In training it also has ``instances``
+    (Instances of the augmented image with gt_boxes and gt_classes, without crowds) and
+    ``num_dropped_boxes``.
 
     Args:
         is_train: whether annotations are used.
@@ -53,6 +55,8 @@ class DetectionMapper:
             where the size does not tell whether boxes follow it; "apply"; "ignore".
         channels: with ``image_format=None``, the number of channels that every image must have;
             None: any.
+        crowds: what training makes of ignore regions: "background", as Detectron2 does, or "blank":
+            they get the image's mean colour, so that what is in them is not learned as background.
     """
 
     def __init__(
@@ -66,10 +70,14 @@ class DetectionMapper:
         max_pixels: int | None = MAX_PIXELS,
         exif: str = "check",
         channels: int | None = None,
+        crowds: str = "background",
     ) -> None:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
+        if crowds not in CROWDS:
+            raise ValueError(f"crowds={crowds!r}: expected {' or '.join(map(repr, CROWDS))}")
         self.is_train = is_train
+        self.blanks_crowds = is_train and crowds == "blank"
         _check_lengths(augmentations)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.reader = ImageReader(image_format, value_range, max_pixels, exif, channels)
@@ -87,6 +95,8 @@ class DetectionMapper:
     def __call__(self, record: dict) -> dict | None:
         try:
             image = self._read(record)
+            if self.blanks_crowds:
+                image = blank_crowds(image, record.get("annotations", ()))
             augmented, transforms = self._augment(image, record["file_name"])
         except BrokenImageError as error:
             if self.on_broken == "error":
@@ -176,7 +186,8 @@ class DetectionMapper:
         self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
     ) -> tuple[Instances, int]:
         """Ground truth of the augmented image, and the number of boxes dropped."""
-        # As in Detectron2's mapper: crowds are no targets, and so their area counts as background.
+        # As in Detectron2's mapper: crowds are no targets, so what the image shows in their area
+        # counts as background.
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)

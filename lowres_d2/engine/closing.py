@@ -37,6 +37,9 @@ def describe_end(
     if best is not None and best.best_metric is not None and (folder / BEST).is_file():
         value = f"{cfg.train.best.val_metric} {best.best_metric:.1f}"
         rows.append(("best", f"{folder / BEST} ({value}, iteration {best.best_iter + 1:,})"))
+    agreed = getattr(cfg.dataloader.test.get("dataset"), "labelled_by", "")
+    if agreed:
+        rows.append(("metrics", f"agreement with the {agreed}; there is no ground truth"))
     rows += [
         ("final", f"{folder / FINAL}"),
         ("recipe", f"{folder / CONFIG}"),

@@ -40,10 +40,11 @@ def subject_of(cfg: DictConfig, model: nn.Module) -> dict[str, str]:
 
     Returns:
         Digests of ``weights``, ``test_set`` and ``settings``; that of a data set of other
-        libraries is empty.
+        libraries is empty. ``labelled_by``, where the test set has pseudo labels.
     """
     dataset = cfg.dataloader.test.dataset
-    return {
+    labelled_by = getattr(dataset, "labelled_by", "")
+    return ({"labelled_by": labelled_by} if labelled_by else {}) | {
         "weights": _weights_digest(model),
         "test_set": dataset_fingerprint(dataset) if hasattr(dataset, "classes") else "",
         "settings": _settings_digest(cfg),

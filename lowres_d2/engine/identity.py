@@ -40,6 +40,7 @@ class Identity:
     Attributes:
         weights: file or address of the weights, of a run's folder the best ones.
         classes: names of the classes in the order of the labels; empty: not known.
+        category_ids: ids of these in the annotation file of the training data; empty: not known.
         recipe: the complete recipe that they were trained with, as the text of a ``config.yaml``;
             empty: not known.
     """
@@ -47,6 +48,7 @@ class Identity:
     weights: str
     classes: tuple[str, ...] = ()
     recipe: str = ""
+    category_ids: tuple[int, ...] = ()
 
     def load_recipe(self, overrides: Iterable[str] = ()) -> DictConfig:
         """The recipe, with ``key=value`` overrides, as :func:`lowres_d2.recipes.load.load_recipe`.
@@ -87,7 +89,7 @@ def identify(path: str | Path) -> Identity:
     path = weights_file(path)
     contents = read_checkpoint(path)
     classes = contents.get("classes") or _zoo_classes(contents)
-    recipe = contents.get("recipe", "")
+    recipe, ids = contents.get("recipe", ""), contents.get("category_ids")
     beside = Path(path).with_name(CONFIG)
     # Only a run's checkpoint: any other file beside a run's config.yaml may be another model's.
     if not recipe and "trainer" in contents and beside.is_file():
@@ -96,6 +98,7 @@ def identify(path: str | Path) -> Identity:
         weights=str(path),
         classes=tuple(map(str, classes)) if isinstance(classes, list) else (),
         recipe=recipe if isinstance(recipe, str) else "",
+        category_ids=tuple(k for k in ids if isinstance(k, int)) if isinstance(ids, list) else (),
     )
 
 

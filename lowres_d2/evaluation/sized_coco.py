@@ -41,7 +41,9 @@ class SizedCOCOEvaluator(FoundBoxes):
     ``evaluate()`` returns ``{"bbox": ...}`` in percent: ``AP``, ``AP50``, ``AP75``, ``AR1``,
     ``AR10``, ``AR`` (at the cap); ``AP-x``, ``AP50-x``, ``AR-x`` and the number of objects ``GT-x``
     for each size range x; ``AP-c`` for each class c; ``GT-all`` and ``max-dets``. Metrics without
-    ground truth are None. Ranks other than the first return an empty dict. ``densest`` is the
+    ground truth are None. Of a test set with pseudo labels (its ``labelled_by`` is not empty) they
+    are the agreement with the detector that made these, which ``sized_coco.json`` and the tables
+    say. Ranks other than the first return an empty dict. ``densest`` is the
     largest number of objects on an image.
     """
 
@@ -79,6 +81,7 @@ class SizedCOCOEvaluator(FoundBoxes):
         super().__init__(self._truth["images"], dataset.category_ids)
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
+        self._labelled_by = getattr(dataset, "labelled_by", "")
         self.max_dets = self._choose_max_dets(max_dets)
         self._output_dir = Path(output_dir) if output_dir else None
         self._summary: dict | None = None
@@ -99,6 +102,7 @@ class SizedCOCOEvaluator(FoundBoxes):
             "images": len(self._truth["images"]),
             "max_dets": self.max_dets,
             "area": self._area,
+            "labelled_by": self._labelled_by,
             **summarize(scores, self._objects, self.size_ranges, sizes, classes),
         }
         self._write(detections)

@@ -24,7 +24,9 @@ def summary_tables(summary: dict) -> str:
         summary: content of ``sized_coco.json``, which :class:`SizedCOCOEvaluator` writes.
     """
     rows = [summary["all"], *summary["size_ranges"]]
+    agreed = summary.get("labelled_by")
     parts = [
+        f"AGREEMENT with the {agreed}: GT are these, not ground truth" if agreed else "",
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),

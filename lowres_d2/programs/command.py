@@ -26,6 +26,7 @@ PROGRAMS = (
     "recipes",
     "validate",
     "make-plates",
+    "pseudo-label",
     "prepare-tt100k",
     "analyze",
     "receptive-field",

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.data import BrokenImageError
-from lowres_d2.data.image import is_image
+from lowres_d2.data.image import ENDINGS, is_image
 from lowres_d2.programs.demo_video import ENCODERS
 
 WRITTEN = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-IMAGES = (*WRITTEN, ".jp2", ".npy", ".pgm")  # those that cannot hold a drawing become .png
+IMAGES = ENDINGS  # those that cannot hold a drawing become .png
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 

@@ -19,6 +19,7 @@ from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.startup.objects import MATCHED, as_the_model_gets_them
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.checkpoint_keys import beside_backbone
 from lowres_d2.modeling.weights import read_checkpoint
 from lowres_d2.recipes.load import build
 
@@ -144,16 +145,18 @@ def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Mod
         and not name.startswith("model.teacher")
     }
     max_dets = cfg.dataloader.evaluator.get("max_dets")
-    return ModelFacts(classes, _trained_classes(cfg, findings), max_dets, caps), model
+    return ModelFacts(classes, _trained_classes(cfg, model, findings), max_dets, caps), model
 
 
-def _trained_classes(cfg: DictConfig, findings: Findings) -> list[str]:
+def _trained_classes(cfg: DictConfig, model: nn.Module, findings: Findings) -> list[str]:
     """Class names in the weights that the recipe starts from, where they are a file here."""
     path = cfg.train.init_checkpoint
     if not path or not Path(path).is_file():
         return []
     try:
-        return list(read_checkpoint(path).get("classes", []))
+        contents = read_checkpoint(path)
+        # Those of a classifier say nothing of a detector that takes its backbone.
+        return [] if beside_backbone(contents["model"], model) else contents.get("classes", [])
     except ValueError as error:
         findings.add(NO_MODEL, "model", str(error))
         return []

@@ -40,6 +40,7 @@ class BoxDataset(Sequence):
         image_root: the folder that image names are relative to.
         lacking: those of the classes that the data set's file does not have, so that their ids are
             none of its own.
+        labelled_by: whose detections the annotations are; empty: they are ground truth.
 
     Attributes:
         num_objects: number of annotations that are objects.
@@ -57,6 +58,7 @@ class BoxDataset(Sequence):
         json_file: Path | None = None,
         image_root: Path | None = None,
         lacking: Sequence[str] = (),
+        labelled_by: str = "",
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
@@ -72,6 +74,7 @@ class BoxDataset(Sequence):
         self.json_file = json_file
         self.image_root = image_root
         self.lacking = list(lacking)
+        self.labelled_by = labelled_by
         if self.num_crowds:
             _logger.log(
                 logging.INFO if self.num_objects else logging.WARNING,
@@ -240,6 +243,7 @@ def with_classes(
         json_file=dataset.json_file,
         image_root=dataset.image_root,
         lacking=lacking,
+        labelled_by=dataset.labelled_by,
     )
 
 

@@ -1,10 +1,11 @@
 """Image files: opened, decoded at their full depth, and scaled to what a network reads."""
 
 from lowres_d2.data.image.exif import exif_fault
-from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, is_image
+from lowres_d2.data.image.files import ENDINGS, MAX_PIXELS, UnfitImageError, is_image
 from lowres_d2.data.image.reader import FORMATS, NARROW, ImageReader, load_image, reader_of
 
 __all__ = [
+    "ENDINGS",
     "FORMATS",
     "MAX_PIXELS",
     "NARROW",

@@ -11,6 +11,20 @@ from typing import IO
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 
+# Endings of the image files that are looked for in folders.
+ENDINGS = (
+    ".bmp",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".npy",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 # Twice Pillow's own number, from which on it refuses an image: 178,956,970.
 MAX_PIXELS = 2 * (1024**3 // 4 // 3)
 # Pillow's limit is a variable of its module, which is taken off while a header is read.

@@ -263,6 +263,8 @@ def _augmentations(mapper: Any) -> Sequence[Any]:
 def _evaluation(run: StartUp) -> str:
     dataset = run.cfg.dataloader.test.dataset
     text = f"{len(dataset):,} images"
+    if getattr(dataset, "labelled_by", ""):
+        text += f", no ground truth: metrics are the agreement with the {dataset.labelled_by}"
     densest = getattr(run.evaluator, "densest", None)
     if densest is None:
         return text
