@@ -13,7 +13,7 @@ from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
 from lowres_d2.saved_configs import CONFIG, OPTION, RefusedConfigError, modules_to_trust
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 _LABEL = 11  # width of the first column, as in the start-up report
 
@@ -37,7 +37,7 @@ def describe_end(
     if best is not None and best.best_metric is not None and (folder / BEST).is_file():
         value = f"{cfg.train.best.val_metric} {best.best_metric:.1f}"
         rows.append(("best", f"{folder / BEST} ({value}, iteration {best.best_iter + 1:,})"))
-    agreed = getattr(cfg.dataloader.test.get("dataset"), "labelled_by", "")
+    agreed = getattr(OmegaConf.select(cfg, "dataloader.test.dataset"), "labelled_by", "")
     if agreed:
         rows.append(("metrics", f"agreement with the {agreed}; there is no ground truth"))
     rows += [
