@@ -1,12 +1,15 @@
 """Cost that distillation adds to a training iteration: ratios, against claims.
 
     python benchmarks/distillation_cost.py [--config-file RECIPE] [--rounds 9] [--device cuda]
+    python benchmarks/distillation_cost.py --batch 128 --size 32 \\
+        --config-file projects/DFD/configs/quick/dfd4_resnet18_small_8_plates.py
 
 A distilled iteration (forward, backward, optimizer) is compared with the sum of an iteration of the
 student without objectives and a forward pass of its teacher (claim: at most 1.1); and an iteration
-whose teacher outputs come from a cache with the student's iteration (claim: at most 1.3). They take
-turns in one process; a ratio is the median over rounds. On the CPU, one thread runs and its
-processor time is measured, without waiting for the disk. Weights and images are random.
+whose teacher outputs come from a cache with the student's iteration (claim: at most 1.3 for a
+detector, 1.2 for a classifier). They take turns in one process; a ratio is the median over rounds.
+On the CPU, one thread runs and its processor time is measured, without waiting for the disk.
+Weights and images are random.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
 from lowres_d2.engine.processes.allocator import keep_freed_memory
+from lowres_d2.modeling.meta_arch import ImageClassifier
 from lowres_d2.modeling.teacher import TeacherCache
 from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
@@ -32,11 +36,11 @@ from omegaconf import DictConfig
 
 RECIPE = "projects/ThumbDet/configs/quick/paper4_fcos_small_64_plates.py"
 OBJECTS = 5
-CLAIMS = {"distilled / (student + teacher)": 1.1, "cached / student": 1.3}
+DISTILLED, CACHED = "distilled / (student + teacher)", "cached / student"
 
 
 def make_batch(number: int, size: int, classes: int) -> list[dict[str, Any]]:
-    """Detectron2 inputs of noise, with boxes."""
+    """Detectron2 inputs of noise, with boxes for a detector and a label for a classifier."""
     batch = []
     for _ in range(number):
         corners = torch.rand(OBJECTS, 2) * size * 0.6
@@ -45,6 +49,7 @@ def make_batch(number: int, size: int, classes: int) -> list[dict[str, Any]]:
         truth.gt_classes = torch.randint(0, classes, (OBJECTS,))
         image = torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
         batch.append({"image": image, "instances": truth, "height": size, "width": size})
+        batch[-1]["label"] = int(torch.randint(0, classes, ()))
     return batch
 
 
@@ -103,6 +108,8 @@ def main() -> int:
     torch.manual_seed(0)
     batch = make_batch(options.batch, options.size, cfg.model.detector.num_classes)
     student = make_model(cfg, options.device, teacher=None, objectives=[], loss_weights=None)
+    is_classifier = isinstance(student.detector, ImageClassifier)
+    claims = {DISTILLED: 1.1, CACHED: 1.2 if is_classifier else 1.3}
     distilled, cached = (make_model(cfg, options.device) for _ in range(2))
     images = [x["image"].to(options.device).float() / 255 for x in batch]
     taps = {tap for o in distilled.objectives.values() for tap in o.teacher_taps}
@@ -123,16 +130,14 @@ def main() -> int:
     for name in jobs:
         print(f"{name:10} {1000 * statistics.median(r[name] for r in rounds):8.1f} ms")
     ratios = {
-        "distilled / (student + teacher)": [
-            r["distilled"] / (r["student"] + r["teacher"]) for r in rounds
-        ],
-        "cached / student": [r["cached"] / r["student"] for r in rounds],
+        DISTILLED: [r["distilled"] / (r["student"] + r["teacher"]) for r in rounds],
+        CACHED: [r["cached"] / r["student"] for r in rounds],
     }
     kept = True
     for name, values in ratios.items():
         middle = statistics.median(values)
-        kept = kept and middle <= CLAIMS[name]
-        print(f"{name:32} {middle:.3f}, claim {CLAIMS[name]}")
+        kept = kept and middle <= claims[name]
+        print(f"{name:32} {middle:.3f}, claim {claims[name]}")
     return int(not kept)
 
 
