@@ -18,12 +18,15 @@ class Row:
         from_first: whether it gets the first model's weights; else it trains alone.
         weights_of: recipe key, such as ``train.init_checkpoint``, to the title of an earlier row:
             the key gets the weights that row has at its end, with the same seed.
+        curve: its line of the sheet "curves" and its place there, a value of the setting that the
+            sheet is about; None: what the line is compared with.
     """
 
     recipe: str
     overrides: Sequence[str] = ()
     from_first: bool = True
     weights_of: Mapping[str, str] = field(default_factory=dict)
+    curve: tuple[str, float | None] | None = None
 
     def folder(self, title: str) -> str:
         """Name of its folder: the recipe's, or the title's where the recipe is not all of it."""
@@ -50,6 +53,7 @@ class Benchmark:
         thumbnails: students whose thumbnails are drawn, if they were trained; empty: all.
         closes_gap: whether ``full_title`` is out of reach, and the table tells which share of the
             distance to it is covered.
+        curves_over: name of the setting whose values the sheet "curves" compares.
         data: what its images are, for the report.
         also_compared: pairs of titles of trained rows; the report states by how much the first of
             each is better than the second, with its interval, as of the method and the baseline.
@@ -67,6 +71,7 @@ class Benchmark:
     sheets: Sequence[str] = ()
     thumbnails: Sequence[str] = ()
     closes_gap: bool = False
+    curves_over: str = ""
     data: str = "Generated plates"
     also_compared: Sequence[tuple[str, str]] = ()
 

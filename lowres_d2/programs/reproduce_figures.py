@@ -16,6 +16,7 @@ from lowres_d2.analysis.figures.classified_images import (
     choose_cases,
     write_classified,
 )
+from lowres_d2.analysis.figures.curves import plot_over_value
 from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
 from lowres_d2.analysis.run import Run
 from lowres_d2.data.datasets import BoxDataset
@@ -102,6 +103,25 @@ def _classified(
     write_classified(path, dataset, classifiers, dataset.classes, groups, stored)
 
 
+def _curves(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: Sequence[Mapping]
+) -> None:
+    curves: dict[str, dict[float, float]] = {}
+    levels: dict[str, float] = {}
+    for title, row in benchmark.students.items():
+        if row.curve is None:
+            continue
+        line, value = row.curve
+        shown = runs[title].shown
+        accuracy = runs[title].finish().results[shown.task][shown.main]
+        if value is None:
+            levels[line] = accuracy
+        else:
+            curves.setdefault(line, {})[value] = accuracy
+    metric = runs[benchmark.method].shown.main
+    plot_over_value(curves, levels, path, benchmark.curves_over, metric)
+
+
 def _reference(benchmark: Benchmark) -> str | None:
     return benchmark.full_title if benchmark.closes_gap else None
 
@@ -121,5 +141,6 @@ _SHEETS = {
     "thumbnails": ("Thumbnails", _thumbnails),
     "features": ("Features of downsampled, super-resolved and full regions", _features),
     "detections": ("Detections with failure cases", _detections),
+    "curves": ("Accuracy over the setting's value", _curves),
     "classified": ("Classified images with failure cases", _classified),
 }

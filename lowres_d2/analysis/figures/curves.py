@@ -1,4 +1,4 @@
-"""Plots of a run's losses and metrics over iterations, and of metrics over object size."""
+"""Plots of losses and metrics over iterations, and of metrics over object size or a setting."""
 
 from __future__ import annotations
 
@@ -139,6 +139,36 @@ def plot_precision_recall(runs: Mapping[str, Mapping[float, np.ndarray]], path: 
         ax.set(title=f"IoU {iou:g}", xlabel="recall, %", ylabel="precision, %")
         ax.set(xlim=(0, 100), ylim=(0, 102))
     _finish(figure, axes, path)
+
+
+def plot_over_value(
+    curves: Mapping[str, Mapping[float, float]],
+    levels: Mapping[str, float],
+    path: str | Path,
+    value: str,
+    metric: str,
+) -> None:
+    """Plot a metric over a setting's value, as DFD does in Fig. 2: one line per network.
+
+    Args:
+        curves: network to the metric by value.
+        levels: network to its metric without the setting, a dashed line of the same colour.
+        path: image file to write.
+        value: name of the setting; its axis is logarithmic.
+        metric: name of the metric, in percent.
+    """
+    figure, axes = _figure(1)
+    for name, found in curves.items():
+        values = sorted(found)
+        (line,) = axes.plot(values, [found[v] for v in values], marker="o", label=plot_text(name))
+        if name in levels:
+            axes.axhline(levels[name], linestyle="--", linewidth=1, color=line.get_color())
+    axes.set(xlabel=plot_text(value), ylabel=f"{plot_text(metric)}, %", xscale="log")
+    ticks = sorted({v for found in curves.values() for v in found})
+    axes.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_title(f"dashed: without {plot_text(value)}")
+    _finish(figure, [axes], path)
 
 
 def _detector_loss(series: Series) -> tuple[np.ndarray, np.ndarray]:

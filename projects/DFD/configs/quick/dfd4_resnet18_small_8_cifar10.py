@@ -1,10 +1,6 @@
-"""DFD: a narrow ResNet-18 on images of 8x8 pixels."""
+"""dfd4"""
 
-from ..common.method import features, loss_weights, pretrained_student, teacher
-from .lowres4_resnet18_small_8_cifar10 import dataloader, lr_multiplier, model, optimizer, train
+from .full_resnet18_small_32_cifar10 import dataloader
+from .dfd4_resnet18_small_8_plates import lr_multiplier, model, optimizer, train
 
-model.teacher = teacher
-model.teacher.checkpoint = "output/full_resnet18_small_32_cifar10/model_final.pth"
-model.objectives = [features]
-model.loss_weights = loss_weights
-train.stages = pretrained_student
+model.detector.num_classes = 10

@@ -1,0 +1,6 @@
+"""A narrow ResNet-18 on images of 8x8 pixels, without DFD."""
+
+from ..common.method import degraded
+from .full_resnet18_small_32_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler = degraded
