@@ -1,13 +1,5 @@
 """Table 1: ResNet-18 trained on CIFAR-10 of 16x16 pixels, without DFD."""
 
-from .....configs.classification.full_resnet18_32_cifar10 import (
-    dataloader,
-    lr_multiplier,
-    model,
-    optimizer,
-    train,
-)
-from ..common.method import degraded
+from .lowres4_resnet18_8_cifar10 import dataloader, lr_multiplier, model, optimizer, train
 
-model.resampler = degraded
 model.resampler.factor = 2

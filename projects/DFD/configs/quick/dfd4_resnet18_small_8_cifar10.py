@@ -1,6 +1,6 @@
-"""dfd4"""
+"""DFD: a narrow ResNet-18 on CIFAR-10 of 8x8 pixels."""
 
-from .full_resnet18_small_32_cifar10 import dataloader
 from .dfd4_resnet18_small_8_plates import lr_multiplier, model, optimizer, train
+from .full_resnet18_small_32_cifar10 import dataloader
 
 model.detector.num_classes = 10

@@ -1,0 +1,5 @@
+"""DFD: a narrow ResNet-18 on images of 16x16 pixels."""
+
+from .dfd4_resnet18_small_8_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2

@@ -1,0 +1,5 @@
+"""A narrow ResNet-18 on images of 16x16 pixels, without DFD."""
+
+from .lowres4_resnet18_small_8_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2

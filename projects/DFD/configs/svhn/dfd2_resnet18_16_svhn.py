@@ -1,0 +1,5 @@
+"""Table 1: DFD, ResNet-18, SVHN of 16x16 pixels."""
+
+from .dfd4_resnet18_8_svhn import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler.factor = 2

@@ -1,0 +1,6 @@
+"""Table 1: VGG-16 trained on SVHN of 8x8 pixels, without DFD."""
+
+from ..common.method import degraded
+from .full_vgg16_32_svhn import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler = degraded
