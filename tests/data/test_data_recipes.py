@@ -93,12 +93,17 @@ def test_training_and_test_images_are_two_splits_with_the_same_settings(name):
     assert cfg.dataloader.train.flip == (name != "plates_classification")
 
 
-def test_own_images_to_classify_build_from_two_folders(tmp_path):
+@pytest.fixture
+def folders(tmp_path):
+    """Folders of class folders, as arguments of the command line: a, b, c; and a, c for val."""
     for split, names in {"train": "abc", "val": "ac"}.items():
         for k, name in enumerate(names):
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (20, 12), (k, 0, 0)).save(tmp_path / split / name / "1.png")
-    folders = [f"data.{split}_folder={tmp_path / split}" for split in ("train", "val")]
+    return [f"data.{split}_folder={tmp_path / split}" for split in ("train", "val")]
+
+
+def test_own_images_to_classify_build_from_two_folders(folders):
     recipe = str(FOLDER.parents[1] / "own_data/full_resnet18_32_own.py")
     cfg = load_recipe(recipe, [*folders, "data.size=10"])
     assert instantiate(cfg.model.detector.num_classes) == 3
@@ -109,6 +114,22 @@ def test_own_images_to_classify_build_from_two_folders(tmp_path):
     assert instantiate(cfg.model.detector.num_classes) == 2
     test = instantiate(cfg.dataloader.test.dataset)
     assert test.classes == ["c", "b"] and test.labels == [0]
+
+
+def test_photographs_to_classify_are_read_from_their_files(folders, tmp_path):
+    cfg = load("class_folder_files", tmp_path / "out")
+    for override in folders:
+        OmegaConf.update(cfg, *override.split("="))
+    cfg.data.size, cfg.dataloader.train.total_batch_size = 16, 6
+    cfg.dataloader.train.num_workers = 0
+    train = next(iter(instantiate(cfg.dataloader.train)))
+    assert sorted(item["label"] for item in train) == [0, 0, 1, 1, 2, 2]
+    cfg.data.classes = ["a", "b", "c"]
+    (test,) = instantiate(cfg.dataloader.test)
+    assert [item["label"] for item in test] == [0, 2]
+    assert {tuple(item["image"].shape) for item in (*train, *test)} == {(3, 16, 16)}
+    assert test[1]["image"][:, 0, 0].tolist() == [1, 0, 0]
+    assert instantiate(cfg.dataloader.evaluator) is not None
 
 
 def test_half_of_the_images_for_detr_are_regions(tmp_path):
