@@ -113,7 +113,8 @@ def build_train_loader(
         crowds = getattr(dataset, "num_crowds", 0)
         raise ValueError(
             f"{getattr(dataset, 'source', type(dataset).__name__)}: no image has an object to "
-            "learn from; check the annotation file, and classes"
+            "learn from; check the annotation file, and classes, or label the images with a "
+            "trained detector (lowres-d2 pseudo-label)"
             + (f" (its {crowds} annotations are crowds, iscrowd 1: set it to 0)" if crowds else "")
         )
     # What Detectron2 does by default (get_detection_dataset_dicts).

@@ -104,6 +104,13 @@ def test_report_has_the_metrics_of_each_run_and_its_images(squares, tmp_path):
         assert min(Image.open(path.parent / name).size) > 300
 
 
+def test_agreement_with_a_detector_is_not_reported_as_accuracy(squares, tmp_path):
+    squares.labelled_by = "detections of teacher.pth with scores from 0.5"
+    runs = [make_run(squares, tmp_path, "low", [1])]
+    text = write_report(tmp_path / "report", runs, squares, "A run").read_text()
+    assert "**Agreement with the detections of teacher.pth with scores from 0.5; there is" in text
+
+
 def test_the_ground_truth_is_on_the_image_that_the_runs_read(squares, tmp_path, monkeypatch):
     for entry in squares:  # four bands, which the default reader refuses
         entry["file_name"] = entry["file_name"].replace(".png", ".npy")

@@ -7,6 +7,7 @@ from lowres_d2.engine.build import build_model
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.own_files import LIST
 from lowres_d2.programs.pseudo_label import main
+from lowres_d2.programs.train import main as train
 from lowres_d2.recipes.load import load_recipe
 
 import numpy as np
@@ -143,6 +144,31 @@ def test_a_json_keeps_its_ids_and_a_broken_image_can_be_left_out(teacher, coco_j
     run(file, images, tmp_path / "b", "--threshold=0.01", "--held-out=0", skip)
     names = [image["file_name"] for image in read(tmp_path / "b" / "train.json")["images"]]
     assert "1.png" not in names and len(names) == len(ids) - 1
+
+
+def test_the_teacher_agrees_with_itself_alone(teacher, camera, tmp_path):
+    file, model = teacher
+    _, high = quantiles(by_hand(model, camera))
+    run(file, camera, tmp_path, f"--threshold={high}", "--held-out=0")
+    other = torch.load(file, weights_only=True)
+    for tensor in other["model"].values():
+        if tensor.is_floating_point():
+            tensor += 0.02
+    torch.save(other, tmp_path / "other.pth")
+    agreement = []
+    for weights in (file, tmp_path / "other.pth"):
+        keys = [
+            f"data.{split}_{key}"
+            for split in ("train", "val")
+            for key in (f"json={tmp_path}/train.json", f"images={camera}")
+        ]
+        keys += [f"dataloader.test.mapper.augmentations.0.short_edge_length={SIDE}"]
+        keys += [f"train.output_dir={tmp_path}/run", "train.device=cpu"]
+        keys += ["dataloader.train.num_workers=0", f"train.init_checkpoint={weights}"]
+        train(["--eval-only", "--config-file", RECIPE, *keys])
+        results = read(tmp_path / "run" / "evaluation.json")
+        agreement.append(results["bbox"]["AP"])
+    assert agreement[0] == pytest.approx(100) and agreement[1] < 50
 
 
 def refused(capsys, *arguments):

@@ -46,10 +46,12 @@ class BoxFindings(Findings):
 
     def about(self) -> str:
         """What the metrics are measured on."""
+        agreed = self._any.get("labelled_by")
+        said = f"**Agreement with the {agreed}; there is no ground truth.** " if agreed else ""
         return (
-            f"{self._any['images']} test images, {self._any['all']['GT']} objects. Metrics in "
-            f"percent. Size is the square root of the box's area in pixels of the original image; "
-            f"at most {self._any['max_dets']} detections per image and class are scored."
+            f"{said}{self._any['images']} test images, {self._any['all']['GT']} objects. Metrics "
+            "in percent. Size is the square root of the box's area in pixels of the original "
+            f"image; at most {self._any['max_dets']} detections per image and class are scored."
         )
 
     def overall(self) -> dict[str, Mapping[str, float | None]]:

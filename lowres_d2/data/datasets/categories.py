@@ -26,7 +26,10 @@ def count_classes(json_file: str | Path, classes: Sequence[str] | None = None) -
     content = read_coco_json(path)
     number = len(select_classes(path, checked_categories(path, content, classes), classes))
     if not number:
-        raise ValueError(f"{path}: has no categories; expected those of the classes to train")
+        raise ValueError(
+            f"{path}: has no categories; expected those of the classes to train; lowres-d2 "
+            "pseudo-label labels images with a trained detector"
+        )
     return number
 
 
