@@ -18,9 +18,11 @@ from lowres_d2.analysis.figures.classified_images import (
 )
 from lowres_d2.analysis.figures.curves import plot_over_value
 from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
+from lowres_d2.analysis.figures.super_resolved_images import write_super_resolved
 from lowres_d2.analysis.run import Run
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.evaluation.classified import Classified
+from lowres_d2.evaluation.super_resolution.evaluator import TASK
 from lowres_d2.programs.quick_benchmarks import Benchmark
 from lowres_d2.programs.recipe_runs import RecipeRun
 
@@ -69,6 +71,15 @@ def _features(
     models = {title: runs[title].model() for title in supervised}
     mapper = instantiate(runs[benchmark.method].config().dataloader.test.mapper)
     write_super_resolved_features(path, dataset, models, mapper)
+
+
+def _super_resolved(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: Sequence[Mapping]
+) -> None:
+    trained = {title: run for title, run in runs.items() if run.shown.task == TASK}
+    models = {title: run.model() for title, run in trained.items()}
+    mapper = instantiate(next(iter(trained.values())).config().dataloader.test.get("mapper"))
+    write_super_resolved(path, dataset, models, mapper)
 
 
 def _detections(
@@ -140,6 +151,7 @@ def _reported(run: RecipeRun) -> Run:
 _SHEETS = {
     "thumbnails": ("Thumbnails", _thumbnails),
     "features": ("Features of downsampled, super-resolved and full regions", _features),
+    "super_resolved": ("Images before and after super-resolution", _super_resolved),
     "detections": ("Detections with failure cases", _detections),
     "curves": ("Accuracy over the setting's value", _curves),
     "classified": ("Classified images with failure cases", _classified),

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.evaluation.super_resolution.similarity import luminance, psnr, ssim
-from lowres_d2.modeling.resample.interpolation import interpolated
 from lowres_d2.own_files import own_path
 
 import torch
@@ -85,20 +84,19 @@ class SuperResolutionEvaluator(DatasetEvaluator):
 
         Args:
             inputs: each with the ``image_id`` of the data set.
-            outputs: each with ``super_resolved`` and ``target`` of one size (C, H, W), and
-                ``low_res``, all in [0, 1].
+            outputs: each with ``super_resolved``, ``target`` and ``bicubic`` of one size
+                (C, H, W), in [0, 1].
 
         Raises:
             ValueError: the border leaves nothing of an image.
         """
         for members in _alike(outputs):
-            images, targets, low_res = (
+            images, targets, bicubic = (
                 # float64: in float32 a variance is a small difference of large numbers.
                 torch.stack([outputs[k][key].detach().cpu().double() for k in members])
-                for key in ("super_resolved", "target", "low_res")
+                for key in ("super_resolved", "target", "bicubic")
             )
-            columns = [*self._compared(images, targets)]
-            columns += self._compared(_enlarged(low_res, targets), targets)
+            columns = [*self._compared(images, targets), *self._compared(bicubic, targets)]
             rows = torch.stack(columns, dim=1).tolist()
             for k, row in zip(members, rows, strict=True):
                 self._found[inputs[k]["image_id"]] = tuple(row)
@@ -189,19 +187,8 @@ def _alike(outputs: Sequence[Mapping]) -> list[list[int]]:
     """Indices of outputs, those of one size together."""
     groups: dict[tuple, list[int]] = {}
     for k, output in enumerate(outputs):
-        shapes = tuple(output["target"].shape), tuple(output["low_res"].shape)
-        groups.setdefault(shapes, []).append(k)
+        groups.setdefault(tuple(output["target"].shape), []).append(k)
     return list(groups.values())
-
-
-def _enlarged(
-    low_res: Float[Tensor, "N C h w"], targets: Float[Tensor, "N C H W"]
-) -> Float[Tensor, "N C H W"]:
-    """Bicubic interpolation by the whole factor that makes the targets, cropped to their size."""
-    height, width = targets.shape[-2:]
-    factor = -(-height // low_res.shape[-2])
-    size = low_res.shape[-2] * factor, low_res.shape[-1] * factor
-    return interpolated(low_res, size, "bicubic").clamp(0, 1)[..., :height, :width]
 
 
 def _shown(value: float | None) -> str:

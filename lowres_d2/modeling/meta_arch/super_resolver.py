@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from lowres_d2.modeling.resample.interpolation import Downsampled, Interpolation
+from lowres_d2.modeling.resample.interpolation import Downsampled, Interpolation, interpolated
 from lowres_d2.modeling.super_resolution.adversarial import adversarial_loss, discriminator_loss
 from lowres_d2.structures import Size, as_factor, check_factor_fits
 
@@ -79,7 +79,8 @@ class SuperResolver(nn.Module):
         Returns:
             In training ``loss_content``, and where the discriminator trains ``loss_adversarial``
             and ``loss_discriminator``. In evaluation for each image ``super_resolved``, in [0, 1],
-            its ``target`` of the same size, and ``low_res``, which the network was given.
+            its ``target`` of the same size, ``low_res``, which the network was given, and
+            ``bicubic``, that enlarged by interpolation, to compare with.
 
         Raises:
             ValueError: images of a training batch differ in size, or one is too small.
@@ -95,9 +96,18 @@ class SuperResolver(nn.Module):
             return self._losses(batched_inputs, low_res, targets)
         found = self._super_resolved(low_res, [(t.shape[-2], t.shape[-1]) for t in targets])
         return [
-            {"super_resolved": image.float().clamp(0, 1), "target": target, "low_res": low}
+            {
+                "super_resolved": image.float().clamp(0, 1),
+                "target": target,
+                "low_res": low,
+                "bicubic": self._enlarged(low)[:, : target.shape[-2], : target.shape[-1]],
+            }
             for image, target, low in zip(found, targets, low_res, strict=True)
         ]
+
+    def _enlarged(self, low_res: Float[Tensor, "C h w"]) -> Float[Tensor, "C H W"]:
+        size = tuple(side * self.network.factor for side in low_res.shape[-2:])
+        return interpolated(low_res[None], size, "bicubic")[0].clamp(0, 1)
 
     def _losses(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lowres_d2.evaluation import SuperResolutionEvaluator
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import CifarAlexNet
 from lowres_d2.modeling.meta_arch import ImageClassifier, SuperResolver
@@ -107,9 +108,21 @@ def test_images_of_odd_and_mixed_sizes_are_evaluated_as_if_alone():
     assert [tuple(x["super_resolved"].shape) for x in found] == [(3, 7, 9), (3, 8, 8), (3, 7, 9)]
     for given, together in zip(batch, found, strict=True):
         alone = model([given])[0]
-        for key in ("super_resolved", "target", "low_res"):
+        for key in ("super_resolved", "target", "low_res", "bicubic"):
             torch.testing.assert_close(alone[key], together[key])
         assert together["super_resolved"].shape == together["target"].shape
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_bicubic_image_is_in_the_networks_frame(factor):
+    network = VDSR(factor, width=2, depth=2)
+    for parameter in network.layers.parameters():
+        nn.init.zeros_(parameter)
+    model = SuperResolver(network, low_factor=4).eval()
+    for size in ((16, 16), (9, 18)):
+        found = model(inputs(1, size))[0]
+        assert found["bicubic"].shape == found["target"].shape
+        torch.testing.assert_close(found["bicubic"], found["super_resolved"])
 
 
 def test_odd_sizes_train_on_what_is_evaluated():
@@ -149,6 +162,12 @@ def test_networks_overfit_two_images(network):
     # Noise, of which interpolation knows nothing.
     noise = SuperResolver(Repeated())(batch)["loss_content"]
     assert loss < noise / 4
+    evaluator = SuperResolutionEvaluator([{"image_id": k} for k in range(len(batch))])
+    with torch.no_grad():
+        evaluator.process([{"image_id": k} for k in range(len(batch))], model.eval()(batch))
+    found = evaluator.evaluate()["super_resolution"]
+    assert found["psnr"] > found["psnr-bicubic"] + 3
+    assert found["ssim"] > found["ssim-bicubic"]
 
 
 def _saved(tmp_path, model):
