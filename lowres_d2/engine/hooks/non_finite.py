@@ -29,6 +29,8 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 REMEDY = "lower optimizer.lr, set train.clip_gradients.enabled=true, or correct the boxes"
+WITHOUT_BOXES = "lower optimizer.lr or set train.clip_gradients.enabled=true"
+NAMED = 16  # images of a batch in the message
 # Loss scaling skips steps whose gradients overflow and halves its scale. After this many in a row
 # (2^16 down to 2^-8) the scale is not the cause.
 SKIPPED_STEPS = 24
@@ -147,7 +149,8 @@ class NonFiniteStop(HookBase):
         raise NonFiniteError(
             f"{what} in iteration {self.trainer.iter}, on {_images(self._batch)}"
             f"{_smallest_box(self._batch)}{self._culprit(term)}{self._before()}; "
-            f"{self._leave_batch(term)}; {REMEDY}"
+            f"{self._leave_batch(term)}; "
+            f"{WITHOUT_BOXES if _is_labelled(self._batch) else REMEDY}"
         )
 
     def _culprit(self, term: str) -> str:
@@ -228,7 +231,14 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _images(batch: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(image_name(k, sample) for k, sample in enumerate(batch))
+    names = [image_name(k, sample) for k, sample in enumerate(batch[:NAMED])]
+    more = len(batch) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _is_labelled(batch: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these are images of a classification set, which have no boxes."""
+    return any("label" in sample for sample in batch)
 
 
 def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
@@ -242,6 +252,6 @@ def _smallest_box(batch: Sequence[Mapping[str, Any]]) -> str:
             size, index = sides.prod(dim=1).nan_to_num(nan=-math.inf).min(dim=0)
             found.append((size.item(), sides[index].tolist(), image_name(k, sample)))
     if not found:
-        return "; no boxes"
+        return "" if _is_labelled(batch) else "; no boxes"
     _, (width, height), name = min(found)
     return f"; smallest box {width:.4g} x {height:.4g} pixels, in {name}"

@@ -131,6 +131,15 @@ def test_images_without_names_or_boxes(tmp_path):
     assert "on image 0 of the batch, b.png; no boxes" in message
 
 
+def test_of_many_images_with_labels_some_are_named_and_nothing_is_said_of_boxes(tmp_path):
+    many = [{"losses": {"loss": math.nan}, "image_id": k, "label": 0} for k in range(20)]
+    message, _ = run(tmp_path, [many])
+    assert message.count("image_id") == 16
+    assert "image 15 of the batch (image_id 15) and 4 more; " in message
+    assert "box" not in message
+    assert message.endswith("; lower optimizer.lr or set train.clip_gradients.enabled=true")
+
+
 class Scaler:
     """Stands for an enabled GradScaler, which skips steps whose gradients overflow."""
 
