@@ -97,7 +97,8 @@ def compare(
         results: evaluation results of the low-resolution model.
 
     Returns:
-        The comparison; None on all processes but the main one.
+        The comparison, whose metric says if it is an agreement with pseudo labels; None on all
+        processes but the main one.
     """
     full_results = evaluate_apart(cfg, full, FOLDER)
     if not comm.is_main_process():
@@ -111,8 +112,12 @@ def compare(
         complexity = measure_complexity(network, images)
         return Measured(metric_of(found, metric), complexity, timings[name])
 
+    agreed = getattr(cfg.dataloader.test.dataset, "labelled_by", "")
     return Comparison(
-        measured("full", full, full_results), measured("low", model, results), metric, machine(full)
+        measured("full", full, full_results),
+        measured("low", model, results),
+        f"{metric} (agreement)" if agreed else metric,
+        machine(full),
     )
 
 

@@ -1,5 +1,6 @@
 import json
 
+from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.compare import COUNTED_IMAGES, FullResolutionModel, images_to_time
 from lowres_d2.engine.identity import recipe_text
@@ -80,6 +81,17 @@ def test_metrics_of_a_quick_evaluation_have_its_number_of_images_in_their_names(
     with pytest.raises(SystemExit):
         main(["--quick", "3", *student_arguments])
     assert "--quick" in capsys.readouterr().err
+
+
+def test_agreement_with_pseudo_labels_is_called_so(student_arguments, coco_json, tmp_path, capsys):
+    content = json.loads(coco_json.read_text())
+    info = PseudoLabels("teacher.pth").coco([], [], {})["info"]
+    pseudo = tmp_path / "pseudo.json"
+    pseudo.write_text(json.dumps(content | {"info": info}))
+    images = f"data.val_images={coco_json.parent / 'images'}"
+    main(["--eval-only", *student_arguments, f"data.val_json={pseudo}", images])
+    assert results(tmp_path / "run")["comparison"]["metric"] == "bbox/AP (agreement)"
+    assert "bbox/AP (agreement)" in capsys.readouterr().out
 
 
 def test_training_compares_nothing(student_arguments, tmp_path):

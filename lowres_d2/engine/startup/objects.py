@@ -105,6 +105,8 @@ def finer_ranges_note(counts: ObjectCounts, size_ranges: SizeRanges) -> str:
         return ""
     name = size_ranges.names[counts.by_size_range.index(most)]
     edges = sorted({round(size) for size in counts.quartiles} - {0})
+    if not edges:  # all are smaller than a pixel
+        return ""
     return (
         f"{100 * most / counts.objects:.0f} % of the objects are in one size range, "
         f"{size_ranges.label(name)}; ranges that tell them apart: "

@@ -10,7 +10,11 @@ from lowres_d2.data.stream import seeded
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import with_lengths
-from lowres_d2.engine.startup.objects import as_the_model_gets_them, count_objects
+from lowres_d2.engine.startup.objects import (
+    as_the_model_gets_them,
+    count_objects,
+    finer_ranges_note,
+)
 from lowres_d2.engine.startup.report import StartUp, _matched, log_start_up, start_up_report
 from lowres_d2.engine.startup.schedule import describe_rate, rate_warning
 from lowres_d2.engine.startup.weights import check_complete, check_used, describe_weights
@@ -25,6 +29,7 @@ import pytest
 import torch
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
 from omegaconf import OmegaConf
 
 from toys.data import ToyData
@@ -110,6 +115,12 @@ def test_one_size_range_with_nearly_all_objects_is_said_with_finer_ones(coco_jso
     edges = re.search(r"size_ranges=(\[0,[\d,]+,null\])", text)[1]
     spread, _ = reported(coco_json, f"dataloader.evaluator.size_ranges={edges}")
     assert "in one size range" not in spread
+
+
+def test_no_finer_ranges_are_proposed_for_objects_under_a_pixel():
+    ranges = SizeRanges.from_config("coco")
+    record = {"annotations": [{"bbox": [3, 3, 0.2, 0.1], "bbox_mode": BoxMode.XYWH_ABS}]}
+    assert finer_ranges_note(count_objects([record], ranges), ranges) == ""
 
 
 def test_objects_that_the_detector_sees_with_too_few_pixels_are_warned_of(coco_json):
