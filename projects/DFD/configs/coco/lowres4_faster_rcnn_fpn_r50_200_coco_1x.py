@@ -1,0 +1,13 @@
+"""Faster R-CNN FPN, ResNet-50, on COCO's images degraded 4x, without DFD; it starts as the teacher."""
+
+from .....configs.coco.full_faster_rcnn_fpn_r50_800_coco_1x import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
+from ..common.method import degraded
+
+model.resampler = degraded
+train.init_checkpoint = "output/full_faster_rcnn_fpn_r50_800_coco_1x/model_final.pth"

@@ -1,0 +1,18 @@
+"""DFD for detectors, beyond the paper: Eq. 1 at each point of the feature pyramid."""
+
+from lowres_d2.modeling.objectives import FeatureDistillation, FeaturePair
+
+from detectron2.config import LazyCall as L
+
+# Half the squared distance, summed over the channels; mean over the points inside the images, and
+# over the levels.
+features_fpn = L(FeatureDistillation)(
+    pairs=[
+        L(FeaturePair)(student=f"backbone.fpn_output{level}", student_stride=2**level)
+        for level in (2, 3, 4, 5)
+    ],
+    distance="euclidean",
+)
+
+# lambda of Eq. 4; a detector has as many features for each of its losses as there are points.
+loss_weights = dict(feature=0.01)

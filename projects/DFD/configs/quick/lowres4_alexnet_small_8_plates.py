@@ -1,0 +1,6 @@
+"""A narrow AlexNet on images of 8x8 pixels, without DFD."""
+
+from ..common.method import degraded
+from .full_alexnet_small_32_plates import dataloader, lr_multiplier, model, optimizer, train
+
+model.resampler = degraded
