@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Row:
         recipe: its file.
         overrides: ``key=value``: a variant that differs by them alone needs no file of its own.
         from_first: whether it gets the first model's weights; else it trains alone.
-        weights_of: recipe key, such as ``train.init_checkpoint``, to the title of an earlier row:
-            the key gets the weights that row has at its end, with the same seed.
+        weights_of: recipe key, such as ``train.init_checkpoint``, to the title of an earlier row or
+            of a prepared network: the key gets the weights it has at its end, with the same seed.
         curve: its line of the sheet "curves" and its place there, a value of the setting that the
             sheet is about; None: what the line is compared with.
     """
@@ -46,7 +47,10 @@ class Benchmark:
         longer: recipe that trains the first detector further, for as many iterations as the others;
             empty: it is trained for as many from the beginning.
         longer_title: its name; empty where there is none.
-        students: rows by title, of what is trained with every seed. The last one is the method.
+        students: rows by title, of what is trained with every seed.
+        prepared: networks by title that some of them use, trained before them with every seed; all
+            of one evaluator, whose columns are a table of their own.
+        method_title: which student the benchmark is about; empty: the last one.
         baseline: title of what the method is compared with.
         variants: more students, trained on request.
         sheets: figures of the report; see ``lowres_d2.programs.reproduce_figures``.
@@ -67,6 +71,8 @@ class Benchmark:
     longer_title: str
     students: Mapping[str, Row]
     baseline: str
+    prepared: Mapping[str, Row] = field(default_factory=dict)
+    method_title: str = ""
     variants: Mapping[str, Row] = field(default_factory=dict)
     sheets: Sequence[str] = ()
     thumbnails: Sequence[str] = ()
@@ -83,12 +89,13 @@ class Benchmark:
     @property
     def method(self) -> str:
         """Title of the student that the benchmark is about."""
-        return list(self.students)[-1]
+        return self.method_title or list(self.students)[-1]
 
 
 _COLOURS_KEPT = "learned + distillation, colours kept"
 _THUMBDET = "projects/ThumbDet/configs/quick/"
 _THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
+_DFD = "projects/DFD/configs/quick/"
 _FEATURE_SR = "projects/FeatureSR/configs/quick/"
 
 
@@ -199,7 +206,97 @@ def _feature_sr() -> Benchmark:
     )
 
 
+def _dfd(data: str, description: str) -> Benchmark:
+    """The cells of Table 1, and on plates Table 2's other rows, for one network."""
+
+    def resnet(variant: str, side: int, **more: Any) -> Row:
+        return Row(f"{_DFD}{variant}_resnet18_small_{side}_{data}.py", **more)
+
+    networks = {"espcn": "ESPCN", "vdsr": "VDSR", "srgan": "SRGAN"} if data == "plates" else {}
+    return Benchmark(
+        title="DFD",
+        first=f"{_DFD}full_resnet18_small_32_{data}.py",
+        first_title="high resolution",
+        weights_key="model.teacher.checkpoint",
+        longer="",
+        longer_title="",
+        prepared={
+            title: Row(f"{_DFD}super_resolution2_{name}_small_8_{data}.py", from_first=False)
+            for name, title in networks.items()
+        },
+        students={
+            "16x16": resnet("lowres2", 16, from_first=False),
+            "16x16, DFD": resnet("dfd2", 16),
+            "8x8": resnet("lowres4", 8, from_first=False),
+            **{
+                f"8x8, {title} first": resnet(
+                    f"{name}4", 8, from_first=False, weights_of={"model.resampler.checkpoint": title}
+                )
+                for name, title in networks.items()
+            },
+            "8x8, DFD": resnet("dfd4", 8),
+        },
+        baseline="8x8",
+        variants={
+            "8x8, DFD from the student's weights": resnet(
+                "dfd4", 8, overrides=[f"train.stages={_PRETRAINED}"]
+            ),
+            "8x8, DFD from the teacher's weights": resnet(
+                "dfd4", 8, overrides=["train.student_from_teacher=True"]
+            ),
+            "8x8 from the teacher's weights": resnet(
+                "dfd4", 8, overrides=["train.student_from_teacher=True", "model.objectives=[]"]
+            ),
+        },
+        sheets=("super_resolved", "classified") if networks else ("classified",),
+        closes_gap=True,
+        data=description,
+        also_compared=[("16x16, DFD", "16x16")],
+    )
+
+
+def _dfd_lambda() -> Benchmark:
+    """Fig. 2: three networks at 8x8 over the weight of the distillation loss."""
+    networks = {"alexnet": "AlexNet", "vgg16": "VGG-16", "resnet18": "ResNet-18"}
+
+    def file(variant: str, name: str, side: int) -> str:
+        return f"{_DFD}{variant}_{name}_small_{side}_plates.py"
+
+    students: dict[str, Row] = {}
+    for name, title in networks.items():
+        teacher = f"{title}, 32x32"
+        is_first = name == "resnet18"
+        if not is_first:
+            students[teacher] = Row(file("full", name, 32), from_first=False)
+        students[title] = Row(file("lowres4", name, 8), from_first=False, curve=(title, None))
+        for weight in (0.1, 0.2, 0.5, 1, 2, 5, 10):
+            students[f"{title}, λ = {weight:g}"] = Row(
+                file("dfd4", name, 8),
+                [f"model.loss_weights.feature={weight}"],
+                from_first=is_first,
+                weights_of={} if is_first else {"model.teacher.checkpoint": teacher},
+                curve=(title, weight),
+            )
+    return Benchmark(
+        title="DFD over λ",
+        first=file("full", "resnet18", 32),
+        first_title="ResNet-18, 32x32",
+        weights_key="model.teacher.checkpoint",
+        longer="",
+        longer_title="",
+        students=students,
+        baseline="ResNet-18",
+        method_title="ResNet-18, λ = 2",
+        sheets=("curves",),
+        curves_over="λ",
+        data="Generated plates to classify",
+    )
+
+
 BENCHMARKS = {
+    "dfd": _dfd("plates", "Generated plates to classify"),
+    "dfd-cifar10": _dfd("cifar10", "CIFAR-10"),
+    "dfd-lambda": _dfd_lambda(),
     "feature_sr": _feature_sr(),
     "thumbdet": _thumbdet(4, 64, "early"),
     "thumbdet-2x": _thumbdet(2, 128, "early_large"),

@@ -93,15 +93,21 @@ def reproduce(
         shared = shared[:1]
     rows = {**benchmark.students, **(benchmark.variants if with_variants else {})}
     first = f"{benchmark.weights_key}={shared[0].weights}"
-    students = {
+    rows = {**benchmark.prepared, **rows}
+    of_seed = {
         seed: _student_runs(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
         for seed in seeds
     }
-    check_runs([*shared, *students[seeds[0]]])  # those of other seeds differ by the seed alone
+    check_runs([*shared, *of_seed[seeds[0]]])  # those of other seeds differ by the seed alone
+    number = len(benchmark.prepared)
+    prepared = {seed: runs[:number] for seed, runs in of_seed.items()}
+    students = {seed: runs[number:] for seed, runs in of_seed.items()}
     results = [_seed_result(run, seeds[0]) for run in shared]
-    for seed, runs in students.items():
-        results += [_seed_result(run, seed) for run in runs]
-    return _write(benchmark, output, shared, students, results)
+    of_prepared = []
+    for seed in seeds:
+        of_prepared += [_seed_result(run, seed) for run in prepared[seed]]
+        results += [_seed_result(run, seed) for run in students[seed]]
+    return _write(benchmark, output, shared, prepared, of_prepared, students, results)
 
 
 def _student_runs(
