@@ -8,7 +8,12 @@ from types import SimpleNamespace
 from lowres_d2 import fonts
 from lowres_d2.analysis import Point, plot_trade_off
 from lowres_d2.analysis.figures.confusion import plot_confusion
-from lowres_d2.analysis.figures.curves import plot_by_size, plot_precision_recall, plot_training
+from lowres_d2.analysis.figures.curves import (
+    plot_by_size,
+    plot_over_value,
+    plot_precision_recall,
+    plot_training,
+)
 from lowres_d2.analysis.figures.drawing import Panel
 from lowres_d2.analysis.figures.sheets import headings
 from lowres_d2.evaluation.precision_recall import RECALLS
@@ -132,7 +137,9 @@ def legend_of(monkeypatch):
     return draw
 
 
-@pytest.mark.parametrize("kind", ["training", "by size", "precision over recall", "trade-off"])
+@pytest.mark.parametrize(
+    "kind", ["training", "by size", "precision over recall", "over a value", "trade-off"]
+)
 def test_every_figure_names_its_runs_in_any_script(machine, legend_of, tmp_path, kind):
     """A letter that no font has is its escape, not a box; no name is left out."""
     machine("螺栓")
@@ -148,6 +155,10 @@ def test_every_figure_names_its_runs_in_any_script(machine, legend_of, tmp_path,
             "precision over recall": (
                 plot_precision_recall,
                 dict.fromkeys(RUN_NAMES, dict.fromkeys((0.5, 0.75), np.ones(len(RECALLS)))),
+            ),
+            "over a value": (
+                lambda runs, path: plot_over_value(runs, {}, path, "λ", "top1"),
+                {name: {0.1: 50.0, 2: 60.0} for name in RUN_NAMES},
             ),
             "trade-off": (plot_trade_off, [Point(name, 50.0, 10.0) for name in RUN_NAMES]),
         }[kind],
@@ -175,6 +186,20 @@ def test_a_sweep_names_the_metric_of_a_class(machine, tmp_path, monkeypatch):
         sweep._plot(tmp_path / "b.png", {"2": SimpleNamespace(low=low)}, "bbox/AP-$a$ 螺나")
     assert labels[0].get_text() == "bbox/AP-螺栓, %" and "Squares" in labels[0].get_fontfamily()
     assert labels[1].get_text() == r"bbox/AP-\$a\$ 螺\ub098, %"
+
+
+def test_a_curve_has_its_points_in_order_and_the_level_that_it_is_compared_with(
+    tmp_path, monkeypatch
+):
+    axes, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda f, *a, **k: (axes.append(f.axes[0]), save(f, *a, **k))
+    )
+    plot_over_value({"A": {2: 60.0, 0.1: 50.0}}, {"A": 48.0}, tmp_path / "a.png", "λ", "top1")
+    curve, level = axes[0].lines
+    assert curve.get_xdata().tolist() == [0.1, 2] and curve.get_ydata().tolist() == [50, 60]
+    assert list(level.get_ydata()) == [48, 48] and level.get_color() == curve.get_color()
+    assert axes[0].get_ylabel() == "top1, %" and axes[0].get_xlabel() == "λ"
 
 
 def test_headings_of_sheets_have_no_boxes(machine):

@@ -77,9 +77,24 @@ def summary_table(
             references = full, baseline
             means = (mean[one][shown.main] for one in (full, baseline, name))
             row += _against(*means, name, references)
-        known = [r.core_seconds for r in by_name[name] if r.core_seconds is not None]
-        rows.append([*row, f"{statistics.fmean(known) / 60:.1f}" if known else ""])
+        rows.append([*row, _core_minutes(by_name[name])])
     head = ["", *columns, *against, "core min"]
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
+def prepared_table(results: Sequence[SeedResult], shown: ShownMetrics) -> str:
+    """Markdown table of networks that the models use: their own metrics over seeds.
+
+    Args:
+        results: results of all networks, with the same seeds.
+        shown: metrics of the columns.
+    """
+    rows = []
+    for name in dict.fromkeys(result.name for result in results):
+        found = [result for result in results if result.name == name]
+        spreads = [_spread([r.accuracies[c] for r in found]) for c in shown.columns]
+        rows.append([name, *spreads, _core_minutes(found)])
+    head = ["", *shown.columns, "core min"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
@@ -125,6 +140,12 @@ def _gains(
         "" if is_baseline or ours is None or theirs is None else f"{ours - theirs:+.1f}"
         for ours, theirs in zip(method, baseline, strict=True)
     ]
+
+
+def _core_minutes(results: Sequence[SeedResult]) -> str:
+    """Mean of those that are known; empty where none is."""
+    known = [r.core_seconds for r in results if r.core_seconds is not None]
+    return f"{statistics.fmean(known) / 60:.1f}" if known else ""
 
 
 def _mean(results: Sequence[SeedResult], key: str) -> float | None:

@@ -213,6 +213,7 @@ def _dfd(data: str, description: str) -> Benchmark:
         return Row(f"{_DFD}{variant}_resnet18_small_{side}_{data}.py", **more)
 
     networks = {"espcn": "ESPCN", "vdsr": "VDSR", "srgan": "SRGAN"} if data == "plates" else {}
+    from_teacher = "train.student_from_teacher=True"
     return Benchmark(
         title="DFD",
         first=f"{_DFD}full_resnet18_small_32_{data}.py",
@@ -230,7 +231,10 @@ def _dfd(data: str, description: str) -> Benchmark:
             "8x8": resnet("lowres4", 8, from_first=False),
             **{
                 f"8x8, {title} first": resnet(
-                    f"{name}4", 8, from_first=False, weights_of={"model.resampler.checkpoint": title}
+                    f"{name}4",
+                    8,
+                    from_first=False,
+                    weights_of={"model.resampler.checkpoint": title},
                 )
                 for name, title in networks.items()
             },
@@ -238,14 +242,10 @@ def _dfd(data: str, description: str) -> Benchmark:
         },
         baseline="8x8",
         variants={
-            "8x8, DFD from the student's weights": resnet(
-                "dfd4", 8, overrides=[f"train.stages={_PRETRAINED}"]
-            ),
-            "8x8, DFD from the teacher's weights": resnet(
-                "dfd4", 8, overrides=["train.student_from_teacher=True"]
-            ),
+            "8x8, DFD after half a run without it": resnet("dfd_pretrained4", 8),
+            "8x8, DFD from the teacher's weights": resnet("dfd4", 8, overrides=[from_teacher]),
             "8x8 from the teacher's weights": resnet(
-                "dfd4", 8, overrides=["train.student_from_teacher=True", "model.objectives=[]"]
+                "dfd4", 8, overrides=[from_teacher, "model.loss_weights.feature=0"]
             ),
         },
         sheets=("super_resolved", "classified") if networks else ("classified",),

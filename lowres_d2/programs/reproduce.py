@@ -23,7 +23,12 @@ from lowres_d2.analysis import (
 )
 from lowres_d2.analysis.findings import findings_kind
 from lowres_d2.analysis.gains import gain_sentence
-from lowres_d2.analysis.seed_summary import SeedResult, cost_table, summary_table
+from lowres_d2.analysis.seed_summary import (
+    SeedResult,
+    cost_table,
+    prepared_table,
+    summary_table,
+)
 from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
@@ -103,11 +108,11 @@ def reproduce(
     prepared = {seed: runs[:number] for seed, runs in of_seed.items()}
     students = {seed: runs[number:] for seed, runs in of_seed.items()}
     results = [_seed_result(run, seeds[0]) for run in shared]
-    of_prepared = []
-    for seed in seeds:
-        of_prepared += [_seed_result(run, seed) for run in prepared[seed]]
-        results += [_seed_result(run, seed) for run in students[seed]]
-    return _write(benchmark, output, shared, prepared, of_prepared, students, results)
+    networks = _prepared_table(prepared)
+    results += [_seed_result(run, seed) for seed in seeds for run in students[seed]]
+    report = _write(benchmark, output, shared, students, results, networks, prepared[seeds[0]])
+    print(f"report: {report}")
+    return report
 
 
 def _student_runs(
@@ -151,7 +156,10 @@ def _write(
     shared: Sequence[RecipeRun],
     students: dict[int, list[RecipeRun]],
     results: Sequence[SeedResult],
+    networks: Sequence[str],
+    prepared: Sequence[RecipeRun],
 ) -> Path:
+    """The report, and its path; ``networks``: table of the prepared networks, if there are any."""
     dataset = instantiate(shared[0].config().dataloader.test.dataset)
     shown = shared[0].shown
     # ThumbDet's teacher is the full-resolution detector at an earlier time.
@@ -161,7 +169,7 @@ def _write(
         write_report(output / f"seed{seed}", reported, dataset, f"{benchmark.title}, seed {seed}")
     first = next(iter(students))
     models = [*compared, *students[first]]
-    sheets = write_sheets(benchmark, output, models, dataset)
+    sheets = write_sheets(benchmark, output, [*models, *prepared], dataset)
     points, machine_used = _measured(models, dataset, results, shown)
     plot_trade_off(points, output / "trade_off.png", machine_used, shown.main)
     gap = (
@@ -183,6 +191,7 @@ def _write(
                 benchmark.full_title if benchmark.closes_gap else None,
             ),
             *_gains(benchmark, shared, students, dataset, shown),
+            *networks,
             f"One image at a time on {machine_used}: downsampling, network and post-processing.",
             cost_table(points),
             f"![{shown.main} against images per second](trade_off.png)",
@@ -194,8 +203,14 @@ def _write(
     report = output / "report.md"
     with own_path(report) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
-    print(f"report: {report}")
     return report
+
+
+def _prepared_table(prepared: Mapping[int, Sequence[RecipeRun]]) -> list[str]:
+    """Table of the networks that students use, in a list; empty where there are none."""
+    results = [_seed_result(run, seed) for seed, runs in prepared.items() for run in runs]
+    runs = next(iter(prepared.values()))
+    return [prepared_table(results, runs[0].shown)] if runs else []
 
 
 def _gains(

@@ -39,7 +39,7 @@ class SuperResolutionEvaluator(DatasetEvaluator):
     """
 
     main_metric = f"{TASK}/psnr"
-    columns = METRICS[:2]
+    columns = METRICS
     predictions = SIMILARITIES
 
     def __init__(

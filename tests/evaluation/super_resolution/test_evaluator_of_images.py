@@ -84,7 +84,8 @@ def test_channels_and_borders_that_count():
 def test_it_says_its_metrics_as_other_evaluators_do():
     evaluator = evaluated(outputs())
     shown = ShownMetrics.of(evaluator)
-    assert shown.names == ("super_resolution/psnr", "super_resolution/ssim")
+    columns = ("psnr", "ssim", "psnr-bicubic", "ssim-bicubic")
+    assert shown.names == tuple(f"super_resolution/{name}" for name in columns)
     results = evaluator.evaluate()
     assert shown.accuracy(results) == results["super_resolution"]["psnr"]
     announced = evaluator.metric_objects()

@@ -27,12 +27,18 @@ def reproduced(tmp_path_factory):
         weights_key="train.init_checkpoint",
         longer="",
         longer_title="",
+        prepared={"start": Row(LOW, ("train.max_iter=1",), from_first=False)},
         students={
-            "student": Row(LOW, from_first=False),
-            "ours": Row(LOW, CONTINUED, False, {"train.init_checkpoint": "student"}),
+            "student": Row(
+                LOW, (), False, {"train.init_checkpoint": "start"}, curve=("network", None)
+            ),
+            "ours": Row(
+                LOW, CONTINUED, False, {"train.init_checkpoint": "student"}, curve=("network", 2)
+            ),
         },
         baseline="student",
-        sheets=("thumbnails", "classified"),
+        sheets=("thumbnails", "classified", "curves"),
+        curves_over="λ",
         closes_gap=True,
         data="Toy CIFAR-10",
         also_compared=[("teacher", "ours"), ("a variant", "ours")],
@@ -66,7 +72,18 @@ def test_the_report_has_accuracies_and_nothing_of_boxes(reproduced):
         assert boxes not in whole
 
 
-@pytest.mark.parametrize("name", ["trade_off.png", "thumbnails.png", "classified.png"])
+def test_prepared_networks_have_a_table_of_their_own(reproduced):
+    lines = (reproduced / "report.md").read_text().splitlines()
+    (row,) = (k for k, line in enumerate(lines) if line.startswith("| start "))
+    assert [cell.strip() for cell in lines[row - 2].split("|")[1:-1]] == [
+        *("", "top1", "top5", "core min")
+    ]
+    assert "±" in lines[row] and not lines[row + 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["trade_off.png", "thumbnails.png", "classified.png", "curves.png"]
+)
 def test_its_figures_are_drawn(reproduced, name):
     assert f"({name})" in (reproduced / "report.md").read_text()
     assert min(Image.open(reproduced / name).size) > 200
@@ -76,7 +93,7 @@ def test_a_row_starts_from_an_earlier_one_of_its_seed(reproduced):
     def weights(path):
         return read_checkpoint(path / "model_final.pth")["model"]["detector.classifier.weight"]
 
-    students = [weights(reproduced / f"seed{seed}" / "classifier") for seed in (1, 2)]
+    students = [weights(reproduced / f"seed{seed}" / "student") for seed in (1, 2)]
     ours = [weights(reproduced / f"seed{seed}" / "ours") for seed in (1, 2)]
     assert not torch.equal(*students)
     assert all(torch.equal(*pair) for pair in zip(students, ours, strict=True))

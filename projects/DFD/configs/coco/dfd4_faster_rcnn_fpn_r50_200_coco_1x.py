@@ -2,7 +2,13 @@
 
 from ..common.detection import features_fpn, loss_weights
 from ..common.method import teacher
-from .lowres4_faster_rcnn_fpn_r50_200_coco_1x import dataloader, lr_multiplier, model, optimizer, train
+from .lowres4_faster_rcnn_fpn_r50_200_coco_1x import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    train,
+)
 
 model.teacher = teacher
 model.teacher.checkpoint = "${train.init_checkpoint}"

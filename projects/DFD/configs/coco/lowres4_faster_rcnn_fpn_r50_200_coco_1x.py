@@ -1,4 +1,4 @@
-"""Faster R-CNN FPN, ResNet-50, on COCO's images degraded 4x, without DFD; it starts as the teacher."""
+"""Faster R-CNN FPN, ResNet-50, COCO degraded 4x, without DFD; it starts as the teacher."""
 
 from .....configs.coco.full_faster_rcnn_fpn_r50_800_coco_1x import (
     dataloader,

@@ -1,4 +1,4 @@
-"""FCOS, ResNet-50, on COCO's images degraded 4x, without DFD; it starts as the teacher."""
+"""FCOS, ResNet-50, COCO degraded 4x, without DFD; it starts as the teacher."""
 
 from .....configs.coco.full_fcos_r50_800_coco_1x import (
     dataloader,

@@ -14,9 +14,9 @@ classifier.num_classes = 8
 model = L(LowResDetector)(detector=classifier, resampler=L(Identity)())
 
 dataloader.train.dataset.num_images = 10000
-# 10,000 images, 128 per iteration: 25 epochs.
-train.max_iter = 1950
+# 10,000 images, 128 per iteration: 20 epochs.
+train.max_iter = 1563
 train.log_period = 50
-train.eval_period = 975
+train.eval_period = 0
 train.channels_last = True
 train.amp.enabled = True

@@ -1,10 +1,9 @@
 """Table 1: DFD, AlexNet, SVHN of 8x8 pixels."""
 
-from ..common.method import features, loss_weights, pretrained_student, teacher
+from ..common.method import features, loss_weights, teacher
 from .lowres4_alexnet_8_svhn import dataloader, lr_multiplier, model, optimizer, train
 
 model.teacher = teacher
 model.teacher.checkpoint = "output/full_alexnet_32_svhn/model_final.pth"
 model.objectives = [features]
 model.loss_weights = loss_weights
-train.stages = pretrained_student
