@@ -242,7 +242,8 @@ def _run(args: argparse.Namespace) -> None:
     if task_of(cfg) != BOXES.task:
         raise ValueError(
             f"{args.weights}: is of a model that finds no objects, which the demo draws: "
-            "`lowres-d2 visualize classified` shows what classifiers take test images for"
+            "`lowres-d2 visualize all` shows what classifiers take test images for, and what "
+            "super-resolution makes of them"
         )
     demo = Demo.from_recipe(cfg, weights, args.confidence_threshold)
     records, broken = [], []

@@ -31,6 +31,7 @@ from lowres_d2.analysis.figures.classified_images import (
     write_labelled_training,
 )
 from lowres_d2.analysis.figures.confusion import plot_confusion
+from lowres_d2.analysis.figures.super_resolved_images import write_super_resolved
 from lowres_d2.analysis.findings import findings_kind
 from lowres_d2.analysis.gains import explanation, gains_table, redrawn
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
@@ -39,6 +40,7 @@ from lowres_d2.engine.run_folder import EVALUATION
 from lowres_d2.evaluation.classification import TASK
 from lowres_d2.evaluation.classified import Classified
 from lowres_d2.evaluation.shown import BOXES
+from lowres_d2.evaluation.super_resolution.evaluator import TASK as SUPER_RESOLUTION
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
@@ -60,12 +62,14 @@ FILES = {
     "detections": "detections.png",
     "classified": "classified.png",
     "confusion": "confusion.png",
+    "super-resolved": "super_resolved.png",
     "trade-off": "trade_off.png",
     "gains": "gains.md",
 }
 ALL = {  # the parts of "all" by the task of the runs
     BOXES.task: ("thumbnails", "detections", "trade-off", "gains"),
     TASK: ("thumbnails", "classified", "confusion", "trade-off", "gains"),
+    SUPER_RESOLUTION: ("super-resolved",),
 }
 DATA = "data"
 
@@ -223,6 +227,14 @@ def draw_classified(
     return write_classified(path, dataset, shown, dataset.classes, groups, stored)
 
 
+def draw_super_resolved(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
+    """Write ``super_resolved.png``: what networks make of test images, four times as many."""
+    check_trained(runs)
+    models = {run.name: run.model for run in runs}
+    path, mapper = output / FILES["super-resolved"], mapper_of(runs[0].cfg)
+    return write_super_resolved(path, runs[0].dataset, models, mapper, 4 * images)
+
+
 def draw_confusion(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``confusion.png``: which classes each classifier takes for which."""
     check_trained(runs)
@@ -311,6 +323,7 @@ def _run(args: argparse.Namespace) -> None:
         "detections": lambda: draw_detections(runs, args.output, args.images, roles),
         "classified": lambda: draw_classified(runs, args.output, args.images, roles),
         "confusion": lambda: draw_confusion(runs, args.output),
+        "super-resolved": lambda: draw_super_resolved(runs, args.output, args.images),
         "trade-off": lambda: draw_trade_off(runs, args.output),
         "gains": lambda: write_gains(runs, args.output),
     }

@@ -76,21 +76,18 @@ def write_super_resolved(
                 "interpolation"
             )
     form = getattr(mapper, "image_format", "RGB")
-    targets = [one["target"] for one in pairs]
-    low_res = [one["low_res"] for one in pairs]
-    lines = [
-        _row("HR", targets, [_size(image) for image in targets], form),
-        _row("LR", low_res, [_size(image) for image in low_res], form),
-    ]
-    rows = {"bicubic": [one["bicubic"] for one in pairs]} | {
-        name: [one["super_resolved"] for one in of] for name, of in found.items()
-    }
-    for name, made in rows.items():
-        texts = [
-            f"{psnr(image[None], target[None]).item():.1f} dB"
-            for image, target in zip(made, targets, strict=True)
-        ]
-        lines.append(_row(name, made, texts, form))
+    targets, low_res, bicubic = (
+        [one[key] for one in pairs] for key in ("target", "low_res", "bicubic")
+    )
+    rows = [("HR", targets, list(map(_size, targets))), ("LR", low_res, list(map(_size, low_res)))]
+    rows.append(("bicubic", bicubic, _psnr(bicubic, targets)))
+    for name, of in found.items():
+        made = [one["super_resolved"] for one in of]
+        rows.append((name, made, _psnr(made, targets)))
+    lines = []
+    for start in range(0, len(chosen), IMAGES):
+        part = slice(start, start + IMAGES)
+        lines += [_row(title, made[part], texts[part], form) for title, made, texts in rows]
     lines.append(text_block(_NOTE, lines[0].width, 15))
     return save_sheet(stack(lines), path)
 
@@ -123,6 +120,11 @@ def _square(image: Tensor, image_format: str | None) -> Image.Image:
     square = Image.new("RGB", (_SIDE, _SIDE), "white")
     square.paste(look(seen.pixels, 1.0, (0.0, 0.0, float(width), float(height)), size), (0, 0))
     return square
+
+
+def _psnr(images: Sequence[Tensor], targets: Sequence[Tensor]) -> list[str]:
+    pairs = zip(images, targets, strict=True)
+    return [f"{psnr(image[None], target[None]).item():.1f} dB" for image, target in pairs]
 
 
 def _size(image: Tensor) -> str:

@@ -68,6 +68,14 @@ def test_rows_are_those_of_the_papers_figure(dataset, drawn, tmp_path):
     assert min(Image.open(path).size) > 400
 
 
+def test_more_images_than_a_row_has_go_into_further_rows(dataset, drawn, tmp_path):
+    models = {"ESPCN": composed(ESPCN(width=4))}
+    write_super_resolved(tmp_path / "sheet.png", dataset * 2, models, images=10)
+    assert [(title, len(images)) for title, images, _ in drawn] == [
+        (title, number) for number in (8, 2) for title in ("HR", "LR", "bicubic", "ESPCN")
+    ]
+
+
 def test_each_pixel_is_a_square_of_its_colour():
     image = torch.rand(3, 8, 4, generator=torch.Generator().manual_seed(0))
     cell = np.asarray(super_resolved_images._square(image, "RGB"))

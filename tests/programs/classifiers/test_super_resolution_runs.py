@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.programs.recipe_runs import RecipeRun
 from lowres_d2.programs.reproduce_figures import write_sheets
+from lowres_d2.programs.visualize import main as visualize
 
 import pytest
 import torch
@@ -62,6 +63,18 @@ def test_the_sheet_of_a_report_shows_what_they_make(networks, tmp_path):
     assert lines == ["![Images before and after super-resolution](super_resolved.png)"]
     width, height = Image.open(tmp_path / "super_resolved.png").size
     assert width > 1000 and height > 6 * 144
+
+
+def test_visualize_draws_them_too(networks, tmp_path, capsys):
+    folders = [f"{name}={run.folder}" for name, (run, _) in networks.items()]
+    visualize(["all", "--runs", *folders, "--output", str(tmp_path), "--images", "1"])
+    path = tmp_path / "super_resolved.png"
+    assert capsys.readouterr().out.splitlines() == [str(path)]
+    assert min(Image.open(path).size) > 500
+    with pytest.raises(SystemExit):
+        visualize(["classified", "--runs", *folders, "--output", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "there is none of super_resolution runs, there are super-resolved" in said
 
 
 def classifier(root, folder, *changes):
