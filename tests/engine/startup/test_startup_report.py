@@ -33,9 +33,14 @@ from detectron2.structures import BoxMode
 from omegaconf import OmegaConf
 
 from toys.data import ToyData
+from toys.labelled import write_cifar
 from toys.runs import PLAIN, STAGED
 
 QUICK = sorted(str(path) for path in shipped_recipes() if "configs/quick" in path.as_posix())
+DETECTORS = [name for name in QUICK if re.search("fcos|faster_rcnn|detr|retinanet", name)]
+OTHERS = sorted(
+    {*QUICK} - {*DETECTORS}
+)  # classifiers and super-resolution, whose images have labels
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +55,8 @@ def started(cfg, split="train", weights=None):
     return StartUp(cfg, build_model(cfg), evaluator, split, weights, stages=stages)
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_every_quick_recipe_reports(name, plates):
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_quick_detector_reports(name, plates):
     toy = [f"dataloader.{split}.dataset.num_images=4" for split in ("train", "test")]
     cfg = load_recipe(name, [*toy, f"dataloader.train.dataset.root={plates}", "train.device=cpu"])
     if cfg.model.get("teacher"):
@@ -70,6 +75,31 @@ def test_every_quick_recipe_reports(name, plates):
     resolves = any(isinstance(module, SuperResolution) for module in run.model.modules())
     assert ("super-resolution: " in text) == resolves
     assert len(text.splitlines()) < 27
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory):
+    return write_cifar(tmp_path_factory.mktemp("cifar"))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_quick_recipe_of_labelled_images_reports(name, cifar, plates):
+    generated = "plates" in name
+    numbers = [f"dataloader.{split}.dataset.num_images=20" for split in ("train", "test")]
+    root = [f"dataloader.train.dataset.root={plates if generated else cifar}"]
+    cfg = load_recipe(name, [*root, *(numbers if generated else []), "train.device=cpu"])
+    if cfg.model.get("teacher"):
+        cfg.model.teacher.checkpoint = None
+    text = start_up_report(started(cfg))
+    rows = {line[2:13].strip(): line[13:] for line in text.splitlines() if line[2:13].strip()}
+    number = 8 if generated else 10
+    model = "" if "super_resolution" in name else f", model {number}"
+    teacher = f", teacher {number}" if cfg.model.get("teacher") else ""
+    assert rows["classes"].startswith(f"data {number}{model}{teacher}: ")
+    train = "20, 1 to" if generated else "100, 10 of each class"
+    assert rows["images"].startswith(f"train: {train}") and rows["images"].endswith(", 32x32")
+    assert rows["evaluation"] == "20 images" and {"weights", "iterations"} <= rows.keys()
+    assert "objects" not in rows and "boxes" not in text
 
 
 def test_report_has_teacher_and_stages(coco_json):
