@@ -59,7 +59,8 @@ class _PlainNetwork(StagedBackbone):
             for multiple in stage:
                 layers.append(_convolution(in_channels, multiple * width, stride, norm))
                 in_channels, stride = multiple * width, 1
-            self.stages[name] = nn.Sequential(*layers, nn.MaxPool2d(2))
+            # ceil_mode: of images smaller than the stride, one cell is left.
+            self.stages[name] = nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
         self._out_feature_channels = {
             name: self.MULTIPLES[end][-1] * width for end, name in self._ends.items()
         }

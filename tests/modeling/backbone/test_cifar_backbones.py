@@ -68,6 +68,13 @@ def test_channels_follow_the_width_and_strides_are_told(backbone, cells):
     assert {name: (x.channels, 32 // x.stride) for name, x in shapes.items()} == cells
 
 
+@pytest.mark.parametrize("backbone", [CifarAlexNet, CifarVGG16, CifarResNet18])
+@pytest.mark.parametrize("side", [1, 2, 8])
+def test_of_an_image_smaller_than_the_stride_a_cell_is_left(backbone, side):
+    (features,) = backbone(width=4).eval()(torch.zeros(1, 3, side, side)).values()
+    assert features.shape[-2:] == (1, 1)
+
+
 def test_stages_behind_the_last_feature_map_are_not_built():
     assert parameters(CifarVGG16(4, ["stage2"])) < parameters(CifarVGG16(4, ["stage3"]))
     assert list(CifarVGG16(4, ["stage2"])(torch.zeros(2, 3, 32, 32))) == ["stage2"]
