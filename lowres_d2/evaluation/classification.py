@@ -25,7 +25,7 @@ KEPT = 5  # most probable classes of an image
 logger = logging.getLogger(__name__)
 
 
-class LabelledImages(Protocol):
+class ClassifiedData(Protocol):
     """What the evaluator needs from a data set."""
 
     classes: Sequence[str]
@@ -53,7 +53,7 @@ class ClassificationEvaluator(DatasetEvaluator):
     columns = ("top1", "top5")
     predictions = CLASSIFICATIONS
 
-    def __init__(self, dataset: LabelledImages, output_dir: str | Path | None = None) -> None:
+    def __init__(self, dataset: ClassifiedData, output_dir: str | Path | None = None) -> None:
         """
         Args:
             dataset: the test set.
@@ -212,7 +212,7 @@ def classification_tables(summary: dict) -> str:
     )
 
 
-def _labels(dataset: LabelledImages, num_classes: int) -> dict[int, int]:
+def _labels(dataset: ClassifiedData, num_classes: int) -> dict[int, int]:
     """Label of each image by its id."""
     source = getattr(dataset, "source", "the test set")
     labels = {}

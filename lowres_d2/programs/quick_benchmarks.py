@@ -207,12 +207,12 @@ def _feature_sr() -> Benchmark:
 
 
 def _dfd(data: str, description: str) -> Benchmark:
-    """The cells of Table 1, and on plates Table 2's other rows, for one network."""
+    """The cells of Table 1 and the rows of Table 2 for one network."""
 
     def resnet(variant: str, side: int, **more: Any) -> Row:
         return Row(f"{_DFD}{variant}_resnet18_small_{side}_{data}.py", **more)
 
-    networks = {"espcn": "ESPCN", "vdsr": "VDSR", "srgan": "SRGAN"} if data == "plates" else {}
+    networks = {"espcn": "ESPCN", "vdsr": "VDSR", "srgan": "SRGAN"}
     from_teacher = "train.student_from_teacher=True"
     return Benchmark(
         title="DFD",
@@ -248,10 +248,13 @@ def _dfd(data: str, description: str) -> Benchmark:
                 "dfd4", 8, overrides=[from_teacher, "model.loss_weights.feature=0"]
             ),
         },
-        sheets=("super_resolved", "classified") if networks else ("classified",),
+        sheets=("super_resolved", "classified"),
         closes_gap=True,
         data=description,
-        also_compared=[("16x16, DFD", "16x16")],
+        also_compared=[
+            ("16x16, DFD", "16x16"),
+            *(("8x8, DFD", f"8x8, {title} first") for title in networks.values()),
+        ],
     )
 
 

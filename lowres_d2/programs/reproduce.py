@@ -1,10 +1,10 @@
 """Run a paper's quick benchmark: train what it compares, write the report.
 
-The first detector (ThumbDet's teacher, FeatureSR's base) is trained with the first seed. The
-students start from its weights and are trained with every seed. For comparison the first detector
-is also trained further, for as many iterations as a student: always where the report has the share
-of a gap that is closed, else with ``--all``. Recipes were chosen on the validation split of the
-generated data with seed 0; reported are results on the test split with other seeds.
+The first model (a teacher, FeatureSR's base) is trained with the first seed. The students, which
+start from its weights or learn from it, are trained with every seed. ThumbDet's and FeatureSR's
+first model is also trained further, for as many iterations as a student: always where the report
+has the share of a gap that is closed, else with ``--all``. Recipes for generated data were chosen
+on its validation split with seed 0; reported are results on the test split with other seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 from lowres_d2.analysis import write_report
@@ -133,6 +134,22 @@ def test_benchmarks_keep_their_proportions_in_fewer_iterations(tmp_path):
                 # The shortest stage has an iteration; else they differ by rounding alone.
                 share = many.iterations / whole
                 assert few.iterations == pytest.approx(40 * share, abs=1)
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name.startswith("dfd")])
+def test_a_student_is_the_network_of_its_teacher_and_is_trained_as_long(name, tmp_path):
+    benchmark = BENCHMARKS[name]
+    recipes = {benchmark.first}
+    recipes |= {row.recipe for row in (*benchmark.students.values(), *benchmark.variants.values())}
+    loaded = {recipe: RecipeRun("run", recipe, tmp_path).config() for recipe in recipes}
+    assert len({cfg.train.max_iter for cfg in loaded.values()}) == 1
+    by_name = {Path(recipe).stem: cfg for recipe, cfg in loaded.items()}
+    taught = [cfg for cfg in loaded.values() if "teacher" in cfg.model]
+    for cfg in taught:
+        teacher = by_name[Path(cfg.model.teacher.checkpoint).parent.name]
+        assert cfg.model.detector == teacher.model.detector
+        assert cfg.dataloader.train == teacher.dataloader.train
+    assert len(taught) >= 3
 
 
 def test_a_run_that_stops_early_reports_the_iterations_that_it_did(coco_json, tmp_path):

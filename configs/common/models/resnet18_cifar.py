@@ -14,13 +14,14 @@ model = L(ImageClassifier)(
     ),
     # Number of classes.
     num_classes=10,
-    # CIFAR-10's, RGB. With batch norm, those of other data sets give the same accuracy.
+    # CIFAR-10's, RGB, for all data sets here: batch norm makes up for a difference.
     pixel_mean=[125.3, 123.0, 113.9],
-    pixel_std=[63.0, 62.1, 66.7],  # likewise
+    pixel_std=[63.0, 62.1, 66.7],  # CIFAR-10's, too
     # The feature map is averaged into so many cells along each side.
     pooled_size=1,
     # Widths of the fully connected layers before the last one.
     hidden=[],
-    # Share of the features that the last fully connected layer does not see in training.
+    # Probability of dropout, of the input of the last fully connected layer and of every hidden one
+    # but the first.
     dropout=0.0,
 )

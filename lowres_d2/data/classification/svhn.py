@@ -25,8 +25,7 @@ class SVHN(ImageArrays):
 
     Args:
         root: folder that has ``svhn``, or that folder.
-        split: "train", "test" or "extra" (531,131 simpler images, which are not used with
-            "train" unless one says so).
+        split: "train", "test" or "extra" (531,131 simpler images, a split of their own).
 
     Raises:
         FileNotFoundError: the file is missing.

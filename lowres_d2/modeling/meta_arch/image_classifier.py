@@ -6,7 +6,7 @@ classifier's accuracy depends on it, and padding would be pooled with the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,8 +31,8 @@ class ImageClassifier(nn.Module):
         feature: name of the feature map that is classified; None: the backbone's only one.
         pooled_size: the feature map is averaged into so many cells along each side.
         hidden: widths of the fully connected layers, each with ReLU, before the last one.
-        dropout: share of its input that the last fully connected layer does not see in training,
-            and each but the first of the hidden ones.
+        dropout: probability of dropout, of the input of the last fully connected layer and of every
+            hidden one but the first.
 
     Raises:
         ValueError: the backbone has no such feature map, or more than one and none is named.
@@ -124,7 +124,7 @@ class ImageClassifier(nn.Module):
         return self.classifier(self.dropout(self.features(x)))
 
 
-def _one_of(shapes: Sequence[str], feature: str | None) -> str:
+def _one_of(shapes: Mapping[str, Any], feature: str | None) -> str:
     names = list(shapes)
     if feature is None and len(names) == 1:
         return names[0]

@@ -38,7 +38,7 @@ def euclidean_distance(points: Points, weights: Weights | None = None) -> Float[
     The paper's points are images: it has one vector of features for each.
     """
     mean_square = squared_distance(points, weights)
-    return mean_square * points[0][0].shape[0] / 2  # d of them are summed
+    return mean_square * points[0][0].shape[0] / 2  # the sum over the d channels, not their mean
 
 
 def correlation_distance(points: Points, weights: Weights | None = None) -> Float[Tensor, ""]:

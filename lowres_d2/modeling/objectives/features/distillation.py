@@ -141,11 +141,17 @@ class FeatureDistillation(Objective):
         for pair in pairs:
             vectors = pair.student_stride is None
             # Standardised over the points of one image, which is one vector, both would be 0.
-            if vectors and (distance in ("correlation", "channel") or foreground_share):
+            if vectors and distance in ("correlation", "channel"):
                 raise ValueError(
                     f"the pair of {pair.student.path} has no stride, so it is of vectors of whole "
-                    f"images: distance={distance!r} and foreground_share={foreground_share} are "
-                    "for maps; set student_stride, or distance='euclidean'"
+                    f"images: distance={distance!r} is for maps; set student_stride, or "
+                    "distance='euclidean'"
+                )
+            if vectors and foreground_share is not None:
+                raise ValueError(
+                    f"the pair of {pair.student.path} has no stride, so it is of vectors of whole "
+                    f"images: foreground_share={foreground_share} is for maps; set student_stride, "
+                    "or foreground_share=None"
                 )
         self.alignment = alignment
         self.distance = distance

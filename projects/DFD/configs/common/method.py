@@ -10,7 +10,7 @@ from detectron2.config import LazyCall as L
 degraded = L(DownUp)(
     # s: 4 makes 8x8 pixels of 32x32, 2 makes 16x16; then the image gets its old size again.
     factor=4,
-    # Of both ways: bicubic, bilinear or box (the paper does not say).
+    # Used downwards and upwards: bicubic, bilinear or box (the paper does not say).
     interpolation="bicubic",
 )
 
@@ -28,8 +28,8 @@ loss_weights = dict(feature=2.0)
 # A network like the student's, at high resolution; recipes give its weights.
 teacher = L(Teacher)(model="${..detector}")
 
-# Sec. 2.2: "after getting pre-trained models, we fine-tune the student". Each half of the run has
-# the recipe's learning-rate curve.
+# Sec. 2.2: "After getting pre-trained models, we fine-tune the student model". Both halves of the
+# run have the recipe's whole learning-rate curve.
 pretrained_student = [
     L(Stage)(name="labels", iterations=0.5, losses=["detector"]),
     L(Stage)(name="distillation"),

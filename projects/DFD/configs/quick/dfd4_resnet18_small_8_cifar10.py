@@ -1,6 +1,9 @@
 """DFD: a narrow ResNet-18 on CIFAR-10 of 8x8 pixels."""
 
-from .dfd4_resnet18_small_8_plates import lr_multiplier, model, optimizer, train
-from .full_resnet18_small_32_cifar10 import dataloader
+from ..common.method import features, loss_weights, teacher
+from .lowres4_resnet18_small_8_cifar10 import dataloader, lr_multiplier, model, optimizer, train
 
-model.detector.num_classes = 10
+model.teacher = teacher
+model.teacher.checkpoint = "output/full_resnet18_small_32_cifar10/model_final.pth"
+model.objectives = [features]
+model.loss_weights = loss_weights

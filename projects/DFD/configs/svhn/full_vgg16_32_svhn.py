@@ -1,15 +1,4 @@
 """VGG-16 on SVHN at full resolution, 32x32: 100 epochs; the teacher."""
 
-from .....configs.classification.full_vgg16_32_cifar10 import (
-    lr_multiplier,
-    model,
-    optimizer,
-    train,
-)
-from .....configs.common.data.svhn import dataloader
-
-# 73,257 images, 128 per iteration: 100 epochs.
-train.max_iter = 57233
-# Ten epochs.
-train.eval_period = 5724
-train.checkpointer.period = 5724
+from .....configs.classification.full_vgg16_32_cifar10 import model
+from .full_resnet18_32_svhn import dataloader, lr_multiplier, optimizer, train
