@@ -1,5 +1,5 @@
 """ESPCN: "Real-time single image and video super-resolution using an efficient sub-pixel
-convolutional neural network", Shi et al., CVPR 2016, Sec. 3.
+convolutional neural network", Shi et al., CVPR 2016.
 
 All convolutions are on the small image; the last one makes the ``f x f`` pixels of each cell as
 channels, which are then put in their places. The paper works on luminance, here on all colours.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class ESPCN(SuperResolutionNetwork):
-    """Convolutions with tanh (Sec. 4.2), then a sub-pixel convolution (Eq. 4).
+    """Convolutions with tanh, then a sub-pixel convolution (Eq. 4).
 
     Args:
         factor: pixels along each side that the network makes of one.

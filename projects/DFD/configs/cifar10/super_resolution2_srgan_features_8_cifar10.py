@@ -1,4 +1,7 @@
-"""SRGAN with a content loss on a trained ResNet-18's features, in place of the pixels'."""
+"""SRGAN with a content loss on a trained ResNet-18's features, in place of the pixels', in both stages.
+
+Ledig et al. start the second stage from a network trained on pixels.
+"""
 
 from ..common.srgan import feature_content
 from .super_resolution2_srgan_8_cifar10 import dataloader, lr_multiplier, model, optimizer, train

@@ -14,6 +14,6 @@ features_fpn = L(FeatureDistillation)(
     distance="euclidean",
 )
 
-# lambda of Eq. 4: with a trained small FCOS as teacher, 0.1 makes this loss 20 times as large as the
-# detector's own.
+# lambda of Eq. 4: with a trained small FCOS as teacher, 0.1 makes this loss 20 times as large as
+# the detector's own.
 loss_weights = dict(feature=0.01)

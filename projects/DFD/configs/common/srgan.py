@@ -30,14 +30,16 @@ model.detector.discriminator = L(ImageDiscriminator)(
     # Width of the fully connected layer.
     hidden=1024,
 )
-# Eq. 3; the discriminator's own loss has no part in it.
+# Ledig et al., Eq. 3, where pixels are in [-1, 1]: squared differences of those in [0, 1], times 4.
+# The discriminator's own loss has no part in it.
 model.loss_weights = {
-    "detector/loss_content": 1.0,
+    "detector/loss_content": 4.0,
     "detector/loss_adversarial": 0.001,
     "detector/loss_discriminator": 1.0,
 }
 
-# In place of the pixels', as model.detector.content.
+# In place of the pixels', as model.detector.content. Features after batch norm need no rescaling,
+# other than those of VGG-19 there.
 feature_content = L(FeatureContent)(
     classifier=classifier,
     # Folder or file of the run that trained it, on the same classes.
@@ -48,8 +50,8 @@ feature_content = L(FeatureContent)(
     pixels=0.0,
 )
 
-# Sec. 3.2: first for content alone, "to avoid undesired local optima", then with both players. Each
-# stage has the recipe's learning-rate curve.
+# Ledig et al., Sec. 3.2: first for content alone, "to avoid undesired local optima", then with both
+# players. Each stage has the recipe's learning-rate curve.
 train.stages = [
     L(Stage)(name="content", iterations=0.8, trainable=["detector.network.*"]),
     L(Stage)(name="adversarial", trainable=["detector.network.*", "detector.discriminator.*"]),

@@ -1,6 +1,6 @@
-"""VDSR at 2x (Kim et al., CVPR 2016): 20 layers, SGD with large rates, clipped (Sec. 3.2, 4.2).
+"""VDSR at 2x (Kim et al., CVPR 2016): 20 layers, SGD with large rates, clipped (Sec. 3.2).
 
-The clipping is "crucial" there, but its theta is not said: it is ours.
+The theta of the clipping is not said there: it is ours.
 """
 
 from lowres_d2.modeling.super_resolution import VDSR
@@ -19,7 +19,7 @@ model.detector.network = L(VDSR)(
     # Number of convolutions.
     depth=20,
 )
-# Sec. 3.1: half the squared distance of an image. That is 16 * 16 * 3 / 2 times its mean.
+# Sec. 3.2: half the squared distance of an image. That is 16 * 16 * 3 / 2 times its mean.
 model.loss_weights = {"detector/loss_content": 384.0}
 
 optimizer.lr = 0.1

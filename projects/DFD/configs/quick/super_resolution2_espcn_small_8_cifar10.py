@@ -5,6 +5,4 @@ from lowres_d2.evaluation import SuperResolutionEvaluator
 from .....configs.common.data.cifar10 import dataloader
 from .super_resolution2_espcn_small_8_plates import lr_multiplier, model, optimizer, train
 
-# No random crop, whose black border is in no test image.
-dataloader.train.crop_padding = 0
 dataloader.evaluator._target_ = SuperResolutionEvaluator
