@@ -2,8 +2,8 @@
 
 Sources: Krizhevsky (2014, arXiv 1404.5997), Simonyan and Zisserman (2015), He et al. (2016). All
 have batch norm after each convolution, which therefore has no bias. Their fully connected layers
-belong to the classifier. ``width`` is the number of channels of the first convolution, 64 in the usual forms;
-those of the other layers are multiples of it.
+belong to the classifier. ``width`` is the number of channels of the first convolution, 64 in the
+usual forms; those of the other layers are multiples of it.
 """
 
 from __future__ import annotations

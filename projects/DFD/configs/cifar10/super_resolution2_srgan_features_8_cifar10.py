@@ -1,6 +1,6 @@
-"""SRGAN with a content loss on a trained ResNet-18's features, in place of the pixels', in both stages.
+"""SRGAN with a content loss on a trained ResNet-18's features, in place of the pixels'.
 
-Ledig et al. start the second stage from a network trained on pixels.
+Both stages have it; Ledig et al. start the second stage from a network trained on pixels.
 """
 
 from ..common.srgan import feature_content
