@@ -8,6 +8,7 @@ import json
 import signal
 from pathlib import Path
 
+from lowres_d2.data.classification import Cifar10
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine import train as engine
 from lowres_d2.engine.hooks.repeatable import as_in_a_new_process
@@ -19,7 +20,16 @@ from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
 
 from toys.data import write_coco
-from toys.narrow import CLASSES, PROJECTS, load_shipped, load_toy, narrow, networks
+from toys.labelled import write_cifar
+from toys.narrow import (
+    CLASSES,
+    PROJECTS,
+    is_super_resolver,
+    load_shipped,
+    load_toy,
+    narrow,
+    networks,
+)
 
 SIDES = [64, 72, 80]
 STAGE = 2  # iterations of each stage
@@ -31,7 +41,9 @@ STATEFUL = """
     Res5ROIHeads StandardROIHeads CascadeROIHeads
     SuperResolvedRes5ROIHeads SuperResolvedStandardROIHeads SuperResolvedCascadeROIHeads
     SRGenerator SRDiscriminator
-    Identity Bicubic LearnedDownsampler AnyFactor
+    ImageClassifier CifarAlexNet CifarVGG16 CifarResNet18
+    SuperResolver ESPCN VDSR SRResNet ImageDiscriminator FeatureContent
+    Identity Bicubic LearnedDownsampler AnyFactor DownUp SuperResolved
     Teacher MomentMatching FeatureDistillation DenseLogitDistillation
     ProposalLogitDistillation QueryLogitDistillation SetCriterion
     SGD AdamW ConstantParamScheduler CosineParamScheduler MultiStepParamScheduler
@@ -42,11 +54,12 @@ MAIN = "lowres_d2.programs.train:main"
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Annotations of four images and as many classes as the toy recipes have."""
+    """Annotations of four images and as many classes as toy recipes have; CIFAR-10 beside them."""
     path = write_coco(tmp_path_factory.mktemp("toy"), 4)
     truth = json.loads(path.read_text())
     truth["categories"] = [{"id": k + 3, "name": f"class {k}"} for k in range(CLASSES)]
     path.write_text(json.dumps(truth))
+    write_cifar(path.parent)
     return path
 
 
@@ -90,6 +103,24 @@ def make_toy(cfg, images, folder):
     if cfg.model.get("teacher"):
         cfg.model.teacher.checkpoint = None
     loaders = cfg.dataloader
+    if "mapper" in loaders.train:
+        of_boxes(cfg, images)
+    else:
+        of_labels(cfg, images)
+    loaders.train.total_batch_size = 2
+    for stage in cfg.train.stages:
+        stage.iterations = STAGE
+    train = cfg.train
+    train.max_iter = STAGE * max(len(train.stages), 2)
+    train.device, train.output_dir, train.init_checkpoint = "cpu", str(folder), ""
+    train.teacher_check.images, train.eval_period = 0, 0
+    train.checkpointer = dict(period=1, max_to_keep=9)
+    cfg.optimizer.lr = 1e-4
+    return cfg
+
+
+def of_boxes(cfg, images):
+    loaders = cfg.dataloader
     for split in (loaders.train, loaders.test):
         split.dataset = L(CocoDataset)(json_file=str(images))
         split.num_workers = 0
@@ -98,17 +129,18 @@ def make_toy(cfg, images, folder):
                 augmentation.short_edge_length, augmentation.sample_style = SIDES, "choice"
                 augmentation.max_size = 100
     loaders.evaluator = L(SizedCOCOEvaluator)(dataset="${..test.dataset}")
-    loaders.train.total_batch_size = 2
-    for stage in cfg.train.stages:
-        stage.iterations = STAGE
-    train = cfg.train
-    train.max_iter = STAGE * max(len(train.stages), 2)
-    train.device, train.output_dir, train.init_checkpoint = "cpu", str(folder), ""
-    train.teacher_check.images, train.eval_period = 0, 0
-    train.best.val_metric = "bbox/AP"  # the toy evaluator has no F1
-    train.checkpointer = dict(period=1, max_to_keep=9)
-    cfg.optimizer.lr = 1e-4
-    return cfg
+    cfg.train.best.val_metric = "bbox/AP"  # the toy evaluator has no F1
+
+
+def of_labels(cfg, images):
+    for name in ("train", "test"):
+        cfg.dataloader[name].dataset = L(Cifar10)(root=str(images.parent), split=name)
+    for network in networks(cfg):
+        if not is_super_resolver(network):
+            network.num_classes = 10
+    for frozen in (cfg.model.resampler, cfg.model.detector.get("content") or {}):
+        if "checkpoint" in frozen:
+            frozen.checkpoint = None  # random weights
 
 
 def run(cfg, resume=False):
