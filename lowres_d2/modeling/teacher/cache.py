@@ -77,17 +77,19 @@ class TeacherCache:
         if store is None:
             folder = self.folder / hashlib.sha256(repr(names).encode()).hexdigest()[:16]
             store = self._stores[names] = CacheStore(folder, self.limit_gb, self.dataset_size)
-        keys = [content_key(image) for image in images]
-        entries = [store.read(key) for key in keys]
-        fresh = {
-            key: _entry(compute(image), ordered)
-            for key, image, entry in zip(keys, images, entries, strict=True)
-            if entry is None
-        }
-        store.write(fresh)
-        entries = [entry or fresh[key] for key, entry in zip(keys, entries, strict=True)]
         device = images[0].device
-        tensors = iter(_batch(entries, device))
+        # On a CPU autocast is to bfloat16, and concatenates no float16.
+        with torch.autocast(device.type, enabled=False):
+            keys = [content_key(image) for image in images]
+            entries = [store.read(key) for key in keys]
+            fresh = {
+                key: _entry(compute(image), ordered)
+                for key, image, entry in zip(keys, images, entries, strict=True)
+                if entry is None
+            }
+            store.write(fresh)
+            entries = [entry or fresh[key] for key, entry in zip(keys, entries, strict=True)]
+            tensors = iter(_batch(entries, device))
         return {
             tap: [next(tensors) for _ in range(calls)]
             for tap, calls in zip(ordered, entries[0].calls, strict=True)

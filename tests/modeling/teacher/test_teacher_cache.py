@@ -69,6 +69,17 @@ def test_outputs_equal_the_teachers_within_float16(tmp_path):
             torch.testing.assert_close(ours, theirs, rtol=2**-10, atol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [[(64, 80)] * 2, [(64, 80), (64, 64)]])
+def test_mixed_precision_of_the_student_changes_nothing(tmp_path, sizes):
+    images = [unit_image(*size, seed) for seed, size in enumerate(sizes)]
+    expected = make_teacher(tmp_path / "plain")(images, TAPS)
+    teacher = make_teacher(tmp_path / "mixed")
+    with torch.autocast("cpu", torch.bfloat16):
+        computed, read = teacher(images, TAPS), teacher(images, TAPS)
+    assert_same(expected, computed)
+    assert_same(expected, read)
+
+
 @pytest.mark.slow
 def test_another_process_reads_what_the_first_one_wrote(tmp_path):
     code = (
