@@ -1,5 +1,6 @@
 """Frames, feature maps with their geometry, and the context that an objective receives."""
 
+from lowres_d2.structures.alike import by_size
 from lowres_d2.structures.feature_map import FeatureMap
 from lowres_d2.structures.frames import (
     Size,
@@ -18,6 +19,7 @@ __all__ = [
     "ObjectiveContext",
     "Size",
     "as_factor",
+    "by_size",
     "check_factor_fits",
     "drop_small",
     "fit_instances",

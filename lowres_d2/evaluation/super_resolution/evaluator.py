@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lowres_d2.evaluation.super_resolution.similarity import luminance, psnr, ssim
 from lowres_d2.own_files import own_path
+from lowres_d2.structures import by_size
 
 import torch
 from detectron2.evaluation import DatasetEvaluator
@@ -20,6 +21,7 @@ from torch import Tensor
 
 SIMILARITIES = "super_resolution.json"  # the file of each image's metrics
 TASK = "super_resolution"
+_IMAGES = ("super_resolved", "target", "bicubic")
 METRICS = ("psnr", "ssim", "psnr-bicubic", "ssim-bicubic")
 
 logger = logging.getLogger(__name__)
@@ -90,16 +92,10 @@ class SuperResolutionEvaluator(DatasetEvaluator):
         Raises:
             ValueError: the border leaves nothing of an image.
         """
-        for members in _alike(outputs):
-            images, targets, bicubic = (
-                # float64: in float32 a variance is a small difference of large numbers.
-                torch.stack([outputs[k][key].detach().cpu().double() for k in members])
-                for key in ("super_resolved", "target", "bicubic")
-            )
-            columns = [*self._compared(images, targets), *self._compared(bicubic, targets)]
-            rows = torch.stack(columns, dim=1).tolist()
-            for k, row in zip(members, rows, strict=True):
-                self._found[inputs[k]["image_id"]] = tuple(row)
+        # float64: in float32 a variance is a small difference of large numbers.
+        images = [torch.stack([x[key] for key in _IMAGES]).detach().cpu().double() for x in outputs]
+        for x, row in zip(inputs, by_size(self._rows, images), strict=True):
+            self._found[x["image_id"]] = tuple(row.tolist())
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
         """Compute the means over the images so far; the class says of what.
@@ -154,6 +150,11 @@ class SuperResolutionEvaluator(DatasetEvaluator):
         """
         return {f"{TASK}/{name}": len(self._ids) for name in METRICS}
 
+    def _rows(self, images: Float[Tensor, "N 3 C H W"]) -> Float[Tensor, "N columns"]:
+        image, target, bicubic = images.unbind(dim=1)
+        columns = [*self._compared(image, target), *self._compared(bicubic, target)]
+        return torch.stack(columns, dim=1)
+
     def _compared(
         self, images: Float[Tensor, "N C H W"], targets: Float[Tensor, "N C H W"]
     ) -> Iterator[Float[Tensor, " N"]]:
@@ -181,14 +182,6 @@ class SuperResolutionEvaluator(DatasetEvaluator):
         ]
         with own_path(self._output_dir / SIMILARITIES) as part:
             part.write_text(json.dumps(rows), encoding="utf-8")
-
-
-def _alike(outputs: Sequence[Mapping]) -> list[list[int]]:
-    """Indices of outputs, those of one size together."""
-    groups: dict[tuple, list[int]] = {}
-    for k, output in enumerate(outputs):
-        groups.setdefault(tuple(output["target"].shape), []).append(k)
-    return list(groups.values())
 
 
 def _shown(value: float | None) -> str:

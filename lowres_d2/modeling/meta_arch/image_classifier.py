@@ -33,6 +33,7 @@ class ImageClassifier(nn.Module):
         hidden: widths of the fully connected layers, each with ReLU, before the last one.
         dropout: probability of dropout, of the input of the last fully connected layer and of every
             hidden one but the first.
+        hidden_norm: whether a hidden layer has batch norm before its ReLU, in place of a bias.
 
     Raises:
         ValueError: the backbone has no such feature map, or more than one and none is named.
@@ -48,6 +49,7 @@ class ImageClassifier(nn.Module):
         pooled_size: int = 1,
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
+        hidden_norm: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -58,12 +60,10 @@ class ImageClassifier(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(pooled_size)
         channels = backbone.output_shape()[self.feature].channels
         widths = [channels * pooled_size**2, *hidden]
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.hidden = nn.ModuleList(_hidden_layer(*pair, hidden_norm) for pair in pairwise(widths))
         self.dropout = nn.Dropout(dropout)
         self.features = nn.Identity()
         self.classifier = nn.Linear(widths[-1], num_classes)
-        for layer in self.hidden:
-            weight_init.c2_xavier_fill(layer)
         # As in Detectron2's ResNet (Goyal et al. 2017, Sec. 5.1).
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
@@ -122,6 +122,12 @@ class ImageClassifier(nn.Module):
         for index, layer in enumerate(self.hidden):
             x = F.relu(layer(self.dropout(x) if index else x))
         return self.classifier(self.dropout(self.features(x)))
+
+
+def _hidden_layer(channels: int, width: int, norm: bool) -> nn.Module:
+    layer = nn.Linear(channels, width, bias=not norm)
+    weight_init.c2_xavier_fill(layer)
+    return nn.Sequential(layer, nn.BatchNorm1d(width)) if norm else layer
 
 
 def _one_of(shapes: Mapping[str, Any], feature: str | None) -> str:

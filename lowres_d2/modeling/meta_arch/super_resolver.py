@@ -7,14 +7,13 @@ inputs and in [0, 1] everywhere else.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 from lowres_d2.modeling.resample.interpolation import Downsampled, Interpolation, interpolated
 from lowres_d2.modeling.super_resolution.adversarial import adversarial_loss, discriminator_loss
-from lowres_d2.structures import Size, as_factor, check_factor_fits
+from lowres_d2.structures import Size, as_factor, by_size, check_factor_fits
 
 import torch
 import torch.nn.functional as F
@@ -138,11 +137,5 @@ class SuperResolver(nn.Module):
         self, low_res: Sequence[Float[Tensor, "C _h _w"]], sizes: Sequence[Size]
     ) -> list[Float[Tensor, "C _H _W"]]:
         """The network's images, those of one size in one batch, cropped to these sizes."""
-        alike: dict[Size, list[int]] = defaultdict(list)
-        for k, image in enumerate(low_res):
-            alike[image.shape[-2], image.shape[-1]].append(k)
-        made: dict[int, Tensor] = {}
-        for members in alike.values():
-            batch = self.network(torch.stack([low_res[k] for k in members]))
-            made.update(zip(members, batch.unbind(), strict=True))
-        return [made[k][:, :h, :w] for k, (h, w) in enumerate(sizes)]
+        made = by_size(self.network, low_res)
+        return [image[:, :h, :w] for image, (h, w) in zip(made, sizes, strict=True)]

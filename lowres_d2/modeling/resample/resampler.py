@@ -5,13 +5,18 @@ Images are float32 in [0, 1]. A resampler runs outside autocast.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
+from lowres_d2.structures import (
+    Size,
+    as_factor,
+    by_size,
+    check_factor_fits,
+    low_res_size,
+    pad_to_factor,
+)
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -35,20 +40,16 @@ class Resampler(nn.Module):
         Returns:
             The low-resolution images in the same order.
         """
-        by_size: dict[Size, list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            by_size[image.shape[-2], image.shape[-1]].append(index)
-        results: dict[int, Tensor] = {}
-        for size, members in by_size.items():
-            check_factor_fits(size, self.factor)
-            alone = len(members) == 1  # a view then, no copy
-            first = images[members[0]]
-            batch = first[None] if alone else torch.stack([images[i] for i in members])
-            batch = pad_to_factor(batch, self.factor)
-            low_res = self.resample(batch)
-            self._check(low_res, size)
-            results.update(zip(members, low_res.unbind(), strict=True))
-        return [results[index] for index in range(len(images))]
+        return by_size(self._padded_and_resampled, images)
+
+    def _padded_and_resampled(
+        self, images: Float[Tensor, "N C H W"]
+    ) -> Float[Tensor, "N low_C low_H low_W"]:
+        size = (images.shape[-2], images.shape[-1])
+        check_factor_fits(size, self.factor)
+        low_res = self.resample(pad_to_factor(images, self.factor))
+        self._check(low_res, size)
+        return low_res
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N low_C low_H low_W"]:
         """Downsample images of one size by exactly the factor.
