@@ -79,6 +79,9 @@ def narrow(network, factor=1):
         small_mobilenetv1(network)  # it has one width
     else:
         _replace_widths(network)
+        top = network.backbone.get("top_block") or {}
+        if top.get("in_feature") == "res5":
+            top.in_channels = NARROW[2048]  # of any ResNet
 
 
 def narrow_super_resolver(network):

@@ -3,6 +3,7 @@
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.backbone.cifar import CifarAlexNet, CifarResNet18, CifarVGG16
+from lowres_d2.modeling.backbone.last_level_p6 import LastLevelP6
 from lowres_d2.modeling.backbone.small import SmallResNet
 from lowres_d2.modeling.backbone.timm_backbone import TimmBackbone
 from lowres_d2.modeling.backbone.timm_mobilenet import MobileNetV1, MobileNetV1Stage
@@ -13,6 +14,7 @@ __all__ = [
     "CifarAlexNet",
     "CifarResNet18",
     "CifarVGG16",
+    "LastLevelP6",
     "MobileNetV1",
     "MobileNetV1Stage",
     "MobileNetV2",
