@@ -29,6 +29,7 @@ PACKAGES = [
 OF_TENSORS = ("Tensor", "FeatureMap", "Instances", "Boxes")
 OTHERS = {
     "Objective": "base class",
+    "BinaryWeights": "base class",
     "DenseDistillation": "base class",
     "SuperResolutionNetwork": "base class",
     "SuperResolvedHeads": "base class",
@@ -40,6 +41,7 @@ OTHERS = {
     "interpolated": "of Downsampled and DownUp: test_resample.py",
     "masks_joined": "indexing",
     "multiplied": "one multiplication",
+    "plus_or_minus_one": "the sign without its gradient: test_one_bit_layers.py",
     "pooled_at": "a shift of boxes: test_alignment.py",
     "teacher_predictions": "the teacher's part of ProposalLogitDistillation",
     "convert_deformable_detr": "weights of a checkpoint: test_convert_deformable_detr.py",
