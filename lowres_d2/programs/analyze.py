@@ -1,4 +1,4 @@
-"""Parameters, MACs and speed of a recipe's model, beside full resolution."""
+"""Parameters, memory, MACs and speed of a recipe's model, beside full resolution."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ from torch import nn
 # Title and unit of what is known of each part.
 QUANTITIES = {
     "parameters": ("parameters, M", 1e6),
+    "memory": ("memory, MB", 1e6),
     "macs": ("MACs, G", 1e9),
+    "low_bit_macs": ("low-bit MACs, G", 1e9),
+    "ops": ("OPs, G", 1e9),
     "seconds": ("time, ms", 1e-3),
 }
 USUAL_SIZE = (480, 640)  # height and width of most of COCO's images
-NOT_COUNTED = (
+NOTES = (
+    "Memory is 32 bits for each parameter, and k bits for each weight of a k-bit layer.",
     "MACs are the multiply-accumulates of convolutions, linear layers and matrix products; "
-    "interpolation, norms, activations, pooling and NMS are not counted."
+    "interpolation, norms, activations, pooling and NMS are not counted.",
 )
+LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -109,12 +114,22 @@ def _run(args: argparse.Namespace) -> None:
         head = {"recipe": name, "images": what, "machine": machine(model)}
         print(json.dumps(head | report, indent=1))
     else:
-        print(f"{name}, {what}, {machine(model)}\n{_table(report)}\n{NOT_COUNTED}")
+        notes = NOTES + ((LOW_BITS,) if any("ops" in costs for costs in report.values()) else ())
+        print("\n".join([f"{name}, {what}, {machine(model)}", _table(report), *notes]))
 
 
 def _costs(model: nn.Module, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Quantities by part; OPs, which are MACs otherwise, only of a model with low-bit layers."""
     found = measure_complexity(model, images)
-    return {"parameters": found.parameters, "macs": found.macs}
+    costs = {
+        "parameters": found.parameters,
+        "memory": found.memory.by_part,
+        "weight_memory": found.memory.weights,
+        "macs": found.macs,
+    }
+    if found.low_bit_macs:
+        costs |= {"low_bit_macs": found.low_bit_macs, "ops": found.ops}
+    return costs
 
 
 def _resolutions(model: nn.Module) -> dict[str, nn.Module]:
@@ -171,9 +186,13 @@ def _table(report: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [[part, *(values.get(part, 0) / unit for _, values, unit in columns)] for part in parts]
     rows.append(["all", *(sum(values.values()) / unit for _, values, unit in columns)])
     text = tabulate(rows, ["", *(title for title, *_ in columns)], floatfmt=".3f")
+    weights = [
+        f"{name}: {sum(costs['weight_memory'].values()) / 1e6:.3f} MB without biases, norms, scales"
+        for name, costs in report.items()
+    ]
     speeds = [
         f"{name}: {costs['images_per_second']:.2f} images/s"
         for name, costs in report.items()
         if "images_per_second" in costs
     ]
-    return "\n".join([text, *speeds])
+    return "\n".join([text, *weights, *speeds])

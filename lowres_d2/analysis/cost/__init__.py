@@ -1,1 +1,1 @@
-"""Cost of a model: parameters, MACs, latency; accuracy against cost."""
+"""Cost of a model: parameters, memory, MACs, latency; accuracy against cost."""

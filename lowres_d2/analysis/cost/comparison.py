@@ -35,6 +35,8 @@ class Measured:
             "parameters": self.complexity.total_parameters,
             "macs": self.complexity.total_macs,
             "macs_by_part": dict(self.complexity.macs),
+            "memory": self.complexity.memory.total,
+            "ops": self.complexity.total_ops,
             "images_per_second": self.timing.images_per_second,
         }
 

@@ -1,20 +1,29 @@
-"""Parameters and MACs of a model, by part.
+"""Parameters, memory and MACs of a model, by part.
 
 One multiply-accumulate counts 1. Counted are convolutions (deformable ones too), linear layers and
 matrix products, attention's included, by the formulas of ``torch.utils.flop_counter``. They apply
 to each operation as it runs, so no model needs tracing. Not counted are interpolation (bicubic
 resampling, ``grid_sample``, RoIAlign), norms, activations, sums, pooling, NMS and the preparation
-of images. The MACs of a two-stage head are those for the proposals that it got.
+of images. The MACs of a two-stage head are those for the proposals that it got. MACs of layers of
+few bits are counted apart, too; OPs weigh them (``lowres_d2.analysis.cost.memory``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lowres_d2.analysis.cost.parts import metering, part_of
+from lowres_d2.analysis.cost.memory import (
+    REAL,
+    Memory,
+    measure_memory,
+    share_of_operation,
+    weight_bits,
+)
+from lowres_d2.analysis.cost.parts import NOT_DEPLOYED, metering, part_of
 
 import torch
 import torchvision  # noqa: F401  (registers its operators)
@@ -23,22 +32,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-# Trained with the model, and dropped at deployment.
-_NOT_DEPLOYED = "objectives"
-
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters and MACs of a model.
+    """Parameters, memory and MACs of a model.
 
     Attributes:
         parameters: number by part (``lowres_d2.analysis.cost.parts``), without objectives.
-        macs: MACs of a forward pass by part, mean over the images.
+        memory: bytes of these parameters.
+        macs_by_bits: MACs of a forward pass by bits of the weights, then by part, mean over the
+            images; real-valued ones are those of 32 bits.
         images: number of images.
     """
 
     parameters: Mapping[str, int]
-    macs: Mapping[str, float]
+    memory: Memory
+    macs_by_bits: Mapping[int, Mapping[str, float]]
     images: int
 
     @property
@@ -47,9 +56,35 @@ class Complexity:
         return sum(self.parameters.values())
 
     @property
+    def macs(self) -> dict[str, float]:
+        """MACs by part, of all bits."""
+        return self._weighed(lambda bits: 1)
+
+    @property
+    def ops(self) -> dict[str, float]:
+        """OPs by part: real-valued MACs, and a share of those of few bits."""
+        return self._weighed(share_of_operation)
+
+    @property
+    def low_bit_macs(self) -> dict[str, float]:
+        """MACs of layers of few bits by part; empty for a real-valued model."""
+        return self._weighed(lambda bits: int(bits < REAL))
+
+    @property
     def total_macs(self) -> float:
         """MACs of all parts."""
         return sum(self.macs.values())
+
+    @property
+    def total_ops(self) -> float:
+        """OPs of all parts."""
+        return sum(self.ops.values())
+
+    def _weighed(self, weight: Callable[[int], float]) -> dict[str, float]:
+        sums: Counter[str] = Counter()
+        for bits, macs in self.macs_by_bits.items():
+            sums.update({part: weight(bits) * number for part, number in macs.items()})
+        return {part: number for part, number in sums.items() if number}
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
@@ -57,7 +92,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         counts[part_of(name.rpartition(".")[0], model)] += parameter.numel()
-    counts.pop(_NOT_DEPLOYED, None)
+    counts.pop(NOT_DEPLOYED, None)
     return dict(counts)
 
 
@@ -75,20 +110,33 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
     if not images:
         raise ValueError("no image to count MACs on: give at least one")
     model.eval()
-    sums: Counter[str] = Counter()
+    sums: dict[int, Counter[str]] = {bits: Counter() for bits in _bits_of(model)}
     # Fused attention is one operation, which not every version of the counter knows.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
+        with sdpa_kernel(SDPBackend.MATH), _Counter() as counter, counter.telling_bits(model):
             for image in images:
-                with metering(model, lambda: counter.macs) as macs:
+                with ExitStack() as stack:
+                    macs = {
+                        bits: stack.enter_context(metering(model, counter.meter(bits)))
+                        for bits in sums
+                    }
                     model([image])
-                sums.update(macs)
+                for bits, found in macs.items():
+                    sums[bits].update(found)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    means = {part: total / len(images) for part, total in sums.items() if total}
-    return Complexity(count_parameters(model), means, len(images))
+    means = {
+        bits: {part: total / len(images) for part, total in found.items() if total}
+        for bits, found in sums.items()
+    }
+    return Complexity(count_parameters(model), measure_memory(model), means, len(images))
+
+
+def _bits_of(model: nn.Module) -> list[int]:
+    """All numbers of bits that a model's weights have, 32 first."""
+    return sorted({REAL, *(weight_bits(module) for module in model.modules())}, reverse=True)
 
 
 def _deformable_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
@@ -108,7 +156,36 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.macs = 0
+        self._macs: Counter[int] = Counter()
+        self._bits = [REAL]  # of the layers of few bits that run now, the innermost one last
+
+    def meter(self, bits: int) -> Callable[[], float]:
+        """Function that returns the MACs so far of layers with weights of this many bits."""
+        return lambda: self._macs[bits]
+
+    @contextmanager
+    def telling_bits(self, model: nn.Module) -> Iterator[None]:
+        """Watch which layers of few bits run while the block does."""
+        handles = []
+        for module in model.modules():
+            if (bits := weight_bits(module)) < REAL:
+                enter, leave = self._watch(bits)
+                handles.append(module.register_forward_pre_hook(enter))
+                handles.append(module.register_forward_hook(leave))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _watch(self, bits: int) -> tuple[Callable[..., None], Callable[..., None]]:
+        def enter(*_: Any) -> None:
+            self._bits.append(bits)
+
+        def leave(*_: Any) -> None:
+            self._bits.pop()
+
+        return enter, leave
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -116,5 +193,5 @@ class _Counter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         formula = _FORMULAS.get(func._overloadpacket)
         if formula is not None:  # gives FLOPs: two per MAC
-            self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
+            self._macs[self._bits[-1]] += formula(*args, **(kwargs or {}), out_val=result) // 2
         return result

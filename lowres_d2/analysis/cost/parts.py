@@ -15,6 +15,8 @@ from typing import Any
 from torch import nn
 
 REST = "rest"
+# Trained with the model, and dropped at deployment.
+NOT_DEPLOYED = "objectives"
 # What an image passes first; the other parts follow in the order of the model.
 _FIRST = ("resampler", "backbone", "neck")
 # Containers: the names of their submodules say more.

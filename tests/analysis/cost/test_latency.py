@@ -2,6 +2,7 @@ import lowres_d2  # noqa: F401
 from lowres_d2.analysis.cost.comparison import Comparison, Measured
 from lowres_d2.analysis.cost.complexity import Complexity
 from lowres_d2.analysis.cost.latency import Timing, time_models, time_parts
+from lowres_d2.analysis.cost.memory import Memory
 
 import pytest
 import torch
@@ -63,7 +64,8 @@ def test_time_is_attributed_to_parts():
 
 
 def measured(accuracy, macs, seconds):
-    return Measured(accuracy, Complexity({"head": 10}, {"head": macs}, 1), Timing([[seconds]]))
+    complexity = Complexity({"head": 10}, Memory({"head": 40.0}, {}), {32: {"head": macs}}, 1)
+    return Measured(accuracy, complexity, Timing([[seconds]]))
 
 
 def test_comparison_relates_low_to_full_resolution():
@@ -73,6 +75,7 @@ def test_comparison_relates_low_to_full_resolution():
     assert record["speedup"] == pytest.approx(5)
     assert record["low_resolution"]["images_per_second"] == pytest.approx(10)
     assert record["full_resolution"]["accuracy"] == 40 and record["images_timed"] == 1
+    assert record["low_resolution"]["memory"] == 40 and record["low_resolution"]["ops"] == 2e9
     table = found.table()
     assert "25.0" in table and "4.00x" in table and "5.00x" in table and "a machine" in table
 
