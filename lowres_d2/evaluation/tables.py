@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lowres_d2.evaluation.lrp import PARTS
 from lowres_d2.evaluation.size_ranges import SizeRanges
 
 from tabulate import tabulate
@@ -31,11 +32,21 @@ def summary_tables(summary: dict) -> str:
         f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),
         why_not_all(summary["size_ranges"], summary["all"]["GT"]),
-        _table("class", summary["classes"], ("AP", "AP50", "AR")),
+        _olrp(summary.get("olrp")),
+        _table("class", summary["classes"], ("AP", "AP50", "AR", "oLRP")),
         _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
         why_not_all(summary["sizes"], summary["all"]["GT"]),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _olrp(parts: dict | None) -> str:
+    if not parts:
+        return ""
+    total, *errors = (metric(parts[name]) for name in PARTS)
+    return "oLRP {} (0 is best): localisation {}, false positives {}, misses {}".format(
+        total, *errors
+    )
 
 
 def why_not_all(rows: list[dict], total: int) -> str:

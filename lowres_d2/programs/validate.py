@@ -72,7 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="most pixels that an image of --annotations may have, default %(default)s",
     )
     parser.add_argument(
-        "--size-ranges", metavar="NAME", help="size ranges: coco, aitod, tinyperson, plates"
+        "--size-ranges",
+        metavar="NAME",
+        help="size ranges: coco, aitod, aitod-64, tinyperson, plates",
     )
     parser.add_argument(
         "--workers", type=int, default=num_cores(), metavar="N", help="number of reading threads"

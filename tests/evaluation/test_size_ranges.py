@@ -11,10 +11,18 @@ from omegaconf import OmegaConf
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_preset_size_ranges_have_positive_width_and_reach_infinity(preset):
+def test_preset_size_ranges_have_positive_width_and_reach_their_end(preset):
     size_ranges = SizeRanges.from_config(preset)
     assert all(0 <= low < high for low, high in size_ranges.limits)
-    assert size_ranges.limits[-1][1] == math.inf
+    assert size_ranges.limits[-1][1] == (64 if preset == "aitod-64" else math.inf)
+
+
+def test_those_of_papers_on_ai_tod_end_at_2_and_64_pixels():
+    papers, evaluators = map(SizeRanges.from_config, ("aitod-64", "aitod"))
+    sizes = [1.5**2, 3**2, 9**2, 20**2, 40**2, 100**2]
+    assert papers.names == evaluators.names
+    assert papers.counts(sizes) == [1, 1, 1, 1]
+    assert evaluators.counts(sizes) == [2, 1, 1, 2]
 
 
 @pytest.mark.parametrize("preset", ["coco", "aitod", "plates"])

@@ -85,8 +85,22 @@ def test_dense_images_are_not_cut_at_100_detections():
     assert evaluator.max_dets == 450
     assert run(evaluator, dense, range(3))["AP"] == pytest.approx(100)
     assert SizedCOCOEvaluator(FEW).max_dets == 100
-    with pytest.raises(ValueError, match="max_dets=100, but image 0 has 300 objects"):
-        SizedCOCOEvaluator(dense, max_dets=100)
+
+
+def test_a_benchmarks_own_cap_counts_though_an_image_is_denser(caplog):
+    rows = [(k, 0, 20 * (i % 20), 20 * (i // 20), 12, 12) for k in range(2) for i in range(300)]
+    dense = Truth([*rows, (2, 1, 0, 0, 12, 12)])
+    with caplog.at_level(logging.WARNING):
+        evaluator = SizedCOCOEvaluator(dense, max_dets=150)
+    assert "max_dets=150, but image 0 has 300 objects" in caplog.text
+    result = run(evaluator, dense, range(3))
+    assert result["max-dets"] == 150
+    assert result["AR"] == pytest.approx((50 + 100) / 2)  # of two classes
+    caplog.clear()
+    SizedCOCOEvaluator(dense, max_dets=300)
+    assert not caplog.text
+    with pytest.raises(ValueError, match="max_dets=0: expected 1 or more"):
+        SizedCOCOEvaluator(dense, max_dets=0)
 
 
 def test_a_model_that_stops_early_is_reported(caplog):

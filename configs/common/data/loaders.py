@@ -74,12 +74,14 @@ dataloader.test = L(build_test_loader)(
 dataloader.evaluator = L(SizedCOCOEvaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # Size ranges: coco, aitod, tinyperson, plates, or {name: [from, to]} in pixels.
+    # Size ranges: coco, aitod, aitod-64, tinyperson, plates, or {name: [from, to]} in pixels.
     size_ranges="coco",
     # Detections per image that count; null: chosen from the data, at least 100.
     max_dets=None,
     # Size of an object: of its box, or the file's 'area' (annotation), in COCO that of the mask.
     area="box",
+    # Whether to report the error oLRP as well, as AI-TOD's tables do.
+    olrp=False,
     # Where detections and metrics are written.
     output_dir="${train.output_dir}",
 )

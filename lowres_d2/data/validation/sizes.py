@@ -25,11 +25,18 @@ EMPTY = Check(
     "images without an object",
     "correct for background images; otherwise annotations are missing",
 )
+NO_DETS = Check(
+    "max-dets-none",
+    "error",
+    "evaluators that count no detections",
+    "remove dataloader.evaluator.max_dets: it is then chosen from the data",
+)
 MAX_DETS = Check(
     "max-dets",
-    "error",
+    "warning",
     "evaluators that count fewer detections than the densest image has objects",
-    "remove dataloader.evaluator.max_dets: it is then chosen from the data",
+    "right if the benchmark has this cap; otherwise remove dataloader.evaluator.max_dets: it is "
+    "then chosen from the data",
 )
 CAPPED = Check(
     "model-cap",
@@ -126,7 +133,9 @@ def check_sizes(
             suspect = split.suspect_image(image, f"{numbers[image_id]} objects")
             findings.add(DENSE, split.name, suspect)
     name, number = summary.densest[0]
-    if max_dets is not None and max_dets < number:
+    if max_dets is not None and max_dets < 1:
+        findings.add(NO_DETS, split.name, f"max_dets is {max_dets}")
+    elif max_dets is not None and max_dets < number:
         findings.add(MAX_DETS, split.name, f"max_dets is {max_dets}, {name} has {number} objects")
     for key, cap in (caps or {}).items():
         if cap < number:

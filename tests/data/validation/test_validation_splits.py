@@ -132,9 +132,15 @@ def test_caps_on_detections_are_compared_with_the_densest_image(pair):
     ]
     facts = ModelFacts(max_dets=100, caps={"model.test_topk": 60, "model.num_queries": 300})
     report = both(pair, model=facts)
-    assert str(found(report)["max-dets"].suspects[0]) == "max_dets is 100, 0.png has 121 objects"
+    capped = found(report, "warning")["max-dets"].suspects
+    assert [str(s) for s in capped] == ["max_dets is 100, 0.png has 121 objects"]
     assert len(found(report, "warning")["model-cap"].suspects) == 1
     assert found(report, "info")["denser-than-100"].suspects[0].detail == "121 objects"
+
+
+def test_no_detections_that_count_are_an_error(pair):
+    report = both(pair, model=ModelFacts(max_dets=0))
+    assert [str(s) for s in found(report)["max-dets-none"].suspects] == ["max_dets is 0"]
 
 
 def test_no_objects_at_all_is_an_error(pair):
