@@ -4,6 +4,11 @@ from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
 from lowres_d2.modeling.backbone.cifar import CifarAlexNet, CifarResNet18, CifarVGG16
 from lowres_d2.modeling.backbone.last_level_p6 import LastLevelP6
+from lowres_d2.modeling.backbone.shortcut_resnet import (
+    PReLUStem,
+    ShortcutBlock,
+    SmallShortcutResNet,
+)
 from lowres_d2.modeling.backbone.small import SmallResNet
 from lowres_d2.modeling.backbone.timm_backbone import TimmBackbone
 from lowres_d2.modeling.backbone.timm_mobilenet import MobileNetV1, MobileNetV1Stage
@@ -19,7 +24,10 @@ __all__ = [
     "MobileNetV1Stage",
     "MobileNetV2",
     "MobileNetV2Stage",
+    "PReLUStem",
+    "ShortcutBlock",
     "SmallResNet",
+    "SmallShortcutResNet",
     "TimmBackbone",
     "add_atrous_rule",
 ]
