@@ -101,22 +101,24 @@ def prepared_table(results: Sequence[SeedResult], shown: ShownMetrics) -> str:
 def cost_table(points: Sequence[Point]) -> str:
     """Markdown table: the cost of each model, and how many times lower than the first one's.
 
+    Where a model has layers of few bits, memory and OPs are in it, and OPs are what is fewer.
+
     Args:
         points: models with images per second and MACs.
     """
-    first = points[0]
-    rows = [
-        [
-            point.name,
-            f"{point.macs / 1e9:.3g}",
-            f"{first.macs / point.macs:.1f} x",
-            f"{point.images_per_second:.1f}",
-            f"{point.images_per_second / first.images_per_second:.1f} x",
-        ]
-        for point in points
-    ]
-    head = ["", "GMACs", "fewer", "images/s", "faster"]
-    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    first, columns = points[0], {"": [point.name for point in points]}
+    counts = {"GMACs": [point.macs for point in points]}
+    if any(point.has_low_bits for point in points):
+        columns["MB"] = [f"{point.memory / 1e6:.2f}" for point in points]
+        counts["GOPs"] = [point.operations for point in points]
+    for unit, numbers in counts.items():
+        columns[unit] = [f"{number / 1e9:.3g}" for number in numbers]
+    fewest = list(counts.values())[-1]
+    columns["fewer"] = [f"{fewest[0] / number:.1f} x" for number in fewest]
+    speeds = [point.images_per_second for point in points]
+    columns["images/s"] = [f"{number:.1f}" for number in speeds]
+    columns["faster"] = [f"{number / first.images_per_second:.1f} x" for number in speeds]
+    return tabulate(columns, "keys", tablefmt="github", disable_numparse=True)
 
 
 def _against(

@@ -102,3 +102,15 @@ def test_costs_are_relative_to_the_first_detector():
         "55.0",
         "5.5 x",
     ]
+
+
+def test_costs_of_models_with_layers_of_few_bits_are_operations_and_memory():
+    points = [
+        Point("real-valued", 40.0, 10.0, 2e9, ops=2e9, memory=80e6),
+        Point("1-bit", 30.0, 55.0, 2e9, ops=0.25e9, memory=4e6),
+    ]
+    head, _, _, row = (
+        [c.strip() for c in line.split("|")[1:-1]] for line in cost_table(points).splitlines()
+    )
+    assert head == ["", "MB", "GMACs", "GOPs", "fewer", "images/s", "faster"]
+    assert row == ["1-bit", "4.00", "2", "0.25", "8.0 x", "55.0", "5.5 x"]

@@ -103,7 +103,17 @@ class Comparison:
         head += ["drop, %", "fewer MACs", "faster"]
         images = len(self.low.timing.seconds)
         note = f"MACs and speed: {images} images, one at a time, already decoded, {self.machine}"
-        return f"{tabulate(rows, head, disable_numparse=True, stralign='right')}\n{note}"
+        lines = [tabulate(rows, head, disable_numparse=True, stralign="right"), note]
+        if self.full.complexity.low_bit_macs or self.low.complexity.low_bit_macs:
+            lines.append(self._low_bits())
+        return "\n".join(lines)
+
+    def _low_bits(self) -> str:
+        """What layers of few bits save; the table has parameters and MACs of any bits."""
+        full, low = self.full.complexity, self.low.complexity
+        memory = f"{full.memory.total / 1e6:.3f} and {low.memory.total / 1e6:.3f} MB"
+        ops = f"{giga(full.total_ops)} and {giga(low.total_ops)} G"
+        return f"with layers of few bits: memory {memory}, OPs {ops}"
 
     def _row(self, name: str, model: Measured) -> list[str]:
         return [

@@ -37,6 +37,8 @@ class Point:
         accuracy_std: standard deviation of the accuracy over seeds.
         series: points of one series, such as the factors of one checkpoint, have one colour and
             are joined by a line; empty: the point belongs to none.
+        ops: OPs per image, fewer than MACs where layers have few bits; None: they are the MACs.
+        memory: bytes of the parameters; None where they were not counted.
     """
 
     name: str
@@ -45,6 +47,18 @@ class Point:
     macs: float | None = None
     accuracy_std: float | None = None
     series: str = ""
+    ops: float | None = None
+    memory: float | None = None
+
+    @property
+    def has_low_bits(self) -> bool:
+        """Whether OPs are fewer than MACs."""
+        return self.operations != self.macs
+
+    @property
+    def operations(self) -> float | None:
+        """OPs per image; None where they were not counted."""
+        return self.macs if self.ops is None else self.ops
 
 
 def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
@@ -80,7 +94,14 @@ def points_of_comparisons(evaluations: Mapping[str, str | Path]) -> list[Point]:
 
 
 def _point(name: str, measured: Mapping) -> Point:
-    return Point(name, measured["accuracy"], measured["images_per_second"], measured["macs"])
+    return Point(
+        name,
+        measured["accuracy"],
+        measured["images_per_second"],
+        measured["macs"],
+        ops=measured.get("ops"),  # older files have none
+        memory=measured.get("memory"),
+    )
 
 
 def measure_points(
@@ -102,21 +123,28 @@ def measure_points(
         clock: see :func:`lowres_d2.analysis.cost.latency.time_models`.
     """
     timings = time_models(models, images if timed is None else timed, rounds, clock)
-    return [
-        Point(
-            name,
-            accuracies[name],
-            timings[name].images_per_second,
-            measure_complexity(model, images).total_macs,
+    points = []
+    for name, model in models.items():
+        found = measure_complexity(model, images)
+        points.append(
+            Point(
+                name,
+                accuracies[name],
+                timings[name].images_per_second,
+                found.total_macs,
+                ops=found.total_ops,
+                memory=found.memory.total,
+            )
         )
-        for name, model in models.items()
-    ]
+    return points
 
 
 def plot_trade_off(
     points: Sequence[Point], path: str | Path, note: str = "", metric: str = "AP"
 ) -> Path:
     """Draw accuracy against images per second and MACs; a panel has the points that have both.
+
+    Where a model has layers of few bits, OPs take the place of MACs.
 
     Args:
         points: the detectors, in the order of the legend.
@@ -130,9 +158,10 @@ def plot_trade_off(
     Raises:
         ValueError: no point has images per second or MACs.
     """
+    unit = "OPs" if any(point.has_low_bits for point in points) else "MACs"
     panels = {
         "images per second": [(p, p.images_per_second) for p in points if p.images_per_second],
-        "MACs per image, G": [(p, p.macs / 1e9) for p in points if p.macs],
+        f"{unit} per image, G": [(p, p.operations / 1e9) for p in points if p.operations],
     }
     panels = {title: placed for title, placed in panels.items() if placed}
     if not panels:
@@ -230,6 +259,6 @@ def _metrics(point: Point, metric: str) -> str:
     parts = [f"{metric} {point.accuracy:.1f}{spread}"]
     if point.images_per_second:
         parts.append(f"{speed(point.images_per_second)}/s")
-    if point.macs:
-        parts.append(f"{point.macs / 1e9:.3g} G")
+    if point.operations:
+        parts.append(f"{point.operations / 1e9:.3g} G")
     return ", ".join(parts)

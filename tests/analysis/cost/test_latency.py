@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import lowres_d2  # noqa: F401
 from lowres_d2.analysis.cost.comparison import Comparison, Measured
 from lowres_d2.analysis.cost.complexity import Complexity
@@ -78,6 +80,17 @@ def test_comparison_relates_low_to_full_resolution():
     assert record["low_resolution"]["memory"] == 40 and record["low_resolution"]["ops"] == 2e9
     table = found.table()
     assert "25.0" in table and "4.00x" in table and "5.00x" in table and "a machine" in table
+
+
+def test_comparison_says_what_layers_of_few_bits_save():
+    full, low = measured(40.0, 8e9, 0.5), measured(30.0, 1e9, 0.1)
+    assert "OPs" not in Comparison(full, low, "bbox/AP", "a machine").table()
+    macs = {32: {"head": 1e9}, 1: {"head": 6.4e9}}
+    complexity = Complexity({"head": 10}, Memory({"head": 2.5e6}, {"head": 5e5}), macs, 1)
+    found = Comparison(full, replace(low, complexity=complexity), "bbox/AP", "a machine")
+    last = found.table().splitlines()[-1]
+    assert last.endswith("memory 0.000 and 3.000 MB, OPs 8.000 and 1.100 G")
+    assert found.record()["low_resolution"]["ops"] == pytest.approx(1.1e9)
 
 
 @pytest.mark.parametrize("full, low", [(0.0, 0.0), (None, None), (30.0, None)])

@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import json
 
-from lowres_d2.analysis.cost.trade_off import Point, plot_trade_off, points_of_comparisons, speed
+from lowres_d2.analysis.cost.trade_off import (
+    Point,
+    measure_points,
+    plot_trade_off,
+    points_of_comparisons,
+    speed,
+)
 
 import pytest
+import torch
+from matplotlib.axes import Axes
 from PIL import Image
+from torch import nn
 
 
 def evaluation(folder, name, low, full=50.0, metric="bbox/AP"):
@@ -61,3 +70,24 @@ def test_there_is_a_panel_for_each_known_cost(tmp_path):
 def test_speeds_of_classifiers_are_whole_numbers():
     shown = [speed(number) for number in (0.01234, 39.04, 409.4, 999.4, 999.6, 1780.2, 25000.0)]
     assert shown == ["0.0123", "39", "409", "999", "1,000", "1,780", "25,000"]
+
+
+def test_operations_are_drawn_where_a_model_has_layers_of_few_bits(tmp_path, monkeypatch):
+    points = [
+        Point("real-valued", 50.0, 5.0, 8e9, ops=8e9),
+        Point("1-bit", 40.0, 9.0, 8e9, ops=1e9),
+        Point("of an older file", 20.0, 9.0, 8e9),
+    ]
+    titles = []
+    monkeypatch.setattr(Axes, "set_xlabel", lambda self, title: titles.append(title))
+    plot_trade_off(points, tmp_path / "few.png")
+    plot_trade_off([points[0], points[2]], tmp_path / "real.png")
+    assert titles[1] == "OPs per image, G" and titles[3] == "MACs per image, G"
+
+
+def test_measured_points_have_operations_and_memory():
+    layer = nn.Linear(4, 2, bias=False)
+    model = nn.Sequential(layer)
+    model.forward = lambda inputs: layer(inputs[0]["image"])
+    (point,) = measure_points({"a": model}, {"a": 1.0}, [{"image": torch.zeros(3, 4)}], rounds=1)
+    assert point.macs == point.ops == 24 and point.memory == 32 and not point.has_low_bits
