@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowres_d2.analysis.cost.parts import NOT_DEPLOYED, part_of
+from lowres_d2.layers.one_bit import BinaryWeights
 
 from torch import nn
 
@@ -21,7 +22,7 @@ REAL = 32
 
 def weight_bits(layer: nn.Module) -> int:
     """Bits of each weight of a layer, and of each activation that it is multiplied with."""
-    return 1 if hasattr(layer, "binary_weight") else REAL
+    return 1 if isinstance(layer, BinaryWeights) else REAL
 
 
 def share_of_operation(bits: int) -> float:

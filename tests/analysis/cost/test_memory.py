@@ -2,25 +2,14 @@
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.memory import measure_memory, share_of_operation
+from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 HEIGHT, WIDTH = 6, 10
 CELLS = HEIGHT * WIDTH
-
-
-class OneBitConv(nn.Conv2d):
-    """A convolution whose weights and input are signs."""
-
-    def binary_weight(self):
-        return torch.where(self.weight >= 0, 1.0, -1.0)
-
-    def forward(self, x):
-        signs = torch.where(x >= 0, 1.0, -1.0)
-        return F.conv2d(signs, self.binary_weight(), self.bias, padding=self.padding)
 
 
 class Network(nn.Module):
@@ -31,7 +20,7 @@ class Network(nn.Module):
         self.backbone = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.PReLU(8)
         )
-        self.head = nn.Sequential(OneBitConv(8, 16, 3, padding=1), nn.Conv2d(16, 5, 1))
+        self.head = nn.Sequential(BinaryConv2d(8, 16, 3, padding=1), nn.Conv2d(16, 5, 1))
 
     def forward(self, inputs):
         return self.head(self.backbone(inputs[0]["image"].float()[None]))
@@ -52,6 +41,12 @@ def test_memory_is_one_bit_for_each_binary_weight_and_32_for_other_parameters():
 def test_shared_weights_take_memory_once_and_half_precision_counts_as_real_valued():
     shared = nn.Linear(2, 3, bias=False)
     assert measure_memory(nn.ModuleList([shared, shared]).half()).total == 24
+
+
+def test_scales_and_thresholds_are_real_valued_and_biases_too():
+    layer = BinaryLinear(5, 4, scale="learned", input_quantizer=ShiftedSign(5, axis=-1))
+    found = measure_memory(layer)
+    assert found.total_weights == 20 / 8 and found.total == 20 / 8 + 4 * (4 + 4 + 5)
 
 
 def test_operations_are_real_macs_and_a_64th_of_binary_ones():
