@@ -36,6 +36,7 @@ OTHERS = {
     "SuperResolvedCascadeROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedRes5ROIHeads": "head of a detector: test_super_resolved_heads.py",
     "SuperResolvedStandardROIHeads": "head of a detector: test_super_resolved_heads.py",
+    "by_size": "a function of batches applied to images: test_alike.py",
     "content_loss": "a mean of squares: test_super_resolution.py",
     "divided": "one division",
     "interpolated": "of Downsampled and DownUp: test_resample.py",

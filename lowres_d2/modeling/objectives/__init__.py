@@ -3,6 +3,8 @@
 from lowres_d2.modeling.objectives.dense.box_distillation import DenseBoxDistillation
 from lowres_d2.modeling.objectives.dense.logit_distillation import DenseLogitDistillation
 from lowres_d2.modeling.objectives.features.distillation import FeatureDistillation, FeaturePair
+from lowres_d2.modeling.objectives.foreground.decoder import ImageDecoder
+from lowres_d2.modeling.objectives.foreground.refinement import ForegroundRefinement
 from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.objectives.proposal_distillation import ProposalLogitDistillation
@@ -13,6 +15,8 @@ __all__ = [
     "DenseLogitDistillation",
     "FeatureDistillation",
     "FeaturePair",
+    "ForegroundRefinement",
+    "ImageDecoder",
     "MomentMatching",
     "Objective",
     "ProposalLogitDistillation",

@@ -1,0 +1,1 @@
+"""Objects of the detector's image, and an empty background, decoded from its features."""
