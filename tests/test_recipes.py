@@ -30,7 +30,8 @@ from toys.narrow import (
 )
 
 # Data sets, and the side of their images in pixels if all are squares of one size.
-SIDES = {"coco": None, "plates": 256, "tt100k": 2048, "voc": None}
+SIDES = {"aitod": 800, "coco": None, "plates": 256, "tt100k": 2048, "voc": None}
+COCO_FILES = ("aitod",)  # read as COCO is
 IN_MEMORY = 32  # classification sets without a mapper
 SIDES |= dict.fromkeys(("cifar10", "cifar100", "svhn"), IN_MEMORY)
 
@@ -160,7 +161,8 @@ def test_name_says_factor_resolution_and_data(name):
     resizing = mapper.augmentations if mapper else []
     side = resizing[0].short_edge_length if resizing else SIDES[said[3]] if mapper else IN_MEMORY
     assert int(said[2]) == side // factor
-    assert said[3] in str(cfg.dataloader.test.dataset._target_).lower()
+    kind = "coco" if said[3] in COCO_FILES else said[3]
+    assert kind in str(cfg.dataloader.test.dataset._target_).lower()
 
 
 @pytest.mark.parametrize("name", RECIPES)
