@@ -16,6 +16,7 @@ CHECKED = [
     "lowres_d2.modeling.deformable_detr",
     "lowres_d2.modeling.meta_arch",
     "lowres_d2.modeling.objectives",
+    "lowres_d2.modeling.one_bit",
     "lowres_d2.modeling.resample",
     "lowres_d2.modeling.roi_heads",
     "lowres_d2.modeling.teacher",

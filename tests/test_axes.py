@@ -11,6 +11,7 @@ ROOMS = [
     "layers",
     "modeling/deformable_detr",
     "modeling/objectives",
+    "modeling/one_bit",
     "modeling/resample",
     "modeling/roi_heads",
     "modeling/super_resolution",

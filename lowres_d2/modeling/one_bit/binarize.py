@@ -1,0 +1,115 @@
+"""A detector in 1 bit, with the names and weights of the real-valued one.
+
+In a recipe:
+
+    model.detector = L(binarized)(detector=detector)
+
+Source: DFR-Det (Xu et al., ICML 2024), Sec. 3.1 and 4.1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign, Sign
+from lowres_d2.layers.one_bit.sign import check_gradient
+from lowres_d2.modeling.one_bit.activations import prelu_for_relu
+from lowres_d2.modeling.one_bit.one_signed import layers_with_one_signed_input
+from lowres_d2.modeling.one_bit.real_layers import AS_WRITTEN, fits, layers_by_path, real_patterns
+from lowres_d2.modeling.one_bit.replace import replace_modules
+from lowres_d2.modeling.one_bit.towers import add_tower_shortcuts
+
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+QUANTIZERS = ("sign", "shifted_sign", "none")
+
+
+def binarized(
+    detector: nn.Module,
+    real_layers: Sequence[str] = AS_WRITTEN,
+    quantizer: str = "sign",
+    gradient: str = "polynomial",
+    scale: str = "learned",
+    tower_shortcuts: bool = False,
+) -> nn.Module:
+    """Convert the convolutions and fully connected layers of a network to 1 bit, in place.
+
+    Layers keep their parameters under their names, so that weights of the real-valued network load.
+    ReLUs become PReLUs. A real-valued network of the same topology, the twin that gives the initial
+    weights, has ``quantizer="none"``.
+
+    Args:
+        detector: any detector, classifier or backbone of Detectron2.
+        real_layers: which layers stay real-valued: patterns of their paths, and the groups
+            ``first``, ``shortcuts``, ``last`` and ``pyramid``, see
+            :mod:`lowres_d2.modeling.one_bit.real_layers`.
+        quantizer: of inputs: ``sign``; ``shifted_sign`` has a learned threshold for each channel;
+            ``none`` leaves all layers real-valued.
+        gradient: of the sign, see :func:`lowres_d2.layers.one_bit.sign`.
+        scale: see :class:`lowres_d2.layers.one_bit.BinaryWeights`.
+        tower_shortcuts: put a shortcut around each convolution of the towers of dense heads.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: an argument is none of those that there are, a pattern fits nothing, nothing is
+            left to convert, there is no tower, or the input of a 1-bit layer is never negative.
+    """
+    if quantizer not in QUANTIZERS:
+        raise ValueError(f"quantizer={quantizer!r}: expected one of {', '.join(QUANTIZERS)}")
+    check_gradient(gradient)
+    layers = layers_by_path(detector)
+    patterns = real_patterns(layers, real_layers)
+    # One that the network holds in several places stays real-valued if one of its paths says so.
+    staying = {layer for path, layer in layers.items() if fits(path, patterns)}
+    converted = list(dict.fromkeys(x for x in layers.values() if x not in staying))
+    if not converted:
+        raise ValueError(
+            f"real_layers={list(real_layers)}: all {len(layers)} layers stay real-valued"
+        )
+    if tower_shortcuts:
+        add_tower_shortcuts(detector)
+    prelu_for_relu(detector, patterns)
+    if quantizer == "none":
+        return detector
+    convert = _converter(quantizer, gradient, scale)
+    replace_modules(detector, {layer: convert(layer) for layer in converted})
+    logger.info("1-bit layers: %d; real-valued: %d", len(converted), len(staying))
+    _check_inputs(detector)
+    return detector
+
+
+def _converter(quantizer: str, gradient: str, scale: str) -> Callable[[nn.Module], nn.Module]:
+    def convert(layer: nn.Module) -> nn.Module:
+        if isinstance(layer, nn.Conv2d):
+            channels, axis, kind = layer.in_channels, 1, BinaryConv2d
+        else:
+            channels, axis, kind = layer.in_features, -1, BinaryLinear
+        shifted = quantizer == "shifted_sign"
+        signs = ShiftedSign(channels, gradient, axis) if shifted else Sign(gradient)
+        return kind.of(layer, signs.to(layer.weight.device), scale)
+
+    return convert
+
+
+def _check_inputs(detector: nn.Module) -> None:
+    if any(p.is_meta for p in detector.parameters()):  # built for its structure alone
+        return
+    try:
+        found = layers_with_one_signed_input(detector)
+    except Exception as error:  # a network may take other inputs than images of 64 x 64
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        logger.warning("inputs of the 1-bit layers are not checked for both signs: %s", reason)
+        return
+    if found:
+        more = f" (and that of {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ValueError(
+            f"the input of the 1-bit layer {found[0]}{more} is never negative, so its sign is "
+            "always +1: a ReLU is called as a function in front of it. Use a backbone of "
+            "ShortcutBlock and PReLUStem, a module in place of the function, or add the layer to "
+            "real_layers"
+        )
