@@ -1,4 +1,4 @@
-"""Parameters, memory, MACs and speed of a recipe's model, beside full resolution."""
+"""Memory, MACs and speed of a recipe's model, beside full resolution."""
 
 from __future__ import annotations
 
