@@ -30,6 +30,7 @@ class ObjectiveContext:
         student_taps: for each tap of the detector, what it captured, one entry per call.
         teacher_taps: the same for the teacher, without gradients.
         teacher: the teacher's network, for objectives that call its heads or layers themselves.
+        student: the detector in training, for losses of its weights.
     """
 
     images: list[Float[Tensor, "C _H _W"]]
@@ -39,6 +40,7 @@ class ObjectiveContext:
     student_taps: Mapping[Hashable, list[Any]]
     teacher_taps: Mapping[Hashable, list[Any]]
     teacher: nn.Module | None = None
+    student: nn.Module | None = None
 
     @property
     def sizes(self) -> tuple[Size, ...]:

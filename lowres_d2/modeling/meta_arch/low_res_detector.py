@@ -151,6 +151,7 @@ class LowResDetector(nn.Module):
             student_taps=student,
             teacher_taps=self._teach(images, teacher_taps),
             teacher=None if self.teacher is None else self.teacher.model,
+            student=self.detector,
         )
         # float32: in float16 the square of a feature overflows from 256 on.
         with torch.autocast(images[0].device.type, enabled=False):

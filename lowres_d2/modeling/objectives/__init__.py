@@ -9,6 +9,7 @@ from lowres_d2.modeling.objectives.moment_matching import MomentMatching
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.modeling.objectives.proposal_distillation import ProposalLogitDistillation
 from lowres_d2.modeling.objectives.query_distillation import QueryLogitDistillation
+from lowres_d2.modeling.objectives.weight_reconstruction import WeightReconstruction
 
 __all__ = [
     "DenseBoxDistillation",
@@ -21,4 +22,5 @@ __all__ = [
     "Objective",
     "ProposalLogitDistillation",
     "QueryLogitDistillation",
+    "WeightReconstruction",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import lowres_d2  # noqa: F401
+from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear
 from lowres_d2.modeling.objectives import (
     DenseBoxDistillation,
     DenseLogitDistillation,
@@ -13,6 +14,7 @@ from lowres_d2.modeling.objectives import (
     MomentMatching,
     ProposalLogitDistillation,
     QueryLogitDistillation,
+    WeightReconstruction,
 )
 from lowres_d2.structures import ObjectiveContext, low_res_size
 
@@ -313,3 +315,29 @@ class TestQueryLogitDistillation(ObjectiveCase):
         yield (self.inputs(1, classes=4)[0], teacher), ValueError, "both need the same classes"
         if self.arguments["pairing"] == "index":
             yield (self.inputs(1, queries=4)[0], teacher), ValueError, "use pairing='hungarian'"
+
+
+class TestWeightReconstruction(OperatorCase):
+    """Of a convolution, to whose weights the gradients are, and a fully connected layer."""
+
+    covers = (WeightReconstruction,)
+    variants = {"convolutions": {}, "linear": dict(linear=True)}
+    sizes = [(1, 1), (3, 2)]
+    bad_arguments = [(dict(name="a.b"), "objective name 'a.b'")]
+
+    def build(self, **arguments):
+        return WeightReconstruction(**arguments)
+
+    def inputs(self, out, channels):
+        return (torch.randn(out, channels, 3, 3),)
+
+    def call(self, operator, weight):
+        layer = BinaryConv2d(weight.shape[1], len(weight), 3)
+        del layer.weight
+        layer.weight = weight  # a tensor, which gradients pass through
+        student = nn.Sequential(layer, BinaryLinear(2, 2))
+        nn.init.ones_(student[1].weight)
+        return operator(ObjectiveContext([], [], [], FACTOR, {}, {}, student=student))
+
+    def shapes(self, out, channels):
+        return {"reconstruction": ()}
