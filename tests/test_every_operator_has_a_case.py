@@ -30,6 +30,7 @@ OF_TENSORS = ("Tensor", "FeatureMap", "Instances", "Boxes")
 OTHERS = {
     "Objective": "base class",
     "BinaryWeights": "base class",
+    "KBitWeights": "base class",
     "DenseDistillation": "base class",
     "SuperResolutionNetwork": "base class",
     "SuperResolvedHeads": "base class",

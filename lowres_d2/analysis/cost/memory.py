@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowres_d2.analysis.cost.parts import NOT_DEPLOYED, part_of
+from lowres_d2.layers.k_bit import KBitWeights
 from lowres_d2.layers.one_bit import BinaryWeights
 
 from torch import nn
@@ -22,6 +23,8 @@ REAL = 32
 
 def weight_bits(layer: nn.Module) -> int:
     """Bits of each weight of a layer, and of each activation that it is multiplied with."""
+    if isinstance(layer, KBitWeights):
+        return layer.bits
     return 1 if isinstance(layer, BinaryWeights) else REAL
 
 

@@ -3,7 +3,16 @@
 from lowres_d2.layers.one_bit.convolution import BinaryConv2d
 from lowres_d2.layers.one_bit.input_quantizers import ShiftedSign, Sign
 from lowres_d2.layers.one_bit.linear import BinaryLinear
+from lowres_d2.layers.one_bit.shifted_prelu import ShiftedPReLU
 from lowres_d2.layers.one_bit.sign import sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "BinaryWeights", "ShiftedSign", "Sign", "sign"]
+__all__ = [
+    "BinaryConv2d",
+    "BinaryLinear",
+    "BinaryWeights",
+    "ShiftedPReLU",
+    "ShiftedSign",
+    "Sign",
+    "sign",
+]

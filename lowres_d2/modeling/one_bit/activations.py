@@ -1,9 +1,10 @@
-"""PReLU in place of ReLU: a 1-bit layer needs inputs of both signs."""
+"""PReLU in place of ReLU: a 1-bit layer needs inputs of both signs. And shifts around PReLUs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lowres_d2.layers.one_bit import ShiftedPReLU
 from lowres_d2.modeling.one_bit.real_layers import fits, layers_by_path
 from lowres_d2.modeling.one_bit.replace import replace_modules
 
@@ -25,12 +26,9 @@ def prelu_for_relu(network: nn.Module, real_parts: Sequence[str] = ()) -> None:
         real_parts: patterns of modules that stay as they are, with the ReLUs in them. One that
             fits a layer alone does not keep the ReLU behind it.
     """
-    modules = dict(network.named_modules(remove_duplicate=False))
-    layers = layers_by_path(network)
-    containers = {path for path in modules if path not in layers and _parent(path) not in layers}
-    kept = {path for path in containers if fits(path, real_parts)}
+    kept = _kept(network, real_parts)
     new: dict[nn.Module, nn.Module] = {}
-    for path, module in modules.items():
+    for path, module in list(network.named_modules(remove_duplicate=False)):
         if path in kept:
             continue
         channels = None
@@ -43,6 +41,36 @@ def prelu_for_relu(network: nn.Module, real_parts: Sequence[str] = ()) -> None:
         if any(getattr(module, "activation", None) is function for function in _FUNCTIONS):
             module.activation = _prelu(module.out_channels, module)
     replace_modules(network, new)
+
+
+def shift_prelus(network: nn.Module, real_parts: Sequence[str] = ()) -> None:
+    """Replace the PReLUs of a network in place by ``ShiftedPReLU``s, which at first do the same.
+
+    Args:
+        network: it is changed.
+        real_parts: as for :func:`prelu_for_relu`.
+    """
+    kept = _kept(network, real_parts)
+    prelus = {
+        module
+        for path, module in network.named_modules(remove_duplicate=False)
+        if isinstance(module, nn.PReLU) and path not in kept
+    }
+    replace_modules(network, {prelu: _shifted(prelu) for prelu in prelus})
+
+
+def _shifted(prelu: nn.PReLU) -> ShiftedPReLU:
+    shifted = ShiftedPReLU(prelu.num_parameters).to(prelu.weight.device)
+    shifted.weight = prelu.weight
+    return shifted.train(prelu.training)
+
+
+def _kept(network: nn.Module, real_parts: Sequence[str]) -> set[str]:
+    """Paths of what is in real-valued modules other than layers."""
+    layers = layers_by_path(network)
+    paths = [path for path, _ in network.named_modules(remove_duplicate=False)]
+    outside = (path for path in paths if path not in layers and _parent(path) not in layers)
+    return {path for path in outside if fits(path, real_parts)}
 
 
 def _parent(path: str) -> str:

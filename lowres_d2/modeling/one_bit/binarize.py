@@ -12,9 +12,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from lowres_d2.layers.k_bit import KBitConv2d, KBitLinear
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign, Sign
 from lowres_d2.layers.one_bit.sign import check_gradient
-from lowres_d2.modeling.one_bit.activations import prelu_for_relu
+from lowres_d2.modeling.one_bit.activations import prelu_for_relu, shift_prelus
 from lowres_d2.modeling.one_bit.one_signed import layers_with_one_signed_input
 from lowres_d2.modeling.one_bit.real_layers import AS_WRITTEN, fits, layers_by_path, real_patterns
 from lowres_d2.modeling.one_bit.replace import replace_modules
@@ -24,7 +25,8 @@ from torch import nn
 
 logger = logging.getLogger(__name__)
 
-QUANTIZERS = ("sign", "shifted_sign", "none")
+QUANTIZERS = ("sign", "shifted_sign", "learned_step", "none")
+ACTIVATIONS = ("prelu", "shifted_prelu")
 
 
 def binarized(
@@ -34,6 +36,8 @@ def binarized(
     gradient: str = "polynomial",
     scale: str = "learned",
     tower_shortcuts: bool = False,
+    activation: str = "prelu",
+    bits: int = 4,
 ) -> nn.Module:
     """Convert the convolutions and fully connected layers of a network to 1 bit, in place.
 
@@ -47,10 +51,14 @@ def binarized(
             ``first``, ``shortcuts``, ``last`` and ``pyramid``, see
             :mod:`lowres_d2.modeling.one_bit.real_layers`.
         quantizer: of inputs: ``sign``; ``shifted_sign`` has a learned threshold for each channel;
-            ``none`` leaves all layers real-valued.
+            ``none`` leaves all layers real-valued; ``learned_step`` is LSQ, of several bits for
+            inputs and weights, and leaves ReLUs as they are.
         gradient: of the sign, see :func:`lowres_d2.layers.one_bit.sign`.
         scale: see :class:`lowres_d2.layers.one_bit.BinaryWeights`.
         tower_shortcuts: put a shortcut around each convolution of the towers of dense heads.
+        activation: in place of ReLUs: ``prelu``; ``shifted_prelu`` has two learned shifts for each
+            channel, and takes the place of PReLUs, too. With ``shifted_sign``: ReActNet.
+        bits: of ``learned_step``.
 
     Returns:
         The same network.
@@ -59,8 +67,10 @@ def binarized(
         ValueError: an argument is none of those that there are, a pattern fits nothing, nothing is
             left to convert, there is no tower, or the input of a 1-bit layer is never negative.
     """
-    if quantizer not in QUANTIZERS:
-        raise ValueError(f"quantizer={quantizer!r}: expected one of {', '.join(QUANTIZERS)}")
+    given = (("quantizer", quantizer, QUANTIZERS), ("activation", activation, ACTIVATIONS))
+    for name, value, known in given:
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
     check_gradient(gradient)
     layers = layers_by_path(detector)
     patterns = real_patterns(layers, real_layers)
@@ -73,17 +83,31 @@ def binarized(
         )
     if tower_shortcuts:
         add_tower_shortcuts(detector)
-    prelu_for_relu(detector, patterns)
+    if quantizer != "learned_step":
+        prelu_for_relu(detector, patterns)
+    if activation == "shifted_prelu":
+        shift_prelus(detector, patterns)
     if quantizer == "none":
         return detector
-    convert = _converter(quantizer, gradient, scale)
+    several = quantizer == "learned_step"
+    convert = _to_bits(bits) if several else _to_signs(quantizer, gradient, scale)
     replace_modules(detector, {layer: convert(layer) for layer in converted})
-    logger.info("1-bit layers: %d; real-valued: %d", len(converted), len(staying))
-    _check_inputs(detector)
+    logger.info(
+        "%d-bit layers: %d; real-valued: %d", bits if several else 1, len(converted), len(staying)
+    )
+    if not several:
+        _check_inputs(detector)
     return detector
 
 
-def _converter(quantizer: str, gradient: str, scale: str) -> Callable[[nn.Module], nn.Module]:
+def _to_bits(bits: int) -> Callable[[nn.Module], nn.Module]:
+    def convert(layer: nn.Module) -> nn.Module:
+        return (KBitConv2d if isinstance(layer, nn.Conv2d) else KBitLinear).of(layer, bits)
+
+    return convert
+
+
+def _to_signs(quantizer: str, gradient: str, scale: str) -> Callable[[nn.Module], nn.Module]:
     def convert(layer: nn.Module) -> nn.Module:
         if isinstance(layer, nn.Conv2d):
             channels, axis, kind = layer.in_channels, 1, BinaryConv2d

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from lowres_d2.layers.one_bit import ShiftedPReLU
 from lowres_d2.modeling.one_bit.replace import replace_modules
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_ACTIVATIONS = (nn.ReLU, nn.PReLU)
+_ACTIVATIONS = (nn.ReLU, nn.PReLU, ShiftedPReLU)
 
 
 class ShortcutTower(nn.Sequential):

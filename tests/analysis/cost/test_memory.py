@@ -2,6 +2,7 @@
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.memory import measure_memory, share_of_operation
+from lowres_d2.layers.k_bit import KBitConv2d
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign
 
 import pytest
@@ -47,6 +48,23 @@ def test_scales_and_thresholds_are_real_valued_and_biases_too():
     layer = BinaryLinear(5, 4, scale="learned", input_quantizer=ShiftedSign(5, axis=-1))
     found = measure_memory(layer)
     assert found.total_weights == 20 / 8 and found.total == 20 / 8 + 4 * (4 + 4 + 5)
+
+
+def test_layers_of_several_bits_count_those():
+    model = nn.Sequential(KBitConv2d(3, 8, 3, padding=1, bias=False, bits=4))
+    found = measure_memory(model)
+    assert found.total_weights == 8 * 27 * 4 / 8 and found.total == found.total_weights + 4 * 2
+    macs = measure_complexity(_OnImages(model), images()).macs_by_bits
+    assert macs[4] == {"network": CELLS * 8 * 27}
+
+
+class _OnImages(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return self.network(inputs[0]["image"].float()[None])
 
 
 def test_operations_are_real_macs_and_a_64th_of_binary_ones():

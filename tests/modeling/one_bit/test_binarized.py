@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, BinaryWeights, ShiftedSign, Sign
+from lowres_d2.layers.k_bit import KBitWeights
+from lowres_d2.layers.one_bit import (
+    BinaryConv2d,
+    BinaryLinear,
+    BinaryWeights,
+    ShiftedPReLU,
+    ShiftedSign,
+    Sign,
+)
 from lowres_d2.modeling.backbone import PReLUStem, ShortcutBlock, SmallShortcutResNet
 from lowres_d2.modeling.meta_arch import ImageClassifier
 from lowres_d2.modeling.one_bit import binarized, layers_with_one_signed_input
@@ -156,9 +164,11 @@ def test_rules_are_groups_and_patterns():
         (dict(real_layers=["frist"]), r"'frist' fits no .*groups: first, shortcuts, last, pyramid"),
         (dict(real_layers="first"), "real_layers='first': expected a list"),
         (dict(real_layers=["*"]), "all 26 layers stay real-valued"),
-        (dict(quantizer="binary"), "quantizer='binary': expected one of sign, shifted_sign, none"),
+        (dict(quantizer="binary"), "quantizer='binary': expected one of sign, shifted_si"),
         (dict(gradient="tanh"), "gradient='tanh'"),
         (dict(scale="max"), "scale='max'"),
+        (dict(activation="relu"), "activation='relu': expected one of prelu, shifted_prelu"),
+        (dict(quantizer="learned_step", bits=1), "bits=1: expected 2 or more"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
@@ -246,6 +256,42 @@ def test_quantizers_gradients_and_scales_reach_the_layers(quantizer, kind):
     if kind is ShiftedSign:
         linear = next(x for x in layers if isinstance(x, BinaryLinear))
         assert (linear.input_quantizer.axis, len(linear.input_quantizer.threshold)) == (-1, 16 * 16)
+
+
+def test_shifted_activations_take_the_place_of_relus_and_prelus():
+    torch.manual_seed(0)
+    model = binarized(detector("fcos"), quantizer="shifted_sign", activation="shifted_prelu")
+    assert paths_of(model, nn.PReLU) == {"backbone.bottom_up.stem.prelu"}  # real-valued
+    stages = {f"backbone.bottom_up.res{k}.0.prelu{i}" for k in range(2, 6) for i in (1, 2)}
+    assert paths_of(model, ShiftedPReLU) == stages | {"head.cls_subnet.1", "head.bbox_subnet.1"}
+    plain = binarized(detector("fcos"))
+    found = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not found.unexpected_keys
+    images = [{"image": random_image(64, 64)}]
+    ours, theirs = (m.eval()(images)[0]["instances"] for m in (model, plain))
+    torch.testing.assert_close(ours.scores, theirs.scores)  # before training, they do the same
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_layers_of_several_bits(name):
+    """Of a plain detector, whose ReLUs stay."""
+    real, model = DETECTORS[name](), binarized(DETECTORS[name](), quantizer="learned_step")
+    layers = paths_of(real, (nn.Conv2d, nn.Linear))
+    kept = {path for path in layers if "stem." in path or path.endswith(".shortcut")} | LAST[name]
+    assert paths_of(model, KBitWeights) == layers - kept
+    assert paths_of(model, nn.ReLU) == paths_of(real, nn.ReLU)
+    assert not model.load_state_dict(real.state_dict(), strict=False).unexpected_keys
+    with EventStorage():
+        losses = model.train()([training_input(64, 96)])
+    sum(losses.values()).backward()
+    for path, layer in model.named_modules():
+        if isinstance(layer, KBitWeights):
+            assert layer.weight_quantizer.step > 0, path
+            # Behind a ReLU all 16 values are positive; the pyramid's inputs have both signs.
+            if path.endswith("res2.0.conv2"):
+                assert not layer.input_quantizer.has_negative
+            if path.endswith("fpn_output3"):
+                assert layer.input_quantizer.has_negative
 
 
 def test_structure_alone_has_no_values_to_check():

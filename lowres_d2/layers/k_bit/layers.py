@@ -1,0 +1,113 @@
+"""Convolutions and fully connected layers of k bits: LSQ (Esser et al., ICLR 2020).
+
+The real-valued weights are trained and stored under the names of the real-valued layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lowres_d2.layers.k_bit.learned_step import LearnedStep
+
+import torch.nn.functional as F
+from detectron2.layers import Conv2d
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class KBitWeights(nn.Module):
+    """Base of the layers of k bits, beside the real-valued one.
+
+    Attributes:
+        bits: k, of weights and inputs.
+        weight_quantizer: a step for all weights of the layer.
+        input_quantizer: a step for all inputs.
+    """
+
+    bits: int
+
+    def _set_up(self, bits: int) -> None:
+        self.bits = bits
+        self.weight_quantizer = LearnedStep(bits, signed=True, per_image=False)
+        self.input_quantizer = LearnedStep(bits)
+
+    def _like(self, layer: nn.Module) -> Any:
+        """With the parameters and the mode of a real-valued layer."""
+        self.weight, self.bias = layer.weight, layer.bias
+        self.to(layer.weight.device)
+        for module in (self, self.weight_quantizer, self.input_quantizer):
+            module.training = layer.training
+        return self
+
+
+class KBitConv2d(KBitWeights, Conv2d):
+    """Detectron2's ``Conv2d`` with weights and input of k bits.
+
+    Args:
+        args: of Detectron2's ``Conv2d``.
+        bits: 2 or more.
+        kwargs: of Detectron2's ``Conv2d``, with ``norm`` and ``activation``.
+
+    Raises:
+        ValueError: there are fewer bits.
+    """
+
+    def __init__(self, *args: Any, bits: int = 4, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._set_up(bits)
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d, bits: int = 4) -> KBitConv2d:
+        """A convolution of k bits: parameters, norm and activation are a real-valued one's."""
+        return cls(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            padding_mode=layer.padding_mode,
+            norm=getattr(layer, "norm", None),
+            activation=getattr(layer, "activation", None),
+            bits=bits,
+        )._like(layer)
+
+    def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O out_h out_w"]:
+        """Convolve, add the bias, normalise, activate."""
+        weight = self.weight_quantizer(self.weight)
+        x = self._conv_forward(self.input_quantizer(x), weight, self.bias)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.activation is not None:
+            x = self.activation(x)
+        return x
+
+
+class KBitLinear(KBitWeights, nn.Linear):
+    """``nn.Linear`` with weights and input of k bits.
+
+    Args:
+        args: of ``nn.Linear``.
+        bits: 2 or more.
+        kwargs: of ``nn.Linear``.
+
+    Raises:
+        ValueError: there are fewer bits.
+    """
+
+    def __init__(self, *args: Any, bits: int = 4, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._set_up(bits)
+
+    @classmethod
+    def of(cls, layer: nn.Linear, bits: int = 4) -> KBitLinear:
+        """A layer of k bits, with the parameters of a real-valued one."""
+        return cls(
+            layer.in_features, layer.out_features, bias=layer.bias is not None, bits=bits
+        )._like(layer)
+
+    def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any O"]:
+        """Multiply, add the bias."""
+        return F.linear(self.input_quantizer(x), self.weight_quantizer(self.weight), self.bias)
