@@ -30,8 +30,8 @@ from toys.narrow import (
 )
 
 # Data sets, and the side of their images in pixels if all are squares of one size.
-SIDES = {"aitod": 800, "coco": None, "plates": 256, "tt100k": 2048, "voc": None}
-COCO_FILES = ("aitod",)  # read as COCO is
+SIDES = {"aitod": 800, "coco": None, "dota": 1024, "plates": 256, "tt100k": 2048, "voc": None}
+COCO_FILES = ("aitod", "dota")  # read as COCO is
 IN_MEMORY = 32  # classification sets without a mapper
 SIDES |= dict.fromkeys(("cifar10", "cifar100", "svhn"), IN_MEMORY)
 

@@ -28,6 +28,7 @@ PROGRAMS = (
     "make-plates",
     "pseudo-label",
     "prepare-tt100k",
+    "prepare-dota",
     "analyze",
     "receptive-field",
     "sweep",

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lowres_d2.data.generated import num_cores
 from lowres_d2.data.image import MAX_PIXELS, ImageReader
-from lowres_d2.data.plates.generate import num_cores
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.text import report_text
@@ -44,8 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--annotations",
         nargs="+",
         metavar="FILE",
-        help="COCO json, folder of VOC xml, or list in ImageSets/Main; the first is the training "
-        "set, further ones are checked against it",
+        help="COCO json, folder of VOC xml or of DOTA's labels, or list in ImageSets/Main; the "
+        "first is the training set, further ones are checked against it",
     )
     parser.add_argument(
         "--images",

@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
     *sorted(ROOT.glob("benchmarks/*.py")),
-    *(ROOT / name for name in ("train_net.py", "demo/demo.py", "datasets/prepare_tt100k.py")),
+    *sorted(ROOT.glob("datasets/*.py")),
+    *(ROOT / name for name in ("train_net.py", "demo/demo.py")),
 ]
 
 

@@ -8,14 +8,17 @@ from lowres_d2.data.datasets.base import (
 )
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
+from lowres_d2.data.datasets.dota import DOTA_CLASSES, DotaDataset
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
 __all__ = [
+    "DOTA_CLASSES",
     "TT100K_CLASSES",
     "VOC_CLASSES",
     "BoxDataset",
     "CocoDataset",
+    "DotaDataset",
     "Tt100kDataset",
     "VocDataset",
     "check_same_classes",

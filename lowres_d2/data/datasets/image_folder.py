@@ -67,7 +67,7 @@ def find_image_root(
         return root
     if check_images and names:
         raise FileNotFoundError(
-            f"{path}: its {len(names)} images ({_first_few(names)}) were not found; set "
+            f"{path}: its {len(names)} images ({first_few(names)}) were not found; set "
             f"image_root (looked in {', '.join(map(str, candidates))})"
         )
     return folder
@@ -121,7 +121,7 @@ def check_images_exist(source: Path, root: Path, names: Sequence[str], remedy: s
     if names and not root.is_dir():
         raise FileNotFoundError(
             f"{root}: no such folder, for the {len(names)} images of {source} "
-            f"({_first_few(names)}); {remedy}"
+            f"({first_few(names)}); {remedy}"
         )
     listed: dict[Path, set[str]] = {}
     missing = []
@@ -134,7 +134,7 @@ def check_images_exist(source: Path, root: Path, names: Sequence[str], remedy: s
     if missing:
         raise FileNotFoundError(
             f"{source}: {len(missing)} of {len(names)} images are not in {root}: "
-            f"{_first_few(missing)}; {remedy}"
+            f"{first_few(missing)}; {remedy}"
         )
 
 
@@ -155,10 +155,11 @@ def _warn_of_images_outside(source: Path, root: Path, names: Sequence[str]) -> N
             len(outside),
             len(names),
             root,
-            _first_few(outside),
+            first_few(outside),
         )
 
 
-def _first_few(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
+    """The first names and the number of others, as text."""
     more = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.data.classification.arrays import ImageArrays
+from lowres_d2.data.generated import ensure_generated, generate_in_processes
 from lowres_d2.data.plates.dataset import (
     GENERATOR_VERSION,
     SPLITS,
@@ -17,7 +18,6 @@ from lowres_d2.data.plates.dataset import (
     check_counts,
     with_sizes,
 )
-from lowres_d2.data.plates.generate import ensure_generated, generate_in_processes
 from lowres_d2.data.plates.glyphs import PLATE_CLASSES
 from lowres_d2.data.plates.scene import SceneSettings, lay_out, paint_scene
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lowres_d2.data.datasets.coco import CocoDataset
+from lowres_d2.data.generated import ensure_generated, generate_in_processes
 from lowres_d2.data.plates.background import list_photos
-from lowres_d2.data.plates.generate import ensure_generated, generate_in_processes
 from lowres_d2.data.plates.glyphs import PLATE_CLASSES
 from lowres_d2.data.plates.scene import Scene, SceneSettings, lay_out, paint_scene
 

@@ -10,6 +10,8 @@ from typing import Any
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.data.datasets.categories import bare_supercategory
 from lowres_d2.data.datasets.coco_json import read_coco_json
+from lowres_d2.data.datasets.dota import find_dota_split, is_dota_folder, read_dota_labels
+from lowres_d2.data.datasets.dota.dataset import image_size
 from lowres_d2.data.datasets.image_folder import find_image_root
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
 from lowres_d2.data.datasets.voc_files import (
@@ -56,7 +58,8 @@ def read_split(
 
     Args:
         source: a COCO json file; TT100K's ``annotations.json``; a folder of VOC xml files (or with
-            ``Annotations`` in it); or a list of VOC, like ``VOC2007/ImageSets/Main/train.txt``.
+            ``Annotations`` in it); a list of VOC, like ``VOC2007/ImageSets/Main/train.txt``; or
+            DOTA's folder ``labelTxt``, with ``images`` beside it.
         findings: collects what cannot be read.
         name: name of the split in the report; by default that of the file.
         images: folder of the images; None: searched for beside the annotations.
@@ -71,6 +74,8 @@ def read_split(
         if path.is_dir():
             annotations = path / "Annotations" if (path / "Annotations").is_dir() else path
             files = sorted(annotations.glob("*.xml"))
+            if not files and is_dota_folder(path):
+                return _read_dota(path, findings, name, images, settings)
             if not files:  # annotation programs write YOLO's classes.txt beside VOC's files
                 check_not_yolo(path)
             return _read_voc(path, files, findings, name, images, settings)
@@ -228,8 +233,38 @@ def _read_tt100k(
     )
 
 
+def _read_dota(
+    path: Path, findings: Findings, name: str, images: str | Path | None, settings: dict
+) -> Split:
+    """Read DOTA's label files, as horizontal boxes."""
+    folder = "images" if images is None else Path(images).absolute()
+    found = find_dota_split(path.parent, path.name, folder)
+    records, annotations = [], []
+    for image_id, (image, labels) in enumerate(found.files.values(), start=1):
+        try:
+            width, height = image_size(image)
+            objects = read_dota_labels(labels)
+        except (ValueError, OSError) as error:
+            findings.add(UNREADABLE, name, str(error))
+            continue
+        size = {"height": height, "width": width}
+        records.append({"id": image_id, "file_name": image.name} | size)
+        annotations += [
+            {
+                # Both ids are numbered by _with_categories.
+                "id": 0,
+                "image_id": image_id,
+                "category_id": labelled.name,
+                "bbox": labelled.bbox,
+                "iscrowd": int(labelled.difficult > 0),
+            }
+            for labelled in objects
+        ]
+    return _with_categories(Split(name, path, records, annotations, [], found.images, **settings))
+
+
 def _with_categories(split: Split) -> Split:
-    """Number VOC's class names from 1: the wanted ones in order, then all others by name."""
+    """Number class names from 1: the wanted ones in order, then all others by name."""
     found = {entry["category_id"] for entry in split.annotations}
     wanted = list(split.classes or ())
     names = [*wanted, *sorted(found - set(wanted))]

@@ -5,10 +5,10 @@ import zlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from lowres_d2.data.generated import ensure_generated
 from lowres_d2.data.plates import PlatesDataset, plate_sheet
 from lowres_d2.data.plates import scene as scenes_module
 from lowres_d2.data.plates.dataset import VARIANTS
-from lowres_d2.data.plates.generate import ensure_generated
 from lowres_d2.data.plates.glyphs import (
     DECOYS,
     GLYPHS,

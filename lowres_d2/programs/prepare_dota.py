@@ -1,0 +1,162 @@
+"""Check and count DOTA, and cut its images into tiles.
+
+Each split becomes a folder with the tiles' images and annotations.json in COCO's form, in which
+objects have the horizontal boxes around them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.data.datasets.dota import (
+    DOTA_CLASSES,
+    DotaObject,
+    DotaSplit,
+    Tile,
+    TileRules,
+    TileWriter,
+    check_dota_classes,
+    find_dota_split,
+    read_dota_labels,
+    tiles_to_coco,
+)
+from lowres_d2.data.generated import ensure_generated, generate_in_processes, num_cores
+from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+
+from tabulate import tabulate
+
+VERSION = 1  # of the tiles: older ones are made anew
+SIZE_RANGES = {"<2 px": [0, 2], "2-8": [2, 8], "8-16": [8, 16], "16-32": [16, 32]}
+SIZE_RANGES |= {"32-64": [32, 64], ">=64 px": [64, None]}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    rules = TileRules()
+    parser = argparse.ArgumentParser(
+        description=docstring_of(__file__),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "dota"
+    parser.add_argument("--root", type=Path, default=root, metavar="DIR", help="folder of splits")
+    parser.add_argument(
+        "--splits", nargs="+", default=["train", "val"], metavar="NAME", help="folders in it"
+    )
+    parser.add_argument(
+        "--labels", default="labelTxt", metavar="NAME", help="folder of a split's label files"
+    )
+    parser.add_argument("--count", action="store_true", help="count only, and cut nothing")
+    parser.add_argument("--size", type=int, default=rules.size, help="side of a tile in pixels")
+    parser.add_argument(
+        "--overlap", type=int, default=rules.overlap, help="of neighbouring tiles, in pixels"
+    )
+    parser.add_argument(
+        "--least-inside",
+        type=float,
+        default=rules.least_inside,
+        metavar="SHARE",
+        help="of an object's area on a tile, below which it is an ignore region there",
+    )
+    parser.add_argument(
+        "--difficult",
+        choices=["ignore", "object"],
+        default=rules.difficult,
+        help="what difficult objects are: ignore regions, or objects like others",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder of the tiles, ROOT/tiles_SIZE_OVERLAP"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=num_cores(), metavar="N", help="number of processes"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check and count the data set, and cut it."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    rules = TileRules(args.size, args.overlap, args.least_inside, args.difficult)
+    splits = {name: find_dota_split(args.root / name, args.labels) for name in args.splits}
+    objects = {name: _objects(split) for name, split in splits.items()}
+    for name, split in splits.items():
+        names = (labelled.name for rows in objects[name].values() for labelled in rows)
+        check_dota_classes(split.labels, names, DOTA_CLASSES)
+    print(_counts({name: [o for rows in s.values() for o in rows] for name, s in objects.items()}))
+    if args.count:
+        return
+    output = args.output or args.root / f"tiles_{rules.size}_{rules.overlap}"
+    for name, split in splits.items():
+        _write(output / name, split, objects[name], rules, args.workers)
+        content = json.loads((output / name / "annotations.json").read_text(encoding="utf-8"))
+        crowds = sum(entry["iscrowd"] for entry in content["annotations"])
+        number = len(content["annotations"]) - crowds
+        print(
+            f"{output / name}: {len(content['images'])} tiles of {len(split.files)} images, "
+            f"{number} objects, {crowds} ignore regions"
+        )
+
+
+def _objects(split: DotaSplit) -> dict[str, list[DotaObject]]:
+    return {name: read_dota_labels(path) for name, (_, path) in split.files.items()}
+
+
+def _counts(objects: dict[str, list[DotaObject]]) -> str:
+    """Numbers of objects by split and size, and by class, as tables."""
+    ranges = SizeRanges.from_config(SIZE_RANGES)
+    rows = [
+        [
+            name,
+            len(found),
+            sum(labelled.difficult > 0 for labelled in found),
+            *ranges.counts(labelled.bbox[2] * labelled.bbox[3] for labelled in found),
+        ]
+        for name, found in objects.items()
+    ]
+    by_size = tabulate(rows, ["split", "objects", "difficult", *ranges.names], tablefmt="github")
+    per_class = [Counter(labelled.name for labelled in found) for found in objects.values()]
+    rows = [[name, *(counts[name] for counts in per_class)] for name in DOTA_CLASSES]
+    return f"{by_size}\n\n{tabulate(rows, ['class', *objects], tablefmt='github')}\n"
+
+
+def _write(
+    folder: Path,
+    split: DotaSplit,
+    objects: dict[str, list[DotaObject]],
+    rules: TileRules,
+    workers: int,
+) -> None:
+    """Cut a split, unless its folder has these tiles already."""
+    settings = {
+        "program": "prepare-dota",
+        "version": VERSION,
+        "rules": vars(rules),
+        # Not their content, which would have to be read every time.
+        "sources": [
+            [path.name, path.stat().st_size] for pair in split.files.values() for path in pair
+        ],
+    }
+
+    def write(part: Path) -> None:
+        (part / "images").mkdir()
+        writer = TileWriter(split, objects, rules, part / "images")
+        processes = 0 if workers < 2 else min(workers, len(writer))
+        tiles: list[Tile] = [
+            tile for made in generate_in_processes(writer, folder.name, processes) for tile in made
+        ]
+        content = json.dumps(tiles_to_coco(tiles, DOTA_CLASSES))
+        (part / "annotations.json").write_text(content, encoding="utf-8")
+
+    ensure_generated(folder, settings, write)
