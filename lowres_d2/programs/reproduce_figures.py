@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from lowres_d2.analysis import (
+    Column,
     choose_images,
     detected_column,
     write_failure_cases,
@@ -17,9 +19,11 @@ from lowres_d2.analysis.figures.classified_images import (
     write_classified,
 )
 from lowres_d2.analysis.figures.curves import plot_over_value
+from lowres_d2.analysis.figures.outcomes import FOUR_OUTCOMES, THREE_OUTCOMES, OutcomeColors
 from lowres_d2.analysis.figures.super_resolved_features import write_super_resolved_features
 from lowres_d2.analysis.figures.super_resolved_images import write_super_resolved
 from lowres_d2.analysis.run import Run
+from lowres_d2.analysis.saliency import saliency_of, write_saliency
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.evaluation.classified import Classified
 from lowres_d2.evaluation.super_resolution.evaluator import TASK
@@ -83,22 +87,35 @@ def _super_resolved(
 
 
 def _detections(
-    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+    benchmark: Benchmark,
+    path: Path,
+    runs: Mapping[str, RecipeRun],
+    dataset: BoxDataset,
+    colors: OutcomeColors = FOUR_OUTCOMES,
 ) -> None:
-    shown = _compared(benchmark, runs)
-    columns = [
-        detected_column(title, run.predictions_file, dataset, run.view)[0]
-        for title, run in shown.items()
-    ]
     write_failure_cases(
         path,
         dataset,
-        columns,
+        _columns(_compared(benchmark, runs), dataset),
         dataset.classes,
         ours=benchmark.method,
         baseline=benchmark.baseline,
         reference=_reference(benchmark),
+        colors=colors,
     )
+
+
+def _saliency(
+    benchmark: Benchmark, path: Path, runs: Mapping[str, RecipeRun], dataset: BoxDataset
+) -> None:
+    shown = _compared(benchmark, runs)
+    maps = {}
+    for title in shown:
+        mapper = instantiate(runs[title].config().dataloader.test.get("mapper"))
+        maps[title] = saliency_of(runs[title].model(), mapper)
+    original = next(iter(shown.values())).stored
+    entries = choose_images(dataset, _IMAGES)
+    write_saliency(path, entries, _columns(shown, dataset), maps, original)
 
 
 def _classified(
@@ -144,6 +161,13 @@ def _compared(benchmark: Benchmark, runs: Mapping[str, RecipeRun]) -> dict[str, 
     return {title: _reported(runs[title]) for title in compared}
 
 
+def _columns(runs: Mapping[str, Run], dataset: BoxDataset) -> list[Column]:
+    return [
+        detected_column(title, run.predictions_file, dataset, run.view)[0]
+        for title, run in runs.items()
+    ]
+
+
 def _reported(run: RecipeRun) -> Run:
     return run.reported(run.finish())
 
@@ -153,6 +177,11 @@ _SHEETS = {
     "features": ("Features of downsampled, super-resolved and full regions", _features),
     "super_resolved": ("Images before and after super-resolution", _super_resolved),
     "detections": ("Detections with failure cases", _detections),
+    "outcomes": (
+        "Hits, misses and false alarms of detectors",
+        partial(_detections, colors=THREE_OUTCOMES),
+    ),
+    "saliency": ("Detections and what they depend on in feature maps", _saliency),
     "curves": ("Accuracy over the setting's value", _curves),
     "classified": ("Classified images with failure cases", _classified),
 }

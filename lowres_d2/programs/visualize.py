@@ -3,6 +3,8 @@
 A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. ``thumbnails`` and
 ``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
 in the figures. ``data`` shows training images with their boxes or classes as the network gets them.
+``outcomes`` has the images of ``detections`` with hits, misses and false alarms in plain boxes;
+``saliency`` shows which cells of a feature map the scores depend on. ``all`` leaves out both.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowres_d2.analysis import (
+    Column,
     Point,
     choose_images,
     detected_column,
@@ -31,9 +34,11 @@ from lowres_d2.analysis.figures.classified_images import (
     write_labelled_training,
 )
 from lowres_d2.analysis.figures.confusion import plot_confusion
+from lowres_d2.analysis.figures.outcomes import FOUR_OUTCOMES, THREE_OUTCOMES
 from lowres_d2.analysis.figures.super_resolved_images import write_super_resolved
 from lowres_d2.analysis.findings import findings_kind
 from lowres_d2.analysis.gains import explanation, gains_table, redrawn
+from lowres_d2.analysis.saliency import saliency_of, write_saliency
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.run_folder import EVALUATION
@@ -60,6 +65,8 @@ from lowres_d2.recipes.load import build
 FILES = {
     "thumbnails": "thumbnails.png",
     "detections": "detections.png",
+    "outcomes": "outcomes.png",
+    "saliency": "saliency.png",
     "classified": "classified.png",
     "confusion": "confusion.png",
     "super-resolved": "super_resolved.png",
@@ -71,6 +78,8 @@ ALL = {  # the parts of "all" by the task of the runs
     TASK: ("thumbnails", "classified", "confusion", "trade-off", "gains"),
     SUPER_RESOLUTION: ("super-resolved",),
 }
+ALONE = {BOXES.task: ("outcomes", "saliency")}  # parts that are drawn by their name alone
+COLORS = {"detections": FOUR_OUTCOMES, "outcomes": THREE_OUTCOMES}
 DATA = "data"
 
 
@@ -179,7 +188,11 @@ def _data_files(names: Sequence[str], output: Path) -> list[Path]:
 
 
 def draw_detections(
-    runs: Sequence[ShownRun], output: Path, images: int, roles: Mapping[str, str | None]
+    runs: Sequence[ShownRun],
+    output: Path,
+    images: int,
+    roles: Mapping[str, str | None],
+    part: str = "detections",
 ) -> Path:
     """Write ``detections.png``: where ours and the baseline differ most, both ways.
 
@@ -188,21 +201,33 @@ def draw_detections(
         output: folder.
         images: how many of each kind.
         roles: names for ``ours``, ``baseline`` and ``full``, None for the default.
+        part: "outcomes" writes ``outcomes.png``, with plain boxes in three colours.
     """
-    ours, baseline, reference = _compared(runs, roles, "detections")
-    columns = []
-    for run in runs:
-        columns.append(detected_column(run.name, run.predictions, run.dataset, run.view())[0])
+    ours, baseline, reference = _compared(runs, roles, part)
     return write_failure_cases(
-        output / "detections.png",
+        output / FILES[part],
         runs[0].dataset,
-        columns,
+        _columns(runs),
         runs[0].dataset.classes,
         ours,
         baseline,
         reference,
         images,
+        COLORS[part],
     )
+
+
+def _columns(runs: Sequence[ShownRun]) -> list[Column]:
+    return [detected_column(run.name, run.predictions, run.dataset, run.view())[0] for run in runs]
+
+
+def draw_saliency(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
+    """Write ``saliency.png``: detections, and what they depend on in feature maps."""
+    check_trained(runs)
+    maps = {run.name: saliency_of(run.model, mapper_of(run.cfg)) for run in runs}
+    entries = choose_images(runs[0].dataset, images)
+    path, original = output / FILES["saliency"], stored_view_of(mapper_of(runs[0].cfg))
+    return write_saliency(path, entries, _columns(runs), maps, original)
 
 
 def draw_classified(
@@ -321,6 +346,8 @@ def _run(args: argparse.Namespace) -> None:
     draw = {
         "thumbnails": lambda: draw_thumbnails(runs, args.output, args.images),
         "detections": lambda: draw_detections(runs, args.output, args.images, roles),
+        "outcomes": lambda: draw_detections(runs, args.output, args.images, roles, "outcomes"),
+        "saliency": lambda: draw_saliency(runs, args.output, args.images),
         "classified": lambda: draw_classified(runs, args.output, args.images, roles),
         "confusion": lambda: draw_confusion(runs, args.output),
         "super-resolved": lambda: draw_super_resolved(runs, args.output, args.images),
@@ -339,6 +366,7 @@ def _run(args: argparse.Namespace) -> None:
 def _parts(wanted: str, task: str) -> Sequence[str]:
     """The figures to draw of runs of a task."""
     known = ALL.get(task, ("thumbnails",))
-    if wanted not in ("all", *known):
-        raise ValueError(f"{wanted}: there is none of {task} runs, there are {', '.join(known)}")
+    there = (*known, *ALONE.get(task, ()))
+    if wanted not in ("all", *there):
+        raise ValueError(f"{wanted}: there is none of {task} runs, there are {', '.join(there)}")
     return known if wanted == "all" else (wanted,)

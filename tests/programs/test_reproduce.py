@@ -40,12 +40,13 @@ def test_a_benchmark_goes_from_nothing_to_a_report_and_is_not_done_twice(
 ):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
     students = dict(list(BENCHMARKS["thumbdet"].students.items())[:1])
-    benchmark = replace(BENCHMARKS["thumbdet"], students=students)
+    sheets = ("thumbnails", "detections", "outcomes", "saliency")
+    benchmark = replace(BENCHMARKS["thumbdet"], students=students, sheets=sheets)
     report = reproduce(benchmark, tmp_path / "out", [1, 2], overrides=TINY)
     text = report.read_text()
     for title in ("teacher", "full resolution", "bicubic"):
         assert f"| {title} " in text
-    for name in ("trade_off.png", "thumbnails.png", "detections.png"):
+    for name in ("trade_off.png", *(f"{sheet}.png" for sheet in sheets)):
         assert (tmp_path / "out" / name).stat().st_size > 1000 and name in text
     for seed in (1, 2):
         assert (tmp_path / "out" / f"seed{seed}" / "report.md").is_file()

@@ -4,15 +4,17 @@ import json
 import re
 import shutil
 
+from lowres_d2.analysis.figures.outcomes import THREE_OUTCOMES
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.own_files import own_path
 from lowres_d2.programs.train import main as train
-from lowres_d2.programs.visualize import draw_thumbnails, main, open_run
+from lowres_d2.programs.visualize import ALL, draw_thumbnails, main, open_run
 from lowres_d2.recipes.load import load_recipe
 
+import numpy as np
 import pytest
 import torch
 from detectron2.config import LazyConfig
@@ -76,6 +78,24 @@ def test_one_command_draws_all(runs, opts, tmp_path, capsys):
         assert min(Image.open(tmp_path / f"{name}.png").size) > 150  # no images where none differ
     assert (tmp_path / "evaluations" / "bicubic" / "evaluation.json").is_file()
     assert "| **bicubic** | " in (tmp_path / "gains.md").read_text()
+
+
+@pytest.mark.parametrize("part", ["outcomes", "saliency"])
+def test_detections_in_three_colours_are_drawn_by_name(
+    part, runs, opts, tmp_path, coco_json, capsys
+):
+    truth = json.loads(coco_json.read_text())
+    right = [a | {"score": 0.9} for a in truth["annotations"]]
+    for run, found in zip(runs, (right, []), strict=True):
+        write_results(open_run(run, tmp_path, opts), found, {"bbox": {"AP": 1.0, "max-dets": 100}})
+    main([part, "--runs", *runs, "--output", str(tmp_path), "--images", "1", *opts])
+    path = tmp_path / f"{part}.png"
+    assert capsys.readouterr().out.splitlines() == [str(path)]
+    sheet = np.asarray(Image.open(path)).astype(int)
+    for color in (THREE_OUTCOMES.hit, THREE_OUTCOMES.miss):
+        boxes = np.abs(sheet - color).max(-1) <= 4
+        assert boxes.sum() > 1000  # more than the legend's square
+    assert part not in ALL["bbox"]
 
 
 def test_gains_of_runs_are_a_table_with_intervals(runs, opts, tmp_path, coco_json, capsys):

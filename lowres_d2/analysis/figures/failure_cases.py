@@ -8,13 +8,18 @@ from pathlib import Path
 
 from lowres_d2.analysis.figures.cells import close_cell, open_panels, zoom_windows
 from lowres_d2.analysis.figures.comparison_sheets import Column
-from lowres_d2.analysis.figures.detections import Objects, true_objects
-from lowres_d2.analysis.figures.drawing import Color, Panel
-from lowres_d2.analysis.figures.outcomes import IOU, Outcome
+from lowres_d2.analysis.figures.detections import true_objects
+from lowres_d2.analysis.figures.outcomes import (
+    FOUR_OUTCOMES,
+    IOU,
+    Outcome,
+    OutcomeColors,
+    draw_outcome,
+    outcome_legend,
+)
 from lowres_d2.analysis.figures.sheets import (
     captions,
     heading_row,
-    legend,
     panel_side,
     row,
     save_sheet,
@@ -24,24 +29,13 @@ from lowres_d2.analysis.figures.sheets import (
 from lowres_d2.fonts import drawable_names
 
 import numpy as np
-import torch
 from PIL import Image
-from torchvision.ops import box_iou
 
-HIT: Color = (0, 205, 90)
-WRONG_CLASS: Color = (255, 190, 0)
-FALSE_ALARM: Color = (255, 45, 85)
-MISS: Color = (255, 255, 255)
-_LEGEND = [
-    ("hit", HIT),
-    ("miss", MISS),
-    ("right place, wrong class (also a miss)", WRONG_CLASS),
-    ("false alarm", FALSE_ALARM),
-]
 _NOTE = (
     f"Hit: IoU of at least {IOU} with an object of the class. Detections are shown at or above "
-    "the score threshold of each detector's best F1. +1: one more wrong box in the same place."
+    "the score threshold of each detector's best F1."
 )
+_NAMED = " +1: one more wrong box in the same place."
 
 
 @dataclass(frozen=True)
@@ -66,6 +60,7 @@ def write_failure_cases(
     baseline: str,
     reference: str | None = None,
     images: int = 2,
+    colors: OutcomeColors = FOUR_OUTCOMES,
 ) -> Path:
     """Draw the images on which a method gains most over a baseline, and loses most.
 
@@ -80,6 +75,7 @@ def write_failure_cases(
         reference: title of the full-resolution column: images on which the method loses most to
             it are shown too; None leaves them out.
         images: number of images of each kind.
+        colors: of the boxes.
 
     Returns:
         The path.
@@ -95,13 +91,14 @@ def write_failure_cases(
     groups = choose_cases(outcomes, ours, baseline, reference, images)
     side = panel_side(len(columns))
     top = heading_row([column.title for column in columns], side)
-    lines = [legend(_LEGEND, top.width, dashed=["miss"]), top]
+    lines = [outcome_legend(colors, top.width), top]
     for group in groups:
         lines.append(text_block(group.title, top.width, 17))
         for k in group.chosen:
             rows = [outcomes[column.title][k] for column in columns]
-            lines.append(_row(dataset[k], columns, rows, classes, side))
-    lines.append(text_block(_NOTE, top.width, 16))
+            lines.append(_row(dataset[k], columns, rows, classes, side, colors))
+    note = _NOTE if colors.boxes_alone else _NOTE + _NAMED
+    lines.append(text_block(note, top.width, 16))
     return save_sheet(stack(lines), path)
 
 
@@ -156,6 +153,7 @@ def _row(
     outcomes: Sequence[Outcome],
     classes: Sequence[str],
     side: int,
+    colors: OutcomeColors,
 ) -> Image.Image:
     hits = np.array([outcome.hit for outcome in outcomes])
     # Objects that only some detectors found are zoomed first.
@@ -170,40 +168,6 @@ def _row(
     for view, outcome, caption in zip(seen, outcomes, captions(texts, side, 15), strict=True):
         panels = open_panels(view, entry, zooms, side, text=14)
         for panel in panels:
-            _draw(panel, outcome, classes)
+            draw_outcome(panel, outcome, classes, colors)
         cells.append(close_cell(panels, caption, side))
     return row(cells)
-
-
-def _draw(panel: Panel, outcome: Outcome, classes: Sequence[str]) -> None:
-    found = outcome.found
-    for box in outcome.truth.boxes[~outcome.hit & ~outcome.misnamed]:
-        if panel.shown_share(box):
-            panel.box(box, MISS, dashed=True)
-    colors = [
-        HIT if right else WRONG_CLASS if wrong else FALSE_ALARM
-        for right, wrong in zip(outcome.right, outcome.wrong_class, strict=True)
-    ]
-    visible = [k for k, box in enumerate(found.boxes) if panel.shown_share(box)]
-    for k in visible:
-        panel.box(found.boxes[k], colors[k])
-    mistakes = [
-        k for k in visible if not outcome.right[k] and panel.shown_share(found.boxes[k]) > 0.5
-    ]
-    for best, *others in _piles(found, mistakes):
-        more = f" +{len(others)}" if others else ""
-        panel.label(found.boxes[best], colors[best], classes[found.labels[best]] + more)
-
-
-def _piles(found: Objects, which: Sequence[int]) -> list[list[int]]:
-    """Detections in one place, highest score first: a label for each would hide the image."""
-    piles: list[list[int]] = []
-    boxes = torch.from_numpy(found.boxes)
-    for k in sorted(which, key=lambda k: -found.scores[k]):
-        tops = boxes[[pile[0] for pile in piles]]
-        near = box_iou(boxes[k : k + 1], tops)[0] >= IOU if piles else torch.zeros(0)
-        if near.any():
-            piles[int(near.int().argmax())].append(k)
-        else:
-            piles.append([k])
-    return piles

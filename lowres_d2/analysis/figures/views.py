@@ -42,7 +42,7 @@ class Seen:
         return (np.abs(self.values - 0.5) > 0.5).mean((0, 1))
 
 
-_IN_MEMORY = "image"  # key of the pixels, RGB, in an entry of a data set that holds them
+IN_MEMORY = "image"  # key of the pixels, RGB, in an entry of a data set that holds them
 # From a Detectron2 dataset dict.
 View = Callable[[Mapping], Seen]
 
@@ -60,8 +60,8 @@ def stored_view_of(mapper: Any = None) -> View:
     reader = dataclasses.replace(reader_of(mapper), max_pixels=None)
 
     def view(entry: Mapping) -> Seen:
-        if _IN_MEMORY in entry:
-            return Seen(shown_channels(entry[_IN_MEMORY].float() / 255, "RGB"), 1.0)
+        if IN_MEMORY in entry:
+            return Seen(shown_channels(entry[IN_MEMORY].float() / 255, "RGB"), 1.0)
         return Seen(np.float32(reader.show(entry["file_name"])) / 255, 1.0)
 
     return view
@@ -87,7 +87,7 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
 
     @torch.no_grad()
     def view(entry: Mapping) -> Seen:
-        in_memory = _IN_MEMORY in entry
+        in_memory = IN_MEMORY in entry
         image = (entry if in_memory else read(dict(entry)))["image"]
         factor = entry["height"] / image.shape[-2]
         values = image.to(device).float() / 255

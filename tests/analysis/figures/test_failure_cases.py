@@ -2,16 +2,15 @@ from __future__ import annotations
 
 from lowres_d2.analysis.figures.comparison_sheets import Column
 from lowres_d2.analysis.figures.detections import Objects
-from lowres_d2.analysis.figures.failure_cases import (
-    FALSE_ALARM,
-    HIT,
-    MISS,
-    WRONG_CLASS,
-    _piles,
-    choose_cases,
-    write_failure_cases,
+from lowres_d2.analysis.figures.drawing import Panel
+from lowres_d2.analysis.figures.failure_cases import choose_cases, write_failure_cases
+from lowres_d2.analysis.figures.outcomes import (
+    FOUR_OUTCOMES,
+    THREE_OUTCOMES,
+    Outcome,
+    draw_outcome,
 )
-from lowres_d2.analysis.figures.outcomes import Outcome
+from lowres_d2.analysis.figures.outcomes.drawing import _piles
 from lowres_d2.analysis.figures.sheets import panel_side
 
 import numpy as np
@@ -100,25 +99,70 @@ def dataset(tmp_path):
     return [{**entry, "image_id": k} for k in range(2)]
 
 
-def test_the_sheet_shows_outcomes_in_their_colours(dataset, tmp_path):
+def columns_of(path):
+    """Pixels of the two columns of a sheet, below its legend."""
+    sheet, side, top = np.asarray(Image.open(path)), panel_side(2), 130
+    assert sheet.shape[1] == 2 * side + 3 * 16
+    return sheet[top:, 16 : 16 + side], sheet[top:, 32 + side : 32 + 2 * side]
+
+
+def drawn(part, color):
+    return (np.abs(part.astype(int) - color).max(-1) <= 4).sum() > 50
+
+
+@pytest.mark.parametrize("colors", [FOUR_OUTCOMES, THREE_OUTCOMES])
+def test_the_sheet_shows_outcomes_in_their_colours(dataset, tmp_path, colors):
     columns = [
         Column("bicubic", {0: objects((B, 0), (FAR, 1)), 1: objects()}),
         Column("ours", {0: objects((A, 0), (B, 1)), 1: objects((B, 1))}),
     ]
-    path = write_failure_cases(
-        tmp_path / "new" / "cases.png", dataset, columns, ["x", "y"], "ours", "bicubic"
+    path = tmp_path / "new" / "cases.png"
+    write_failure_cases(
+        path, dataset, columns, ["x", "y"], "ours", "bicubic", images=1, colors=colors
     )
-    sheet, side = np.asarray(Image.open(path)), panel_side(2)
-    assert sheet.shape[1] == 2 * side + 3 * 16
-    top = 130  # below the legend
-    left, right = sheet[top:, 16 : 16 + side], sheet[top:, 32 + side : 32 + 2 * side]
+    left, right = columns_of(path)
+    assert drawn(left, colors.miss) and drawn(left, colors.false_alarm)
+    assert not drawn(left, colors.hit)
+    assert drawn(right, colors.hit) and not drawn(right, colors.false_alarm)
+    if colors.wrong_class is not None:
+        assert drawn(left, colors.wrong_class) and not drawn(right, colors.wrong_class)
 
-    def drawn(part, color):
-        return (np.abs(part.astype(int) - color).max(-1) <= 4).sum() > 50
 
-    assert drawn(left, WRONG_CLASS) and drawn(left, FALSE_ALARM) and not drawn(left, HIT)
-    assert drawn(right, HIT) and not drawn(right, WRONG_CLASS) and not drawn(right, FALSE_ALARM)
-    assert drawn(left, MISS)
+class Noted(Panel):
+    """A panel that notes what is drawn on it."""
+
+    def __init__(self):
+        super().__init__(Image.new("RGB", (128, 128)), (0, 0, 128, 128))
+        self.boxes, self.names = [], []
+
+    def box(self, box, color, dashed=False):
+        self.boxes.append((tuple(box), color, dashed))
+
+    def label(self, box, color, text):
+        self.names.append(text)
+
+
+def test_four_outcomes_let_a_wrong_class_stand_for_the_miss():
+    panel, colors = Noted(), FOUR_OUTCOMES
+    draw_outcome(panel, outcome((B, 0), (FAR, 1)), ["x", "y"], colors)
+    assert panel.boxes == [
+        (A, colors.miss, True),
+        (B, colors.wrong_class, False),
+        (FAR, colors.false_alarm, False),
+    ]
+    assert panel.names == ["x", "y"]
+
+
+def test_three_outcomes_are_boxes_alone():
+    panel, colors = Noted(), THREE_OUTCOMES
+    draw_outcome(panel, outcome((B, 0), (FAR, 1), (A, 0)), ["x", "y"], colors)
+    assert panel.boxes == [
+        (B, colors.miss, False),
+        (B, colors.false_alarm, False),
+        (FAR, colors.false_alarm, False),
+        (A, colors.hit, False),
+    ]
+    assert panel.names == []
 
 
 def test_mistakes_in_one_place_have_one_label():
