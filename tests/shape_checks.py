@@ -12,6 +12,7 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 CHECKED = [
+    "lowres_d2.deploy",
     "lowres_d2.layers",
     "lowres_d2.modeling.deformable_detr",
     "lowres_d2.modeling.meta_arch",

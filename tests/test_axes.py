@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path("lowres_d2")
 ROOMS = [
+    "deploy",
     "structures",
     "layers",
     "modeling/deformable_detr",

@@ -12,7 +12,7 @@ ORDER = (
     ["programs"],
     ["engine"],
     ["analysis"],
-    ["evaluation"],
+    ["evaluation", "deploy"],
     ["modeling", "data", "recipes"],
     ["layers"],
     ["structures"],
