@@ -149,6 +149,11 @@ class SizedCOCOEvaluator(FoundBoxes):
         known |= {"max-dets": len(self._objects)} | self._more_metric_objects()
         return {f"bbox/{name}": count for name, count in known.items()}
 
+    @staticmethod
+    def is_error(name: str) -> bool:
+        """Whether a metric of :meth:`metric_objects` is an error, the lower the better."""
+        return name.startswith("bbox/oLRP")
+
     def _more_metric_objects(self) -> dict[str, int]:
         """As :meth:`metric_objects`, of the metrics that a subclass adds."""
         return {}

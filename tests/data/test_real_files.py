@@ -4,6 +4,12 @@ from pathlib import Path
 
 from lowres_d2.data import DetectionMapper, build_test_loader
 from lowres_d2.data.datasets import CocoDataset, check_same_classes
+from lowres_d2.data.datasets.dota import (
+    DOTA_CLASSES,
+    TileRules,
+    objects_on_tile,
+    read_dota_labels,
+)
 from lowres_d2.data.datasets.voc_files import read_voc_xml
 
 import numpy as np
@@ -66,6 +72,29 @@ def test_wrong_areas_are_warned_of(caplog):
 def test_voc_files(folder, number):
     images = [read_voc_xml(path) for path in (DATA / "annotations" / folder).glob("*.xml")]
     assert sum(len(image.objects) for image in images) == number
+
+
+def test_dota_files():
+    folder = DATA / "annotations/dota"
+    images = [read_dota_labels(path) for path in folder.glob("labelTxt*/*.txt")]
+    assert len(images) == 9
+    found = [labelled for objects in images for labelled in objects]
+    # A line each, but for two lines of header in seven of the files.
+    lines = sum(len(p.read_text().splitlines()) for p in folder.glob("labelTxt*/*.txt"))
+    assert len(found) == lines - 14
+    assert {labelled.name for labelled in found} <= {*DOTA_CLASSES}
+    assert {labelled.difficult for labelled in found} == {0, 1}
+    rules = TileRules(size=1024, overlap=200)
+    on_tiles = [
+        tile_object
+        for objects in images
+        for x in rules.starts(4000)
+        for y in rules.starts(4000)
+        for tile_object in objects_on_tile(objects, (x, y), (1024, 1024), rules)
+    ]
+    assert len(on_tiles) >= len(found)
+    boxes = np.array([tile_object.bbox for tile_object in on_tiles])
+    assert boxes.min() >= 0 and (boxes[:, :2] + boxes[:, 2:]).max() <= 1024
 
 
 def test_bccd_is_read_and_mapped():

@@ -23,7 +23,8 @@ def check_metric(cfg: DictConfig, evaluator: DatasetEvaluator) -> None:
         evaluator: its evaluator, built.
 
     Raises:
-        ValueError: the evaluator has no such metric, or no object to measure it on.
+        ValueError: the evaluator has no such metric, or no object to measure it on; or the metric
+            is an error, of which the largest value would be kept as the best.
     """
     if not hasattr(evaluator, "metric_objects"):
         return
@@ -33,6 +34,8 @@ def check_metric(cfg: DictConfig, evaluator: DatasetEvaluator) -> None:
         some = ", ".join(list(known)[:8])
         hint = f"nearest: {', '.join(near)}" if near else f"it has {some}, ..."
         raise ValueError(f"{KEY}={name}: the evaluator has no such metric; {hint}")
+    if getattr(evaluator, "is_error", lambda name: False)(name) and cfg.train.best.mode != "min":
+        raise ValueError(f"{KEY}={name}: is an error, of which 0 is best: set train.best.mode=min")
     # Of a test set without any objects nothing is measured, which is said elsewhere.
     if not known[name] and any(known.values()):
         raise ValueError(

@@ -1,6 +1,7 @@
 """A metric that the evaluator does not report stops a run at its start."""
 
 from lowres_d2.engine.startup.metric import check_metric
+from lowres_d2.evaluation import SizedCOCOEvaluator
 from lowres_d2.programs.sweep import main as sweep
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_metric_without_objects_is_refused():
     ids=["known", "a test set without objects", "an evaluator that does not say"],
 )
 def test_other_metrics_are_accepted(evaluator):
+    assert check_metric(recipe("bbox/AP"), evaluator) is None
+
+
+def test_the_best_of_an_error_is_the_smallest():
+    class WithErrors(Announcing):
+        is_error = staticmethod(SizedCOCOEvaluator.is_error)
+
+    evaluator = WithErrors(AP=3, oLRP=3)
+    cfg = recipe("bbox/oLRP")
+    cfg.train.best.mode = "max"
+    with pytest.raises(ValueError, match=r"bbox/oLRP: is an error, .*train\.best\.mode=min"):
+        check_metric(cfg, evaluator)
+    cfg.train.best.mode = "min"
+    check_metric(cfg, evaluator)
     assert check_metric(recipe("bbox/AP"), evaluator) is None
 
 
