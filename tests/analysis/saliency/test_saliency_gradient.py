@@ -5,6 +5,8 @@ from __future__ import annotations
 from lowres_d2.analysis.saliency import SaliencyMap, saliency_map, saliency_of
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.backbone import SmallShortcutResNet
+from lowres_d2.modeling.one_bit import binarized
 from lowres_d2.modeling.resample import Bicubic
 
 import numpy as np
@@ -138,6 +140,14 @@ def test_any_detector_has_maps_and_stays_as_it_was(name):
     assert found.values.shape == tuple(-(-side // strides[found.level]) for side in (70, 90))
     assert model.training and not model.backbone._forward_hooks
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_1_bit_detector_has_maps():
+    """Through the straight-through gradients of its head."""
+    torch.manual_seed(0)
+    model = DETECTORS["fcos"]()
+    model.backbone.bottom_up = SmallShortcutResNet(channels=(8, 12, 16, 20, 24))
+    assert saliency_map(binarized(model), image(70, 90), 70).values.any()
 
 
 def test_pixels_have_the_value_of_their_cell():

@@ -72,8 +72,8 @@ class TestForegroundRefinement(OperatorCase):
 
     covers = (ForegroundRefinement,)
     variants = {
-        "mean": dict(reduction="mean", losses=["image", "object"]),
-        "sum": {},
+        "mean": dict(losses=["image", "object"]),
+        "sum": dict(reduction="sum"),
         "per_region": dict(reduction="per_region", losses=["object", "background", "image"]),
         "normalised": dict(losses=["background", "object"], **MEAN_AND_STD),
     }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from lowres_d2.layers.one_bit import BinaryConv2d
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.backbone import SmallShortcutResNet
 from lowres_d2.modeling.objectives import ForegroundRefinement, ImageDecoder
 from lowres_d2.modeling.objectives.foreground.mask import object_mask
+from lowres_d2.modeling.one_bit import binarized
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.structures import ObjectiveContext
 
@@ -16,7 +19,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
-from toys.detectors import CHANNELS, fcos, training_input
+from toys.detectors import CHANNELS, DETECTORS, fcos, training_input
 
 ALL = ("object", "background", "image")
 STRIDES = {"p2": 4, "p3": 8, "p4": 16}
@@ -92,7 +95,7 @@ def test_equals_equation_10_in_numpy(reduction, normalised):
 def test_both_losses_are_equation_9():
     decoded, images, boxes = batch()
     images, boxes = images[:1], boxes[:1]
-    found = of(decoded[:1], images, boxes)
+    found = of(decoded[:1], images, boxes, reduction="sum")
     target = images[0].numpy() * mask_of(boxes[0], 6, 9)
     whole = np.abs(decoded[0, :, :6].numpy() - target).sum()
     assert (found["object"] + found["background"]).item() == pytest.approx(whole, rel=1e-5)
@@ -242,6 +245,25 @@ def test_the_loss_trains_the_decoder_and_the_detector_up_to_its_levels():
     }
     assert parts == {"backbone", "objectives"}
     assert all(p.grad is not None for p in whole.objectives.parameters())
+
+
+@pytest.mark.parametrize("name", ["fcos", "retinanet", "faster_rcnn_fpn"])
+def test_it_trains_the_1_bit_layers_of_a_detector(name):
+    torch.manual_seed(0)
+    detector = DETECTORS[name]()
+    detector.backbone.bottom_up = SmallShortcutResNet(channels=(8, 12, 16, 20, 24))
+    decoder = ImageDecoder(["p2", "p3", "p4"], STRIDES, CHANNELS, width=4, depth=1)
+    detector = binarized(detector)
+    objective = ForegroundRefinement(decoder)
+    whole = LowResDetector(detector, Identity(), objectives=[objective])
+    whole.loss_terms.active = ["foreground"]
+    sum(whole([training_input(50, 70), training_input(64, 40, seed=1)]).values()).backward()
+    layers = {p: m for p, m in detector.named_modules() if isinstance(m, BinaryConv2d)}
+    reached = {p for p, m in layers.items() if m.weight.grad is not None and m.weight.grad.any()}
+    # p5 is not decoded: what leads to it alone stays.
+    alone = {p for p in layers if not p.startswith("backbone") or p.endswith("_output5")}
+    assert reached == layers.keys() - alone and len(reached) > 8
+    assert not any(isinstance(m, BinaryConv2d) for m in objective.modules())
 
 
 def test_the_decoders_image_is_of_the_detectors_input():
