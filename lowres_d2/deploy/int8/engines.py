@@ -1,0 +1,126 @@
+"""Networks in int8, quantised and run by onnxruntime and by OpenVINO.
+
+    pip install onnx onnxscript onnxruntime openvino nncf
+
+Both get the same ONNX graph and quantise it after training, each in its own way: weights and
+activations to 8 bits, with ranges from calibration images. Packages are imported when they are
+needed, so that neither engine is when the other one is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Network = Callable[[Float[Tensor, "N C H W"]], Sequence[Float[Tensor, "N _ h w"]]]
+
+
+def write_onnx(network: nn.Module, image: Float[Tensor, "N C H W"], path: Path) -> Path:
+    """Write a network as a graph for images of this size, as onnxruntime prepares it to quantise.
+
+    Args:
+        network: in evaluation mode.
+        image: the graph takes no other size.
+        path: file to write.
+
+    Raises:
+        ModuleNotFoundError: a package is missing; names what to install.
+    """
+    shape_inference = _needed("onnxruntime.quantization.shape_inference")
+    raw = path.with_suffix(".raw.onnx")
+    torch.onnx.export(
+        network,
+        (image,),
+        raw,
+        input_names=["image"],
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    shape_inference.quant_pre_process(raw, path, skip_symbolic_shape=True)
+    return path
+
+
+def onnxruntime_int8(path: Path, images: Sequence[Float[Tensor, "N C H W"]]) -> Path:
+    """onnxruntime's static quantisation: ranges of each channel of weights, unsigned activations.
+
+    Args:
+        path: from :func:`write_onnx`.
+        images: for calibration.
+    """
+    quantization = _needed("onnxruntime.quantization")
+
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left: Iterator[Tensor] = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.left, None)
+            return None if image is None else {"image": image.numpy()}
+
+    output = path.with_suffix(".int8.onnx")
+    quantization.quantize_static(
+        path,
+        output,
+        Images(),
+        per_channel=True,
+        # Unsigned times signed: what VNNI multiplies.
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+    )
+    return output
+
+
+def with_onnxruntime(path: Path, threads: int) -> Network:
+    """A network that onnxruntime runs on the CPU."""
+    onnxruntime = _needed("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(image: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(x) for x in session.run(None, {"image": image.numpy()})]
+
+    return run
+
+
+def openvino_int8(path: Path, images: Sequence[Float[Tensor, "N C H W"]]) -> Any:
+    """OpenVINO's static quantisation, by NNCF, of a graph from :func:`write_onnx`."""
+    nncf, openvino = _needed("nncf"), _needed("openvino")
+    model = openvino.Core().read_model(path)
+    calibration = nncf.Dataset([image.numpy() for image in images])
+    return nncf.quantize(model, calibration, subset_size=len(images))
+
+
+def with_openvino(model: Any, threads: int) -> Network:
+    """A network that OpenVINO runs on the CPU, by default in bfloat16 where the CPU has it.
+
+    Args:
+        model: of :func:`openvino_int8`, or the path of a graph.
+        threads: their number.
+    """
+    core = _needed("openvino").Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    compiled = core.compile_model(model, "CPU", settings)
+
+    def run(image: Tensor) -> list[Tensor]:
+        found = compiled(image.numpy())
+        return [torch.from_numpy(found[output]) for output in compiled.outputs]
+
+    return run
+
+
+def _needed(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"int8: {error}; pip install onnx onnxscript onnxruntime openvino nncf"
+        ) from None

@@ -1,0 +1,94 @@
+"""The network of a dense detector alone, its batch norms folded into the convolutions before them.
+
+Folding changes no output beyond rounding. A head of Detectron2 has batch norms with statistics for
+each level, so each level gets a head with weights of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+import torch
+from detectron2.layers.batch_norm import CycleBatchNormList, FrozenBatchNorm2d
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d, CycleBatchNormList)
+
+
+class DenseNetwork(nn.Module):
+    """Backbone, pyramid and head of FCOS or RetinaNet, with folded norms: image to predictions.
+
+    Args:
+        detector: is copied, not changed.
+
+    Raises:
+        ValueError: it is no FCOS or RetinaNet.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        check_dense(detector)
+        self.backbone = folded(detector.backbone)
+        self.names = list(detector.head_in_features)
+        self.heads = nn.ModuleList(
+            folded(detector.head, level, _num_features=1) for level in range(len(self.names))
+        )
+        self.eval()
+
+    def forward(self, image: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N _ h w"], ...]:
+        """Predictions of all levels, kind by kind: class logits, boxes, of FCOS centre-ness."""
+        maps = self.backbone(image)
+        found = [head([maps[name]]) for head, name in zip(self.heads, self.names, strict=True)]
+        return tuple(level[0] for kind in zip(*found, strict=True) for level in kind)
+
+
+def check_dense(detector: nn.Module) -> None:
+    """Raise if a detector has no head on all levels of a pyramid.
+
+    Raises:
+        ValueError: it is no FCOS or RetinaNet.
+    """
+    if not isinstance(detector, DenseDetector):
+        raise ValueError(
+            f"int8: {type(detector).__name__} is not supported, FCOS and RetinaNet are"
+        )
+
+
+def folded(module: nn.Module, level: int = 0, **attributes: Any) -> nn.Module:
+    """A copy in evaluation mode whose batch norms are part of the convolutions before them.
+
+    Args:
+        module: has norms in Detectron2's ``Conv2d`` wrappers, or after convolutions of a sequence.
+        level: of norms that have statistics for each level, those of this one.
+        attributes: set on the copy.
+    """
+    module = copy.deepcopy(module).eval()
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    for part in list(module.modules()):
+        if isinstance(part, nn.Sequential):
+            children = list(part.named_children())
+            for (_, layer), (name, norm) in pairwise(children):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, _BATCH_NORMS):
+                    _fold(layer, norm, level)
+                    setattr(part, name, nn.Identity())
+        elif isinstance(getattr(part, "norm", None), _BATCH_NORMS):
+            _fold(part, part.norm, level)
+            part.norm = None
+    return module
+
+
+@torch.no_grad()
+def _fold(layer: nn.Conv2d, norm: nn.Module, level: int) -> None:
+    statistics = norm[level] if isinstance(norm, CycleBatchNormList) else norm
+    scale = (statistics.running_var + statistics.eps).rsqrt()
+    shift = -statistics.running_mean * scale
+    if norm.weight is not None:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    bias = shift if layer.bias is None else shift + layer.bias * scale
+    layer.weight = nn.Parameter(layer.weight * scale.view(-1, 1, 1, 1))
+    layer.bias = nn.Parameter(bias)
