@@ -102,8 +102,9 @@ class Panel:
         """Draw a box, given in the original image, around its pixels; dashed for missed objects."""
         draw = ImageDraw.Draw(self.image)
         frame = self._frame(box)
-        halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
-        draw.rectangle(halo, outline=INK)
+        if self.line > 1:  # a thin line stays one
+            halo = (frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1)
+            draw.rectangle(halo, outline=INK)
         if dashed:
             draw.rectangle(frame, outline=INK, width=self.line)
             dashed_frame(draw, frame, color, self.line)

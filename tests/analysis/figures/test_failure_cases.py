@@ -165,6 +165,15 @@ def test_three_outcomes_are_boxes_alone():
     assert panel.names == []
 
 
+@pytest.mark.parametrize(("side", "line"), [(64, 1), (256, 2)])
+def test_lines_are_thin_where_an_image_is_shown_smaller_than_it_is(side, line):
+    panel = Panel(Image.new("RGB", (side, side)), (0, 0, 128, 128))
+    draw_outcome(panel, Outcome.of(objects((A, 0)), objects((A, 0))), ["x"], THREE_OUTCOMES)
+    shown = 20 * side // 128
+    drawn = (np.asarray(panel.image) == THREE_OUTCOMES.hit).all(-1).sum()
+    assert drawn == (shown + 2 * line) ** 2 - shown**2
+
+
 def test_mistakes_in_one_place_have_one_label():
     found = Objects.from_rows(
         [(A, 0, 0.3), (FAR, 1, 0.8), ((11, 10, 30, 30), 1, 0.9), ((10, 11, 30, 30), 2, 0.4)]

@@ -38,7 +38,7 @@ class OutcomeColors:
 # On small images, where hardly a box has a neighbour: ThumbDet (Pattern Recognition 138, 2023).
 FOUR_OUTCOMES = OutcomeColors((0, 205, 90), (255, 255, 255), (255, 45, 85), (255, 190, 0))
 # Among hundreds of tiny objects: DFR-Det (ICML 2024), Fig. 2 and 5.
-THREE_OUTCOMES = OutcomeColors((0, 205, 90), (255, 40, 60), (40, 120, 255), boxes_alone=True)
+THREE_OUTCOMES = OutcomeColors((0, 205, 90), (255, 40, 60), (40, 140, 255), boxes_alone=True)
 
 
 def outcome_legend(colors: OutcomeColors, width: int) -> Image.Image:
@@ -63,6 +63,9 @@ def draw_outcome(
         classes: names in the order of the labels.
         colors: of the boxes.
     """
+    if colors.boxes_alone and panel.scale < 1:
+        # A crowd of objects of a few shown pixels would vanish below thicker lines.
+        panel.line = 1
     found = outcome.found
     fourth = colors.wrong_class is not None
     missed = ~outcome.hit & ~outcome.misnamed if fourth else ~outcome.hit
