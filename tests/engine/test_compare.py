@@ -146,6 +146,20 @@ def test_analysis_of_a_recipe_by_part(capsys):
     assert "--size 64 0" in capsys.readouterr().err
 
 
+def test_analysis_of_a_one_bit_detector_shows_memory_and_operations(capsys):
+    recipe = ["--config-file", "tests/toys/recipes/one_bit.py", "train.device=cpu"]
+    analyze([*recipe, "--size", "64", "64", "--json"])
+    found = json.loads(capsys.readouterr().out)["full resolution"]
+    for part in ("backbone", "neck", "head"):
+        real = found["macs"][part] - found["low_bit_macs"][part]
+        assert found["ops"][part] == real + found["low_bit_macs"][part] / 64
+        assert found["weight_memory"][part] < found["memory"][part] < 4 * found["parameters"][part]
+    analyze([*recipe, "--size", "64", "64"])
+    shown = capsys.readouterr().out
+    assert "low-bit MACs, G" in shown and "OPs, G" in shown and "counted as 1/64" in shown
+    assert f"{sum(found['weight_memory'].values()) / 1e6:.3f} MB without biases" in shown
+
+
 def test_analysis_takes_the_recipe_of_weights(tmp_path, capsys):
     recipe = "configs/quick/bicubic4_fcos_small_64_plates.py"
     cfg = load_recipe(recipe, ["train.device=cpu"])

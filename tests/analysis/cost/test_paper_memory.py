@@ -65,6 +65,12 @@ def test_one_bit_detectors_take_the_memory_of_the_paper(name, rules):
     assert measure_memory(model).total_weights == megabytes(expected)
 
 
+def test_fcos_of_four_bits_takes_the_memory_of_the_paper():
+    real = ["first", "shortcuts", "pyramid"]
+    model = binarized(built("fcos"), real, quantizer="learned_step", bits=4)
+    assert measure_memory(model).total_weights == megabytes(21.37)
+
+
 def test_operations_of_one_bit_fcos_are_those_counted_by_hand():
     model = built("fcos", ["first", "shortcuts", "last"], "cpu")
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
