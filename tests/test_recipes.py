@@ -101,6 +101,7 @@ def test_recipe_trains_an_iteration_and_its_weights_survive_save_and_reload(name
         sample_few_regions(network)
     if cfg.model.get("teacher"):
         cfg.model.teacher.checkpoint = None
+    cfg.optimizer.lr = 1e-4  # of an iteration without warm-up
     model = instantiate(cfg.model)
     _, changed = step(model, make_optimizer(cfg, model))
     assert changed

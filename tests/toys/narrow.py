@@ -46,7 +46,8 @@ def networks(cfg):
     """The detector, and the teacher where it has a configuration of its own."""
     teacher = cfg.model.get("teacher")
     apart = [] if not teacher or teacher._get_node("model")._is_interpolation() else [teacher.model]
-    return [cfg.model.detector, *apart]
+    # One that is converted to 1 bit stands in the call that converts it.
+    return [network.get("detector", network) for network in (cfg.model.detector, *apart)]
 
 
 def super_resolution(network):
@@ -61,7 +62,10 @@ def narrow(network, factor=1):
     resnet = network.backbone.get("bottom_up", network.backbone)
     # Stages that are given one by one are those of a small network.
     if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
-        resnet.stages = L(narrow_stages)(first=resnet.stem.out_channels)
+        resnet.stages = L(narrow_stages)(
+            first=resnet.stem.out_channels,
+            block_class=resnet.stages.get("block_class", BasicBlock),
+        )
         finer = super_resolution(network)
         if finer:
             # Between the two objects of each toy image; both can be targets, one at any ratio.
@@ -117,11 +121,11 @@ def small_mobilenetv1(network):
         finer.generator.bottleneck_channels = 8
 
 
-def narrow_stages(first):
+def narrow_stages(first, block_class):
     channels = (first, RES2, 24, NARROW[1024], NARROW[2048])
     return [
         ResNet.make_stage(
-            BasicBlock, 1, in_channels=a, out_channels=b, stride_per_block=[s], norm="FrozenBN"
+            block_class, 1, in_channels=a, out_channels=b, stride_per_block=[s], norm="FrozenBN"
         )
         for a, b, s in zip(channels, channels[1:], (1, 2, 2, 2), strict=False)
     ]

@@ -1,0 +1,35 @@
+"""ResNet-18 with a shortcut around each convolution and PReLU, as a classifier of photographs."""
+
+from lowres_d2.modeling.backbone import PReLUStem, ShortcutBlock
+from lowres_d2.modeling.meta_arch import ImageClassifier
+
+from detectron2.config import LazyCall as L
+from detectron2.modeling.backbone import ResNet
+
+resnet18 = L(ResNet)(
+    # Output feature maps: res2 to res5 have strides 4, 8, 16, 32.
+    out_features=["res5"],
+    stem=L(PReLUStem)(
+        # Channels of the image.
+        in_channels=3,
+        # Channels of the stem's output.
+        out_channels=64,
+        # Norm after each convolution.
+        norm="BN",
+    ),
+    stages=L(ResNet.make_default_stages)(
+        # Number of layers: 18 or 34.
+        depth=18,
+        block_class=ShortcutBlock,
+        norm="BN",  # as in the stem
+    ),
+)
+
+model = L(ImageClassifier)(
+    backbone=resnet18,
+    # Number of classes: ImageNet's.
+    num_classes=1000,
+    # RGB, ImageNet's.
+    pixel_mean=[123.675, 116.28, 103.53],
+    pixel_std=[58.395, 57.12, 57.375],
+)
