@@ -43,6 +43,8 @@ def summary_tables(summary: dict) -> str:
 def _olrp(parts: dict | None) -> str:
     if not parts:
         return ""
+    if parts["oLRP_loc"] is None:
+        return f"oLRP {metric(parts['oLRP'])} (0 is best): no detection is correct"
     total, *errors = (metric(parts[name]) for name in PARTS)
     return "oLRP {} (0 is best): localisation {}, false positives {}, misses {}".format(
         total, *errors

@@ -1,7 +1,8 @@
 """FCOS on P2 to P6 for tiny objects, ResNet-18: strides 4 to 64, P6 from P5.
 
 A level is for objects whose farthest side is 4 to 8 strides from a cell: up to 32 px on P2, over
-256 px on P6.
+256 px on P6. An object under 4 px may contain the centre of no cell; with NearestPointFCOS as
+``_target_`` it has a positive cell all the same.
 """
 
 from .fcos import model

@@ -187,5 +187,8 @@ def test_an_evaluator_reports_it_where_it_is_asked_to(tmp_path):
     text = evaluator.tables()
     assert "oLRP 45.0 (0 is best): localisation 10.0, false positives 25.0, misses 0.0" in text
     assert json.loads((tmp_path / "sized_coco.json").read_text())["olrp"]["oLRP"] == result["oLRP"]
+    evaluator.reset()
+    assert evaluator.evaluate()["bbox"]["oLRP"] == pytest.approx(100)
+    assert "oLRP 100.0 (0 is best): no detection is correct" in evaluator.tables()
     plain = SizedCOCOEvaluator(Truth())
     assert not any("oLRP" in name for name in shown(plain)) and "oLRP" not in plain.tables()

@@ -11,6 +11,7 @@ from lowres_d2.data.datasets.dota.splits import DotaSplit
 from lowres_d2.data.datasets.dota.tiles import TileObject, TileRules, objects_on_tile
 from lowres_d2.data.image.files import open_image, open_regular
 
+from PIL import Image
 from torch.utils.data import Dataset
 
 
@@ -47,21 +48,26 @@ class TileWriter(Dataset):
 
     def __getitem__(self, index: int) -> list[Tile]:
         name, path = self._files[index]
+        try:
+            with open_regular(str(path)) as file, open_image(file, max_pixels=None) as image:
+                return self._cut(name, image)
+        except (OSError, ValueError, SyntaxError) as error:  # the last: Pillow's, of a broken PNG
+            if getattr(error, "errno", None) is not None:  # the system's, which name their file
+                raise
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: cannot be cut into tiles ({reason}); replace it") from None
+
+    def _cut(self, name: str, image: Image.Image) -> list[Tile]:
         tiles = []
-        with open_regular(str(path)) as file, open_image(file, max_pixels=None) as image:
-            try:
-                image.load()
-            except (OSError, ValueError, SyntaxError) as error:
-                raise ValueError(f"{path}: cannot be decoded ({error}); replace it") from None
-            for y in self._rules.starts(image.height):
-                for x in self._rules.starts(image.width):
-                    right = min(x + self._rules.size, image.width)
-                    bottom = min(y + self._rules.size, image.height)
-                    file_name = f"{name}__1__{x}___{y}.png"
-                    image.crop((x, y, right, bottom)).save(self._folder / file_name)
-                    size = (right - x, bottom - y)
-                    objects = objects_on_tile(self._objects[name], (x, y), size, self._rules)
-                    tiles.append(Tile(file_name, *size, objects))
+        for y in self._rules.starts(image.height):
+            for x in self._rules.starts(image.width):
+                right = min(x + self._rules.size, image.width)
+                bottom = min(y + self._rules.size, image.height)
+                file_name = f"{name}__1__{x}___{y}.png"
+                image.crop((x, y, right, bottom)).save(self._folder / file_name)
+                size = (right - x, bottom - y)
+                objects = objects_on_tile(self._objects[name], (x, y), size, self._rules)
+                tiles.append(Tile(file_name, *size, objects))
         return tiles
 
 
