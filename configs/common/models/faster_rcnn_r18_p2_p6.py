@@ -11,9 +11,7 @@ model.backbone = pyramid
 model.proposal_generator.pre_nms_topk = [3000, 3000]
 model.proposal_generator.post_nms_topk = [3000, 3000]
 
-# AI-TOD's classes.
 model.roi_heads.num_classes = 8
-# Detections kept per image.
 model.roi_heads.box_predictor.test_topk_per_image = 1500
 model.input_format = "RGB"
 model.pixel_mean = pixel_mean

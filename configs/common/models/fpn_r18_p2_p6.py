@@ -19,7 +19,7 @@ resnet18.freeze_at = 0
 pyramid.top_block = L(LastLevelP6)(
     # Feature map that P6 is computed from: p5, or res5 of the backbone.
     in_feature="p5",
-    # Channels of that feature map.
+    # Channels of P5, or of res5.
     in_channels="${..out_channels}",
     # Channels of P6.
     out_channels="${..out_channels}",

@@ -17,11 +17,9 @@ model.anchor_generator.sizes = [
 # Statistics of its own for each level; "" has none, as in Detectron2's zoo.
 model.head.norm = "BN"
 
-# AI-TOD's classes.
 model.num_classes = 8
 model.test_score_thresh = 0.05
 model.test_nms_thresh = 0.5
-# Boxes per level that go into NMS, and detections per image: tiny objects come in crowds.
 model.test_topk_candidates = 3000
 model.max_detections_per_image = 1500
 model.input_format = "RGB"

@@ -7,14 +7,14 @@ from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone import ResNet
 
 resnet18 = L(ResNet)(
-    # Output feature maps: res2 to res5 have strides 4, 8, 16, 32.
+    # The feature map that is classified; detectors take res2 to res5.
     out_features=["res5"],
     stem=L(PReLUStem)(
-        # Channels of the image.
+        # Channels of the photographs.
         in_channels=3,
-        # Channels of the stem's output.
+        # Channels of the 7x7 convolution.
         out_channels=64,
-        # Norm after each convolution.
+        # Norm of its output.
         norm="BN",
     ),
     stages=L(ResNet.make_default_stages)(
