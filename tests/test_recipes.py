@@ -24,14 +24,23 @@ from toys.narrow import (
     load_shipped,
     load_toy,
     narrow,
+    narrow_objectives,
     networks,
     super_resolution,
     toy_inputs,
 )
 
 # Data sets, and the side of their images in pixels if all are squares of one size.
-SIDES = {"aitod": 800, "coco": None, "dota": 1024, "plates": 256, "tt100k": 2048, "voc": None}
-COCO_FILES = ("aitod", "dota")  # read as COCO is
+SIDES = {
+    "aitod": 800,
+    "coco": None,
+    "dota": 1024,
+    "plates": 256,
+    "tiny": 256,
+    "tt100k": 2048,
+    "voc": None,
+}
+KINDS = {"aitod": "coco", "dota": "coco", "tiny": "plates"}  # what they are read as
 IN_MEMORY = 32  # classification sets without a mapper
 SIDES |= dict.fromkeys(("cifar10", "cifar100", "svhn"), IN_MEMORY)
 
@@ -114,6 +123,7 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
     cfg = load_toy(name)
     for network in networks(cfg):
         narrow(network, cfg.model.resampler.get("factor", 1))
+    narrow_objectives(cfg)
     if cfg.model.get("teacher"):
         assert cfg.model.teacher.checkpoint.endswith(".pth")
         cfg.model.teacher.checkpoint = None
@@ -162,7 +172,7 @@ def test_name_says_factor_resolution_and_data(name):
     resizing = mapper.augmentations if mapper else []
     side = resizing[0].short_edge_length if resizing else SIDES[said[3]] if mapper else IN_MEMORY
     assert int(said[2]) == side // factor
-    kind = "coco" if said[3] in COCO_FILES else said[3]
+    kind = KINDS.get(said[3], said[3])
     assert kind in str(cfg.dataloader.test.dataset._target_).lower()
 
 

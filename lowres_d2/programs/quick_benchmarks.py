@@ -96,6 +96,7 @@ _COLOURS_KEPT = "learned + distillation, colours kept"
 _THUMBDET = "projects/ThumbDet/configs/quick/"
 _THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
 _DFD = "projects/DFD/configs/quick/"
+_DFR_DET = "projects/DFRDet/configs/quick/"
 _FEATURE_SR = "projects/FeatureSR/configs/quick/"
 
 
@@ -296,10 +297,52 @@ def _dfd_lambda() -> Benchmark:
     )
 
 
+def _dfr_det() -> Benchmark:
+    """A real-valued detector, its 1-bit baseline, and the four forms of the loss in Table 1."""
+
+    def row(name: str, *overrides: str) -> Row:
+        return Row(f"{_DFR_DET}{name}_fcos_small_256_tiny.py", overrides)
+
+    def losses(*names: str) -> str:
+        return f"model.objectives.1.losses=[{','.join(names)}]"
+
+    def levels(*names: str) -> str:
+        return f"model.objectives.1.decoder.levels=[{','.join(names)}]"
+
+    return Benchmark(
+        title="DFR-Det",
+        first=f"{_DFR_DET}full_fcos_small_256_tiny.py",
+        first_title="real-valued",
+        weights_key="train.init_checkpoint",
+        longer=f"{_DFR_DET}longer_fcos_small_256_tiny.py",
+        longer_title="real-valued, trained further",
+        students={
+            "1-bit": row("one_bit"),
+            "1-bit + whole image": row("dfr", losses("image")),
+            "1-bit + foreground": row("dfr", losses("object")),
+            "1-bit + background": row("dfr", losses("background")),
+            "1-bit + DFR": row("dfr"),
+        },
+        baseline="1-bit",
+        variants={
+            "1-bit without Eq. 3": row("one_bit", "model.objectives=[]", "model.loss_weights={}"),
+            "1-bit, learned thresholds": row("one_bit", "model.detector.quantizer=shifted_sign"),
+            **{
+                f"1-bit + DFR on {' '.join(names)}": row("dfr", levels(*names))
+                for names in (["p2"], ["p3"], ["p4"], ["p5"], ["p2", "p3"], ["p2", "p3", "p5"])
+            },
+        },
+        sheets=("detections",),
+        closes_gap=True,
+        data="Generated tiny plates",
+    )
+
+
 BENCHMARKS = {
     "dfd": _dfd("plates", "Generated plates to classify"),
     "dfd-cifar10": _dfd("cifar10", "CIFAR-10"),
     "dfd-lambda": _dfd_lambda(),
+    "dfr_det": _dfr_det(),
     "feature_sr": _feature_sr(),
     "thumbdet": _thumbdet(4, 64, "early"),
     "thumbdet-2x": _thumbdet(2, 128, "early_large"),

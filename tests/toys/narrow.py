@@ -131,6 +131,13 @@ def narrow_stages(first, block_class):
     ]
 
 
+def narrow_objectives(cfg):
+    """Objectives with layers of their own, for narrow networks."""
+    for objective in cfg.model.get("objectives") or ():
+        if "decoder" in objective:
+            _replace_widths(objective.decoder)
+
+
 def _replace_widths(node):
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)

@@ -5,11 +5,10 @@ data.val_folder=FOLDER. Small images are faster in memory: ``class_folders``.
 """
 
 from lowres_d2.data.classification import ClassFolderFiles, ClassificationMapper
-from lowres_d2.data.image import MAX_PIXELS
-from lowres_d2.evaluation import ClassificationEvaluator
 
 from detectron2.config import LazyCall as L
 
+from .arrays import dataloader as arrays
 from .loaders import dataloader
 
 data = dict(
@@ -25,30 +24,19 @@ data = dict(
 dataloader.train.dataset = L(ClassFolderFiles)(
     root="${data.train_folder}", classes="${data.classes}"
 )
-dataloader.train.mapper = L(ClassificationMapper)(
-    is_train=True,
-    size="${data.size}",
-    # Smallest and largest share of the image's area of the random part that is resized.
-    scale=[0.08, 1.0],
-    # Smallest and largest width / height of that part.
-    ratio=[0.75, 1.3333],
-    # Whether half of the images are mirrored; not where left and right tell classes apart.
-    flip=True,
-    # Detectron2's augmentations that follow, in this order.
-    augmentations=[],
-    # Channels, the same as in the model's pixel_mean.
-    image_format="RGB",
-    # Values of the files that become 0 and 255; null: 0 and the largest of each file's depth.
-    value_range=None,
-    # The most pixels that an image may have, against files that would fill the memory.
-    max_pixels=MAX_PIXELS,
-    # Images that EXIF rotates: apply (rotated) or ignore.
-    exif="apply",
-    # With image_format null, how many channels every image must have; null: as the model takes.
-    channels=None,
-    # An image that cannot be read: error (stop) or skip (count it and take the next).
-    on_broken="error",
-)
+# As for detection, but for ignore regions.
+train_mapper = dataloader.train.mapper
+train_mapper._target_ = ClassificationMapper
+del train_mapper.crowds
+train_mapper.size = "${data.size}"
+# Smallest and largest share of the image's area of the random part that is resized.
+train_mapper.scale = [0.08, 1.0]
+# Smallest and largest width / height of that part.
+train_mapper.ratio = [0.75, 1.3333]
+# Whether half of the images are mirrored; not where left and right tell classes apart.
+train_mapper.flip = True
+# There are no boxes that might not follow.
+train_mapper.exif = "apply"
 dataloader.train.total_batch_size = 256
 
 dataloader.test.dataset = L(ClassFolderFiles)(
@@ -57,24 +45,11 @@ dataloader.test.dataset = L(ClassFolderFiles)(
     # A test set may lack some classes.
     may_lack_classes=True,
 )
-dataloader.test.mapper = L(ClassificationMapper)(
-    is_train=False,
-    size="${data.size}",
-    # Length of the shorter side before the middle is cut out; null: 8/7 of the size.
-    resize=None,
-    augmentations=[],
-    image_format="${...train.mapper.image_format}",
-    value_range="${...train.mapper.value_range}",
-    max_pixels="${...train.mapper.max_pixels}",
-    exif="${...train.mapper.exif}",
-    channels="${...train.mapper.channels}",
-    on_broken="error",
-)
+test_mapper = dataloader.test.mapper
+test_mapper._target_ = ClassificationMapper
+test_mapper.size = "${data.size}"
+# Length of the shorter side before the middle is cut out; null: 8/7 of the size.
+test_mapper.resize = None
 dataloader.test.batch_size = 64
 
-dataloader.evaluator = L(ClassificationEvaluator)(
-    # The ground truth.
-    dataset="${..test.dataset}",
-    # Where predictions and metrics are written.
-    output_dir="${train.output_dir}",
-)
+dataloader.evaluator = arrays.evaluator

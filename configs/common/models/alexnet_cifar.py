@@ -7,4 +7,5 @@ from .resnet18_cifar import model
 model.backbone._target_ = CifarAlexNet
 model.pooled_size = 2
 model.hidden = [4096, 4096]
+model.hidden_norm = True
 model.dropout = 0.5

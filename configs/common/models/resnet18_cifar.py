@@ -21,6 +21,8 @@ model = L(ImageClassifier)(
     pooled_size=1,
     # Widths of the fully connected layers before the last one.
     hidden=[],
+    # Whether these layers have batch norm before their ReLU.
+    hidden_norm=False,
     # Probability of dropout, of the input of the last fully connected layer and of every hidden one
     # but the first.
     dropout=0.0,

@@ -6,4 +6,5 @@ from .resnet18_cifar import model
 
 model.backbone._target_ = CifarVGG16
 model.hidden = [512, 512]
+model.hidden_norm = True
 model.dropout = 0.5

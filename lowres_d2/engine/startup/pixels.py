@@ -51,11 +51,11 @@ def other_pixels_warning(cfg: DictConfig, report: LoadReport) -> str:
 
 def _pixels(cfg: DictConfig) -> dict[str, Any]:
     """Mean and standard deviation of a recipe's network, and the order of its colours."""
-    composed = OmegaConf.select(cfg, "model.detector") is not None
-    found = {
-        name: OmegaConf.select(cfg, f"model.{'detector.' if composed else ''}{name}")
-        for name in _STATISTICS
-    }
+    network = "model"
+    # Of a composition, and of what a conversion such as `binarized` is made of.
+    while OmegaConf.select(cfg, f"{network}.detector") is not None:
+        network += ".detector"
+    found = {name: OmegaConf.select(cfg, f"{network}.{name}") for name in _STATISTICS}
     found = {name: [float(v) for v in values] for name, values in found.items() if values}
     order = OmegaConf.select(cfg, _FORMAT, default=_ORDER)
     return found | ({"image_format": order} if order in _ORDERS else {})

@@ -52,10 +52,11 @@ def test_scores_and_loss_are_those_of_the_formulas():
     torch.testing.assert_close(scores.double(), probabilities.detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("hidden", [(), (6,)])
-def test_features_are_after_relu_and_before_dropout(hidden):
+def test_features_are_after_relu_and_before_dropout(hidden, norm):
     torch.manual_seed(0)
-    model = classifier(hidden=hidden, dropout=0.5)
+    model = classifier(hidden=hidden, dropout=0.5, hidden_norm=norm)
     recorder = TapRecorder(model, [tap := Tap("features", call=0)])
     with recorder.recording([tap]) as taken:
         model(inputs())
@@ -66,6 +67,18 @@ def test_features_are_after_relu_and_before_dropout(hidden):
         expected = layer(expected).clamp(min=0)
     torch.testing.assert_close(taken[tap], [expected])
     assert model.classifier.in_features == expected.shape[1]
+
+
+def test_hidden_layers_with_batch_norm_have_no_bias():
+    model = classifier(hidden=(6, 7), hidden_norm=True)
+    inputs_of_relu = []
+    for layer in model.hidden:
+        layer.register_forward_hook(lambda module, args, output: inputs_of_relu.append(output))
+    model(inputs(number=5))
+    for channels in inputs_of_relu:
+        assert channels.mean(0).abs().max() < 1e-5  # of the batch
+    names = {name for name, _ in model.hidden.named_parameters()}
+    assert names == {f"{k}.{name}" for k in (0, 1) for name in ("0.weight", "1.weight", "1.bias")}
 
 
 def test_dropout_acts_on_the_last_layers_input_in_training_alone():

@@ -87,3 +87,14 @@ def test_a_classifier_of_another_backbone_is_an_error_of_one_line(
     )
     assert "the backbone of this classifier is not the model's" in error
     assert str(trained) in error and not (tmp_path / "run").exists()
+
+
+def test_statistics_of_a_converted_detector_are_compared():
+    statistics = {"pixel_mean": [1, 2, 3], "pixel_std": [1, 1, 1]}
+    recipe = f"model: {{detector: {statistics}}}".replace("'", "")
+    inside = {"detector": {"quantizer": "sign", "detector": statistics}}
+    cfg = OmegaConf.create({"model": inside})
+    assert other_pixels_warning(cfg, LoadReport("w.pth", 1, recipe=recipe)) == ""
+    cfg.model.detector.detector.pixel_mean = [3, 2, 1]
+    warning = other_pixels_warning(cfg, LoadReport("w.pth", 1, recipe=recipe))
+    assert "pixel_mean [1.0, 2.0, 3.0], the model has [3.0, 2.0, 1.0]" in warning

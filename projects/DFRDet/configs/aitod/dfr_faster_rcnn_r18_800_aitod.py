@@ -1,0 +1,7 @@
+"""Table 2, AI-TOD: Faster R-CNN, ResNet-18, DFR-Det."""
+
+from ..common.method import loss_weights, refinement
+from .one_bit_faster_rcnn_r18_800_aitod import dataloader, lr_multiplier, model, optimizer, train
+
+model.objectives = [*model.objectives, refinement]
+model.loss_weights = loss_weights

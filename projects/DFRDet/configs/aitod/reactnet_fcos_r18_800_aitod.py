@@ -1,0 +1,9 @@
+"""Table 2, AI-TOD: FCOS, ReActNet's layers."""
+
+from .one_bit_fcos_r18_800_aitod import dataloader, lr_multiplier, model, optimizer, train
+
+model.detector.quantizer = "shifted_sign"
+model.detector.activation = "shifted_prelu"
+# Which Eq. 3 is no part of.
+model.objectives = []
+model.loss_weights = {}
