@@ -8,14 +8,19 @@ best instruction set of this processor, ``vpopcntdq``, ``avx512bw``, ``avx2``, `
 
 from lowres_d2.deploy.one_bit.bits import PackedBits, pack_bits
 from lowres_d2.deploy.one_bit.convolution import packed_conv
+from lowres_d2.deploy.one_bit.layers import PackedConv2d, PackedLinear
+from lowres_d2.deploy.one_bit.packing import pack
 from lowres_d2.deploy.one_bit.paths import PATHS, chosen_path, supported_paths
 from lowres_d2.deploy.one_bit.weights import PackedWeights
 
 __all__ = [
     "PATHS",
     "PackedBits",
+    "PackedConv2d",
+    "PackedLinear",
     "PackedWeights",
     "chosen_path",
+    "pack",
     "pack_bits",
     "packed_conv",
     "supported_paths",

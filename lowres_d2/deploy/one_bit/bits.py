@@ -29,7 +29,7 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def packed(ones: Bool[Tensor, "*any C"]) -> Int32[Tensor, "*any words"]:
+def pack_words(ones: Bool[Tensor, "*any C"]) -> Int32[Tensor, "*any words"]:
     """Words of the last axis, whose rest is 0."""
     channels = ones.shape[-1]
     padded = F.pad(ones, (0, words_of(channels) * WORD - channels)).unflatten(-1, (-1, WORD))
@@ -38,7 +38,7 @@ def packed(ones: Bool[Tensor, "*any C"]) -> Int32[Tensor, "*any words"]:
     return (padded * worth.to(ones.device)).sum(-1, dtype=torch.int32)
 
 
-def unpacked(words: Int32[Tensor, "*any words"], channels: int) -> Float[Tensor, "*any C"]:
+def unpack_words(words: Int32[Tensor, "*any words"], channels: int) -> Float[Tensor, "*any C"]:
     """Signs of the bits, +1 and -1."""
     places = torch.arange(WORD, dtype=torch.int32, device=words.device)
     bits = (words.unsqueeze(-1) >> places & 1).flatten(-2)[..., :channels]
@@ -69,7 +69,7 @@ class PackedBits:
         """+1 and -1 as numbers, without the border."""
         (height, width), (rows, columns) = self.size, self.border
         words = self.words[:, rows : rows + height, columns : columns + width]
-        return unpacked(words, self.channels).permute(0, 3, 1, 2)
+        return unpack_words(words, self.channels).permute(0, 3, 1, 2)
 
 
 def pack_bits(
@@ -89,7 +89,7 @@ def pack_bits(
     path = chosen_path() if x.device.type == "cpu" else "torch"
     if path == "torch":
         ones = x >= (0 if thresholds is None else thresholds.view(-1, 1, 1))
-        words = packed(ones.permute(0, 2, 3, 1))
+        words = pack_words(ones.permute(0, 2, 3, 1))
         (rows, columns) = border
         words = F.pad(words, (0, 0, columns, columns, rows, rows))
         return PackedBits(words, x.shape[1], border)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lowres_d2.deploy.one_bit.bits import packed, pair, unpacked, words_of
+from lowres_d2.deploy.one_bit.bits import pack_words, pair, unpack_words, words_of
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class PackedWeights:
             raise ValueError(f"padding {padding} of a kernel of {tuple(kernel)}: expected less")
         ones = weights.detach().cpu() >= 0
         ones = F.pad(ones, (0, 0, 0, 0, 0, 0, 0, -outputs % GROUP))
-        rows = packed(ones.permute(0, 2, 3, 1)).flatten(1)
+        rows = pack_words(ones.permute(0, 2, 3, 1)).flatten(1)
         words = torch.cat([block.T.flatten() for block in rows.split(BLOCK)])
         offsets = _offsets(ones.sum(1), channels, padding)
         return cls(words, offsets, (outputs, channels, *kernel), padding)
@@ -67,7 +67,7 @@ class PackedWeights:
             window = kernel[0] * kernel[1] * words_of(channels)
             rows = [block.view(window, -1).T for block in self.words.split(BLOCK * window)]
             words = torch.cat(rows)[:outputs].unflatten(1, (*kernel, -1))
-            self._signs.append(unpacked(words, channels).permute(0, 3, 1, 2).contiguous())
+            self._signs.append(unpack_words(words, channels).permute(0, 3, 1, 2).contiguous())
         return self._signs[0]
 
 

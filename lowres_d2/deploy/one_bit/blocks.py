@@ -1,0 +1,126 @@
+"""Packed layers one after the other: bits go on as bits, sums and PReLUs are part of a layer.
+
+Shapes: N images, C channels in, O out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import zip_longest
+
+from lowres_d2.deploy.one_bit.bits import PackedBits
+from lowres_d2.deploy.one_bit.layers import PackedConv2d
+from lowres_d2.layers.one_bit import BinaryConv2d
+from lowres_d2.modeling.backbone import ShortcutBlock
+from lowres_d2.modeling.one_bit.towers import ShortcutTower
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PackedStage(nn.Sequential):
+    """``ShortcutBlock``s one after the other, as Detectron2's ResNet has them in a stage."""
+
+    def __init__(self, blocks: Iterable[ShortcutBlock]) -> None:
+        """Pack the blocks."""
+        super().__init__(*map(PackedBlock, blocks))
+
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N O h w"]:
+        """Features of the last block."""
+        bits = self[0].conv1.pack(x)
+        for block, following in zip_longest(self, list(self)[1:]):
+            x, bits = block.run(x, bits, following.conv1 if following else None)
+        return x
+
+
+class PackedBlock(nn.Module):
+    """A ``ShortcutBlock``: what its shortcut carries is real-valued, all else goes on as bits."""
+
+    def __init__(self, block: ShortcutBlock) -> None:
+        """Pack the convolutions of a block."""
+        super().__init__()
+        self.stride, self.shortcut = block.stride, block.shortcut
+        self.conv1 = PackedConv2d(block.conv1, activation=block.prelu1)
+        self.conv2 = PackedConv2d(block.conv2, activation=block.prelu2)
+
+    def run(
+        self, x: Float[Tensor, "N C H W"], bits: PackedBits, then: PackedConv2d | None
+    ) -> tuple[Float[Tensor, "N O h w"], PackedBits | None]:
+        """Features, and their bits for the next block's first convolution.
+
+        Args:
+            x: the input.
+            bits: of the input.
+            then: the next convolution, if there is one.
+        """
+        skip = x
+        if self.stride > 1:
+            skip = F.avg_pool2d(x, self.stride, ceil_mode=True, count_include_pad=False)
+        if self.shortcut is not None:
+            skip = self.shortcut(skip)
+        x, bits = self.conv1.run(bits, skip, self.conv2)
+        return self.conv2.run(bits, x, then)
+
+
+class PackedTower(nn.Sequential):
+    """A tower of a dense head: ``PackedConv2d`` one after the other, with or without shortcuts."""
+
+    def __init__(self, layers: Iterable[PackedConv2d], shortcuts: bool) -> None:
+        """Take packed layers.
+
+        Args:
+            layers: all of them are whole.
+            shortcuts: around each layer that keeps the number of channels.
+        """
+        super().__init__(*layers)
+        self.shortcuts = shortcuts
+
+    def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O h w"]:
+        """Features of the same size."""
+        bits = self[0].pack(x)
+        for layer, following in zip_longest(self, list(self)[1:]):
+            skip = x if self.shortcuts and layer.in_channels == layer.out_channels else None
+            x, bits = layer.run(bits, skip, following, numbers=_is_read(self, following))
+        return x
+
+
+def _is_read(tower: PackedTower, following: PackedConv2d | None) -> bool:
+    """Whether somebody wants the numbers in front of a layer: its shortcut, or who comes last."""
+    if following is None:
+        return True
+    return tower.shortcuts and following.in_channels == following.out_channels
+
+
+def stage_of(module: nn.Module) -> PackedStage | None:
+    """A packed stage, if the module is one whose convolutions are 1-bit ones."""
+    if not isinstance(module, nn.Sequential) or not len(module):
+        return None
+    for block in module:
+        if type(block) is not ShortcutBlock:
+            return None
+        if not all(type(x) is BinaryConv2d for x in (block.conv1, block.conv2)):
+            return None
+    stage = PackedStage(module)
+    whole = all(layer.is_whole for block in stage for layer in (block.conv1, block.conv2))
+    return stage if whole else None
+
+
+def tower_of(module: nn.Module) -> PackedTower | None:
+    """A packed tower, if the module is one of 1-bit convolutions, norms and PReLUs."""
+    if type(module) not in (nn.Sequential, ShortcutTower):
+        return None
+    packed: list[PackedConv2d] = []
+    behind: list[nn.Module] = []
+    for layer in reversed(list(module)):
+        if not isinstance(layer, BinaryConv2d):
+            behind.insert(0, layer)
+            continue
+        if len(behind) > 2 or layer.norm is not None or layer.activation is not None:
+            return None
+        activation = behind.pop() if behind else None
+        packed.insert(0, PackedConv2d(layer, behind.pop() if behind else None, activation))
+    whole = all(layer.is_whole and layer.slope is not None for layer in packed)
+    if behind or not packed or not whole:
+        return None
+    return PackedTower(packed, isinstance(module, ShortcutTower))
