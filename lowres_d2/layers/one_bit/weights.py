@@ -79,4 +79,4 @@ class _StraightThroughWeights(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         weight, scale = ctx.saved_tensors
         scale = scale.view(-1, *[1] * (weight.dim() - 1))
-        return gradient / scale * (weight.abs() <= 1), None
+        return weight.abs().le_(1).mul_(gradient).div_(scale), None
