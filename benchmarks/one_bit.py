@@ -19,6 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from lowres_d2.programs.command import summary_of
+
 SHAPES = (  # channels in, out, side of the map, kernel, least ratio with VPOPCNTDQ, with AVX2
     (64, 64, 200, 3, 9.0, 0),
     (128, 128, 100, 3, 12.9, 0),
@@ -75,7 +77,7 @@ def layer_times(channels: int, outputs: int, side: int, kernel: int, rounds: int
 
 def main() -> int:
     """Print a row for each layer; exit code 1 where a claim is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--path", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)

@@ -6,6 +6,7 @@ Pickles of model zoos need only numpy arrays and plain containers, see ``safe_pi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import warnings
@@ -20,6 +21,7 @@ from lowres_d2.safe_pickle import bytes_of_python2, read_pickle, reconstruct, re
 import numpy as np
 import torch
 
+METADATA = "lowres_d2"  # key in a .safetensors file's metadata, of json
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 AGAIN = "copy or download it again"
 _CHECKSUM = "the checksum of its entry"
@@ -118,9 +120,12 @@ def _read_torch(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> Any:
-    from safetensors.torch import load_file
+    """Tensors under ``model``, and what this project's files say beside them."""
+    from safetensors import safe_open
 
-    return load_file(path)
+    with safe_open(path, "pt") as file:
+        known = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        return {**known, "model": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
 
 
 def _fault(file: Path, error: Exception) -> str:
@@ -194,5 +199,5 @@ def _from_pycls(contents: Mapping[str, Any]) -> dict[str, Any]:
 FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     ".pkl": (read_pickle, _from_zoo),
     ".pyth": (_read_torch, _from_pycls),
-    ".safetensors": (_read_safetensors, lambda tensors: {"model": tensors}),
+    ".safetensors": (_read_safetensors, dict),
 }

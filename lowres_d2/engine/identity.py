@@ -43,12 +43,14 @@ class Identity:
         category_ids: ids of these in the annotation file of the training data; empty: not known.
         recipe: the complete recipe that they were trained with, as the text of a ``config.yaml``;
             empty: not known.
+        packed: whether it is a file of ``lowres-d2 pack``.
     """
 
     weights: str
     classes: tuple[str, ...] = ()
     recipe: str = ""
     category_ids: tuple[int, ...] = ()
+    packed: bool = False
 
     def load_recipe(self, overrides: Iterable[str] = ()) -> DictConfig:
         """The recipe, with ``key=value`` overrides, as :func:`lowres_d2.recipes.load.load_recipe`.
@@ -99,6 +101,7 @@ def identify(path: str | Path) -> Identity:
         classes=tuple(map(str, classes)) if isinstance(classes, list) else (),
         recipe=recipe if isinstance(recipe, str) else "",
         category_ids=tuple(k for k in ids if isinstance(k, int)) if isinstance(ids, list) else (),
+        packed="packed" in contents,
     )
 
 

@@ -129,8 +129,11 @@ def fill_model(
         refit: fit first convolutions to images of other channels than the file's.
 
     Raises:
-        ValueError: names cannot be matched to the model's, or weights are not finite.
+        ValueError: names cannot be matched to the model's, the file is a packed one, or weights
+            are not finite.
     """
+    if "packed" in checkpoint:
+        raise ValueError(f"{path} is packed, which is for use alone: give the weights it is of")
     heuristics = checkpoint.get("matching_heuristics", False)
     kind = {"__author__": checkpoint.get("__author__"), "matching_heuristics": heuristics}
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)

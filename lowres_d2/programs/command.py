@@ -35,6 +35,7 @@ PROGRAMS = (
     "visualize",
     "replay",
     "extract",
+    "pack",
     "convert-deformable-detr",
     "env",
     "completion",

@@ -18,6 +18,7 @@ from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
+from lowres_d2.deploy.one_bit import load_packed
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_of
@@ -59,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--weights",
         required=True,
         metavar="FILE",
-        help=".pth, .pkl or .safetensors, or the folder of a run",
+        help=".pth, .pkl or .safetensors, a packed one too, or the folder of a run",
     )
     parser.add_argument(
         "--input",
@@ -113,7 +114,10 @@ class Demo:
     def from_recipe(cls, cfg: DictConfig, weights: Identity, threshold: float) -> Demo:
         """Build the recipe's model with its weights; all of them must be there."""
         model = build_model(cfg).eval()
-        load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+        if weights.packed:
+            model = load_packed(model, weights.weights)
+        else:
+            load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
         mapper = build(cfg, "dataloader.test.mapper")
         return cls(model, mapper, class_names(cfg, model, weights), threshold)
 

@@ -1,0 +1,50 @@
+"""Pack a trained 1-bit detector: a bit for each weight, quick on CPUs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.deploy.one_bit import PackedConv2d, PackedLinear, pack, save_packed
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.identity import recipe_of, recipe_text
+from lowres_d2.own_files import check_own
+from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser.add_argument(
+        "weights", type=Path, metavar="WEIGHTS", help="checkpoint, or the folder of a run"
+    )
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".safetensors file to write")
+    parser.add_argument(
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe that the weights belong to; not needed where they are a run's",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    check_own([args.output])
+    cfg, weights = recipe_of(args.config_file, args.weights)
+    cfg.train.device = "cpu"
+    recipe = recipe_text(cfg)
+    model = build_model(cfg).eval()
+    load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+    packed = pack(model)
+    save_packed(packed, args.output, recipe, weights.classes, weights.category_ids)
+    number = sum(isinstance(layer, PackedConv2d | PackedLinear) for layer in packed.modules())
+    size = args.output.stat().st_size / 1e6
+    print(f"{number} 1-bit layers packed in {args.output}, {size:.2f} MB in all")
