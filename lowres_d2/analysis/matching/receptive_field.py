@@ -8,13 +8,17 @@ Units: pixels of the network's input along its width; regions in cells.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lowres_d2.layers.k_bit import LearnedStep
+from lowres_d2.layers.one_bit import ShiftedPReLU, Sign
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Network = Callable[[Tensor], Mapping[str, Tensor]]
@@ -72,8 +76,9 @@ def receptive_field(network: Network, name: str, channels: int = 3) -> Receptive
     """Receptive field of one output of a backbone, or of an atrous twin.
 
     Exact for any weights: a cell sees a pixel if a NaN there reaches the cell. Norms count as
-    cellwise, and pooling of the whole feature map (squeeze-and-excitation) as a constant. In a
-    pyramid cells differ: the measured one lies where cells of all coarser feature maps meet.
+    cellwise, signs and roundings of layers of few bits as their input, and pooling of the whole
+    feature map (squeeze-and-excitation) as a constant. In a pyramid cells differ: the measured one
+    lies where cells of all coarser feature maps meet.
 
     Args:
         network: maps images (N, C, H, W) to feature maps by name; a module is in eval mode.
@@ -83,11 +88,11 @@ def receptive_field(network: Network, name: str, channels: int = 3) -> Receptive
     Raises:
         KeyError: there is no such output.
         ValueError: its cells see more than 16384 pixels, or none; the network is in training mode,
-            or uses ``sign`` or ``where``, as 1-bit networks do, which hide NaN.
+            or calls ``torch.sign`` or ``torch.where``, which hide NaN.
     """
     if getattr(network, "training", False):
         raise ValueError("receptive field: the network is in training mode: call its eval() first")
-    with torch.no_grad(), _Spreading():
+    with torch.no_grad(), _Spreading(), _without_quantizers(network):
         for width in _WIDTHS:
             probe = _Probe(network, name, width, channels)
             if not probe.sees(0, width):
@@ -96,6 +101,20 @@ def receptive_field(network: Network, name: str, channels: int = 3) -> Receptive
             if not probe.sees(0, width // 4) and not probe.sees(width - width // 4, width):
                 return probe.measure()
     raise ValueError(f"a cell of output {name!r} sees more than {width // 2} pixels")
+
+
+@contextmanager
+def _without_quantizers(network: Network) -> Iterator[None]:
+    """Layers of few bits get their input as it is for a while: a sign is never NaN."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    cellwise = [m for m in modules if isinstance(m, Sign | LearnedStep | ShiftedPReLU)]
+    for module in cellwise:
+        module.forward = lambda x: x
+    try:
+        yield
+    finally:
+        for module in cellwise:
+            del module.forward
 
 
 class _Probe:
@@ -133,7 +152,7 @@ class _Spreading(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.conv2d:
             return _spread(*args, **kwargs)
-        if func in (F.batch_norm, F.group_norm, F.instance_norm):
+        if func in (F.batch_norm, F.group_norm, F.instance_norm, F.prelu):
             return args[0]
         if func is F.adaptive_avg_pool2d:
             return F.adaptive_avg_pool2d(torch.ones_like(args[0]), *args[1:], **kwargs)

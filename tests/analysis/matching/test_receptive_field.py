@@ -1,6 +1,8 @@
 import lowres_d2  # noqa: F401
 from lowres_d2.analysis.matching.receptive_field import ReceptiveField, discrepancy, receptive_field
-from lowres_d2.modeling.backbone import AtrousTwin, SmallResNet
+from lowres_d2.layers.k_bit import LearnedStep
+from lowres_d2.modeling.backbone import AtrousTwin, SmallResNet, SmallShortcutResNet
+from lowres_d2.modeling.one_bit import binarized
 from lowres_d2.programs.receptive_field import main
 
 import pytest
@@ -96,6 +98,17 @@ def test_receptive_field_of_a_pyramid_reaches_as_far_as_the_coarsest_feature_map
     coarsest = receptive_field(network.bottom_up, "res5").size
     # The 3x3 convolution after a feature map crosses a border of p5's cells; p5's own, two.
     assert fields == [ReceptiveField(coarsest + 32, 8), ReceptiveField(coarsest + 2 * 32, 64)]
+
+
+@pytest.mark.parametrize("quantizer", ["sign", "shifted_sign", "learned_step", "none"])
+def test_layers_of_few_bits_see_what_real_valued_ones_see(quantizer):
+    network = SmallShortcutResNet(channels=(4, 6, 8), depths=(1, 1), out_features=["res2", "res3"])
+    binarized(network, ["first", "shortcuts"], quantizer, activation="shifted_prelu").eval()
+    # The stem, and two convolutions a block: 3 + 2 (2 + 4), and 2 (4 + 8) more.
+    for name, size, stride in (("res2", 15, 4), ("res3", 39, 8)):
+        assert receptive_field(network, name) == ReceptiveField(size, stride)
+    steps = [m.step for m in network.modules() if isinstance(m, LearnedStep)]
+    assert not any(steps)  # nothing has started
 
 
 def test_the_papers_equations():
