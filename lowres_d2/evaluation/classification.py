@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from lowres_d2.evaluation.found_boxes import check_image_ids, warn_of_non_finite
 from lowres_d2.evaluation.tables import metric
 from lowres_d2.own_files import own_path
 
@@ -41,7 +42,8 @@ class ClassificationEvaluator(DatasetEvaluator):
 
     ``evaluate()`` returns ``{"classification": ...}`` in percent: ``top1``; ``top5`` where there
     are more than five classes; ``top1-c`` for each class c, None for one without images. An image
-    that the model was not shown counts as wrong. Ranks other than the first return an empty dict.
+    that the model was not shown, or whose scores are not finite, counts as wrong. Ranks other than
+    the first return an empty dict.
 
     Attributes:
         main_metric: name of the metric that stands for the others.
@@ -62,7 +64,8 @@ class ClassificationEvaluator(DatasetEvaluator):
                 ``classification_summary.json`` (all metrics); None or "" writes nothing.
 
         Raises:
-            ValueError: the test set has no labels, or one that is none of its classes.
+            ValueError: the test set has no labels, one that is none of its classes, or two images
+                of one id.
         """
         self._classes = list(dataset.classes)
         self._labels = _labels(dataset, len(self._classes))
@@ -75,6 +78,7 @@ class ClassificationEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forget the predictions seen so far."""
         self._found: dict[int, tuple[list[int], list[float]]] = {}
+        self._not_finite: set[int] = set()  # ids of images
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
         """Add the predictions of a batch.
@@ -94,8 +98,14 @@ class ClassificationEvaluator(DatasetEvaluator):
             )
         # On the CPU equal scores have one order, whatever the device.
         best = scores.sort(dim=1, descending=True, stable=True)
-        for given, value, label in zip(inputs, best.values, best.indices, strict=True):
-            self._found[given["image_id"]] = (label[:KEPT].tolist(), value[:KEPT].tolist())
+        finite = scores.isfinite().all(dim=1).tolist()
+        for given, value, label, known in zip(
+            inputs, best.values, best.indices, finite, strict=True
+        ):
+            if known:
+                self._found[given["image_id"]] = (label[:KEPT].tolist(), value[:KEPT].tolist())
+            else:  # the order of NaN means nothing; sorting puts class 0 first
+                self._not_finite.add(given["image_id"])
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
         """Compute the metrics of the predictions so far; the class says which.
@@ -104,11 +114,11 @@ class ClassificationEvaluator(DatasetEvaluator):
             ValueError: there are predictions for an image that the data set does not have.
         """
         # An image that two ranks saw (some samplers pad) has one key, so it counts once.
-        ranks = comm.gather(self._found, dst=0)
+        ranks, broken = comm.gather(self._found, dst=0), comm.gather(self._not_finite, dst=0)
         if not comm.is_main_process():
             return {}
         found = {image_id: best for rank in ranks for image_id, best in rank.items()}
-        self._check_images(found)
+        self._check_images(found, set().union(*broken))
         self._summary = self._summarize(found)
         self._write(found)
         rows = self._summary["classes"]
@@ -135,17 +145,19 @@ class ClassificationEvaluator(DatasetEvaluator):
         known |= {f"top1-{name}": of_class[k] for k, name in enumerate(self._classes)}
         return {f"{TASK}/{name}": count for name, count in known.items()}
 
-    def _check_images(self, found: dict) -> None:
-        strange = [image_id for image_id in found if image_id not in self._labels]
+    def _check_images(self, found: dict, not_finite: set) -> None:
+        seen = [*found, *not_finite]
+        strange = [image_id for image_id in seen if image_id not in self._labels]
         if strange:
             raise ValueError(
                 f"predictions for image {strange[0]!r}, which the ground truth does not have: is "
                 "the evaluator given the data set that the loader reads?"
             )
-        if len(found) < len(self._labels):
+        warn_of_non_finite(not_finite, len(self._labels), "they count as wrong")
+        if len(seen) < len(self._labels):
             logger.warning(
                 "%d of %d images were not shown to the model; they count as wrong",
-                len(self._labels) - len(found),
+                len(self._labels) - len(seen),
                 len(self._labels),
             )
 
@@ -215,6 +227,7 @@ def classification_tables(summary: dict) -> str:
 def _labels(dataset: ClassifiedData, num_classes: int) -> dict[int, int]:
     """Label of each image by its id."""
     source = getattr(dataset, "source", "the test set")
+    check_image_ids([record["image_id"] for record in dataset], source)
     labels = {}
     for record in dataset:
         label = record.get("label")

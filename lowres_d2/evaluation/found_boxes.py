@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -38,19 +39,24 @@ class FoundBoxes(DatasetEvaluator):
     Args:
         images: entries of the data set's images with their ``id``, in order.
         category_ids: id in the file of each contiguous class.
+
+    Raises:
+        ValueError: two images have one id.
     """
 
     def __init__(self, images: Sequence[Mapping], category_ids: Sequence[int]) -> None:
         self._images = list(images)
+        check_image_ids([image["id"] for image in self._images], "the test set")
         self._category_ids = list(category_ids)
         self.reset()
 
     def reset(self) -> None:
         """Forget the detections seen so far."""
         self._found: dict = {}
+        self._not_finite: set = set()  # ids of images
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
-        """Add the detections of a batch.
+        """Add the detections of a batch; those with NaN or infinity are left out.
 
         Args:
             inputs: each with the ``image_id`` of the data set.
@@ -60,18 +66,22 @@ class FoundBoxes(DatasetEvaluator):
         for given, output in zip(inputs, outputs, strict=True):
             instances = output["instances"].to("cpu")
             # Kept as arrays: a dict for each of millions of boxes takes ten times the memory.
-            self._found[given["image_id"]] = (
-                instances.pred_boxes.tensor.detach().numpy().astype(np.float64),
-                instances.scores.detach().numpy().astype(np.float64),
-                instances.pred_classes.numpy(),
-            )
+            boxes = instances.pred_boxes.tensor.detach().numpy().astype(np.float64)
+            scores = instances.scores.detach().numpy().astype(np.float64)
+            # They would be sorted anywhere among the others, and json has no NaN.
+            kept = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+            if not kept.all():
+                self._not_finite.add(given["image_id"])
+            classes = instances.pred_classes.numpy()
+            self._found[given["image_id"]] = boxes[kept], scores[kept], classes[kept]
 
     def gathered(self) -> dict | None:
         """Boxes, scores and classes by image id, of all processes; None but in the main one."""
         # An image that two ranks saw (some samplers pad) has one key, so it counts once.
-        ranks = comm.gather(self._found, dst=0)
+        ranks, broken = comm.gather(self._found, dst=0), comm.gather(self._not_finite, dst=0)
         if not comm.is_main_process():
             return None
+        warn_of_non_finite(set().union(*broken), len(self._images), "detections are left out there")
         return {image_id: boxes for rank in ranks for image_id, boxes in rank.items()}
 
     def as_results(self, found: Mapping) -> list[dict]:
@@ -124,6 +134,39 @@ class FoundBoxes(DatasetEvaluator):
                 boxes.tolist(), scores.tolist(), classes.tolist(), strict=True
             )
         ]
+
+
+def check_image_ids(ids: Sequence, source: str) -> None:
+    """Raise if two images have one id, under which results of both would be kept.
+
+    Raises:
+        ValueError: names the id.
+    """
+    image_id, number = next(iter(Counter(ids).most_common(1)), (None, 0))
+    if number > 1:
+        raise ValueError(
+            f"{source}: {number} images have the image_id {image_id!r}: give each its own, since "
+            "results are kept by it"
+        )
+
+
+def warn_of_non_finite(ids: set, images: int, what: str) -> None:
+    """Warn of images for which the model gave NaN or infinity.
+
+    Args:
+        ids: of these images.
+        images: number of images of the test set.
+        what: becomes of them.
+    """
+    if ids:
+        logger.warning(
+            "the model gives NaN or infinity for %d of %d images (such as image %r); %s: the run "
+            "has probably diverged, use an earlier checkpoint",
+            len(ids),
+            images,
+            min(ids, key=str),
+            what,
+        )
 
 
 class DetectionWriter(FoundBoxes):

@@ -101,6 +101,34 @@ def test_an_image_that_was_not_shown_counts_as_wrong(caplog):
     assert "1 of 2 images were not shown to the model" in caplog.text
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_image_whose_scores_are_not_finite_counts_as_wrong(value, caplog, tmp_path):
+    dataset = Images([0, 0, 1], "ab")
+    evaluator = ClassificationEvaluator(dataset, tmp_path)
+    for record, found in zip(dataset, ([value, 0.0], [0.9, 0.1], [0.1, 0.9]), strict=True):
+        evaluator.process([record], [{"scores": torch.tensor(found)}])
+    assert evaluator.evaluate()["classification"] == {
+        "top1": pytest.approx(200 / 3),
+        "top1-a": 50,
+        "top1-b": 100,
+    }
+    assert "NaN or infinity for 1 of 3 images (such as image 1); they count as wrong" in caplog.text
+    assert "not shown" not in caplog.text
+    written = (tmp_path / "classifications.json").read_text()
+    assert [row["image_id"] for row in json.loads(written)] == [2, 3] and "NaN" not in written
+    evaluator.reset()
+    caplog.clear()
+    evaluator.evaluate()
+    assert "NaN or infinity" not in caplog.text
+
+
+def test_images_of_one_id_are_refused():
+    dataset = Images([0, 1, 1], "ab")
+    dataset[2]["image_id"] = 1
+    with pytest.raises(ValueError, match="toys: 2 images have the image_id 1: give each its own"):
+        ClassificationEvaluator(dataset)
+
+
 def test_equal_scores_are_in_the_order_of_the_classes():
     evaluator = ClassificationEvaluator(Images([0, 1], "ab"))
     equal = {"scores": torch.tensor([0.5, 0.5])}

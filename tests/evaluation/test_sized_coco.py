@@ -214,3 +214,25 @@ def test_wrong_input_is_named():
         SizedCOCOEvaluator(FEW, area="mask")
     with pytest.raises(RuntimeError, match="call evaluate"):
         SizedCOCOEvaluator(FEW).tables()
+
+
+def test_detections_with_nan_are_left_out(tmp_path, caplog):
+    evaluator = SizedCOCOEvaluator(FEW, output_dir=tmp_path)
+    for image_id in (5, 9):
+        given, output = FEW.perfect(image_id)
+        if image_id == 5:
+            output["instances"].scores[0] = float("nan")
+            output["instances"].pred_boxes.tensor[1, 2] = float("inf")
+        evaluator.process([given], [output])
+    found = evaluator.evaluate()["bbox"]
+    assert found["AP-cat"] == 0 and 0 < found["AP-dog"] < 60
+    assert "for 1 of 2 images (such as image 5); detections are left out there" in caplog.text
+    rows = json.loads((tmp_path / "coco_instances_results.json").read_text())
+    assert [row["image_id"] for row in rows] == [9]
+
+
+def test_images_of_one_id_are_refused():
+    twice = Truth([(5, 0, 10, 10, 10, 10)])
+    twice.coco["images"] *= 2
+    with pytest.raises(ValueError, match="2 images have the image_id 5"):
+        SizedCOCOEvaluator(twice)

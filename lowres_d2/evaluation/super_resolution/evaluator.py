@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lowres_d2.evaluation.found_boxes import check_image_ids, warn_of_non_finite
 from lowres_d2.evaluation.super_resolution.similarity import luminance, psnr, ssim
 from lowres_d2.own_files import own_path
 from lowres_d2.structures import by_size
@@ -32,6 +33,7 @@ class SuperResolutionEvaluator(DatasetEvaluator):
 
     ``evaluate()`` returns ``{"super_resolution": ...}``: ``psnr`` in dB, ``ssim`` in percent, and
     ``psnr-bicubic`` and ``ssim-bicubic`` of the network's input enlarged by bicubic interpolation.
+    All are None where an image of the network has NaN.
     Ranks other than the first return an empty dict.
 
     Attributes:
@@ -60,7 +62,7 @@ class SuperResolutionEvaluator(DatasetEvaluator):
             border: pixels on each side that do not count; those papers leave out the factor's.
 
         Raises:
-            ValueError: the test set has no images, or an argument is not valid.
+            ValueError: the test set has no images or two of one id, or an argument is not valid.
         """
         if channels not in ("rgb", "y"):
             raise ValueError(f"dataloader.evaluator.channels={channels!r}: expected rgb or y")
@@ -72,6 +74,7 @@ class SuperResolutionEvaluator(DatasetEvaluator):
         if not self._ids:
             source = getattr(dataset, "source", "the test set")
             raise ValueError(f"{source}: has no images, so nothing can be evaluated")
+        check_image_ids(self._ids, getattr(dataset, "source", "the test set"))
         self._output_dir = Path(output_dir) if output_dir else None
         self._channels, self._border = channels, border
         self._results: dict[str, float | None] | None = None
@@ -80,6 +83,7 @@ class SuperResolutionEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forget the images seen so far."""
         self._found: dict[int, tuple[float, ...]] = {}
+        self._not_finite: set[int] = set()  # ids of images
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Add the images of a batch.
@@ -95,7 +99,10 @@ class SuperResolutionEvaluator(DatasetEvaluator):
         # float64: in float32 a variance is a small difference of large numbers.
         images = [torch.stack([x[key] for key in _IMAGES]).detach().cpu().double() for x in outputs]
         for x, row in zip(inputs, by_size(self._rows, images), strict=True):
-            self._found[x["image_id"]] = tuple(row.tolist())
+            if row.isfinite().all():
+                self._found[x["image_id"]] = tuple(row.tolist())
+            else:
+                self._not_finite.add(x["image_id"])
 
     def evaluate(self) -> dict[str, dict[str, float | None]]:
         """Compute the means over the images so far; the class says of what.
@@ -104,25 +111,30 @@ class SuperResolutionEvaluator(DatasetEvaluator):
             ValueError: there is an image that the data set does not have.
         """
         # An image that two ranks saw (some samplers pad) has one key, so it counts once.
-        ranks = comm.gather(self._found, dst=0)
+        ranks, broken = comm.gather(self._found, dst=0), comm.gather(self._not_finite, dst=0)
         if not comm.is_main_process():
             return {}
         found = {image_id: row for rank in ranks for image_id, row in rank.items()}
-        strange = found.keys() - set(self._ids)
+        not_finite = set().union(*broken)
+        strange = (found.keys() | not_finite) - set(self._ids)
         if strange:
             raise ValueError(
                 f"a result for image {min(strange)!r}, which the data set does not have: is the "
                 "evaluator given the data set that the loader reads?"
             )
-        if len(found) < len(self._ids):
+        # Means over the others would praise a network that fails on some.
+        warn_of_non_finite(not_finite, len(self._ids), "there are no metrics")
+        missing = len(self._ids) - len(found) - len(not_finite)
+        if missing:
             logger.warning(
                 "%d of %d images were not shown to the model; the means are over the others",
-                len(self._ids) - len(found),
+                missing,
                 len(self._ids),
             )
         self._write(found)
-        self._images = len(found)
-        means = map(statistics.fmean, zip(*found.values(), strict=True))
+        self._images = len(found) + len(not_finite)
+        rows = [] if not_finite else found.values()
+        means = map(statistics.fmean, zip(*rows, strict=True))
         self._results = dict.fromkeys(METRICS) | dict(zip(METRICS, means, strict=False))
         return {TASK: dict(self._results)}
 

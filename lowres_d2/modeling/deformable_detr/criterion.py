@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher, check_one_for_each_image
 from lowres_d2.modeling.deformable_detr.set_prediction import Outputs, Predictions, Target
+from lowres_d2.modeling.loss_weight import check_loss_weight
 
 import torch
 import torch.distributed as dist
@@ -37,6 +38,9 @@ class SetCriterion(nn.Module):
         giou_weight: weight of the generalised IoU loss.
         alpha: weight of positives in the focal loss; negatives have ``1 - alpha``.
         gamma: exponent of the focal loss.
+
+    Raises:
+        ValueError: a weight is negative or not finite.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class SetCriterion(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.matcher = matcher
+        weights = {"class_weight": class_weight, "bbox_weight": bbox_weight}
+        for key, weight in (weights | {"giou_weight": giou_weight}).items():
+            check_loss_weight(key, weight)
         self.class_weight = class_weight
         self.bbox_weight = bbox_weight
         self.giou_weight = giou_weight

@@ -12,6 +12,8 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from lowres_d2.modeling.loss_weight import check_loss_weight
+
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
 from jaxtyping import Float
@@ -25,13 +27,19 @@ class LossTerms:
 
     Args:
         groups: names of all groups.
-        weights: weight by pattern; the first pattern that fits a loss decides, 1 if none does.
+        weights: weight by pattern, 0 or more; the first pattern that fits a loss decides, 1 if none
+            does.
+
+    Raises:
+        ValueError: a pattern fits no group, or a weight is negative or not finite.
     """
 
     def __init__(self, groups: Collection[str], weights: Mapping[str, float]) -> None:
         self.groups = tuple(groups)
         self.weights = dict(weights)
         self._check(self.weights)
+        for pattern, weight in self.weights.items():
+            check_loss_weight(f"model.loss_weights.{pattern}", weight)
         self._active: tuple[str, ...] = ("*",)
 
     @property

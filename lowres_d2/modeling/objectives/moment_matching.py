@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Literal
 
+from lowres_d2.modeling.loss_weight import check_loss_weight
 from lowres_d2.modeling.objectives.objective import Objective
 from lowres_d2.structures import ObjectiveContext
 
@@ -52,6 +53,7 @@ class MomentMatching(Objective):
             raise ValueError(f"reduction={reduction!r}: expected 'mean' or 'sum'")
         if spread not in ("std", "variance"):
             raise ValueError(f"spread={spread!r}: expected 'std' or 'variance'")
+        check_loss_weight("spread_weight", spread_weight)
         self.spread_weight = spread_weight
         self.spread = spread
         self.reduction = reduction

@@ -8,6 +8,7 @@ any classifier that another run has trained, such as one of the same data at hig
 from __future__ import annotations
 
 from lowres_d2.modeling.frozen import load_frozen
+from lowres_d2.modeling.loss_weight import check_loss_weight
 from lowres_d2.modeling.teacher import Tap, TapRecorder
 
 import torch
@@ -42,8 +43,7 @@ class FeatureContent(nn.Module):
         pixels: float = 0.0,
     ) -> None:
         super().__init__()
-        if pixels < 0:
-            raise ValueError(f"pixels={pixels}: expected a weight of 0 or more")
+        check_loss_weight("pixels", pixels)
         self.classifier = classifier.requires_grad_(False).eval()
         self.pixels = pixels
         self._tap = Tap(tap, call=0)

@@ -42,6 +42,20 @@ def test_metrics_are_means_over_images():
     assert results["psnr-bicubic"] - results["psnr"] == pytest.approx(6.0206, abs=1e-3)
 
 
+def test_a_network_that_makes_nan_has_no_metrics(caplog):
+    found = outputs()
+    found[1]["super_resolved"] = found[1]["super_resolved"].clone().fill_(float("nan"))
+    evaluator = evaluated(found)
+    assert set(evaluator.evaluate()["super_resolution"].values()) == {None}
+    assert "for 1 of 3 images (such as image 2); there are no metrics" in caplog.text
+    assert "not shown" not in caplog.text and "n/a" in evaluator.tables()
+
+
+def test_images_of_one_id_are_refused():
+    with pytest.raises(ValueError, match="the test set: 2 images have the image_id 1"):
+        SuperResolutionEvaluator(dataset(1) * 2)
+
+
 def test_an_untrained_vdsr_is_the_bicubic_image_of_the_report():
     network = VDSR(width=2, depth=2)
     for parameter in network.layers.parameters():

@@ -215,3 +215,9 @@ def test_targets_that_are_not_one_for_each_image_are_an_error(counts):
         criterion(outputs, ground_truth(counts))
     with pytest.raises(ValueError, match=message):
         criterion.matcher(outputs["pred_logits"], outputs["pred_boxes"], ground_truth(counts))
+
+
+@pytest.mark.parametrize("key", ["class_weight", "bbox_weight", "giou_weight"])
+def test_a_negative_weight_is_refused(key):
+    with pytest.raises(ValueError, match=f"{key}=-1: expected a number, 0 or more"):
+        SetCriterion(CLASSES, HungarianMatcher(), **{key: -1})

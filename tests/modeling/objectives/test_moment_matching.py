@@ -86,3 +86,8 @@ def test_an_unknown_reduction_is_refused():
 def test_an_unknown_spread_is_refused():
     with pytest.raises(ValueError, match="expected 'std' or 'variance'"):
         MomentMatching(spread="range")
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(ValueError, match=r"spread_weight=-0\.1: expected a number, 0 or more"):
+        MomentMatching(spread_weight=-0.1)

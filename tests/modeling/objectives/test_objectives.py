@@ -149,6 +149,15 @@ def test_a_misspelt_weight_comes_with_the_nearest_group():
         _model(loss_weights={"brightnes/mean": 1})
 
 
+@pytest.mark.parametrize("weight", [-2, -1e-9, float("nan"), float("inf"), "2", True, None])
+def test_a_weight_that_makes_no_loss_is_refused_by_its_key(weight):
+    with pytest.raises(
+        ValueError, match=r"^model\.loss_weights\.brightness=.* 0 or more"
+    ) as caught:
+        _model(loss_weights={"*/loss_cls": 0, "brightness": weight})
+    assert "\n" not in str(caught.value)
+
+
 def test_no_active_loss_is_an_error():
     model = _model()
     model.loss_terms.active = ["detector/loss_mask"]

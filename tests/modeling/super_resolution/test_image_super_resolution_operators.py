@@ -106,7 +106,7 @@ class TestImageDiscriminator(OperatorCase):
 class TestFeatureContent(OperatorCase):
     covers = (FeatureContent,)
     variants = {"features": dict(tap="backbone.stages.stage1"), "deeper": dict(pixels=0.5)}
-    bad_arguments = [(dict(pixels=-1.0), "pixels=-1.0: expected a weight of 0 or more")]
+    bad_arguments = [(dict(pixels=-1.0), "pixels=-1.0: expected a number, 0 or more")]
     graph_breaks = "hooks, one of which ends the classifier's forward pass"
 
     def build(self, tap="backbone.stages.stage2", **arguments):
