@@ -133,3 +133,20 @@ def test_shifts_around_a_prelu():
     x = torch.tensor([[3.0, 4.0], [-1.0, -4.0]])
     assert layer(x).tolist() == [[2.0, 14.0], [-1.0, 9.0]]
     assert torch.equal(ShiftedPReLU(2)(x[..., None]), nn.PReLU(2)(x[..., None]))
+
+
+def test_all_processes_start_with_the_same_step(monkeypatch):
+    """Of two processes, the other of which has values from -1 to 3."""
+
+    def all_reduce(tensor, operation=torch.distributed.ReduceOp.SUM):
+        if operation == torch.distributed.ReduceOp.MIN:
+            tensor.clamp_(max=-1.0)
+        else:
+            tensor.add_(3.0)
+
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
+    layer = LearnedStep(4)
+    layer(torch.full((2, 3), 1.0))
+    assert layer.has_negative
+    assert layer.step.item() == pytest.approx(2 * (1.0 + 3.0) / 2 / 7**0.5)
