@@ -8,13 +8,14 @@ names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
 
 T = TypeVar("T")
 PREFIX = "detector."
+COUNTER = "num_batches_tracked"  # of batch norm; not a weight, and zoo files do not have it
 BACKBONE, PREDICTOR = "backbone.", "classifier.weight"  # of an ImageClassifier
 # Where detectors have the layers of a backbone. In an FPN it is the bottom-up network; the box head
 # of a C4 detector is its last stage, either the blocks or a network with the backbone's names.
@@ -67,23 +68,33 @@ def beside_backbone(state_dict: Mapping[str, Any], model: nn.Module) -> list[str
     return []
 
 
+def layer_names(layers: Iterable[str], model: nn.Module) -> list[str]:
+    """The model's names of tensors of a backbone; empty for one that has no place in it.
+
+    Args:
+        layers: names in the backbone, such as ``res2.0.conv1.weight``.
+        model: a detector or classifier, or a composition of one.
+    """
+    own, modules = model.state_dict(), {name for name, _ in model.named_modules()}
+    start = PREFIX if PREFIX.rstrip(".") in modules else ""
+    names = []
+    for layer in layers:
+        # Its backbone may be an FPN as well.
+        forms = dict.fromkeys((layer, layer.removeprefix("bottom_up.")))
+        places = [f"{start}{place}{form}" for place in PLACES for form in forms]
+        # A norm may have its tensors under other names in the model, and renames those of a file.
+        fits = [p for p in places if p in own] or [p for p in places if _parent(p) in modules]
+        names.append(fits[0] if fits else "")
+    return names
+
+
 def _backbone_state_dict(state_dict: Mapping[str, T], model: nn.Module) -> dict[str, T]:
     """The weights of a classifier's backbone, under the model's names."""
     left = set(beside_backbone(state_dict, model))
-    own, modules = model.state_dict(), {name for name, _ in model.named_modules()}
-    start = PREFIX if PREFIX.rstrip(".") in modules else ""
-    placed = {}
-    for name, value in state_dict.items():
-        if name in left:
-            continue
-        inner = name.removeprefix(PREFIX).removeprefix(BACKBONE)
-        # Its backbone may be an FPN as well.
-        layers = dict.fromkeys((inner, inner.removeprefix("bottom_up.")))
-        places = [f"{start}{place}{layer}" for place in PLACES for layer in layers]
-        # A norm may have its tensors under other names in the model, and renames those of a file.
-        fits = [p for p in places if p in own] or [p for p in places if _parent(p) in modules]
-        placed[fits[0] if fits else name] = value
-    return placed
+    kept = [name for name in state_dict if name not in left]
+    layers = [name.removeprefix(PREFIX).removeprefix(BACKBONE) for name in kept]
+    placed = zip(kept, layer_names(layers, model), strict=True)
+    return {found or name: state_dict[name] for name, found in placed}
 
 
 def averaged_weights(state: Mapping[str, T]) -> dict[str, T]:

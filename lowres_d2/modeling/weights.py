@@ -12,18 +12,18 @@ from typing import Any
 
 from lowres_d2.modeling.channels import refit_channels
 from lowres_d2.modeling.checkpoint_keys import (
+    COUNTER,
     beside_backbone,
     evaluated_state_dict,
     route_detector_checkpoint,
 )
 from lowres_d2.modeling.run_weights import weights_file
+from lowres_d2.modeling.torchvision_keys import AUTHOR, resnet_names
 from lowres_d2.weight_files import read_weight_file, split_query
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import nn
-
-COUNTER = "num_batches_tracked"  # of batch norm; not a weight, and zoo files do not have it
 
 
 @dataclass
@@ -40,6 +40,9 @@ class LoadReport:
             :func:`lowres_d2.modeling.channels.refit_channels`; each with the number of the file.
         of_file: number of tensors of the file, without the next.
         beside_backbone: what a detector leaves out of a classifier's tensors.
+        renamed: number of the file's tensors that had torchvision's names.
+        torchvision: whether they are of torchvision's ResNets, or of timm's, which have the same
+            names.
         classes: names of the classes that the file's model predicts; empty if the file has none.
         category_ids: ids of these in the annotation file of the training data; empty if the file
             has none.
@@ -55,6 +58,8 @@ class LoadReport:
     refitted: list[str] = field(default_factory=list)
     of_file: int = 0
     beside_backbone: list[str] = field(default_factory=list)
+    renamed: int = 0
+    torchvision: bool = False
     classes: list[str] = field(default_factory=list)
     category_ids: list[int] = field(default_factory=list)
     iterations: int | None = None
@@ -67,6 +72,8 @@ class LoadReport:
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.matched} of {self.total} tensors of the model loaded"
+        if self.renamed:
+            text += f"; {self.renamed} renamed from torchvision's ResNet"
         for words, names in (
             ("refitted to the image's channels", self.refitted),
             ("not in the file", self.missing),
@@ -122,7 +129,7 @@ def fill_model(
 
     Args:
         model: a detector or a composition; it accepts weights of either, and the backbone's of a
-            classifier.
+            classifier, also under the names of torchvision's ResNets.
         checkpoint: result of :func:`read_checkpoint`.
         path: the checkpoint's file, for messages.
         use_average: use the moving average of the weights if the checkpoint has one.
@@ -140,7 +147,12 @@ def fill_model(
     left: list[str] = []
     try:
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
-        if not heuristics:  # the heuristics match suffixes of names
+        renamed = resnet_names(weights, checkpointer.model)
+        if renamed:
+            kind["matching_heuristics"] = False  # the names are the model's by now
+            left = [n for n in weights if n not in renamed and not n.endswith(COUNTER)]
+            weights = {name: weights[old] for old, name in renamed.items()}
+        elif not heuristics:  # the heuristics match suffixes of names
             left = beside_backbone(weights, checkpointer.model)
             weights = route_detector_checkpoint(weights, checkpointer.model)
         # Not its public `load`, which reads the file itself and may execute what is in it. A copy
@@ -181,6 +193,8 @@ def fill_model(
         ],
         of_file=len(weights),
         beside_backbone=left,
+        renamed=sum(old != name for old, name in renamed.items()),
+        torchvision=bool(renamed) or checkpoint.get("__author__") == AUTHOR,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
         # Detectron2 stores the index of the last finished iteration.
@@ -196,7 +210,8 @@ def load_weights(
 
     Args:
         model: a detector, or a :class:`LowResDetector`, whose ``detector`` then receives a bare
-            detector's weights. Of an ``ImageClassifier``'s it takes those of the backbone.
+            detector's weights. Of an ``ImageClassifier``'s, and of torchvision's or timm's ResNets,
+            it takes those of the backbone.
         path: a file or address, see :func:`read_checkpoint`.
         complete: require every tensor of the model to be in the file.
         use_average: use the moving average of the weights if the file has one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lowres_d2.modeling.weights import LoadReport
@@ -15,6 +16,12 @@ _STATISTICS = ("pixel_mean", "pixel_std")
 _FORMAT = "dataloader.train.mapper.image_format"
 # What images have without a mapper, and in the formats that are about colours.
 _ORDER, _ORDERS = "RGB", ("RGB", "BGR")
+# Of torchvision's ResNets; timm has some of others.
+_TORCHVISION = {
+    "pixel_mean": [123.675, 116.28, 103.53],
+    "pixel_std": [58.395, 57.12, 57.375],
+    "image_format": "RGB",
+}
 
 
 def other_pixels_warning(cfg: DictConfig, report: LoadReport) -> str:
@@ -27,26 +34,32 @@ def other_pixels_warning(cfg: DictConfig, report: LoadReport) -> str:
     Returns:
         A warning; empty if nothing differs, or the file does not say what it was trained on.
     """
-    if not report.recipe:
-        return ""
-    try:
-        # Only numbers are read: names of callables are not imported.
-        saved = parse_saved_config(report.recipe, report.path, lambda name, where: name)
-        theirs = _pixels(OmegaConf.create(saved))
-    except (ValueError, yaml.YAMLError, OmegaConfBaseException):  # saved by another version
-        return ""
-    ours = _pixels(cfg)
+    theirs, ours = _pixels_of(report), _pixels(cfg)
     differ = [
         f"{name} {theirs[name]}, the model has {ours[name]}"
         for name in theirs
-        if name in ours and _kind(theirs[name]) == _kind(ours[name]) and theirs[name] != ours[name]
+        if name in ours and _kind(theirs[name]) == _kind(ours[name])
+        if not _same(theirs[name], ours[name])
     ]
     if not differ:
         return ""
+    was = "was trained" if report.recipe else "is a ResNet of torchvision's kind, trained"
     return (
-        f"{report.path} was trained with {'; '.join(differ)}: its first layers see other pixels; "
+        f"{report.path} {was} with {'; '.join(differ)}: its first layers see other pixels; "
         "make them equal, unless this is intended"
     )
+
+
+def _pixels_of(report: LoadReport) -> dict[str, Any]:
+    """What a file was trained on; empty if it does not say so."""
+    if not report.recipe:
+        return _TORCHVISION if report.torchvision else {}
+    try:
+        # Only numbers are read: names of callables are not imported.
+        saved = parse_saved_config(report.recipe, report.path, lambda name, where: name)
+        return _pixels(OmegaConf.create(saved))
+    except (ValueError, yaml.YAMLError, OmegaConfBaseException):  # saved by another version
+        return {}
 
 
 def _pixels(cfg: DictConfig) -> dict[str, Any]:
@@ -64,3 +77,9 @@ def _pixels(cfg: DictConfig) -> dict[str, Any]:
 def _kind(value: Any) -> Any:
     """Statistics of images of other channels cannot be compared."""
     return len(value) if isinstance(value, list) else type(value)
+
+
+def _same(theirs: Any, ours: Any) -> bool:
+    if isinstance(theirs, str):
+        return theirs == ours
+    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(theirs, ours, strict=True))

@@ -29,6 +29,7 @@ from lowres_d2.engine.startup.objects import (
 )
 from lowres_d2.engine.startup.pixels import other_pixels_warning
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
+from lowres_d2.engine.startup.strides import strides_warning
 from lowres_d2.engine.startup.super_resolution import describe_super_resolution
 from lowres_d2.engine.startup.weights import describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -130,8 +131,8 @@ def _precision(run: StartUp) -> str:
 def _student_weights(run: StartUp) -> str:
     if run.weights is None:
         return f"model: none given, random initialization (train.seed {run.cfg.train.seed})"
-    warning = other_pixels_warning(run.cfg, run.weights)
-    run.warnings += [warning] if warning else []
+    warnings = other_pixels_warning(run.cfg, run.weights), strides_warning(run.model, run.weights)
+    run.warnings += [warning for warning in warnings if warning]
     return f"model: {describe_weights(run.weights)}"
 
 

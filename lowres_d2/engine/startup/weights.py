@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowres_d2.modeling.checkpoint_keys import COUNTER
 from lowres_d2.modeling.resample import SuperResolved
 from lowres_d2.modeling.super_resolution import FeatureContent
-from lowres_d2.modeling.weights import COUNTER, LoadReport
+from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.find import shipped_recipes
 
 from torch import nn
@@ -109,6 +110,7 @@ def describe_weights(report: LoadReport) -> str:
     if report.refitted:
         text += f"; refitted to the image's channels: {', '.join(report.refitted)}"
     for words, number, names in (
+        ("renamed from torchvision's ResNet", report.renamed, []),
         ("left out beside a classifier's backbone", len(report.beside_backbone), []),
         ("left as initialized", len(not_loaded), not_loaded),
         ("of the file ignored on purpose", ignored, []),
