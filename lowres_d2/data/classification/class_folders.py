@@ -9,8 +9,9 @@ from pathlib import Path
 from lowres_d2.data.aug_input import ImageInput
 from lowres_d2.data.classification.arrays import ImageArrays
 from lowres_d2.data.classification.crops import ResizedCenterCrop
-from lowres_d2.data.classification.folder_files import ClassFolderFiles
+from lowres_d2.data.classification.folder_files import ClassFolderFiles, warn_of_no_images
 from lowres_d2.data.classification.labelled import check_choice
+from lowres_d2.data.datasets.json_values import shortened
 from lowres_d2.data.image import MAX_PIXELS, ImageReader, UnfitImageError
 from lowres_d2.data.mapper import BrokenImageError
 
@@ -40,7 +41,7 @@ class ClassFolders(ImageArrays):
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class has no images, or an image cannot be read.
+        ValueError: a class has no images, or none that can be read, or an image cannot be read.
     """
 
     def __init__(
@@ -72,6 +73,14 @@ class ClassFolders(ImageArrays):
             labels.append(record["label"])
         if not images:
             raise ValueError(f"{files.source}: none of its {len(files)} images can be read")
+        lost = [files.classes[k] for k in sorted({*files.labels} - {*labels})]
+        if lost and not may_lack_classes:
+            raise ValueError(
+                f"{files.source}: no image of class {shortened(lost)} can be read; replace some, "
+                "or leave the class out"
+            )
+        if lost:
+            warn_of_no_images(files.source, lost)
         super().__init__(torch.stack(images), labels, files.classes, files.source, names)
 
 

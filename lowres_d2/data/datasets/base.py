@@ -247,19 +247,21 @@ def with_classes(
     )
 
 
-def log_left_out(source: str | Path, left_out: Counter[str]) -> None:
+def log_left_out(source: str | Path, left_out: Counter[str], things: str = "objects") -> None:
     """Log how many objects of how many classes were left out, as ``classes`` asks for.
 
     Args:
         source: file or folder of the data set.
         left_out: number of objects of each class that is not used.
+        things: what is counted.
     """
     if left_out:
         names = ", ".join(name for name, _ in left_out.most_common(_SHOWN_DIFFERENCES))
         _logger.info(
-            "%s: %d objects of %d unused classes left out (%s)",
+            "%s: %d %s of %d unused classes left out (%s)",
             source,
             left_out.total(),
+            things,
             len(left_out),
             names + (", ..." if len(left_out) > _SHOWN_DIFFERENCES else ""),
         )

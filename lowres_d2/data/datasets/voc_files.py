@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 
 from lowres_d2.data.datasets.box_forms import FORMS, LEAST
 from lowres_d2.data.datasets.json_values import is_finite
-
-from PIL import Image
+from lowres_d2.data.image import readable_endings
 
 
 class VocObject(NamedTuple):
@@ -114,7 +113,7 @@ def image_names(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
         The image of that stem which is there: the one that ``<filename>`` names, else the .jpg,
         else the first of any other format. Where none is, the name that it should have.
     """
-    known = Image.registered_extensions()
+    known = readable_endings()
     there: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in known:

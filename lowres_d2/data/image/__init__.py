@@ -1,7 +1,13 @@
 """Image files: opened, decoded at their full depth, and scaled to what a network reads."""
 
 from lowres_d2.data.image.exif import exif_fault
-from lowres_d2.data.image.files import ENDINGS, MAX_PIXELS, UnfitImageError, is_image
+from lowres_d2.data.image.files import (
+    ENDINGS,
+    MAX_PIXELS,
+    UnfitImageError,
+    is_image,
+    readable_endings,
+)
 from lowres_d2.data.image.reader import FORMATS, NARROW, ImageReader, load_image, reader_of
 
 __all__ = [
@@ -14,5 +20,6 @@ __all__ = [
     "exif_fault",
     "is_image",
     "load_image",
+    "readable_endings",
     "reader_of",
 ]

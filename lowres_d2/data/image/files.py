@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from detectron2.utils.file_io import PathManager
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # Endings of the image files that are looked for in folders.
 ENDINGS = (
@@ -33,6 +33,12 @@ _limit_is_off = threading.Lock()
 
 class UnfitImageError(ValueError):
     """An image that these settings do not read; the message says which one would."""
+
+
+def readable_endings() -> dict[str, str]:
+    """Format of each ending that Pillow reads; others it only writes, such as .pdf."""
+    known = Image.registered_extensions()
+    return {ending: form for ending, form in known.items() if form in Image.OPEN}
 
 
 def open_regular(path: str) -> IO[bytes]:
@@ -75,6 +81,8 @@ def open_image(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Iterator
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(file)
+        except UnidentifiedImageError:  # Pillow's message shows the file object
+            raise UnidentifiedImageError("is of no format that Pillow reads") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
     with image:

@@ -127,6 +127,49 @@ def test_of_broken_images_alone_no_set_is_made(tmp_path):
     assert said == f"{tmp_path}: none of its 1 images can be read"
 
 
+def test_a_class_of_broken_images_alone_is_an_error_but_in_a_test_set(root, caplog):
+    for name in ("cat/1.png", "cat/2.PNG"):
+        (root / name).write_bytes(b"")
+    said = one_line(lambda: ClassFolders(root, 8, on_broken="skip"))
+    assert said.startswith(f"{root}: no image of class cat can be read; replace some")
+    test = ClassFolders(root, 8, on_broken="skip", may_lack_classes=True)
+    assert test.classes == ["cat", "dog", "eel"] and test.labels == [1, 2, 2, 2]
+    assert f"{root}: has no images of class cat: nothing can be evaluated" in caplog.text
+
+
+def test_images_of_unused_classes_are_counted(root, caplog):
+    with caplog.at_level(logging.INFO):
+        for call in (ClassFolderFiles, lambda *given: ClassFolders(given[0], 8, given[1])):
+            caplog.clear()
+            assert len(call(root, ["dog", "cat"])) == 3
+            assert f"{root}: 3 images of 1 unused classes left out (eel)" in caplog.text
+        caplog.clear()
+        ClassFolderFiles(root)
+        assert "left out" not in caplog.text
+
+
+def test_images_beside_and_below_the_class_folders_are_counted(root, caplog):
+    for name in ("stray.png", "cat/a/1.png", "cat/a/b/2.PNG", "cat/a/3.txt", ".cache/4.png"):
+        save(root / name, format="png")
+    with caplog.at_level(logging.WARNING):
+        assert len(ClassFolderFiles(root)) == 6
+    assert f"{root}: 3 images are left out, which are not in a class folder itself" in caplog.text
+    assert "stray.png, cat/a/1.png, cat/a/b/2.PNG" in caplog.text
+
+
+def test_files_that_pillow_only_writes_are_no_images(root, caplog):
+    save(root / "cat/page.pdf")
+    with caplog.at_level(logging.WARNING):
+        assert len(ClassFolderFiles(root)) == 6
+    assert "1 files are no images by their ending, and left out: page.pdf" in caplog.text
+
+
+def test_content_that_is_no_image_is_said_in_words(root):
+    (root / "dog/a.png").write_bytes(b"%PDF-1.4 of no image")
+    said = one_line(lambda: ClassFolders(root, 8), BrokenImageError)
+    assert "cannot be read as an image (is of no format that Pillow reads)" in said
+
+
 def test_the_middle_is_kept_of_images_of_other_shapes(tmp_path):
     wide, tall = pixels(8, 14, 1), pixels(20, 8, 2)
     save(tmp_path / "a/1.png", wide)
