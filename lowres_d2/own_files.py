@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def own_path(target: str | Path) -> Iterator[Path]:
         FileExistsError: see :func:`check_own`.
     """
     target = Path(target)
-    check_own([target])
+    _check(target)
     with atomic_path(target) as part:
         yield part
         # Before the file gets its name: a program that is killed between the two still owns it.
@@ -37,22 +38,58 @@ def own_path(target: str | Path) -> Iterator[Path]:
 
 
 def check_own(targets: Iterable[str | Path]) -> None:
-    """Raise if one of these files is there, and is not ours to replace.
+    """Raise if one of these files is there, and is not ours to replace, or cannot be written.
 
     Programs call it for all that they are about to write, before work that would be lost.
 
     Raises:
         FileExistsError: names the file.
+        OSError: names the folder that cannot be written to.
     """
+    folders = set()
     for target in map(Path, targets):
-        if target.is_dir():
-            raise FileExistsError(f"{target}: is a folder, where a file is to be written")
-        # A link that leads nowhere is somebody's, too.
-        if (target.exists() or target.is_symlink()) and not _is_own(target):
-            raise FileExistsError(
-                f"{target}: exists, and no earlier run wrote it as it is now; move it away, or "
-                "choose another name or folder for the output"
-            )
+        if target.parent not in folders:
+            folders.add(target.parent)
+            reason = why_unwritable(target.parent)
+            if reason:
+                raise OSError(
+                    f"{target.parent} cannot be written to ({reason}): choose another folder for "
+                    f"{target.name}"
+                )
+        _check(target)
+
+
+def why_unwritable(folder: str | Path) -> str:
+    """Why no file can be made in a folder, which need not exist; empty: nothing speaks against it.
+
+    Nothing is written.
+    """
+    place = Path(folder)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not os.path.isdir(place):
+        return f"{place} is no folder"
+    return "" if os.access(place, os.W_OK | os.X_OK) else f"no permission to write into {place}"
+
+
+def remove_own(target: str | Path) -> bool:
+    """Remove a file if it is ours to replace; says whether it was."""
+    target = Path(target)
+    own = _is_own(target)
+    if own:
+        target.unlink()
+    return own
+
+
+def _check(target: Path) -> None:
+    if target.is_dir():
+        raise FileExistsError(f"{target}: is a folder, where a file is to be written")
+    # A link that leads nowhere is somebody's, too.
+    if (target.exists() or target.is_symlink()) and not _is_own(target):
+        raise FileExistsError(
+            f"{target}: exists, and no earlier run wrote it as it is now; move it away, or "
+            "choose another name or folder for the output"
+        )
 
 
 def adopt(files: Iterable[str | Path]) -> None:

@@ -20,7 +20,7 @@ from lowres_d2.engine.build import (
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
-from lowres_d2.engine.run_folder import RESULTS, claimed
+from lowres_d2.engine.run_folder import RESULTS, check_writable, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.weights import naming_weights
@@ -117,6 +117,7 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
     if not cfg.train.init_checkpoint:
         raise ValueError("--eval-only needs weights: set train.init_checkpoint=FILE")
     folder = cfg.train.output_dir
+    check_writable(folder)
     cfg.model = standalone(cfg).model  # as in the config.yaml of a run, for what is evaluated
     model, report = model_with_weights(cfg)
     if images:

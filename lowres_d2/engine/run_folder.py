@@ -24,7 +24,7 @@ from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.evaluation.sized_coco import SUMMARY
 from lowres_d2.evaluation.sized_f1 import SUMMARY_F1
 from lowres_d2.numbered import next_numbered
-from lowres_d2.own_files import LIST, adopt
+from lowres_d2.own_files import LIST, adopt, why_unwritable
 from lowres_d2.saved_configs import CONFIG
 
 from detectron2.config import LazyConfig
@@ -80,10 +80,7 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     for path in made:
                         path.rmdir()
-                raise OSError(
-                    f"{folder} cannot be written to ({error.strerror}): choose {ELSEWHERE} for "
-                    "log and results"
-                ) from error
+                raise OSError(_unwritable(folder, error.strerror)) from error
             _check_log(folder)  # before an earlier run's is put aside: this one may be the user's
             aside = put_aside(folder) if fresh else None
             (folder / ANEW).unlink(missing_ok=True)
@@ -92,6 +89,22 @@ def claimed(output_dir: str | Path, fresh: bool = False) -> Iterator[None]:
         if comm.is_main_process() and aside is not None:
             logger.info("%s had an earlier run: its files are in %s now", folder, aside)
         yield
+
+
+def check_writable(output_dir: str | Path) -> None:
+    """Raise if the folder of a run cannot be written to, before data and model are built.
+
+    Raises:
+        OSError: names the folder.
+    """
+    # Of the main process: other machines may have folders of their own.
+    reason = why_unwritable(output_dir) if comm.is_main_process() else ""
+    if reason:
+        raise OSError(_unwritable(output_dir, reason))
+
+
+def _unwritable(folder: str | Path, reason: str | None) -> str:
+    return f"{folder} cannot be written to ({reason}): choose {ELSEWHERE} for log and results"
 
 
 def put_aside(folder: Path) -> Path | None:

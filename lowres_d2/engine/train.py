@@ -37,7 +37,13 @@ from lowres_d2.engine.hooks.writers import LastingWriter, without_writers_traceb
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.processes.folder_lock import ELSEWHERE
-from lowres_d2.engine.run_folder import METRICS, check_sources, claimed, save_config
+from lowres_d2.engine.run_folder import (
+    METRICS,
+    check_sources,
+    check_writable,
+    claimed,
+    save_config,
+)
 from lowres_d2.engine.stages import (
     Stage,
     StageSchedule,
@@ -93,6 +99,7 @@ def train(
         The results of the last evaluation.
 
     Raises:
+        OSError: the output folder cannot be written to.
         ValueError: data, model, weights and recipe do not fit together.
     """
     if cfg.train.init_checkpoint and cfg.train.student_from_teacher:
@@ -100,6 +107,7 @@ def train(
             "train.init_checkpoint and train.student_from_teacher are both set: keep the one to "
             "start from"
         )
+    check_writable(cfg.train.output_dir)
     run = _Run(cfg, resume)
     start = run.load(resume, allow_partial)
     if not run.resumed:

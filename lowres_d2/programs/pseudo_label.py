@@ -8,6 +8,7 @@ are alike, and images between the others would be known from training.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -24,17 +25,18 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_of
 from lowres_d2.evaluation.found_boxes import FoundBoxes
 from lowres_d2.evaluation.shown import BOXES, task_of
-from lowres_d2.own_files import check_own, own_path
+from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.demo import class_names
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 TRAIN, VAL = "train.json", "val.json"
 _SHOWN_CLASSES = 5
+_LOWEST = 0.05  # of the highest score, from which on a lower threshold may give objects
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -101,39 +103,83 @@ def _run(args: argparse.Namespace) -> None:
     lower = lower if args.ignore_from is None else args.ignore_from
     labels = PseudoLabels(args.weights, args.threshold, lower)
     images = UnlabelledImages(args.images)
-    held_out = round(args.held_out * len(images))
-    if args.held_out and not 0 < held_out < len(images):
-        raise ValueError(
-            f"{args.images}: {len(images)} images give no two parts with --held-out "
-            f"{args.held_out:g}: give more images, or --held-out 0"
-        )
-    names = [TRAIN, VAL] if held_out else [TRAIN]
+    names = [TRAIN, VAL] if _held_out(args, len(images)) else [TRAIN]
     check_own(args.output / name for name in names)
     cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
     if task_of(cfg) != BOXES.task:
         raise ValueError(f"{args.weights}: is of a model that finds no objects")
+    _skip_broken_images(cfg, args.opts)
     found = find_objects(cfg, weights, images)
-    files = {}
-    for name in names:
-        part = found.images[: len(found.images) - held_out]
-        part = part if name == TRAIN else found.images[len(part) :]
-        files[name] = labels.coco(part, found.detections, found.categories)
-        if all(a["iscrowd"] for a in files[name]["annotations"]):
-            inside = {image["id"] for image in part}
-            scores = [d["score"] for d in found.detections if d["image_id"] in inside]
-            raise ValueError(
-                f"{args.images}: no object for {name}: of its {len(part)} images the highest score "
-                f"is {max(scores, default=0):.2f}: lower --threshold {args.threshold:g}, or use "
-                "another detector"
-            )
-    args.output.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        with own_path(args.output / name) as part:
-            part.write_text(json.dumps(content), encoding="utf-8")
-        print(f"{args.output / name}: {describe(content)}")
+    if len(found.images) < len(images):
+        lost = len(images) - len(found.images)
+        print(f"{lost:,} of {len(images):,} images cannot be read, and are left out")
+    _check_any_object(args, found)
+    first = len(found.images) - _held_out(args, len(found.images))
+    parts = {TRAIN: found.images[:first], VAL: found.images[first:]}
+    files = {name: labels.coco(parts[name], found.detections, found.categories) for name in names}
+    _write(args, files)
     print(f"No ground truth: {labels}. Look at some of them before you train on them.")
     keys = _keys(args.output, images, names)
     print(f"To train on them, add to a recipe of configs/own_data:\n  {keys}")
+
+
+def _held_out(args: argparse.Namespace, number: int) -> int:
+    """How many of the images are for evaluation."""
+    held_out = round(args.held_out * number)
+    if args.held_out and not 0 < held_out < number:
+        raise ValueError(
+            f"{args.images}: {number} images give no two parts with --held-out "
+            f"{args.held_out:g}: give more images, or --held-out 0"
+        )
+    return held_out
+
+
+def _skip_broken_images(cfg: DictConfig, opts: Sequence[str]) -> None:
+    """One of many is no reason to lose the detections of the others, unless ``opts`` say so."""
+    key = "dataloader.test.mapper.on_broken"
+    given = any(opt.lstrip("+").partition("=")[0] == key for opt in opts)
+    if not given and OmegaConf.select(cfg, key) is not None:
+        OmegaConf.update(cfg, key, "skip")
+
+
+def _check_any_object(args: argparse.Namespace, found: Found) -> None:
+    """Raise where nothing can be learned from the detections."""
+    if not found.images:
+        raise ValueError(f"{args.images}: none of its images can be read")
+    best = max((d["score"] for d in found.detections), default=0)
+    if best < args.threshold:
+        lower = f"lower --threshold {args.threshold:g}, or " if best >= _LOWEST else ""
+        raise ValueError(
+            f"{args.images}: no object on its {len(found.images)} images, of which the highest "
+            f"score is {best:.2f}: {lower}use another detector"
+        )
+
+
+def _write(args: argparse.Namespace, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the json files, all of them or none, and say what is in them."""
+    left = args.output / VAL
+    if VAL not in files and left.exists():
+        # Its images are in the new train.json, and a model would be evaluated on what it learned.
+        removed = remove_own(left)
+        print(
+            f"{left}: "
+            + (
+                "of an earlier run, removed: its images are for training now"
+                if removed
+                else f"is not of this run: some of its images may be in {TRAIN}, too"
+            )
+        )
+    with contextlib.ExitStack() as written:
+        for name, content in files.items():
+            part = written.enter_context(own_path(args.output / name))
+            part.write_text(json.dumps(content), encoding="utf-8")
+    for name, content in files.items():
+        print(f"{args.output / name}: {describe(content)}")
+        if all(a["iscrowd"] for a in content["annotations"]):
+            print(
+                f"{args.output / name}: has no object: give another --held-out than "
+                f"{args.held_out:g}, or lower --threshold {args.threshold:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -161,7 +207,8 @@ def find_objects(cfg: DictConfig, weights: Identity, images: UnlabelledImages) -
         images: read one after the other.
 
     Raises:
-        ValueError: an image is broken, or the weights do not fit the recipe.
+        ValueError: an image is broken, and the recipe's mapper does not skip it, or the weights
+            do not fit the recipe.
     """
     model = build_model(cfg).eval()
     load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)

@@ -92,7 +92,7 @@ def test_sources_without_images_are_named(folder, tmp_path):
     for source, error, words in (
         (tmp_path / "empty", ValueError, "has no images"),
         (folder / "b.png", ValueError, "one image: give its folder"),
-        (tmp_path / "nothing", FileNotFoundError, "no such annotation file"),
+        (tmp_path / "nothing", FileNotFoundError, "no such folder or file; give a folder"),
     ):
         with pytest.raises(error, match=words) as caught:
             UnlabelledImages(source)

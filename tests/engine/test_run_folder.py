@@ -185,6 +185,21 @@ def test_a_place_that_cannot_be_written_to_names_the_option(trained, tmp_path, c
         assert ELSEWHERE in below
 
 
+def test_a_place_that_cannot_be_written_to_is_said_before_data_are_read(
+    trained, tmp_path, monkeypatch, capsys
+):
+    def build_datasets(*given):
+        raise AssertionError("data are read")
+
+    for module in ("train", "evaluate"):
+        monkeypatch.setattr(f"lowres_d2.engine.{module}.build_datasets", build_datasets)
+    (tmp_path / "file").touch()
+    weights = f"train.init_checkpoint={trained.file}"
+    for flags, more in (([], []), (["--eval-only"], [weights])):
+        line = error_of([*flags, *trained.arguments(tmp_path / "file" / "run"), *more], capsys)
+        assert f"{tmp_path / 'file' / 'run'} cannot be written to (" in line
+
+
 def test_a_moved_runs_config_means_the_folder_that_it_is_in(finished, tmp_path, capsys):
     folder, _ = finished
     before, moved = contents(folder), tmp_path / "moved"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 from lowres_d2.own_files import LIST, check_own, own_path
 from lowres_d2.programs.command import main
@@ -78,6 +80,22 @@ def test_a_link_that_leads_nowhere_and_a_folder_stay(tmp_path):
     for name, message in (("link", MESSAGE), ("folder", "is a folder")):
         with pytest.raises(FileExistsError, match=message):
             check_own([tmp_path / "free", tmp_path / name])
+
+
+def test_a_folder_that_takes_no_files_is_said_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        for folder in (tmp_path / name, tmp_path / name / "a" / "b"):
+            words = re.escape(f"{folder} cannot be written to ({tmp_path / name} is no folder)")
+            with pytest.raises(OSError, match=words):
+                check_own([tmp_path / "free.md", folder / "report.md"])
+    check_own([tmp_path / "new" / "folder" / "report.md"])
+    assert not (tmp_path / "new").exists()
+    # As for a user whom the folder refuses; the tests may run as root, whom none does.
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) != tmp_path)
+    with pytest.raises(OSError, match=rf"\(no permission to write into {tmp_path}\)"):
+        check_own([tmp_path / "new" / "report.md"])
 
 
 DEMO = ["demo", "--config-file", PLAIN, "--weights", "none.pth", "--input", "{in}/a.png"]

@@ -129,7 +129,7 @@ def test_images_without_detections_stay_as_empty_ones(teacher, camera, tmp_path,
     assert sum(not record["annotations"] for record in dataset) == 3
 
 
-def test_a_json_keeps_its_ids_and_a_broken_image_can_be_left_out(teacher, coco_json, tmp_path):
+def test_a_json_keeps_its_ids_and_a_broken_image_is_left_out(teacher, coco_json, tmp_path, capsys):
     file, _ = teacher
     run(file, coco_json, tmp_path / "a", "--threshold=0.01", "--held-out=0.5")
     ids = [image["id"] for image in read(coco_json)["images"]]
@@ -140,10 +140,61 @@ def test_a_json_keeps_its_ids_and_a_broken_image_can_be_left_out(teacher, coco_j
     for path in (coco_json.parent / "images").iterdir():
         (images / path.name).write_bytes(path.read_bytes())
     (images / "1.png").write_text("nothing")
-    skip = "dataloader.test.mapper.on_broken=skip"
-    run(file, images, tmp_path / "b", "--threshold=0.01", "--held-out=0", skip)
+    run(file, images, tmp_path / "b", "--threshold=0.01", "--held-out=0")
     names = [image["file_name"] for image in read(tmp_path / "b" / "train.json")["images"]]
     assert "1.png" not in names and len(names) == len(ids) - 1
+    said = capsys.readouterr().out
+    assert f"1 of {len(ids)} images cannot be read, and are left out" in said
+    stop = "dataloader.test.mapper.on_broken=error"
+    said = refused(capsys, file, images, tmp_path / "c", "--threshold=0.01", stop)
+    assert said.startswith(f"error: {images / '1.png'}: cannot be read as an image (")
+
+
+def test_of_broken_images_alone_there_are_no_labels(teacher, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    for k in range(3):
+        (tmp_path / "images" / f"{k}.png").write_text("nothing")
+    said = refused(capsys, teacher[0], tmp_path / "images", tmp_path / "out")
+    assert said == f"error: {tmp_path / 'images'}: none of its images can be read"
+
+
+def test_a_val_json_of_an_earlier_run_does_not_stay_beside_a_train_json_of_all(
+    teacher, camera, tmp_path, capsys
+):
+    file, _ = teacher
+    run(file, camera, tmp_path, "--threshold=0.01")
+    assert (tmp_path / "val.json").exists()
+    run(file, camera, tmp_path, "--threshold=0.01", "--held-out=0")
+    assert not (tmp_path / "val.json").exists()
+    assert len(read(tmp_path / "train.json")["images"]) == 5
+    assert f"{tmp_path / 'val.json'}: of an earlier run, removed" in capsys.readouterr().out
+    (tmp_path / "val.json").write_text("{}")  # of the user
+    run(file, camera, tmp_path, "--threshold=0.01", "--held-out=0")
+    assert (tmp_path / "val.json").read_text() == "{}"
+    assert "some of its images may be in train.json, too" in capsys.readouterr().out
+
+
+def test_a_part_without_objects_does_not_cost_the_other_its_labels(
+    teacher, camera, tmp_path, capsys
+):
+    file, model = teacher
+    best = [max(scores) for _, scores, _ in by_hand(model, camera)]
+    order = sorted(range(5), key=lambda k: -best[k])
+    for folder, ranks in (("last", order), ("first", order[::-1])):
+        (tmp_path / folder).mkdir()
+        for k, name in enumerate(ranks):
+            (tmp_path / folder / f"{k}.png").write_bytes((camera / f"{name}.png").read_bytes())
+    for folder, empty in (("last", "val"), ("first", "train")):
+        out = tmp_path / f"{folder}_labels"
+        run(file, tmp_path / folder, out, f"--threshold={best[order[0]]}")
+        objects = {
+            name: [a for a in read(out / f"{name}.json")["annotations"] if not a["iscrowd"]]
+            for name in ("train", "val")
+        }
+        assert not objects.pop(empty) and all(objects.values())
+        said = capsys.readouterr().out
+        assert f"{out / empty}.json: has no object: give another --held-out than 0.2, or" in said
+        assert said.count("has no object") == 1
 
 
 def test_the_teacher_agrees_with_itself_alone(teacher, camera, tmp_path):
@@ -189,11 +240,19 @@ def test_mistakes_are_named_in_one_line(teacher, camera, coco_json, tmp_path, ca
         (["--ignore-from=0.9"], "--ignore-from 0.9"),
         (["--held-out=1"], "--held-out 1"),
         (["--held-out=0.05"], "5 images give no two parts"),
-        (["--threshold=0.99"], "no object for train.json: of its 4 images the highest score is 0."),
+        (["--threshold=0.99"], "no object on its 5 images, of which the highest score is 0."),
     ):
         assert words in refused(capsys, file, camera, out, *options)
     (tmp_path / "empty").mkdir()
     assert "has no images" in refused(capsys, file, tmp_path / "empty", out)
+    said = refused(capsys, file, tmp_path / "nope", out)
+    assert said == (
+        f"error: {tmp_path / 'nope'}: no such folder or file; give a folder of images, or a COCO "
+        "json file"
+    )
+    (tmp_path / "file").touch()
+    said = refused(capsys, tmp_path / "nowhere.pth", camera, tmp_path / "file" / "out")
+    assert f"{tmp_path / 'file' / 'out'} cannot be written to (" in said
     assert "nowhere" in refused(capsys, tmp_path / "nowhere.pth", camera, out)
     torch.save({"model": torch.load(file, weights_only=True)["model"]}, tmp_path / "bare.pth")
     assert "--config-file RECIPE" in refused(capsys, tmp_path / "bare.pth", camera, out)

@@ -35,6 +35,10 @@ class UnlabelledImages(Sequence):
         self.source = str(source)
         if path.is_dir():
             self.image_root, records = path, _of_folder(path)
+        elif not path.exists():
+            raise FileNotFoundError(
+                f"{source}: no such folder or file; give a folder of images, or a COCO json file"
+            )
         elif path.suffix.lower() in ENDINGS:
             raise ValueError(f"{source}: is one image: give its folder, or a COCO json file")
         else:
