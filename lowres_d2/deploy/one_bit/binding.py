@@ -45,6 +45,16 @@ class Packing(ctypes.Structure):
     ]
 
 
+class Stem(ctypes.Structure):
+    """``struct Stem``."""
+
+    _fields_ = [
+        *_sizes("images", "padded_height", "padded_width", "channels", "kernel", "stride"),
+        *_sizes("outputs", "conv_height", "conv_width", "pooled", "out_height", "out_width"),
+        *_pointers("input", "weights", "bias", "slope", "out"),
+    ]
+
+
 def convolve(path: str, **fields: _Field) -> None:
     """``one_bit_convolve`` with as many threads as torch has."""
     _call("one_bit_convolve", Convolution, path, fields)
@@ -53,6 +63,11 @@ def convolve(path: str, **fields: _Field) -> None:
 def pack(path: str, **fields: _Field) -> None:
     """``one_bit_pack`` with as many threads as torch has."""
     _call("one_bit_pack", Packing, path, fields)
+
+
+def stem(path: str, **fields: _Field) -> None:
+    """``one_bit_stem`` with as many threads as torch has."""
+    _call("one_bit_stem", Stem, path, fields)
 
 
 def _call(name: str, kind: type, path: str, fields: dict[str, int | Tensor | None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lowres_d2.deploy.one_bit import binding
+from lowres_d2.deploy.one_bit.memory import new_map
 from lowres_d2.deploy.one_bit.paths import chosen_path
 
 import torch
@@ -100,7 +101,7 @@ def pack_bits(
     if thresholds is not None:
         thresholds = binding.vector(thresholds, channels, "thresholds")
     size = number, height + 2 * rows, width + 2 * columns, words_of(channels)
-    words = torch.empty(size, dtype=torch.int32)
+    words = new_map(*size, dtype=torch.int32)
     binding.pack(
         path,
         images=number,

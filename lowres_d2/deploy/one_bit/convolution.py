@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lowres_d2.deploy.one_bit import binding
 from lowres_d2.deploy.one_bit.bits import PackedBits, pack_bits, pair, words_of
+from lowres_d2.deploy.one_bit.memory import new_features, new_map
 from lowres_d2.deploy.one_bit.paths import chosen_path
 from lowres_d2.deploy.one_bit.weights import PackedWeights
 
@@ -50,8 +51,7 @@ def packed_conv(
         numbers: whether y itself is wanted.
         next_padding: border of the bits of y; None: they are not wanted.
         next_thresholds: bits are ``y >= next_thresholds``; 0 without them.
-        out: memory for y, channels last. On Linux new memory of a large map costs more time
-            than its products do.
+        out: memory for y, channels last; by default some that is free: ``memory.py``.
 
     Returns:
         y, channels last, and its bits; None for what is not wanted.
@@ -85,7 +85,7 @@ def packed_conv(
     if not numbers:
         out = None
     elif out is None:
-        out = torch.empty(shape, memory_format=torch.channels_last)
+        out = new_features(*shape)
     next_bits = None if next_padding is None else _room_for_bits(shape, pair(next_padding))
     _with_core(path, bits, weights, stride, vectors, out, next_bits)
     return out, next_bits
@@ -115,7 +115,7 @@ def _is_ours(out: Tensor) -> bool:
 def _room_for_bits(shape: tuple[int, int, int, int], border: tuple[int, int]) -> PackedBits:
     number, outputs, height, width = shape
     size = (number, height + 2 * border[0], width + 2 * border[1], words_of(outputs))
-    return PackedBits(torch.empty(size, dtype=torch.int32), outputs, border)
+    return PackedBits(new_map(*size, dtype=torch.int32), outputs, border)
 
 
 def _with_core(

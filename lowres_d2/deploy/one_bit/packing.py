@@ -7,6 +7,7 @@ import copy
 from lowres_d2.deploy.one_bit.blocks import stage_of, tower_of
 from lowres_d2.deploy.one_bit.folding import fold_norms
 from lowres_d2.deploy.one_bit.layers import PackedConv2d, PackedLinear, check_layer
+from lowres_d2.deploy.one_bit.stem import stem_of
 from lowres_d2.layers.k_bit import KBitConv2d, KBitLinear
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear
 from lowres_d2.modeling.one_bit.replace import replace_modules
@@ -51,7 +52,7 @@ def pack(detector: nn.Module) -> nn.Module:
 
 
 def _sequence(module: nn.Module) -> nn.Module | None:
-    return stage_of(module) or tower_of(module)
+    return stem_of(module) or stage_of(module) or tower_of(module)
 
 
 def _layer(module: nn.Module) -> nn.Module | None:

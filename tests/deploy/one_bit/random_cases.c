@@ -164,12 +164,38 @@ static int case_fails(int64_t path, int64_t threads) {
     return wrong;
 }
 
+/* A stem against the same in plain C, which Python's tests hold against torch. */
+static int stem_fails(int64_t path, int64_t threads) {
+    Stem s = {.images = 1 + random_below(2), .channels = 1 + random_below(4), .stride = 2};
+    s.kernel = 1 + random_below(7), s.outputs = 16 * (1 + random_below(6)), s.pooled = random_below(2);
+    s.padded_height = s.kernel + random_below(70), s.padded_width = s.kernel + random_below(30);
+    s.conv_height = (s.padded_height - s.kernel) / 2 + 1;
+    s.conv_width = (s.padded_width - s.kernel) / 2 + 1;
+    s.out_height = s.pooled ? (s.conv_height - 1) / 2 + 1 : s.conv_height;
+    s.out_width = s.pooled ? (s.conv_width - 1) / 2 + 1 : s.conv_width;
+    float *input = floats(s.images * s.padded_height * s.padded_width * s.channels, 1);
+    float *weights = floats(s.kernel * s.kernel * s.channels * s.outputs, 1);
+    float *bias = floats(s.outputs, 1), *slope = floats(s.outputs, 1);
+    s.input = input, s.weights = weights, s.bias = bias, s.slope = slope;
+    int64_t number = s.images * s.out_height * s.out_width * s.outputs;
+    float *expected = floats(number, 1), *found = floats(number, 1);
+    s.out = expected, one_bit_stem(&s, SCALAR, 1);
+    s.out = found, one_bit_stem(&s, path, threads);
+    int wrong = 0;
+    for (int64_t k = 0; k < number; k++) wrong |= !(fabsf(found[k] - expected[k]) < 0.01f);
+    if (wrong) printf("wrong stem, path %d\n", (int)path);
+    float *used[] = {input, weights, bias, slope, expected, found};
+    for (size_t k = 0; k < sizeof used / sizeof *used; k++) free(used[k]);
+    return wrong;
+}
+
 int main(int count, char **arguments) {
     if (count != 3) return 2;
     state = strtoull(arguments[1], NULL, 10);
     for (int64_t k = 0; k < atoll(arguments[2]); k++)
         for (int64_t path = 0; path < PATHS; path++)
-            if (one_bit_supported() >> path & 1 && case_fails(path, 1 + k % 2)) return 1;
+            if (one_bit_supported() >> path & 1)
+                if (case_fails(path, 1 + k % 2) || stem_fails(path, 1 + k % 2)) return 1;
     puts("all equal");
     return 0;
 }

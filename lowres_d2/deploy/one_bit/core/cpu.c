@@ -5,7 +5,7 @@
 #include <cpuid.h>
 
 enum {
-    POPCNT = 1 << 23, OSXSAVE = 1 << 27, AVX = 1 << 28, /* leaf 1, ecx */
+    FMA = 1 << 12, POPCNT = 1 << 23, OSXSAVE = 1 << 27, AVX = 1 << 28, /* leaf 1, ecx */
     HAS_AVX2 = 1 << 5, AVX512F = 1 << 16, AVX512DQ = 1 << 17, /* leaf 7, ebx */
     HAS_AVX512BW = 1 << 30,
     HAS_VPOPCNTDQ = 1 << 14, /* leaf 7, ecx */
@@ -21,8 +21,8 @@ int64_t one_bit_supported_by(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t le
     int64_t found = 1 << SCALAR;
 #ifdef ONE_BIT_X86
     uint32_t avx512 = AVX512F | AVX512DQ | HAS_AVX512BW | AVX512VL;
-    if ((leaf1_ecx & (POPCNT | AVX)) == (POPCNT | AVX) && (leaf7_ebx & HAS_AVX2) &&
-        (xcr0 & YMM_STATE) == YMM_STATE) {
+    uint32_t avx = FMA | POPCNT | AVX;
+    if ((leaf1_ecx & avx) == avx && (leaf7_ebx & HAS_AVX2) && (xcr0 & YMM_STATE) == YMM_STATE) {
         found |= 1 << AVX2;
         if ((leaf7_ebx & avx512) == avx512 && (xcr0 & ZMM_STATE) == ZMM_STATE) {
             found |= 1 << AVX512BW;

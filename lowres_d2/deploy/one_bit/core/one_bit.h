@@ -49,6 +49,16 @@ typedef struct {
     uint32_t *bits;
 } Packing;
 
+/* A real-valued convolution of an input that is padded already, with bias, PReLU and 3x3 max pooling
+   of stride 2. Outputs are a multiple of 16. All images lie as (image, row, column, channel), the
+   weights as (row, column, channel, output). */
+typedef struct {
+    int64_t images, padded_height, padded_width, channels, kernel, stride, outputs;
+    int64_t conv_height, conv_width, pooled, out_height, out_width;
+    const float *input, *weights, *bias, *slope;
+    float *out;
+} Stem;
+
 /* Some neighbouring pixels of a row, and up to 64 outputs of each. */
 typedef struct {
     int64_t pixels, groups; /* groups of 16 outputs */
@@ -69,6 +79,7 @@ int64_t one_bit_supported_by(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t le
                              uint64_t xcr0);
 void one_bit_convolve(const Convolution *, int64_t path, int64_t threads);
 void one_bit_pack(const Packing *, int64_t path, int64_t threads);
+void one_bit_stem(const Stem *, int64_t path, int64_t threads);
 
 /* One file each. */
 TileFunction scalar_tile, neon_tile, avx2_tile, avx512bw_tile, vpopcntdq_tile;
