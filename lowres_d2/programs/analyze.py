@@ -13,6 +13,7 @@ from typing import Any
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
+from lowres_d2.deploy.one_bit import load_packed
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.checkpoint import load_weights
@@ -73,8 +74,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights to time with, or the folder of a run; with random ones post-processing is "
-        "too fast",
+        help="weights to time with, packed ones too, or the folder of a run; with random ones "
+        "post-processing is too fast",
     )
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
@@ -96,7 +97,10 @@ def _run(args: argparse.Namespace) -> None:
     else:
         cfg, weights = load_recipe(args.config_file, args.opts), None
     model = build_model(cfg)
-    if weights:
+    used = model
+    if weights and weights.packed:
+        used = load_packed(model, weights.weights)
+    elif weights:
         load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
     channels = expected_channels(model)
     if args.size:
@@ -106,9 +110,10 @@ def _run(args: argparse.Namespace) -> None:
     models = _resolutions(model)
     report = {name: _costs(network, images) for name, network in models.items()}
     if args.latency:
-        for name, timing in time_models(models, images).items():
+        timed = _resolutions(used)
+        for name, timing in time_models(timed, images).items():
             report[name]["images_per_second"] = timing.images_per_second
-            report[name]["seconds"] = time_parts(models[name], images)
+            report[name]["seconds"] = time_parts(timed[name], images)
     name = args.config_file or args.weights
     if args.json:
         head = {"recipe": name, "images": what, "machine": machine(model)}

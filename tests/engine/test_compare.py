@@ -6,6 +6,7 @@ from lowres_d2.engine.compare import COUNTED_IMAGES, FullResolutionModel, images
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.modeling.teacher import Teacher
 from lowres_d2.programs.analyze import main as analyze
+from lowres_d2.programs.pack import main as pack
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
 
@@ -158,6 +159,21 @@ def test_analysis_of_a_one_bit_detector_shows_memory_and_operations(capsys):
     shown = capsys.readouterr().out
     assert "low-bit MACs, G" in shown and "OPs, G" in shown and "counted as 1/64" in shown
     assert f"{sum(found['weight_memory'].values()) / 1e6:.3f} MB without biases" in shown
+
+
+def test_analysis_of_packed_weights_times_them(tmp_path, capsys):
+    recipe = "tests/toys/recipes/one_bit.py"
+    cfg = load_recipe(recipe, ["train.device=cpu"])
+    weights = {"model": build_model(cfg).state_dict(), "recipe": recipe_text(cfg)}
+    torch.save(weights, tmp_path / "model_final.pth")
+    file = tmp_path / "packed.safetensors"
+    pack([str(tmp_path), str(file)])
+    capsys.readouterr()
+    analyze(["--weights", str(file), "--size", "64", "64", "--json", "--latency"])
+    found = json.loads(capsys.readouterr().out)["full resolution"]
+    assert found["images_per_second"] > 0 and found["seconds"]["backbone"] > 0
+    # So small a file has names and its recipe for a large part.
+    assert 1 < file.stat().st_size / sum(found["memory"].values()) < 1.5
 
 
 def test_analysis_takes_the_recipe_of_weights(tmp_path, capsys):

@@ -105,10 +105,11 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
         images: Detectron2 inputs.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: there is no image, or the model is packed.
     """
     if not images:
         raise ValueError("no image to count MACs on: give at least one")
+    memory = measure_memory(model)
     model.eval()
     sums: dict[int, Counter[str]] = {bits: Counter() for bits in _bits_of(model)}
     # Fused attention is one operation, which not every version of the counter knows.
@@ -131,7 +132,7 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
         bits: {part: total / len(images) for part, total in found.items() if total}
         for bits, found in sums.items()
     }
-    return Complexity(count_parameters(model), measure_memory(model), means, len(images))
+    return Complexity(count_parameters(model), memory, means, len(images))
 
 
 def _bits_of(model: nn.Module) -> list[int]:

@@ -2,11 +2,13 @@
 
 Models take turns on each image, in reversed order every other round; each is warmed up on every
 image, because kernels are chosen for its size. The time is that of the whole model: downsampling,
-network and post-processing, without decoding of files.
+network and post-processing, without decoding of files. On a CPU, 1-bit layers are packed, as they
+are used: in training they compute with floats, more slowly than real-valued ones.
 """
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections import defaultdict
@@ -15,9 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowres_d2.analysis.cost.parts import metering
+from lowres_d2.deploy.one_bit import pack
+from lowres_d2.layers.one_bit import BinaryWeights
 
 import torch
 from torch import nn
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,7 @@ def time_models(
             (``torch.set_num_threads(1)``) on a CPU.
     """
     seconds = {name: [[] for _ in images] for name in models}
-    for model in models.values():
-        model.eval()
+    models = {name: as_used(model) for name, model in models.items()}
     for index, image in enumerate(images):
         for number in range(rounds + 1):
             order = list(models) if number % 2 else list(reversed(models))
@@ -94,7 +99,7 @@ def time_parts(
         _wait_for_gpu()
         return clock()
 
-    model.eval()
+    model = as_used(model)
     found: dict[str, list[float]] = defaultdict(list)
     for image in images:
         model([image])
@@ -107,6 +112,19 @@ def time_parts(
         for part, amounts in spent.items():
             found[part].append(statistics.median(amounts))
     return {part: sum(amounts) / len(images) for part, amounts in found.items()}
+
+
+def as_used(model: nn.Module) -> nn.Module:
+    """A model in evaluation mode, its 1-bit layers packed if it is on a CPU and they can be."""
+    model.eval()
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    if not on_cpu or not any(isinstance(part, BinaryWeights) for part in model.modules()):
+        return model
+    try:
+        return pack(model)
+    except ValueError as error:
+        logger.warning("1-bit layers are timed as in training, not packed: %s", error)
+        return model
 
 
 def _seconds(model: nn.Module, image: dict[str, Any], clock: Callable[[], float]) -> float:

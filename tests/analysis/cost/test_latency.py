@@ -3,8 +3,10 @@ from dataclasses import replace
 import lowres_d2  # noqa: F401
 from lowres_d2.analysis.cost.comparison import Comparison, Measured
 from lowres_d2.analysis.cost.complexity import Complexity
-from lowres_d2.analysis.cost.latency import Timing, time_models, time_parts
+from lowres_d2.analysis.cost.latency import Timing, as_used, time_models, time_parts
 from lowres_d2.analysis.cost.memory import Memory
+from lowres_d2.deploy.one_bit import PackedConv2d
+from lowres_d2.layers.one_bit import BinaryConv2d
 
 import pytest
 import torch
@@ -63,6 +65,34 @@ def test_time_is_attributed_to_parts():
     found = time_parts(model, images(2, 4), rounds=2, clock=clock)
     # Time in `detector` itself, which has no submodules here, belongs to `rest`.
     assert found["resampler"] == 9 and found["rest"] == 6
+
+
+class OneLayer(nn.Module):
+    def __init__(self, clock, **options):
+        super().__init__()
+        self.clock, self.options = clock, options
+        self.layer = BinaryConv2d(4, 4, 3, **options)
+
+    def forward(self, inputs):
+        self.layer(inputs[0]["image"][None])
+        self.clock.now += 1 if isinstance(self.layer, PackedConv2d) else 100
+
+    def __deepcopy__(self, _):
+        return OneLayer(self.clock, **self.options)  # with the same clock
+
+
+def test_one_bit_layers_are_timed_as_they_are_used():
+    clock = Clock()
+    model, inputs = OneLayer(clock), [{"image": torch.zeros(4, 5, 5)}]
+    found = time_models({"one bit": model}, inputs, rounds=2, clock=clock)
+    assert found["one bit"].seconds == [[1, 1]] and isinstance(model.layer, BinaryConv2d)
+    assert sum(time_parts(model, inputs, rounds=2, clock=clock).values()) == 1
+
+
+def test_one_bit_layers_that_cannot_be_packed_are_timed_with_a_warning(caplog):
+    model = OneLayer(Clock(), groups=2)
+    assert as_used(model) is model and not model.training
+    assert "timed as in training, not packed: layer: groups=2 cannot be packed" in caplog.text
 
 
 def measured(accuracy, macs, seconds):

@@ -2,6 +2,7 @@
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.memory import measure_memory, share_of_operation
+from lowres_d2.deploy.one_bit import pack
 from lowres_d2.layers.k_bit import KBitConv2d
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign
 
@@ -65,6 +66,12 @@ class _OnImages(nn.Module):
 
     def forward(self, inputs):
         return self.network(inputs[0]["image"].float()[None])
+
+
+def test_packed_models_are_refused_in_one_line():
+    for count in (measure_memory, lambda model: measure_complexity(model, images())):
+        with pytest.raises(ValueError, match=r"^the model is packed: count memory and MACs of"):
+            count(pack(Network()))
 
 
 def test_operations_are_real_macs_and_a_64th_of_binary_ones():
