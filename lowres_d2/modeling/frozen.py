@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from lowres_d2.modeling.weights import load_weights
+from lowres_d2.modeling.weights import LoadReport, load_weights
 
 from torch import nn
 
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def load_frozen(
     network: nn.Module, checkpoint: str | None, what: str, key: str, part: str = ""
-) -> None:
+) -> LoadReport | None:
     """Load all weights of such a network.
 
     Args:
@@ -22,6 +23,9 @@ def load_frozen(
         what: what it is to the model, for messages.
         key: key of the checkpoint in the recipe, for messages.
         part: name that the network has in the run's model; "": it is the run's detector.
+
+    Returns:
+        How they matched, without what else the run had; None where the network stays as built.
 
     Raises:
         FileNotFoundError: no such file.
@@ -34,7 +38,7 @@ def load_frozen(
             "null to use the network as built"
         )
     if checkpoint is None:
-        return
+        return None
     model = nn.ModuleDict({part: network}) if part else network
     try:
         report = load_weights(model, checkpoint, complete=True, use_average=True)
@@ -47,3 +51,4 @@ def load_frozen(
             f"{more[0]}: give the network the arguments that it was trained with"
         )
     logger.info("%s: %s", what, report)
+    return replace(report, unexpected=[])

@@ -28,11 +28,14 @@ from lowres_d2.engine.startup.objects import (
     tiny_objects_warning,
 )
 from lowres_d2.engine.startup.pixels import other_pixels_warning
+from lowres_d2.engine.startup.resolution import other_low_res_warning, other_resampler_warning
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.strides import strides_warning
 from lowres_d2.engine.startup.super_resolution import describe_super_resolution
 from lowres_d2.engine.startup.weights import describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
+from lowres_d2.modeling.resample.super_resolved import NETWORK, SuperResolved
+from lowres_d2.modeling.super_resolution.feature_content import CLASSIFIER, FeatureContent
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
 
@@ -93,6 +96,7 @@ def start_up_report(run: StartUp) -> str:
         ("runs on", _machine(run)),
         ("weights", _student_weights(run)),
         ("", _teacher_weights(run)),
+        *_frozen_weights(run),
         ("classes", _classes(run)),
         *_data(run),
         *_objects(run),
@@ -131,7 +135,12 @@ def _precision(run: StartUp) -> str:
 def _student_weights(run: StartUp) -> str:
     if run.weights is None:
         return f"model: none given, random initialization (train.seed {run.cfg.train.seed})"
-    warnings = other_pixels_warning(run.cfg, run.weights), strides_warning(run.model, run.weights)
+    warnings = [
+        other_pixels_warning(run.cfg, run.weights),
+        strides_warning(run.model, run.weights),
+    ]
+    if run.split == "test":  # training may start from weights of any resolution
+        warnings.append(other_resampler_warning(run.cfg, "model", run.weights, "this evaluation"))
     run.warnings += [warning for warning in warnings if warning]
     return f"model: {describe_weights(run.weights)}"
 
@@ -142,7 +151,24 @@ def _teacher_weights(run: StartUp) -> str:
         return ""
     if teacher.report is None:
         return "teacher: as built (no checkpoint)"
+    warning = other_resampler_warning(
+        run.cfg, "model.teacher.model", teacher.report, "the teacher here"
+    )
+    run.warnings += [warning] if warning else []
     return f"teacher: {describe_weights(teacher.report)}"
+
+
+def _frozen_weights(run: StartUp) -> Iterator[tuple[str, str]]:
+    """Networks of other runs; one that is evaluated has them in its own weights."""
+    for module in run.model.modules() if run.split == "train" else ():
+        if isinstance(module, SuperResolved | FeatureContent):
+            what = NETWORK if isinstance(module, SuperResolved) else CLASSIFIER
+            known = module.report is not None
+            found = describe_weights(module.report) if known else "as built (no checkpoint)"
+            yield "", f"{what}: {found}"
+            if known and isinstance(module, SuperResolved):
+                warning = other_low_res_warning(run.cfg, module)
+                run.warnings += [warning] if warning else []
 
 
 def _classes(run: StartUp) -> str:

@@ -18,6 +18,7 @@ from lowres_d2.recipes.find import shipped_recipes
 from torch import nn
 
 LEAST_USED = 0.99  # share of a file's tensors
+LEAST_ALIKE = 0.5  # share of them that weights for a part of the model have to fit
 FLAG = "--allow-partial"
 # Ignored on purpose: class predictors, which were trained on other classes, objectives, which only
 # training needs, and batch norm's counters, which a frozen one has not. Caffe2's name for a class
@@ -47,11 +48,21 @@ def check_used(report: LoadReport, allow_partial: bool = False) -> None:
     unfit = unfit_tensors(report)
     if not allow_partial and len(unfit) > (1 - LEAST_USED) * report.of_file:
         more = ", ..." if len(unfit) > 3 else ""
-        raise ValueError(
+        text = (
             f"{report.path}: {len(unfit)} of its {report.of_file} tensors have no place in the "
-            f"model ({', '.join(unfit[:3])}{more}): give weights of this model, or add {FLAG} to "
-            "load what fits"
+            f"model ({', '.join(unfit[:3])}{more}): "
         )
+        # What fits of another network's has the right names and shapes by chance.
+        if len(unfit) < LEAST_ALIKE * report.of_file:
+            text += f"give weights of this model, or add {FLAG} to load what fits"
+        elif report.beside_backbone:
+            text += (
+                "the backbone of this classifier is not the model's; build the model's with the "
+                "same class and arguments, or give a classifier of the model's"
+            )
+        else:
+            text += "these weights belong to another model; give weights of this one"
+        raise ValueError(text)
 
 
 def load_frozen_networks(model: nn.Module) -> None:

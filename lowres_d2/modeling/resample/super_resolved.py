@@ -15,12 +15,14 @@ from lowres_d2.modeling.resample.interpolation import (
     interpolated,
 )
 from lowres_d2.modeling.resample.resampler import Resampler
+from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.structures import as_factor, check_factor_fits, low_res_size, pad_to_factor
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 KEY = "model.resampler.checkpoint"
+NETWORK = "super-resolution network"
 
 
 class SuperResolved(Resampler):
@@ -40,6 +42,9 @@ class SuperResolved(Resampler):
             result has the image's own size; ``low_factor / network.factor``: that which the network
             makes. The paper does not say which.
         interpolation: of downsampling and of resizing, see ``DownUp``.
+
+    Attributes:
+        report: how the weights were loaded; None: not from a file.
 
     Raises:
         ValueError: ``low_factor`` is no multiple of ``output_factor`` or not above 1, or the
@@ -66,6 +71,7 @@ class SuperResolved(Resampler):
         self._growth = growth.numerator  # pixels of the result in one that the network gets
         self.interpolation = interpolation
         self.network = network.requires_grad_(False).eval()
+        self.report: LoadReport | None = None
         self._checkpoint = checkpoint
 
     def load_frozen_weights(self) -> None:
@@ -76,8 +82,8 @@ class SuperResolved(Resampler):
             ValueError: none is given, or it has not all of the network's weights, or more.
         """
         # As the run's SuperResolver names it.
-        load_frozen(self.network, self._checkpoint, "super-resolution network", KEY, part="network")
-        self._checkpoint = None
+        found = load_frozen(self.network, self._checkpoint, NETWORK, KEY, part="network")
+        self.report, self._checkpoint = found or self.report, None
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
         size = images.shape[-2], images.shape[-1]

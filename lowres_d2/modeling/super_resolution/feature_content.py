@@ -10,6 +10,7 @@ from __future__ import annotations
 from lowres_d2.modeling.frozen import load_frozen
 from lowres_d2.modeling.loss_weight import check_loss_weight
 from lowres_d2.modeling.teacher import Tap, TapRecorder
+from lowres_d2.modeling.weights import LoadReport
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 KEY = "model.detector.content.checkpoint"
+CLASSIFIER = "content loss's classifier"
 
 
 class FeatureContent(nn.Module):
@@ -29,6 +31,9 @@ class FeatureContent(nn.Module):
             to start until it is set. None: use the classifier with the weights that it has.
         tap: the module whose output the features are, a feature map of the backbone.
         pixels: weight of the mean of squared differences of pixels, which is added.
+
+    Attributes:
+        report: how the weights were loaded; None: not from a file.
 
     Raises:
         KeyError: the classifier has no such module.
@@ -48,6 +53,7 @@ class FeatureContent(nn.Module):
         self.pixels = pixels
         self._tap = Tap(tap, call=0)
         self._recorder = TapRecorder(self.classifier, [self._tap])
+        self.report: LoadReport | None = None
         self._checkpoint = checkpoint
 
     def load_frozen_weights(self) -> None:
@@ -57,8 +63,8 @@ class FeatureContent(nn.Module):
             FileNotFoundError: no such file.
             ValueError: none is given, or it has not all of the classifier's weights, or more.
         """
-        load_frozen(self.classifier, self._checkpoint, "content loss's classifier", KEY)
-        self._checkpoint = None
+        found = load_frozen(self.classifier, self._checkpoint, CLASSIFIER, KEY)
+        self.report, self._checkpoint = found or self.report, None
 
     def forward(
         self, generated: Float[Tensor, "N C H W"], targets: Float[Tensor, "N C H W"]

@@ -209,6 +209,21 @@ def test_share_of_a_file_that_has_to_be_loaded(report, fits):
             check_used(report)
 
 
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        (["classifier.weight"], r"the backbone of this classifier is not the model's; build"),
+        ([], "these weights belong to another model"),
+    ],
+)
+def test_weights_that_fit_by_chance_are_not_advised_to_be_loaded_in_part(beside, words):
+    found = [f"backbone.{k}" for k in range(77)]
+    report = LoadReport("w.pth", 160, unexpected=found, of_file=95, beside_backbone=beside)
+    with pytest.raises(ValueError, match=rf"w\.pth: 77 of its 95 tensors .*: {words}") as caught:
+        check_used(report)
+    assert "--allow-partial" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_weights_are_described():
     report = LoadReport(
         "w.pth",

@@ -117,6 +117,15 @@ def test_a_student_learns_from_a_teacher_that_stays_as_it_is(finished, tmp_path,
     assert compared["metric"] == "classification/top1"
     assert compared["full_resolution"]["accuracy"] is not None
     assert compared["fewer_macs"] == 1
+    # Resampled as in training, all of it.
+    assert "was trained with the resampler" not in caplog.text
+    arguments = (f"model.teacher.checkpoint={student}", "train.teacher_check.images=0")
+    run(DISTILLED, tmp_path / "pupil", *arguments)
+    words = "was trained with the resampler DownUp(factor=4, interpolation=bicubic), the teacher"
+    assert words in caplog.text
+    caplog.clear()
+    run(FULL, tmp_path / "elsewhere", *evaluation)
+    assert "interpolation=bicubic), this evaluation gets images of full resolution" in caplog.text
 
 
 def test_a_teacher_that_is_no_better_than_its_floor_is_refused(finished, tmp_path, capsys):

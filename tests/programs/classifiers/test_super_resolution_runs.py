@@ -84,11 +84,19 @@ def classifier(root, folder, *changes):
     return RecipeRun("classifier", recipe, folder, [data, *SHORT, *width, *changes])
 
 
-def test_a_classifier_is_trained_on_what_a_frozen_network_makes(root, networks, tmp_path):
+@pytest.mark.parametrize("low_factor", [4, 2])
+def test_a_classifier_is_trained_on_what_a_frozen_network_makes(
+    root, networks, tmp_path, low_factor
+):
     trained, _ = networks["espcn"]
     key = f"model.resampler.checkpoint={trained.folder}"
-    run = classifier(root, tmp_path / "run", key)
+    other = [] if low_factor == 4 else ["model.resampler.low_factor=2"]
+    run = classifier(root, tmp_path / "run", key, *other)
     assert "top1" in run.finish().results["classification"]
+    said = (run.folder / "log.txt").read_text()
+    assert f"super-resolution network: 6 of 6 tensors loaded from {trained.weights}" in said
+    warned = "was trained with low_factor 4, here it gets 2: make them equal"
+    assert (warned in said) == bool(other) and "UNUSED" not in said
     ours = read_checkpoint(run.weights)["model"]
     theirs = read_checkpoint(trained.weights)["model"]
     names = [name.removeprefix("detector.") for name in theirs]
