@@ -269,7 +269,8 @@ def test_class_lists_are_compared_side_by_side(coco):
     train = CocoDataset(coco.json_file)
     check_same_classes(train, CocoDataset(coco.json_file))
     val = CocoDataset(coco.json_file, classes=["mouse", "cat"])
-    with pytest.raises(ValueError, match=r"0: cat \| mouse, 1: mouse \| cat") as caught:
+    words = r"0: cat \| mouse, 1: mouse \| cat; give .* with data\.classes=\[\.\.\.\]"
+    with pytest.raises(ValueError, match=words) as caught:
         check_same_classes(train, val)
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"1: mouse \| -"):
@@ -287,6 +288,10 @@ def test_a_test_set_may_lack_classes(coco, caplog):
     assert with_classes(dataset, classes, [51, 52, 53]).category_ids == [3, 52, 7]
     with pytest.raises(ValueError, match="has no class 'dog'"):
         CocoDataset(coco.json_file, classes=["dog"], may_lack_classes=True)
+    with pytest.raises(ValueError, match=r"it has cat, mouse \(may_lack_classes=True accepts"):
+        CocoDataset(coco.json_file, classes=["cat", "ox"])
+    with pytest.raises(ValueError, match=r"'ox'; it has cat, mouse, none of the classes to use$"):
+        CocoDataset(coco.json_file, classes=["ox"], may_lack_classes=True)
 
 
 def test_a_test_set_takes_over_the_classes_that_it_lacks(coco, caplog):

@@ -21,7 +21,9 @@ from torch import Tensor
 AGAIN = "download it again"
 
 
-def find_folder(root: str | Path, name: str, files: Sequence[str], download: str) -> Path:
+def find_folder(
+    root: str | Path, name: str, files: Sequence[str], download: str, others: Sequence[str] = ()
+) -> Path:
     """The folder of a data set: ``name`` in ``root``, or ``root`` itself.
 
     Args:
@@ -29,13 +31,15 @@ def find_folder(root: str | Path, name: str, files: Sequence[str], download: str
         name: name of the folder in the original archive.
         files: files that it must have.
         download: what has these files and where to get it, for the message.
+        others: further files of the data set, by which its folder is known where it lacks some.
 
     Raises:
         FileNotFoundError: names the folder or the file that is missing.
     """
     root = Path(root).expanduser()
     beside = root / name
-    folder = root if not beside.is_dir() and (root / files[0]).exists() else beside
+    known = root.name == name or any((root / file).exists() for file in (*files, *others))
+    folder = root if not beside.is_dir() and root.is_dir() and known else beside
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with {download}")
     missing = [file for file in files if not (folder / file).is_file()]
@@ -98,10 +102,11 @@ def read_batch(
             f"{path}: is not {kind}: its data are {found}, expected uint8 of shape "
             f"(N, {3 * side**2}), images of {side}x{side}"
         )
-    if not isinstance(labels, list | np.ndarray) or len(labels) != len(pixels):
-        number = len(labels) if isinstance(labels, list | np.ndarray) else "no list of"
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()  # no list where it has no dimensions
+    if not isinstance(labels, list) or len(labels) != len(pixels):
+        number = len(labels) if isinstance(labels, list) else "no list of"
         raise ValueError(f"{path}: has {len(pixels)} images, but {number} {label_key}; {AGAIN}")
-    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
     check_labels(labels, allowed, path)
     # An array from a pickle may be read-only, and torch warns of it.
     images = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())

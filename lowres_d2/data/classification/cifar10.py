@@ -30,7 +30,9 @@ class Cifar10(ImageArrays):
 
     def __init__(self, root: str | Path, split: str = "train") -> None:
         check_choice("split", split, [*_FILES])
-        folder = find_folder(root, "cifar-10-batches-py", [_NAMES, *_FILES[split]], _DOWNLOAD)
+        files = [_NAMES, *_FILES[split]]
+        others = [name for names in _FILES.values() for name in names]
+        folder = find_folder(root, "cifar-10-batches-py", files, _DOWNLOAD, others)
         paths = [folder / name for name in _FILES[split]]
         images, labels = read_batches(paths, "a batch of CIFAR-10", "labels", range(10))
         classes = read_names(folder / _NAMES, "label_names", 10)

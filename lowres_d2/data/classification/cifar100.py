@@ -30,7 +30,7 @@ class Cifar100(ImageArrays):
 
     def __init__(self, root: str | Path, split: str = "train", coarse: bool = False) -> None:
         check_choice("split", split, _SPLITS)
-        folder = find_folder(root, "cifar-100-python", ["meta", split], _DOWNLOAD)
+        folder = find_folder(root, "cifar-100-python", ["meta", split], _DOWNLOAD, _SPLITS)
         kind, number = ("coarse", 20) if coarse else ("fine", 100)
         images, labels = read_batches(
             [folder / split], "a file of CIFAR-100", f"{kind}_labels", range(number)

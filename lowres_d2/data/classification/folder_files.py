@@ -166,5 +166,5 @@ def _empty(folder: Path) -> str:
         )
     return (
         f"{folder}: has no images; add some, remove the folder, or name the classes to use with "
-        "classes=[...]"
+        "data.classes=[...]"
     )

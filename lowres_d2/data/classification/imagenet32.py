@@ -35,7 +35,9 @@ class ImageNet32(ImageArrays):
 
     def __init__(self, root: str | Path, split: str = "train") -> None:
         check_choice("split", split, [*_FILES])
-        folder = find_folder(root, "imagenet32", _FILES[split], _DOWNLOAD.format(split=split))
+        download = _DOWNLOAD.format(split=split)
+        others = [name for names in _FILES.values() for name in names]
+        folder = find_folder(root, "imagenet32", _FILES[split], download, others)
         paths = [folder / name for name in _FILES[split]]
         classes = _class_names(folder / _NAMES)
         images, labels = read_batches(

@@ -35,7 +35,8 @@ class SVHN(ImageArrays):
     def __init__(self, root: str | Path, split: str = "train") -> None:
         check_choice("split", split, _SPLITS)
         name = f"{split}_32x32.mat"
-        path = find_folder(root, "svhn", [name], f"{name} of {_SOURCE}") / name
+        others = [f"{other}_32x32.mat" for other in _SPLITS]
+        path = find_folder(root, "svhn", [name], f"{name} of {_SOURCE}", others) / name
         pixels, labels = _read(path)
         # (height, width, channel, image) in the file.
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)))
@@ -62,6 +63,12 @@ def _read(path: Path) -> tuple[np.ndarray, list[int]]:
             f"get it from {_SOURCE}"
         )
     pixels, labels = content["X"], content["y"]
+    for key, value in (("X", pixels), ("y", labels)):
+        if not isinstance(value, np.ndarray):  # MATLAB has sparse arrays, too
+            raise ValueError(
+                f"{path}: {key} is a {type(value).__name__}, expected an array; get it from "
+                f"{_SOURCE}"
+            )
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3):
         raise ValueError(
             f"{path}: X is {pixels.dtype} of shape {pixels.shape}, expected uint8 of shape "
@@ -69,6 +76,8 @@ def _read(path: Path) -> tuple[np.ndarray, list[int]]:
         )
     if labels.size != pixels.shape[3]:
         raise ValueError(f"{path}: has {pixels.shape[3]} images, but {labels.size} labels; {AGAIN}")
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: y is of type {labels.dtype}, expected numbers; {AGAIN}")
     labels = labels.ravel().tolist()
     check_labels(labels, range(1, _TEN_IS_ZERO + 1), f"{path} (digit 0 is 10)")
     return pixels, labels

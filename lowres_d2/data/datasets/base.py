@@ -172,7 +172,8 @@ def check_same_classes(train: BoxDataset, val: BoxDataset) -> None:
     shown = ", ".join(different[:_SHOWN_DIFFERENCES]) + (f", {more} more" if more > 0 else "")
     raise ValueError(
         f"classes differ between {train.source} ({len(train.classes)}) and {val.source} "
-        f"({len(val.classes)}): {shown}; give both the same list with classes=[...]"
+        f"({len(val.classes)}): {shown}; give both the same list of classes (in recipes for your "
+        "own data with data.classes=[...])"
     )
 
 

@@ -108,11 +108,13 @@ def select_classes(
     lacking = [name for name in classes if name not in id_of]
     if lacking and (not may_lack_classes or (id_of and len(lacking) == len(classes))):
         near = difflib.get_close_matches(lacking[0], id_of, n=1)
-        hint = (
-            f"did you mean '{near[0]}'?"
-            if near
-            else f"it has {shortened(id_of)} (may_lack_classes=True accepts one without objects)"
-        )
+        hint = f"did you mean '{near[0]}'?" if near else f"it has {shortened(id_of)}"
+        if not near:
+            hint += (
+                ", none of the classes to use"
+                if may_lack_classes
+                else " (may_lack_classes=True accepts one without objects)"
+            )
         raise ValueError(f"{path}: has no class '{lacking[0]}'; {hint}")
     if len(set(classes)) < len(classes):
         raise ValueError(f"{path}: classes={classes} names a class twice")

@@ -105,7 +105,7 @@ def _log_left_out(path: Path, category: dict | None) -> None:
     if category is not None:
         _logger.warning(
             "%s: category 0 '%s' is left out: it has no objects and is the supercategory of all "
-            "others (Roboflow's form); a class of that name can be asked for with classes=[...]",
+            "others (Roboflow's form); data.classes=[...] can ask for a class of that name",
             path,
             category["name"],
         )

@@ -214,7 +214,7 @@ def _chosen_classes(
     if not names:
         raise ValueError(
             f"{path}: no class has more than min_instances={min_instances} signs in "
-            f"{' and '.join(_COUNTED)}; give classes=[...] or lower it"
+            f"{' and '.join(_COUNTED)}; give dataset.classes=[...] or lower it"
         )
     return names
 

@@ -142,7 +142,7 @@ def chosen_classes(
         if strange:
             raise ValueError(
                 f"{source}: class '{strange[0]}' is not one of VOC's; give the data's own with "
-                f"classes=[...] (found: {', '.join(sorted(found))})"
+                f"dataset.classes=[...] (found: {', '.join(sorted(found))})"
             )
         return list(VOC_CLASSES)
     known = dict(enumerate(sorted(found | set(VOC_CLASSES)), start=1))

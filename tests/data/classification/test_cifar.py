@@ -76,6 +76,33 @@ def test_a_missing_folder_and_a_missing_file_say_what_to_unpack(cifar10):
     assert "has no data_batch_4;" in said and "cifar-10-python.tar.gz" in said
 
 
+@pytest.mark.parametrize("name", ["cifar-10-batches-py", "mine"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_folder_itself_is_known_by_any_of_its_files(cifar10, name, split):
+    folder = cifar10.folder.rename(cifar10.root / name)
+    (folder / "batches.meta").unlink()
+    said = one_line_error(lambda: Cifar10(folder, split), FileNotFoundError)
+    assert said.startswith(f"{folder}: has no batches.meta; expected the files of cifar-10-python")
+    (folder / "test_batch").unlink()
+    said = one_line_error(lambda: Cifar10(folder, split), FileNotFoundError)
+    missing = "batches.meta, test_batch" if split == "test" else "batches.meta"
+    assert said.startswith(f"{folder}: has no {missing}; expected")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_empty_arrays_are_read_whatever_protocol_they_are_in(cifar10, protocol):
+    content = {"data": np.zeros((0, 3072), np.uint8), "labels": np.zeros(0, np.int64)}
+    (cifar10.folder / "test_batch").write_bytes(pickle.dumps(content, protocol))
+    said = one_line_error(lambda: Cifar10(cifar10.root, "test"))
+    assert said == f"{cifar10.folder} (test): has no images; expected at least one"
+
+
+def test_bytes_of_a_given_length_are_not_made(cifar10):
+    (cifar10.folder / "test_batch").write_bytes(b"c__builtin__\nbytes\n(I1000000000000\ntR.")
+    said = one_line_error(lambda: Cifar10(cifar10.root, "test"))
+    assert said.startswith(f"{cifar10.folder / 'test_batch'}: cannot be read as a batch of CIFAR")
+
+
 @pytest.mark.parametrize("keep", [0, 1, 40, 5000, -1])
 def test_a_truncated_file_is_named(cifar10, keep):
     path = cifar10.folder / "data_batch_2"
@@ -117,6 +144,9 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(cifar10, tmp_path
         ({"labels": ["cat", 1, 2, 3]}, "label 'cat' of image 0: expected"),
         ({"labels": [0, 1, 2]}, "has 4 images, but 3 labels; download it again"),
         ({"labels": None}, "has 4 images, but no list of labels"),
+        ({"labels": np.array(3)}, "has 4 images, but no list of labels; download it again"),
+        ({"labels": np.zeros((4, 1), int)}, "label [0] of image 0: expected a whole number"),
+        ({"data": np.array(3, np.uint8)}, "its data are uint8 of shape (), expected uint8"),
         ({"data": np.zeros((4, 3 * 64 * 64), np.uint8)}, "of shape (4, 12288), expected uint8"),
         ({"data": np.zeros((4, 3072), np.float32)}, "its data are float32 of shape (4, 3072)"),
         ({"data": [1, 2]}, "its data are list, expected uint8 of shape (N, 3072)"),
@@ -161,6 +191,12 @@ def test_cifar100_has_fine_or_coarse_classes(cifar100):
     assert (fine.classes[99], coarse.classes[19]) == ("f99", "c19")
     assert torch.equal(fine.images, coarse.images)
     assert len(Cifar100(cifar100.folder, "test")) == 3
+
+
+def test_cifar100_in_its_own_folder_says_which_file_is_missing(cifar100):
+    (cifar100.folder / "meta").unlink()
+    said = one_line_error(lambda: Cifar100(cifar100.folder, "test"), FileNotFoundError)
+    assert said.startswith(f"{cifar100.folder}: has no meta; expected the files of cifar-100")
 
 
 def test_a_file_of_cifar10_is_none_of_cifar100(cifar100):

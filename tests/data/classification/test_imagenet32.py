@@ -42,6 +42,13 @@ def test_images_and_labels_are_those_of_the_files(batches):
     assert train.classes == [str(k) for k in range(1, 1001)] == val.classes
 
 
+def test_the_folder_itself_is_known_by_any_of_its_files(batches):
+    folder = batches.folder.rename(batches.root / "mine")
+    (folder / "val_data").unlink()
+    said = one_line(lambda: ImageNet32(folder, "val"), FileNotFoundError)
+    assert said.startswith(f"{folder}: has no val_data; expected the files of Imagenet32_val.zip")
+
+
 def names(repeated=()):
     """Lines of the authors' map_clsloc.txt, in another order than the labels."""
     lines = [f"n{k:08d} {k} {'crane' if k in repeated else f'name_{k}'}" for k in range(1, 1001)]

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from scipy.sparse import csc_array
+
+CELLS = np.empty(12, object)
+CELLS[:] = [np.zeros((3, 3)) for _ in CELLS]
 
 
 def content(number=12):
@@ -58,6 +62,11 @@ def test_what_is_missing_says_where_to_get_it(tmp_path):
     write(tmp_path / "svhn", "test")
     said = one_line(lambda: SVHN(tmp_path), FileNotFoundError)
     assert said.startswith(f"{tmp_path / 'svhn'}: has no train_32x32.mat; expected")
+    said = one_line(lambda: SVHN(tmp_path / "svhn"), FileNotFoundError)
+    assert said.startswith(f"{tmp_path / 'svhn'}: has no train_32x32.mat; expected")
+    (tmp_path / "svhn").rename(tmp_path / "digits")
+    said = one_line(lambda: SVHN(tmp_path / "digits"), FileNotFoundError)
+    assert said.startswith(f"{tmp_path / 'digits'}: has no train_32x32.mat; expected")
     assert one_line(lambda: SVHN(tmp_path, "tain")) == (
         "split='tain': expected train or test or extra; did you mean train?"
     )
@@ -114,6 +123,9 @@ def test_a_file_of_matlab_7_3_is_named(tmp_path):
         ({"X": np.zeros((32, 32, 3, 12))}, "X is float64 of shape (32, 32, 3, 12), expected uint8"),
         ({"X": np.zeros((32, 32, 3), np.uint8)}, "of shape (32, 32, 3), expected uint8 of shape"),
         ({"X": {"a": 1}}, "X is ["),
+        ({"y": csc_array([np.arange(1, 13)])}, "y is a c"),
+        ({"X": csc_array(np.ones((32, 32)))}, "X is a c"),
+        ({"y": CELLS}, "y is of type object, expected numbers; download it again"),
     ],
 )
 def test_other_content_is_one_line(tmp_path, change, said):
