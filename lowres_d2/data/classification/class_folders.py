@@ -21,6 +21,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 _logger = logging.getLogger(__name__)
+# Of reading images, which recipes have in ``data``; images are RGB.
+_SETTINGS = ("value_range", "max_pixels")
 
 
 class ClassFolders(ImageArrays):
@@ -89,16 +91,14 @@ def _read(name: str, reader: ImageReader, crop: ResizedCenterCrop) -> UInt8[Tens
         image = ImageInput(reader.read(name))
         crop(image)
     except UnfitImageError as error:
-        raise BrokenImageError(
-            f"{name}: {error} (a data set in memory has these settings itself: "
-            "dataloader.train.dataset in place of the mapper)"
-        ) from None
+        known = error.setting.partition("=")[0] in ("", *_SETTINGS)
+        advice = error.advice("data") if known else f"{error.fault}: store it as RGB"
+        raise BrokenImageError(f"{name}: {advice}, or set data.on_broken=skip") from None
     # What Pillow raises for broken files, see `ImageReader.read`.
     except (OSError, SyntaxError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BrokenImageError(
-            f"{name}: cannot be read as an image ({first}); replace it, or set on_broken=skip of "
-            "the data set"
+            f"{name}: cannot be read as an image ({first}); replace it, or set data.on_broken=skip"
         ) from None
     pixels = image.image if image.image.dtype == np.uint8 else image.image.round().clip(0, 255)
     return torch.from_numpy(pixels.astype(np.uint8).transpose(2, 0, 1).copy())

@@ -15,7 +15,8 @@ from PIL import ExifTags, Image
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _BANDS = 277  # TIFF tag: values of a pixel
-_REMEDY = "install tifffile and set the mapper's image_format=null, or store the image as .npy"
+_SETTING = "image_format=null"
+_MORE = " and install tifffile, or store the image as .npy"
 
 
 def is_tiff(file: IO[bytes]) -> bool:
@@ -77,10 +78,10 @@ def check_all_bands(image: Image.Image, channels: int) -> None:
     bands = tags.get(_BANDS, 1) * getattr(image, "n_frames", 1)
     if image.format == "TIFF" and bands != channels:
         raise UnfitImageError(
-            f"is a TIFF of {bands} bands, of which {channels} are read: {_REMEDY}"
+            f"is a TIFF of {bands} bands, of which {channels} are read", _SETTING, _MORE
         )
 
 
 def unread_tiff() -> UnfitImageError:
     """The error for a TIFF that Pillow refuses."""
-    return UnfitImageError(f"is a TIFF of a kind that Pillow does not read: {_REMEDY}")
+    return UnfitImageError("is a TIFF of a kind that Pillow does not read", _SETTING, _MORE)

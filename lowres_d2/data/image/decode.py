@@ -116,8 +116,8 @@ def _bytes(image: Image.Image, convert: str | None) -> np.ndarray:
     if convert is None:
         if image.mode in ("P", "PA"):
             raise UnfitImageError(
-                f"mode {image.mode}: has a palette, so its values are no channels; set the "
-                'mapper\'s image_format="RGB"'
+                f"mode {image.mode}: has a palette, so its values are no channels",
+                "image_format=RGB",
             )
         pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
     elif image.mode == "LAB":

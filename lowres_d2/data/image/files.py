@@ -32,7 +32,23 @@ _limit_is_off = threading.Lock()
 
 
 class UnfitImageError(ValueError):
-    """An image that these settings do not read; the message says which one would."""
+    """An image that these settings do not read; the message says which one would.
+
+    Args:
+        fault: what the image is.
+        setting: setting of ``ImageReader`` with the value that would read it; empty: there is none.
+        more: follows it in the message.
+    """
+
+    def __init__(self, fault: str, setting: str = "", more: str = "") -> None:
+        self.fault, self.setting, self._more = fault, setting, more
+        super().__init__(self.advice("dataloader.train.mapper"))
+
+    def advice(self, holder: str) -> str:
+        """The message, for a recipe that has these settings in ``holder``."""
+        if not self.setting:
+            return self.fault
+        return f"{self.fault}: set {holder}.{self.setting}{self._more}"
 
 
 def readable_endings() -> dict[str, str]:
@@ -98,7 +114,7 @@ def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
     """
     if max_pixels is not None and width * height > max_pixels:
         raise UnfitImageError(
-            f"{width}x{height} are {width * height:,} pixels, over the limit of {max_pixels:,}: if "
-            "the file is right, set the mapper's max_pixels "
-            f"(dataloader.train.mapper.max_pixels={width * height})"
+            f"{width}x{height} are {width * height:,} pixels, over the limit of {max_pixels:,}",
+            f"max_pixels={width * height}",
+            ", if the file is right",
         )

@@ -162,8 +162,9 @@ class ImageReader:
         if values.shape[2] == 3 or (values.shape[2] == 4 and mode == "RGBA"):
             return values[..., :3] if wanted == 3 else values[..., :3].astype(np.float32) @ _LUMA
         raise UnfitImageError(
-            f"has {values.shape[2]} channels, the mapper's image_format={self.image_format!r} has "
-            f"{wanted}: set dataloader.train.mapper.image_format=null to read them all"
+            f"has {values.shape[2]} channels, image_format={self.image_format!r} has {wanted}",
+            "image_format=null",
+            " to read them all",
         )
 
     def _scaled(self, values: np.ndarray, decoded: Decoded) -> np.ndarray:
@@ -175,8 +176,9 @@ class ImageReader:
         if decoded.top is None:
             raise UnfitImageError(
                 f"mode {decoded.mode}: its values, {values.min():g} to {values.max():g} in this "
-                "file, have no known range: set dataloader.train.mapper.value_range=[low,high], "
-                "which become 0 and 255"
+                "file, have no known range",
+                "value_range=[low,high]",
+                ", which become 0 and 255",
             )
         return values if values.dtype == np.uint8 else _stretch(values, 0, decoded.top)
 

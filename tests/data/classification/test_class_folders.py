@@ -112,7 +112,9 @@ def test_a_broken_image_is_named_or_left_out(root, caplog):
     save(root / "dog/b.png")
     path.write_bytes(path.read_bytes()[:60])
     said = one_line(lambda: ClassFolders(root, 8), BrokenImageError)
-    assert said.startswith(f"{path}: cannot be read as an image (") and "on_broken=skip" in said
+    assert (
+        said.startswith(f"{path}: cannot be read as an image (") and "data.on_broken=skip" in said
+    )
     kept = ClassFolders(root, 8, on_broken="skip")
     assert len(kept) == 6 and f"skipped: {path}" in caplog.text
     assert kept[2]["file_name"] == str(root / "dog/b.png") and kept.labels == [0, 0, 1, 2, 2, 2]
@@ -200,7 +202,17 @@ def test_settings_of_deep_and_of_large_files_are_those_of_the_data_set(tmp_path)
     save(tmp_path / "a/1.png", np.full((8, 8), 8000, np.uint16))
     assert (ClassFolders(tmp_path, 8, value_range=[7000, 9000]).images == 128).all()
     said = one_line(lambda: ClassFolders(tmp_path, 8, max_pixels=63), BrokenImageError)
-    assert said.startswith(f"{tmp_path / 'a/1.png'}: ") and "max_pixels" in said
+    assert said == (
+        f"{tmp_path / 'a/1.png'}: 8x8 are 64 pixels, over the limit of 63: set data.max_pixels=64, "
+        "if the file is right, or set data.on_broken=skip"
+    )
+    np.save(tmp_path / "a/0.npy", np.ones((8, 8), np.float32))
+    said = one_line(lambda: ClassFolders(tmp_path, 8), BrokenImageError)
+    assert "in this file, have no known range: set data.value_range=[low,high], which" in said
+    np.save(tmp_path / "a/0.npy", np.ones((8, 8, 5), np.uint8))
+    said = one_line(lambda: ClassFolders(tmp_path, 8), BrokenImageError)
+    assert "has 5 channels, image_format='RGB' has 3: store it as RGB, or set data.on_" in said
+    (tmp_path / "a/0.npy").unlink()
     for size in (0, 2.5, True):
         said = one_line(lambda size=size: ClassFolders(tmp_path, size))
         assert said == f"size={size!r}: expected a whole number of pixels, 1 or more"

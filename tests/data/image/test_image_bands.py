@@ -80,7 +80,8 @@ def test_a_tiff_with_bands_needs_tifffile_and_says_so(tmp_path, monkeypatch, ban
         mapped(path)
     if bands > 2:
         with pytest.raises(
-            UnfitImageError, match=r"image_format=null, or store the image as \.npy"
+            UnfitImageError,
+            match=r"image_format=null and install tifffile, or store the image as \.npy",
         ):
             ImageReader("RGB").read(path)
 

@@ -3,7 +3,7 @@
 import os
 
 from lowres_d2.data import BrokenImageError, DetectionMapper
-from lowres_d2.data.image import MAX_PIXELS, ImageReader
+from lowres_d2.data.image import MAX_PIXELS, ImageReader, readable_endings
 
 import numpy as np
 import pytest
@@ -154,3 +154,20 @@ def test_sizes_tell_which_reading_the_boxes_fit(tmp_path, caplog):
         ignoring(rotated)
     with pytest.raises(BrokenImageError, match="is 24x32, but its annotations are for 9x9"):
         DetectionMapper(True)(stored | {"height": 9, "width": 9})
+
+
+def test_endings_are_those_of_formats_that_are_read():
+    endings = readable_endings()
+    assert {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF"}.items() <= endings.items()
+    assert ".pdf" in Image.registered_extensions() and ".pdf" not in endings
+
+
+def test_other_content_is_said_in_words(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("<!doctype html>")
+    with pytest.raises(BrokenImageError) as caught:
+        DetectionMapper(True)({"file_name": str(path)})
+    assert str(caught.value) == (
+        f"{path}: cannot be read as an image (is of no format that Pillow reads); replace it, or "
+        "set dataloader.train.mapper.on_broken=skip"
+    )
