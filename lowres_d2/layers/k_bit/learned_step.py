@@ -15,11 +15,15 @@ from detectron2.utils import comm
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_SMALLEST_STEP = 1e-8
+_SMALLEST_GAIN = 1e-3
 
 
 def quantized(
-    x: Float[Tensor, "*any"], step: Float[Tensor, ""], lowest: int, highest: int, share: float = 1.0
+    x: Float[Tensor, "*any"],
+    step: Float[Tensor, ""],
+    lowest: int,
+    highest: int,
+    share: float | Float[Tensor, ""] = 1.0,
 ) -> Float[Tensor, "*any"]:
     """Values rounded to multiples of a step (Eq. 1, 2).
 
@@ -43,13 +47,18 @@ class LearnedStep(nn.Module):
     from the beginning, or without. In evaluation before any training the values given take the
     place of the first ones.
 
+    What is trained is the step's gain over its first size. Its gradient is such that SGD changes
+    the step as the paper's does; Adam, whose changes do not depend on the gradient's size, changes
+    it by a share of it, where a step smaller than the learning rate would not survive.
+
     Args:
         bits: k, 2 or more.
         signed: there are negative values; None: the first values tell.
         per_image: the first axis is of images, the step's gradient does not count their number.
 
     Attributes:
-        step: the step's size, 0 until it starts.
+        first_step: the step's first size, 0 until it starts.
+        gain: the step over that.
         has_negative: whether there are negative values, once it has started.
 
     Raises:
@@ -63,31 +72,40 @@ class LearnedStep(nn.Module):
         self.bits = bits
         self.signed = signed
         self.per_image = per_image
-        self.step = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("first_step", torch.zeros(()))
         self.register_buffer("has_negative", torch.tensor(bool(signed)))
         # Whether the step has started, and has_negative then: asking the tensors in each iteration
         # would make the host wait for the device.
         self._known: bool | None = None
         self.register_load_state_dict_post_hook(_forget)
 
+    @property
+    def step(self) -> Float[Tensor, ""]:
+        """The step's size, 0 until it starts."""
+        return self.first_step * self.gain.abs().clamp(min=_SMALLEST_GAIN)
+
     def forward(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """The nearest values of k bits."""
+        first, signed = self.first_step, self._known
+        if signed is None:
+            if not first:
+                first, signed = self._first(x.detach())
+                if not first:  # no values, or zeros
+                    return x
+                if self.training:
+                    self.first_step.copy_(first)
+                    self.has_negative.fill_(signed)
+            if self.first_step:
+                signed = self._known = bool(self.has_negative)
         if not x.numel():
             return x
-        step, signed = self.step, self._known
-        if signed is None:
-            if not self.step:
-                step, signed = self._first(x.detach())
-                if self.training:
-                    self.step.data.copy_(step)
-                    self.has_negative.fill_(signed)
-            if self.step:
-                step, signed = self.step, bool(self.has_negative)
-                self._known = signed
         lowest, highest = self._range(signed)
         values = x[0].numel() if self.per_image else x.numel()
-        share = 1 / math.sqrt(values * highest)
-        return quantized(x, step.abs().clamp(min=_SMALLEST_STEP), lowest, highest, share)
+        # 1 / first twice: by the gain, the step's derivative is `first`, and 1 / first is wanted.
+        share = 1 / (math.sqrt(values * highest) * first.square())
+        step = first * self.gain.abs().clamp(min=_SMALLEST_GAIN)
+        return quantized(x, step, lowest, highest, share)
 
     def extra_repr(self) -> str:
         """Bits, for ``print``."""
@@ -98,15 +116,18 @@ class LearnedStep(nn.Module):
         return (-half, half - 1) if signed else (0, 2 * half - 1)
 
     def _first(self, x: Tensor) -> tuple[Tensor, bool]:
-        """Step and whether there are negative values, the same in all processes."""
-        size, low = x.float().abs().mean(), x.float().min()
-        if comm.get_world_size() > 1:
-            torch.distributed.all_reduce(size)
-            torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
-            size = size / comm.get_world_size()
-        signed = bool(low < 0) if self.signed is None else self.signed
-        step = 2 * size / math.sqrt(self._range(signed)[1])
-        return step.clamp(min=_SMALLEST_STEP), signed
+        """Step and whether there are negative values, in training the same in all processes.
+
+        The step is 0 where there are no values, or zeros alone.
+        """
+        x = x.float()
+        total, negative = x.abs().sum(), (x < 0).sum()
+        sums = torch.stack([total, total.new_tensor(x.numel()), negative.to(total)])
+        if self.training and comm.get_world_size() > 1:
+            torch.distributed.all_reduce(sums)
+        total, count, negative = sums
+        signed = bool(negative) if self.signed is None else self.signed
+        return 2 * total / count.clamp(min=1) / math.sqrt(self._range(signed)[1]), signed
 
 
 def _forget(module: LearnedStep, _: Any) -> None:

@@ -45,13 +45,11 @@ def test_the_step_starts_from_the_first_values_in_training(low, highest):
     layer(x * 5)
     assert layer.step == 0  # evaluation changes nothing
     y = layer.train()(x)
-    torch.testing.assert_close(layer.step.data, expected)
+    torch.testing.assert_close(layer.step, expected)
     assert bool(layer.has_negative) == (low < 0)
     torch.testing.assert_close(y / expected, (x / expected).round().clamp(max=highest))
     layer(x * 5)
-    torch.testing.assert_close(layer.step.data, expected)  # once
-    y.sum().backward()
-    assert layer.step.grad is not None
+    torch.testing.assert_close(layer.step, expected)  # once
 
 
 def test_evaluation_before_any_training_takes_the_values_given():
@@ -60,15 +58,29 @@ def test_evaluation_before_any_training_takes_the_values_given():
     assert torch.equal(LearnedStep(3).eval()(x), started(x))
 
 
-def test_the_gradient_of_a_step_is_shared_out_over_the_values_of_an_image():
-    """Sec. 2.2: 1 / sqrt(number of values x largest multiple)."""
-    for per_image, values in ((True, 6), (False, 24)):
-        layer = LearnedStep(3, signed=True, per_image=per_image)
-        x = torch.randn(4, 6)
-        layer(x).sum().backward()
-        step = layer.step.detach().requires_grad_()
-        quantized(x, step, -4, 3).sum().backward()
-        torch.testing.assert_close(layer.step.grad, step.grad / (values * 3) ** 0.5)
+@pytest.mark.parametrize(("per_image", "values"), [(True, 6), (False, 24)])
+def test_sgd_changes_a_step_as_the_paper_s(per_image, values):
+    """Sec. 2.2: the gradient is shared out over the values of an image, or of all."""
+    torch.manual_seed(0)
+    layer = LearnedStep(3, signed=True, per_image=per_image)
+    x = torch.randn(4, 6)
+    layer(x).square().sum().backward()
+    step = layer.step.detach().requires_grad_()
+    share = 1 / (values * 3) ** 0.5
+    quantized(x, step, -4, 3, share).square().sum().backward()
+    assert step.grad != 0
+    with torch.no_grad():
+        expected = step - 0.001 * step.grad
+        layer.gain -= 0.001 * layer.gain.grad
+    torch.testing.assert_close(layer.step, expected)
+
+
+def test_a_step_stays_positive():
+    layer = LearnedStep(3)
+    layer(torch.randn(4, 6))
+    for gain in (-0.5, 0.0):
+        layer.gain.data.fill_(gain)
+        assert layer.step > 0 and layer(torch.randn(4, 6)).isfinite().all()
 
 
 def test_a_stored_step_is_not_started_again():
@@ -88,8 +100,10 @@ def test_a_stored_step_is_not_started_again():
 
 def test_a_first_batch_of_zeros_or_of_nothing():
     layer = LearnedStep(4)
-    assert layer(torch.zeros(0, 3)).shape == (0, 3) and layer.step == 0
+    assert layer(torch.zeros(0, 3)).shape == (0, 3)
     assert layer(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+    assert layer.step == 0  # it waits for values
+    layer(torch.ones(2, 3))
     assert layer.step > 0
 
 
@@ -135,18 +149,20 @@ def test_shifts_around_a_prelu():
     assert torch.equal(ShiftedPReLU(2)(x[..., None]), nn.PReLU(2)(x[..., None]))
 
 
-def test_all_processes_start_with_the_same_step(monkeypatch):
-    """Of two processes, the other of which has values from -1 to 3."""
-
-    def all_reduce(tensor, operation=torch.distributed.ReduceOp.SUM):
-        if operation == torch.distributed.ReduceOp.MIN:
-            tensor.clamp_(max=-1.0)
-        else:
-            tensor.add_(3.0)
-
+@pytest.mark.parametrize("values", [6, 0])
+def test_all_processes_start_with_the_same_step(values, monkeypatch):
+    """Of two processes; the other has four values, -1, 1, 1, 3, and this one ones, or none."""
     monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
-    monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
+    others = torch.tensor([6.0, 4.0, 1.0])  # sum of sizes, number, of which negative
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor.add_(others))
     layer = LearnedStep(4)
-    layer(torch.full((2, 3), 1.0))
+    layer(torch.ones(values, 1))
     assert layer.has_negative
-    assert layer.step.item() == pytest.approx(2 * (1.0 + 3.0) / 2 / 7**0.5)
+    mean = (values + 6.0) / (values + 4)
+    assert layer.step.item() == pytest.approx(2 * mean / 7**0.5)
+
+
+def test_processes_that_evaluate_do_not_wait_for_each_other(monkeypatch):
+    """One of them may have fewer images."""
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    assert LearnedStep(4).eval()(torch.randn(2, 3)).isfinite().all()  # without a process group
