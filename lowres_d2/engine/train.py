@@ -51,6 +51,7 @@ from lowres_d2.engine.stages import (
     stage_multiplier,
     with_lengths,
 )
+from lowres_d2.engine.startup.cached_images import image_versions
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
@@ -113,6 +114,8 @@ def train(
     if not run.resumed:
         check_sources(cfg)
         run.check_first_batch()
+    if run.teacher is not None and run.teacher.cache is not None:
+        run.teacher.cache.versions = image_versions(cfg)
     log_start_up(
         StartUp(cfg, run.model, run.evaluator, "train", run.loaded, start, run.stages, own)
     )

@@ -34,6 +34,7 @@ def test_the_contents_of_the_cache_do_not_change_a_run(arguments, tmp_path):
     assert len(files(cold)) == 6  # images of the data set
     log = (cold / "log.txt").read_text()
     assert "teacher cache" in log and "6 images of" in log
+    assert "random augmentation" not in log
     # Another run that reads all of it, and one that was killed with half of it gone.
     shared = f"model.teacher.cache.folder={cold / 'teacher_cache'}"
     main([*arguments, shared, f"train.output_dir={warm}"])
@@ -51,3 +52,10 @@ def test_a_cache_that_would_be_too_large_is_refused(arguments, tmp_path, capsys)
     line = error_of([*arguments, "model.teacher.cache.limit_gb=1e-6"], capsys)
     assert "6 images of" in line and "limit_gb" in line
     assert not files(tmp_path)
+
+
+def test_random_augmentation_is_warned_of_at_the_start(arguments, tmp_path):
+    crop = "_target_: detectron2.data.transforms.RandomCrop, crop_type: absolute, crop_size: [9, 9]"
+    main([*arguments, f"dataloader.train.mapper.augmentations=[{{{crop}}}]"])
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "model.teacher.cache: random augmentation makes ever new versions" in log

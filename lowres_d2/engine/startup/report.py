@@ -18,6 +18,7 @@ from lowres_d2 import detectron2_provider
 from lowres_d2.analysis.matching.match_report import SizeRangeShare, match_shares
 from lowres_d2.engine.hooks.mixed_precision import training_precision
 from lowres_d2.engine.stages import Stage
+from lowres_d2.engine.startup.cached_images import random_images_warning
 from lowres_d2.engine.startup.labels import describe_labels
 from lowres_d2.engine.startup.objects import (
     as_the_model_gets_them,
@@ -149,6 +150,9 @@ def _teacher_weights(run: StartUp) -> str:
     teacher = getattr(run.model, "teacher", None)
     if teacher is None or (teacher.report is None and run.split == "test"):
         return ""
+    if teacher.cache is not None and run.split == "train":
+        warning = random_images_warning(run.cfg, teacher.cache)
+        run.warnings += [warning] if warning else []
     if teacher.report is None:
         return "teacher: as built (no checkpoint)"
     warning = other_resampler_warning(

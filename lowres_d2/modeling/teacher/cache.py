@@ -35,16 +35,19 @@ class TeacherCache:
 
     Args:
         folder: folder of all caches; each teacher with each choice of taps has a subfolder.
-        limit_gb: maximum size of a subfolder, in 10^9 bytes.
+        limit_gb: maximum size of a subfolder on its disk, in 10^9 bytes.
 
     Attributes:
         dataset_size: number of images, to estimate the size of the cache; set by the run.
+        versions: number of versions of each that random augmentation makes; None: ever new ones;
+            set by the run.
     """
 
     def __init__(self, folder: str | Path, limit_gb: float = 20.0) -> None:
         self.folder = Path(folder)
         self.limit_gb = limit_gb
         self.dataset_size: int | None = None
+        self.versions: int | None = 1
         self._stores: dict[tuple[str, ...], CacheStore] = {}
 
     def outputs(
@@ -76,7 +79,9 @@ class TeacherCache:
         store = self._stores.get(names)
         if store is None:
             folder = self.folder / hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-            store = self._stores[names] = CacheStore(folder, self.limit_gb, self.dataset_size)
+            store = self._stores[names] = CacheStore(
+                folder, self.limit_gb, self.dataset_size, self.versions or 1
+            )
         device = images[0].device
         # On a CPU autocast is to bfloat16, and concatenates no float16.
         with torch.autocast(device.type, enabled=False):

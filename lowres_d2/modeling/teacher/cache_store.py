@@ -17,7 +17,7 @@ from lowres_d2.atomic import atomic_path
 
 from jaxtyping import Float, Float16
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ GB = 1e9
 # Fixed augmentations make at most this many different versions of an image (a flip makes two);
 # random ones make new versions in every epoch.
 VERSIONS = 2
+# File systems give a file whole blocks, of this size or more; few features fill less than one.
+BLOCK = 4096
 
 
 @dataclass
@@ -53,13 +55,17 @@ class CacheStore:
 
     Args:
         folder: created on the first write.
-        limit_gb: maximum size of its files, in 10^9 bytes.
+        limit_gb: maximum size of its files on the disk, in 10^9 bytes.
         dataset_size: number of images of the data set; None: unknown.
+        versions: number of versions of each that random augmentation makes.
     """
 
-    def __init__(self, folder: Path, limit_gb: float, dataset_size: int | None) -> None:
+    def __init__(
+        self, folder: Path, limit_gb: float, dataset_size: int | None, versions: int = 1
+    ) -> None:
         self.folder, self.limit, self.dataset_size = folder, limit_gb * GB, dataset_size
-        sizes = [path.stat().st_size for path in folder.glob("??/*.safetensors")]
+        self.versions = versions
+        sizes = [_on_disk(path.stat().st_size) for path in folder.glob("??/*.safetensors")]
         self.number, self.bytes = len(sizes), sum(sizes)
         self.misses = 0
         self.estimated = self.full = self.warned_of_random_images = False
@@ -82,17 +88,17 @@ class CacheStore:
         """
         if not entries:
             return
+        files = {key: _content(entry) for key, entry in entries.items()}
         if not self.estimated:
-            mean = sum(entry.values.nbytes for entry in entries.values()) / len(entries)
-            self._check_size(mean)
+            self._check_size(sum(_on_disk(len(file)) for file in files.values()) / len(files))
             self.estimated = True
-        self.misses += len(entries)
+        self.misses += len(files)
         self._warn_of_random_images()
-        for key, entry in entries.items():
-            self._write(key, entry)
+        for key, file in files.items():
+            self._write(key, file)
 
-    def _write(self, key: str, entry: CacheEntry) -> None:
-        if self.bytes + entry.values.nbytes > self.limit:
+    def _write(self, key: str, file: bytes) -> None:
+        if self.bytes + _on_disk(len(file)) > self.limit:
             if not self.full:
                 logger.warning(
                     "teacher cache %s is full (%.1f GB, %d images): other images are computed "
@@ -103,18 +109,18 @@ class CacheStore:
                 )
             self.full = True
             return
-        described = {"shapes": json.dumps(entry.shapes), "calls": json.dumps(entry.calls)}
         with atomic_path(self._path(key)) as temporary:
-            save_file({"values": entry.values}, temporary, described)
+            Path(temporary).write_bytes(file)
         self.number += 1
-        self.bytes += entry.values.nbytes
+        self.bytes += _on_disk(len(file))
 
     def _check_size(self, mean: float) -> None:
         """Log the estimated size of the whole cache, or raise if it would not fit."""
         if self.dataset_size is None:
             return
-        whole = mean * self.dataset_size
-        needs = f"{self.dataset_size} images of {mean / 1e6:.2f} MB each: {whole / GB:.2f} GB"
+        whole = mean * self.dataset_size * self.versions
+        each = "each" if self.versions == 1 else f"in each of {self.versions} random versions"
+        needs = f"{self.dataset_size} images of {mean / 1e6:.3f} MB {each}: {whole / GB:.3g} GB"
         if whole > self.limit:
             raise ValueError(
                 f"teacher cache {self.folder} would need {needs}, over "
@@ -135,7 +141,7 @@ class CacheStore:
     def _warn_of_random_images(self) -> None:
         if self.dataset_size is None or self.warned_of_random_images:
             return
-        if self.misses <= VERSIONS * self.dataset_size:
+        if self.misses <= max(VERSIONS, self.versions) * self.dataset_size:
             return
         self.warned_of_random_images = True
         logger.warning(
@@ -148,3 +154,13 @@ class CacheStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def _content(entry: CacheEntry) -> bytes:
+    """An entry's file."""
+    described = {"shapes": json.dumps(entry.shapes), "calls": json.dumps(entry.calls)}
+    return save({"values": entry.values}, described)
+
+
+def _on_disk(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK

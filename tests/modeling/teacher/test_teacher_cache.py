@@ -180,16 +180,43 @@ def test_a_broken_file_is_written_again(tmp_path):
 
 def size_of_one(tmp_path):
     make_teacher(tmp_path / "sizing")([unit_image(64, 64, 0)], TAPS)
-    return files(tmp_path / "sizing")[0].stat().st_size
+    size = files(tmp_path / "sizing")[0].stat().st_size
+    return -(-size // 4096) * 4096  # a disk has whole blocks
 
 
 def test_a_cache_over_its_limit_is_refused_before_the_first_write(tmp_path):
     teacher = make_teacher(tmp_path / "cache", limit_gb=99 * size_of_one(tmp_path) / 1e9)
     teacher.cache.dataset_size = 110
-    with pytest.raises(ValueError, match=r"110 images of 0\.0\d MB each: .*limit_gb=0\.") as caught:
+    with pytest.raises(
+        ValueError, match=r"110 images of 0\.0\d\d MB each: .*limit_gb=0\."
+    ) as caught:
         teacher([unit_image(64, 64, 0)], TAPS)
     assert "\n" not in str(caught.value)
     assert not files(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("versions", "fits"), [(1, True), (2, False), (162, False), (None, True)])
+def test_versions_of_an_image_count_in_the_estimate(tmp_path, versions, fits):
+    teacher = make_teacher(tmp_path / "cache", limit_gb=15 * size_of_one(tmp_path) / 1e9)
+    teacher.cache.dataset_size, teacher.cache.versions = 10, versions
+    if fits:
+        teacher([unit_image(64, 64, 0)], TAPS)
+        return
+    words = rf"10 images of 0\.0\d\d MB in each of {versions} random versions: "
+    with pytest.raises(ValueError, match=words):
+        teacher([unit_image(64, 64, 0)], TAPS)
+
+
+def test_small_features_take_a_block_each(tmp_path):
+    tap = TAPS[:1]
+    teacher = make_teacher(tmp_path, limit_gb=3.5 * 4096 / 1e9, taps=tap)
+    teacher([unit_image(16, 16, seed) for seed in range(5)], tap)
+    written = files(tmp_path)
+    assert len(written) == 3 and all(path.stat().st_size < 1024 for path in written)
+    # Counted so by a run that comes later, too.
+    later = make_teacher(tmp_path, limit_gb=3.5 * 4096 / 1e9, taps=tap)
+    later([unit_image(16, 16, 9)], tap)
+    assert files(tmp_path) == written
 
 
 def test_too_little_disk_space_is_refused_before_the_first_write(tmp_path):
