@@ -64,7 +64,7 @@ def main() -> None:
     for run in runs:
         cfg, model = trained(run, overrides)
         for way, network in detectors(cfg, model, args.calibration):
-            name = f"{Path(run).name}, {way}"
+            name = f"{run}, {way}"
             ways[name] = network
             accuracies[name] = accuracy(cfg, network)
             print(name, accuracies[name], flush=True)
