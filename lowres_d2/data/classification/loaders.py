@@ -46,6 +46,12 @@ class ArrayTrainLoader:
 
     def _augment(self, images: UInt8[Tensor, "N 3 H W"], iteration: int) -> Tensor:
         # Drawn for the batch of all ranks, so that pixels do not depend on their number.
+        height, width = images.shape[-2:]
+        if self.crop_padding >= min(height, width):
+            raise ValueError(
+                f"dataloader.train.crop_padding={self.crop_padding}: some crops of images of "
+                f"{width}x{height} would be all black; expected less than {min(height, width)}"
+            )
         total, first = self.positions.total_batch_size, self.positions.offset
         own = slice(first, first + self.positions.share)
         random = np.random.default_rng([self.seed, iteration, _AUGMENTATION])
@@ -96,7 +102,8 @@ def build_array_train_loader(
         world_size: number of ranks; None: likewise.
 
     Raises:
-        ValueError: an argument is not valid.
+        ValueError: an argument is not valid; on loading, too, where images are smaller than
+            ``crop_padding``.
     """
     for key, value in {"seed": seed, "crop_padding": crop_padding}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:

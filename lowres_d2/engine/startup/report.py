@@ -225,7 +225,8 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
     """
     dataset = run.cfg.dataloader[run.split].dataset
     if len(dataset) and "label" in dataset[0]:
-        text, warning = describe_labels(dataset)
+        learned = run.split == "train" and bool(_class_numbers(run.model))
+        text, warning = describe_labels(dataset, learned)
         yield "images", f"{run.split}: {text}"
         run.warnings += [warning] if warning else []
         return

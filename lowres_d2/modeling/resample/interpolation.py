@@ -42,7 +42,8 @@ class Downsampled(Resampler):
         interpolation: see :class:`DownUp`.
 
     Raises:
-        ValueError: the interpolation is unknown, or ``"box"`` with a factor that is not whole.
+        ValueError: the factor is under 1, the interpolation is unknown, or ``"box"`` with a factor
+            that is not whole.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class DownUp(Resampler):
             repeated over the block, for whole factors.
 
     Raises:
-        ValueError: the interpolation is unknown, or ``"box"`` with a factor that is not whole.
+        ValueError: the factor is under 1, the interpolation is unknown, or ``"box"`` with a factor
+            that is not whole.
     """
 
     def __init__(
@@ -103,11 +105,17 @@ class DownUp(Resampler):
 
 
 def check_interpolation(interpolation: str, factor: Fraction) -> None:
-    """Raise unless images can be interpolated so by this factor.
+    """Raise unless images can be downsampled so by this factor.
 
     Raises:
-        ValueError: the interpolation is unknown, or ``"box"`` with a factor that is not whole.
+        ValueError: the factor is under 1, the interpolation is unknown, or ``"box"`` with a factor
+            that is not whole.
     """
+    if factor < 1:
+        raise ValueError(
+            f"factor={factor}: would make images larger; expected 1 or more, the pixels in one of "
+            "the smaller image"
+        )
     if interpolation not in ("bicubic", "bilinear", "box"):
         raise ValueError(
             f"interpolation={interpolation!r}: expected 'bicubic', 'bilinear' or 'box'"

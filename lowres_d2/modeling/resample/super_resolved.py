@@ -47,8 +47,8 @@ class SuperResolved(Resampler):
         report: how the weights were loaded; None: not from a file.
 
     Raises:
-        ValueError: ``low_factor`` is no multiple of ``output_factor`` or not above 1, or the
-            interpolation is unknown.
+        ValueError: ``low_factor`` is no multiple of ``output_factor`` or not above 1,
+            ``output_factor`` is under 1, or the interpolation is unknown.
     """
 
     def __init__(
@@ -66,6 +66,11 @@ class SuperResolved(Resampler):
             raise ValueError(
                 f"low_factor={low_factor}, output_factor={output_factor}: expected a low_factor "
                 "above 1 that is a multiple of output_factor"
+            )
+        if self.factor < 1:
+            raise ValueError(
+                f"output_factor={output_factor}: the result would be larger than the image itself; "
+                "expected 1 or more"
             )
         check_interpolation(interpolation, self.low_factor)
         self._growth = growth.numerator  # pixels of the result in one that the network gets

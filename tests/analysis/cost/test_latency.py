@@ -46,7 +46,7 @@ def test_models_take_turns_and_warm_up_does_not_count():
     found = time_models({"fast": fast, "slow": slow}, images(2, 3), rounds=3, clock=clock)
     assert found["fast"].seconds == [[2] * 3, [3] * 3]
     assert found["slow"].seconds == [[8] * 3, [12] * 3]
-    assert found["fast"].times_faster_than(found["slow"]) == 4
+    assert found["fast"].times_faster_than(found["slow"]) == pytest.approx(4)
     assert found["slow"].images_per_second == pytest.approx(2 / 20)
     assert fast.calls == slow.calls == [2] * 4 + [3] * 4
     assert clock.order[:8] == [4, 1, 1, 4, 4, 1, 1, 4]
@@ -54,7 +54,16 @@ def test_models_take_turns_and_warm_up_does_not_count():
 
 def test_ratio_is_robust_to_a_round_on_a_busy_machine():
     fast, slow = Timing([[1.0, 1.0, 1.0]]), Timing([[5.0, 50.0, 5.0]])
-    assert fast.times_faster_than(slow) == 5 and slow.images_per_second == pytest.approx(0.2)
+    assert fast.times_faster_than(slow) == pytest.approx(5)
+    assert slow.images_per_second == pytest.approx(0.2)
+
+
+def test_ratio_is_that_of_the_images_per_second_of_a_table():
+    # Twice as fast on small images, half as fast on the one that takes long.
+    one, other = Timing([[1.0], [1.0], [20.0]]), Timing([[2.0], [2.0], [10.0]])
+    assert one.images_per_second == pytest.approx(3 / 22)
+    assert one.times_faster_than(other) == pytest.approx(14 / 22)
+    assert other.times_faster_than(one) == pytest.approx(22 / 14)
 
 
 def test_time_is_attributed_to_parts():

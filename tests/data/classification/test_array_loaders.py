@@ -138,6 +138,17 @@ def test_wrong_settings_are_named(change, said):
         batches(1, **change)
 
 
+@pytest.mark.parametrize(("padding", "fits"), [(5, True), (6, False), (40, False)])
+def test_crops_that_may_have_nothing_of_the_image_are_refused(padding, fits):
+    loader = build_array_train_loader(arrays(size=(6, 7)), 4, 0, crop_padding=padding)
+    if fits:
+        assert len(next(iter(loader))) == 4
+        return
+    words = rf"crop_padding={padding}: some crops of images of 7x6 would be .* less than 6"
+    with pytest.raises(ValueError, match=words):
+        loader.check_first_batch()
+
+
 def test_data_that_this_loader_cannot_take_are_named():
     files = [{"file_name": "x.png", "label": 0, "image_id": 1}] * 4
     with pytest.raises(ValueError, match=r"list: its items have no image: .*build_train_loader"):

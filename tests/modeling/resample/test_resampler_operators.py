@@ -81,6 +81,7 @@ class TestDownsampled(ResamplerCase):
     bad_arguments = [
         (dict(factor=2, interpolation="nearest"), "interpolation='nearest'"),
         (dict(factor="3/2", interpolation="box"), "interpolation='box' with factor 3/2"),
+        (dict(factor=0.5), "factor=1/2: would make images larger; expected 1 or more"),
     ]
 
     def build(self, **arguments):
@@ -104,6 +105,7 @@ class TestSuperResolved(ResamplerCase):
     bad_arguments = [
         (dict(low_factor=4, output_factor=3), "low_factor=4, output_factor=3: expected a low"),
         (dict(low_factor=1), "low_factor=1, output_factor=1: expected a low_factor above 1"),
+        (dict(output_factor=0.5), "output_factor=0.5: the result would be larger than the image"),
         (dict(interpolation="nearest"), "interpolation='nearest'"),
     ]
 
@@ -140,6 +142,7 @@ class TestDownUp(ResamplerCase):
     bad_arguments = [
         (dict(factor="x"), "factor='x'"),
         (dict(factor=2, interpolation="nearest"), "interpolation='nearest'"),
+        (dict(factor="1/2"), "factor=1/2: would make images larger; expected 1 or more"),
     ]
 
     def build(self, **arguments):
