@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lowres_d2.engine.startup.saved_recipe import saved_recipe
 from lowres_d2.modeling.weights import LoadReport
-from lowres_d2.saved_configs import parse_saved_config
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,19 +23,25 @@ _TORCHVISION = {
 }
 
 
-def other_pixels_warning(cfg: DictConfig, report: LoadReport) -> str:
-    """What differs between the pixels that weights were trained on and those the model gets.
+def other_pixels_warning(
+    cfg: DictConfig, report: LoadReport, key: str = "model", flipped: bool = False
+) -> str:
+    """What differs between the pixels that weights were trained on and those a network gets.
 
     Args:
         cfg: the recipe that the weights are loaded for.
         report: report of loading them.
+        key: of the network in the recipe.
+        flipped: whether the network gets the loader's colours in reversed order.
 
     Returns:
         A warning; empty if nothing differs, or the file does not say what it was trained on.
     """
-    theirs, ours = _pixels_of(report), _pixels(cfg)
+    theirs, ours = _pixels_of(report), _pixels(cfg, key)
+    if flipped and "image_format" in ours:
+        ours["image_format"] = ours["image_format"][::-1]
     differ = [
-        f"{name} {theirs[name]}, the model has {ours[name]}"
+        f"{name} {theirs[name]}, {key if key != 'model' else 'the model'} has {ours[name]}"
         for name in theirs
         if name in ours and _kind(theirs[name]) == _kind(ours[name])
         if not _same(theirs[name], ours[name])
@@ -54,17 +59,15 @@ def _pixels_of(report: LoadReport) -> dict[str, Any]:
     """What a file was trained on; empty if it does not say so."""
     if not report.recipe:
         return _TORCHVISION if report.torchvision else {}
+    saved = saved_recipe(report)
     try:
-        # Only numbers are read: names of callables are not imported.
-        saved = parse_saved_config(report.recipe, report.path, lambda name, where: name)
-        return _pixels(OmegaConf.create(saved))
-    except (ValueError, yaml.YAMLError, OmegaConfBaseException):  # saved by another version
+        return _pixels(saved, "model") if saved else {}
+    except (ValueError, OmegaConfBaseException):  # saved by another version
         return {}
 
 
-def _pixels(cfg: DictConfig) -> dict[str, Any]:
+def _pixels(cfg: DictConfig, network: str) -> dict[str, Any]:
     """Mean and standard deviation of a recipe's network, and the order of its colours."""
-    network = "model"
     # Of a composition, and of what a conversion such as `binarized` is made of.
     while OmegaConf.select(cfg, f"{network}.detector") is not None:
         network += ".detector"

@@ -155,10 +155,12 @@ def _teacher_weights(run: StartUp) -> str:
         run.warnings += [warning] if warning else []
     if teacher.report is None:
         return "teacher: as built (no checkpoint)"
-    warning = other_resampler_warning(
-        run.cfg, "model.teacher.model", teacher.report, "the teacher here"
-    )
-    run.warnings += [warning] if warning else []
+    key, report = "model.teacher.model", teacher.report
+    warnings = [
+        other_pixels_warning(run.cfg, report, key, teacher.flip_channels),
+        other_resampler_warning(run.cfg, key, report, "the teacher here"),
+    ]
+    run.warnings += [warning for warning in warnings if warning]
     return f"teacher: {describe_weights(teacher.report)}"
 
 

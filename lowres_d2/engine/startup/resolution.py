@@ -9,14 +9,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from lowres_d2.engine.startup.saved_recipe import saved_recipe
 from lowres_d2.modeling import resample
 from lowres_d2.modeling.meta_arch import SuperResolver
 from lowres_d2.modeling.resample import AnyFactor, Bicubic, Downsampled, Identity, SuperResolved
 from lowres_d2.modeling.weights import LoadReport
-from lowres_d2.saved_configs import parse_saved_config
 from lowres_d2.structures import as_factor
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +37,7 @@ def other_resampler_warning(cfg: DictConfig, key: str, report: LoadReport, who: 
         A warning; empty if nothing differs, or the file does not say what it was trained on.
     """
     try:
-        saved, ours = _saved(report), _resampler(OmegaConf.select(cfg, key))
+        saved, ours = saved_recipe(report), _resampler(OmegaConf.select(cfg, key))
         theirs = _resampler(OmegaConf.select(saved, "model"))
     except OmegaConfBaseException:  # refers to what is not there
         return ""
@@ -62,7 +61,7 @@ def other_low_res_warning(cfg: DictConfig, module: SuperResolved) -> str:
         A warning; empty if nothing differs, or the file does not say what it was trained on.
     """
     try:
-        saved = _saved(module.report)
+        saved = saved_recipe(module.report)
         network = OmegaConf.select(saved, "model")
         while isinstance(network, DictConfig) and network.get("detector") is not None:
             network = network.detector
@@ -91,16 +90,6 @@ def other_low_res_warning(cfg: DictConfig, module: SuperResolved) -> str:
         f"the super-resolution network of {module.report.path} was trained with "
         f"{'; '.join(differ)}: make them equal (model.resampler), unless this is intended"
     )
-
-
-def _saved(report: LoadReport) -> DictConfig:
-    """The recipe that a file's run had; empty if it does not say so."""
-    try:
-        # Only values are read: names of callables are not imported.
-        content = parse_saved_config(report.recipe, report.path, lambda name, where: name)
-    except (ValueError, yaml.YAMLError):  # saved by another version
-        content = None
-    return OmegaConf.create(content if isinstance(content, dict) else {})
 
 
 def _resampler(network: Any) -> dict[str, Any]:

@@ -98,3 +98,24 @@ def test_statistics_of_a_converted_detector_are_compared():
     cfg.model.detector.detector.pixel_mean = [3, 2, 1]
     warning = other_pixels_warning(cfg, LoadReport("w.pth", 1, recipe=recipe))
     assert "pixel_mean [1.0, 2.0, 3.0], the model has [3.0, 2.0, 1.0]" in warning
+
+
+def test_pixels_of_a_teacher_are_compared():
+    statistics = {"pixel_mean": [1, 2, 3], "pixel_std": [1, 1, 1]}
+    mapper = {"dataloader": {"train": {"mapper": {"image_format": "RGB"}}}}
+    teacher = {"detector": {"pixel_mean": [3, 2, 1]}, "teacher": {"model": dict(statistics)}}
+    cfg = OmegaConf.create({"model": teacher} | mapper)
+    saved = OmegaConf.create({"model": {"detector": statistics}} | mapper)
+    key = "model.teacher.model"
+    report = LoadReport("t.pth", 1, recipe=OmegaConf.to_yaml(saved))
+    assert other_pixels_warning(cfg, report, key) == ""
+    flipped = other_pixels_warning(cfg, report, key, flipped=True)
+    assert flipped.startswith(f"t.pth was trained with image_format RGB, {key} has BGR: ")
+    saved.dataloader.train.mapper.image_format = "BGR"
+    report = LoadReport("t.pth", 1, recipe=OmegaConf.to_yaml(saved))
+    assert other_pixels_warning(cfg, report, key, flipped=True) == ""
+    assert f"image_format BGR, {key} has RGB" in other_pixels_warning(cfg, report, key)
+    cfg.model.teacher.model.pixel_std = [2, 1, 1]
+    assert f"pixel_std [1.0, 1.0, 1.0], {key} has [2.0, 1.0, 1.0]" in (
+        other_pixels_warning(cfg, report, key)
+    )
