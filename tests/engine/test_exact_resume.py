@@ -28,6 +28,7 @@ from toys.narrow import (
     load_shipped,
     load_toy,
     narrow,
+    narrow_objectives,
     networks,
 )
 
@@ -37,7 +38,9 @@ STAGE = 2  # iterations of each stage
 STATEFUL = """
     LowResDetector AnyFactorDetector SuperResolvedRCNN
     GeneralizedRCNN RetinaNet FCOS NearestPointFCOS DeformableDETR
-    ResNet SmallResNet MobileNetV1 MobileNetV2 FPN LastLevelP6P7 RPN
+    ResNet SmallResNet MobileNetV1 MobileNetV2 FPN LastLevelP6P7 LastLevelP6 RPN
+    binarized PReLUStem ShortcutBlock SmallShortcutResNet
+    WeightReconstruction ForegroundRefinement ImageDecoder
     Res5ROIHeads StandardROIHeads CascadeROIHeads
     SuperResolvedRes5ROIHeads SuperResolvedStandardROIHeads SuperResolvedCascadeROIHeads
     SRGenerator SRDiscriminator
@@ -100,6 +103,7 @@ def make_toy(cfg, images, folder):
     """Narrow networks, toy images with the recipe's augmentations, short stages."""
     for network in networks(cfg):
         narrow(network)
+    narrow_objectives(cfg)
     if cfg.model.get("teacher"):
         cfg.model.teacher.checkpoint = None
     loaders = cfg.dataloader
