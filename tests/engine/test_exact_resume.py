@@ -39,7 +39,7 @@ STATEFUL = """
     LowResDetector AnyFactorDetector SuperResolvedRCNN
     GeneralizedRCNN RetinaNet FCOS NearestPointFCOS DeformableDETR
     ResNet SmallResNet MobileNetV1 MobileNetV2 FPN LastLevelP6P7 LastLevelP6 RPN
-    binarized PReLUStem ShortcutBlock SmallShortcutResNet
+    binarized PReLUStem SmallShortcutResNet
     WeightReconstruction ForegroundRefinement ImageDecoder
     Res5ROIHeads StandardROIHeads CascadeROIHeads
     SuperResolvedRes5ROIHeads SuperResolvedStandardROIHeads SuperResolvedCascadeROIHeads
