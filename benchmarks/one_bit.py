@@ -3,7 +3,7 @@
     python benchmarks/one_bit.py [--networks] [--path vpopcntdq] [--threads 1] [--rounds 15]
 
 A layer's time is that of packing its input and of convolving the bits; its output's memory is used
-again (``out=``), as packed networks do, and in the last column it is new each time, as torch's is.
+again (``out=``); in the last column the library takes memory itself, as packed networks do.
 float32 runs in both memory layouts, and the faster one counts. All of them take turns, and are
 compared by medians of rounds (and by the fastest round, in brackets): machines are shared. With
 ``--path avx2`` torch runs in a process of its own with AVX2, too, as ``ATEN_CPU_CAPABILITY`` and
@@ -67,7 +67,7 @@ def times(
 
 
 def layer_times(channels: int, outputs: int, side: int, kernel: int, rounds: int, clock):
-    """Milliseconds of one layer: float32 in two layouts, 1 bit with old and new memory."""
+    """Milliseconds of one layer: float32 in two layouts, 1 bit in given and in own memory."""
     from lowres_d2.deploy.one_bit import PackedWeights, pack_bits, packed_conv
 
     import torch
@@ -88,7 +88,7 @@ def layer_times(channels: int, outputs: int, side: int, kernel: int, rounds: int
             "NCHW": lambda: F.conv2d(x, weights, padding=padding),
             "NHWC": lambda: F.conv2d(x_last, weights_last, padding=padding),
             "1 bit": lambda: one_bit(out),
-            "new memory": lambda: one_bit(None),
+            "own memory": lambda: one_bit(None),
         },
         rounds,
         clock,
@@ -197,7 +197,7 @@ def main() -> int:
     if arguments.networks:
         with torch.inference_mode():
             return int(network_rows(arguments, clock, path))
-    print(f"{'layer':22}{'NCHW ms':>9}{'NHWC ms':>9}{'1 bit ms':>9}{'ratio':>16}{'new memory':>12}")
+    print(f"{'layer':22}{'NCHW ms':>9}{'NHWC ms':>9}{'1 bit ms':>9}{'ratio':>16}{'own memory':>12}")
     missed = False
     with torch.inference_mode():
         for *shape, vpopcntdq, avx2 in SHAPES:
@@ -205,7 +205,7 @@ def main() -> int:
             medians = {name: statistics.median(x) for name, x in found.items()}
             least = {name: min(x) for name, x in found.items()}
             ratios = [min(x["NCHW"], x["NHWC"]) / x["1 bit"] for x in (medians, least)]
-            new = min(medians["NCHW"], medians["NHWC"]) / medians["new memory"]
+            new = min(medians["NCHW"], medians["NHWC"]) / medians["own memory"]
             claim = {"vpopcntdq": vpopcntdq, "avx2": avx2}.get(path, 0)
             missed |= ratios[0] < claim
             name = "{0}->{1} {3}x{3} @{2}".format(*shape)
