@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lowres_d2.layers.k_bit.learned_step import LearnedStep
+from lowres_d2.layers.like import arguments_of
 
 import torch.nn.functional as F
 from detectron2.layers import Conv2d
@@ -59,20 +60,7 @@ class KBitConv2d(KBitWeights, Conv2d):
     @classmethod
     def of(cls, layer: nn.Conv2d, bits: int = 4) -> KBitConv2d:
         """A convolution of k bits: parameters, norm and activation are a real-valued one's."""
-        return cls(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-            groups=layer.groups,
-            bias=layer.bias is not None,
-            padding_mode=layer.padding_mode,
-            norm=getattr(layer, "norm", None),
-            activation=getattr(layer, "activation", None),
-            bits=bits,
-        )._like(layer)
+        return cls(**arguments_of(layer), bits=bits)._like(layer)
 
     def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O out_h out_w"]:
         """Convolve, add the bias, normalise, activate."""
@@ -104,9 +92,7 @@ class KBitLinear(KBitWeights, nn.Linear):
     @classmethod
     def of(cls, layer: nn.Linear, bits: int = 4) -> KBitLinear:
         """A layer of k bits, with the parameters of a real-valued one."""
-        return cls(
-            layer.in_features, layer.out_features, bias=layer.bias is not None, bits=bits
-        )._like(layer)
+        return cls(**arguments_of(layer), bits=bits)._like(layer)
 
     def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any O"]:
         """Multiply, add the bias."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowres_d2.layers.like import arguments_of
 from lowres_d2.layers.one_bit.input_quantizers import Sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
@@ -42,23 +43,7 @@ class BinaryConv2d(BinaryWeights, Conv2d):
         cls, layer: nn.Conv2d, input_quantizer: nn.Module | None = None, scale: str = "mean"
     ) -> BinaryConv2d:
         """A convolution in 1 bit, with the parameters, norm and activation of a real-valued one."""
-        binary = cls(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-            groups=layer.groups,
-            bias=layer.bias is not None,
-            padding_mode=layer.padding_mode,
-            device=layer.weight.device,
-            dtype=layer.weight.dtype,
-            norm=getattr(layer, "norm", None),
-            activation=getattr(layer, "activation", None),
-            input_quantizer=input_quantizer,
-            scale=scale,
-        )
+        binary = cls(**arguments_of(layer), input_quantizer=input_quantizer, scale=scale)
         binary.weight, binary.bias = layer.weight, layer.bias
         binary.training = layer.training
         return binary

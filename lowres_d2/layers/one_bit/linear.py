@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowres_d2.layers.like import arguments_of
 from lowres_d2.layers.one_bit.input_quantizers import Sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
@@ -40,15 +41,7 @@ class BinaryLinear(BinaryWeights, nn.Linear):
         cls, layer: nn.Linear, input_quantizer: nn.Module | None = None, scale: str = "mean"
     ) -> BinaryLinear:
         """A layer in 1 bit, with the parameters of a real-valued one."""
-        binary = cls(
-            layer.in_features,
-            layer.out_features,
-            bias=layer.bias is not None,
-            device=layer.weight.device,
-            dtype=layer.weight.dtype,
-            input_quantizer=input_quantizer,
-            scale=scale,
-        )
+        binary = cls(**arguments_of(layer), input_quantizer=input_quantizer, scale=scale)
         binary.weight, binary.bias = layer.weight, layer.bias
         binary.training = layer.training
         return binary
