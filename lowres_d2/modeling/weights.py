@@ -6,6 +6,7 @@ Files are read by ``lowres_d2.weight_files``, which executes nothing in them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lowres_d2.weight_files import read_weight_file, split_query
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass
@@ -141,20 +142,17 @@ def fill_model(
     """
     if "packed" in checkpoint:
         raise ValueError(f"{path} is packed, which is for use alone: give the weights it is of")
-    heuristics = checkpoint.get("matching_heuristics", False)
-    kind = {"__author__": checkpoint.get("__author__"), "matching_heuristics": heuristics}
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)
-    left: list[str] = []
     try:
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
-        renamed = resnet_names(weights, checkpointer.model)
-        if renamed:
-            kind["matching_heuristics"] = False  # the names are the model's by now
-            left = [n for n in weights if n not in renamed and not n.endswith(COUNTER)]
-            weights = {name: weights[old] for old, name in renamed.items()}
-        elif not heuristics:  # the heuristics match suffixes of names
-            left = beside_backbone(weights, checkpointer.model)
-            weights = route_detector_checkpoint(weights, checkpointer.model)
+        named = _named_as_in(
+            checkpointer.model, weights, checkpoint.get("matching_heuristics", False)
+        )
+        weights, left = named.weights, named.left
+        kind = {
+            "__author__": checkpoint.get("__author__"),
+            "matching_heuristics": named.by_heuristics,
+        }
         # Not its public `load`, which reads the file itself and may execute what is in it. A copy
         # of the dict, because tensors of another shape are removed from it.
         found = checkpointer._load_model({"model": dict(weights), **kind})
@@ -193,14 +191,44 @@ def fill_model(
         ],
         of_file=len(weights),
         beside_backbone=left,
-        renamed=sum(old != name for old, name in renamed.items()),
-        torchvision=bool(renamed) or checkpoint.get("__author__") == AUTHOR,
+        renamed=named.renamed,
+        torchvision=named.torchvision or checkpoint.get("__author__") == AUTHOR,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
         # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
         recipe=recipe if isinstance(recipe, str) else "",
     )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A file's tensors under names of a model.
+
+    Attributes:
+        weights: the tensors that can have a place in it.
+        left: names in the file of those that stay out, such as a classifier's head.
+        renamed: number of tensors whose name changed.
+        torchvision: whether the file's names are those of torchvision's ResNets.
+        by_heuristics: whether the checkpointer still has to match suffixes of names.
+    """
+
+    weights: Mapping[str, Tensor]
+    left: list[str]
+    renamed: int = 0
+    torchvision: bool = False
+    by_heuristics: bool = False
+
+
+def _named_as_in(model: nn.Module, weights: Mapping[str, Tensor], heuristics: bool) -> _Named:
+    renamed = resnet_names(weights, model)
+    if renamed:
+        left = [n for n in weights if n not in renamed and not n.endswith(COUNTER)]
+        found = {name: weights[old] for old, name in renamed.items()}
+        return _Named(found, left, sum(a != b for a, b in renamed.items()), torchvision=True)
+    if heuristics:
+        return _Named(weights, [], by_heuristics=True)
+    return _Named(route_detector_checkpoint(weights, model), beside_backbone(weights, model))
 
 
 def load_weights(
