@@ -332,7 +332,7 @@ def _dfr_det() -> Benchmark:
                 for names in (["p2"], ["p3"], ["p4"], ["p5"], ["p2", "p3"], ["p2", "p3", "p5"])
             },
         },
-        sheets=("detections",),
+        sheets=("outcomes", "saliency"),
         closes_gap=True,
         data="Generated tiny plates",
     )
