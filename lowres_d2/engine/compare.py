@@ -15,6 +15,7 @@ from typing import Any
 from lowres_d2.analysis.cost.comparison import Comparison, Measured
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
+from lowres_d2.deploy.one_bit import is_packed
 from lowres_d2.engine.build import check_classes, check_trained_classes
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.teacher import Teacher
@@ -70,6 +71,9 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
         return None
     if teacher.lacks_weights:
         logger.info("no comparison with full resolution: model.teacher.checkpoint is empty")
+        return None
+    if is_packed(model):
+        logger.info("no comparison with full resolution: a packed model has no MACs to count")
         return None
     try:
         teacher.load()

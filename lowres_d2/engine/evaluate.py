@@ -13,17 +13,16 @@ from lowres_d2.data.datasets import with_classes
 from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import (
     build_datasets,
-    build_model,
     check_classes,
     check_trained_classes,
 )
-from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import compare, full_resolution_model
 from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.run_folder import RESULTS, check_writable, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.weights import naming_weights
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.evaluation.tables import metric
@@ -78,19 +77,16 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
             data has.
     """
     build_datasets(cfg, ["test"])
-    model = build_model(cfg)
-    average = cfg.train.ema.enabled
     path = cfg.train.init_checkpoint
     with naming_weights("train.init_checkpoint", path):
-        report = load_weights(model, path, complete=True, use_average=average)
+        model, report = trained_model(cfg, path)
     cfg.dataloader.test.dataset = with_classes(
         cfg.dataloader.test.dataset, report.classes, report.category_ids
     )
     classes = getattr(cfg.dataloader.test.dataset, "classes", report.classes)
     check_classes(model, classes)
     check_trained_classes(report, classes)
-    # In training mode its forward pass would run the teacher too.
-    return model.eval(), report
+    return model, report
 
 
 def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:

@@ -13,12 +13,11 @@ from typing import Any
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
-from lowres_d2.deploy.one_bit import load_packed
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.channels import expected_channels
-from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.engine.identity import recipe_of
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -96,12 +95,8 @@ def _run(args: argparse.Namespace) -> None:
         cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
     else:
         cfg, weights = load_recipe(args.config_file, args.opts), None
-    model = build_model(cfg)
-    used = model
-    if weights and weights.packed:
-        used = load_packed(model, weights.weights)
-    elif weights:
-        load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+    used = trained_model(cfg, weights.weights)[0] if weights else build_model(cfg)
+    model = build_model(cfg) if weights and weights.packed else used
     channels = expected_channels(model)
     if args.size:
         images, what = [_noise(args.size, channels)], f"{args.size[0]}x{args.size[1]}"

@@ -18,10 +18,9 @@ from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
-from lowres_d2.deploy.one_bit import load_packed
-from lowres_d2.engine.build import build_model, check_classes
-from lowres_d2.engine.checkpoint import load_weights
+from lowres_d2.engine.build import check_classes
 from lowres_d2.engine.identity import Identity, recipe_of
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
@@ -113,11 +112,7 @@ class Demo:
     @classmethod
     def from_recipe(cls, cfg: DictConfig, weights: Identity, threshold: float) -> Demo:
         """Build the recipe's model with its weights; all of them must be there."""
-        model = build_model(cfg).eval()
-        if weights.packed:
-            model = load_packed(model, weights.weights)
-        else:
-            load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+        model, _ = trained_model(cfg, weights.weights)
         mapper = build(cfg, "dataloader.test.mapper")
         return cls(model, mapper, class_names(cfg, model, weights), threshold)
 

@@ -101,11 +101,11 @@ def _run(args: argparse.Namespace) -> None:
     for name, split in splits.items():
         _write(output / name, split, objects[name], rules, args.workers)
         content = json.loads((output / name / "annotations.json").read_text(encoding="utf-8"))
-        crowds = sum(entry["iscrowd"] for entry in content["annotations"])
-        number = len(content["annotations"]) - crowds
+        owners = [x["image_id"] for x in content["annotations"] if not x["iscrowd"]]
         print(
             f"{output / name}: {len(content['images'])} tiles of {len(split.files)} images, "
-            f"{number} objects, {crowds} ignore regions"
+            f"{len(owners)} objects on {len(set(owners))} of them, "
+            f"{len(content['annotations']) - len(owners)} ignore regions"
         )
 
 

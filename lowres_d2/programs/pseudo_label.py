@@ -20,9 +20,8 @@ from typing import Any
 
 from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.data.datasets.unlabelled import UnlabelledImages
-from lowres_d2.engine.build import build_model
-from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_of
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.found_boxes import FoundBoxes
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.own_files import check_own, own_path, remove_own
@@ -210,8 +209,7 @@ def find_objects(cfg: DictConfig, weights: Identity, images: UnlabelledImages) -
         ValueError: an image is broken, and the recipe's mapper does not skip it, or the weights
             do not fit the recipe.
     """
-    model = build_model(cfg).eval()
-    load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+    model, _ = trained_model(cfg, weights.weights)
     classes = class_names(cfg, model, weights)
     ids = list(weights.category_ids) or range(1, len(classes) + 1)
     cfg.dataloader.test.dataset = images

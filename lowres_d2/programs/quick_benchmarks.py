@@ -327,6 +327,12 @@ def _dfr_det() -> Benchmark:
         variants={
             "1-bit without Eq. 3": row("one_bit", "model.objectives=[]", "model.loss_weights={}"),
             "1-bit, learned thresholds": row("one_bit", "model.detector.quantizer=shifted_sign"),
+            "4-bit": row(
+                "one_bit",
+                "model.detector.quantizer=learned_step",
+                "model.objectives=[]",
+                "model.loss_weights={}",
+            ),
             **{
                 f"1-bit + DFR on {' '.join(names)}": row("dfr", levels(*names))
                 for names in (["p2"], ["p3"], ["p4"], ["p5"], ["p2", "p3"], ["p2", "p3", "p5"])
@@ -338,11 +344,42 @@ def _dfr_det() -> Benchmark:
     )
 
 
+def _dfr_det_weights() -> Benchmark:
+    """Fig. 4: the weights of Eq. 11, gamma of the weights' reconstruction and lambda."""
+    students: dict[str, Row] = {}
+    for gamma in (0, 1e-3, 1e-4):
+        for weight in (0, 0.01, 0.05, 0.2, 0.04):
+            name = "dfr" if weight else "one_bit"
+            overrides = [f"model.loss_weights.binary/*={gamma}"]
+            if weight:
+                overrides.append(f"model.loss_weights.foreground/*={weight}")
+            students[f"gamma = {gamma:g}, λ = {weight:g}"] = Row(
+                f"{_DFR_DET}{name}_fcos_small_256_tiny.py",
+                overrides,
+                curve=(f"gamma = {gamma:g}", weight or None),
+            )
+    return Benchmark(
+        title="DFR-Det over gamma and λ",
+        first=f"{_DFR_DET}full_fcos_small_256_tiny.py",
+        first_title="real-valued",
+        weights_key="train.init_checkpoint",
+        longer=f"{_DFR_DET}longer_fcos_small_256_tiny.py",
+        longer_title="real-valued, trained further",
+        students=students,
+        baseline="gamma = 0.0001, λ = 0",
+        sheets=("curves",),
+        closes_gap=True,
+        curves_over="λ",
+        data="Generated tiny plates",
+    )
+
+
 BENCHMARKS = {
     "dfd": _dfd("plates", "Generated plates to classify"),
     "dfd-cifar10": _dfd("cifar10", "CIFAR-10"),
     "dfd-lambda": _dfd_lambda(),
     "dfr_det": _dfr_det(),
+    "dfr_det-weights": _dfr_det_weights(),
     "feature_sr": _feature_sr(),
     "thumbdet": _thumbdet(4, 64, "early"),
     "thumbdet-2x": _thumbdet(2, 128, "early_large"),

@@ -15,8 +15,8 @@ from typing import Any
 from lowres_d2.analysis.figures.views import model_view, stored_view_of
 from lowres_d2.analysis.run import Run
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.build import build_datasets, build_model
-from lowres_d2.engine.checkpoint import RunState, load_weights, read_checkpoint
+from lowres_d2.engine.build import build_datasets
+from lowres_d2.engine.checkpoint import RunState, read_checkpoint
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.identity import recipe_text
@@ -25,6 +25,7 @@ from lowres_d2.engine.processes.log_files import logging_to
 from lowres_d2.engine.run_folder import LOCK, METRICS
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.modeling.without_values import without_values
@@ -155,7 +156,7 @@ class RecipeRun:
         """Its metrics; measured again where something else was evaluated into its folder since."""
         cfg = load_recipe(self.folder / CONFIG)  # as it was trained, with the classes of its data
         build_datasets(cfg, ["test"])
-        model = _with_weights(cfg, self.weights)
+        model, _ = trained_model(cfg, self.weights)
         found = read_evaluation(self.folder, subject_of(cfg, model))
         if found is None:
             print(f"{self.title}: evaluating again, in {self.folder}")
@@ -164,7 +165,7 @@ class RecipeRun:
 
     def model(self) -> nn.Module:
         """The trained model, for evaluation."""
-        return _with_weights(self.config(), self.weights)
+        return trained_model(self.config(), self.weights)[0]
 
     def reported(self, finished: FinishedRun) -> Run:
         """The run as reports want it."""
@@ -196,12 +197,6 @@ def check_runs(runs: Iterable[RecipeRun]) -> None:
 def recipe_hash(cfg: DictConfig) -> str:
     """Changes with every value of a recipe, overrides included."""
     return hashlib.sha256(recipe_text(cfg).encode()).hexdigest()
-
-
-def _with_weights(cfg: DictConfig, weights: Path) -> nn.Module:
-    model = build_model(cfg).eval()
-    load_weights(model, str(weights), complete=True, use_average=cfg.train.ema.enabled)
-    return model
 
 
 def _make_room(folder: Path, digest: str) -> None:

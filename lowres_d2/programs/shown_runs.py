@@ -11,10 +11,10 @@ from typing import Any
 from lowres_d2.analysis.figures.views import changes_images, model_view
 from lowres_d2.data.datasets import dataset_fingerprint, with_classes
 from lowres_d2.engine.build import build_datasets, build_model
-from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.identity import identify
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import ShownMetrics, task_of
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.recipes.load import build, load_recipe
@@ -142,15 +142,15 @@ def open_run(
         recipe, weights = "", recipe
     cfg = load_recipe(recipe, overrides) if recipe else identify(weights).load_recipe(overrides)
     build_datasets(cfg, [split])
-    model = build_model(cfg).eval()
     if weights:
-        average = cfg.train.ema.enabled
-        report = load_weights(model, weights, complete=True, use_average=average)
+        model, report = trained_model(cfg, weights)
         shown = cfg.dataloader[split]
         shown.dataset = with_classes(shown.dataset, report.classes, report.category_ids)
-    elif any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
-        start = OmegaConf.select(cfg, "model.resampler.init") or "box"
-        name += f" (untrained: {'box filter' if start == 'box' else start})"
+    else:
+        model = build_model(cfg).eval()
+        if any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
+            start = OmegaConf.select(cfg, "model.resampler.init") or "box"
+            name += f" (untrained: {'box filter' if start == 'box' else start})"
     return ShownRun(name, cfg, model, bool(weights), folders)
 
 

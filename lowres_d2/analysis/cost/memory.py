@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowres_d2.analysis.cost.parts import NOT_DEPLOYED, part_of
-from lowres_d2.deploy.one_bit import PackedConv2d, PackedLinear
+from lowres_d2.deploy.one_bit import is_packed
 from lowres_d2.layers.k_bit import KBitWeights
 from lowres_d2.layers.one_bit import BinaryWeights
 
@@ -73,7 +73,7 @@ def measure_memory(model: nn.Module) -> Memory:
     Raises:
         ValueError: the model is packed: its weights are no parameters any more.
     """
-    if any(isinstance(part, PackedConv2d | PackedLinear) for part in model.modules()):
+    if is_packed(model):
         raise ValueError("the model is packed: count memory and MACs of the one it was packed from")
     weights: Counter[str] = Counter()
     others: Counter[str] = Counter()

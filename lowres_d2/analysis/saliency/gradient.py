@@ -1,8 +1,8 @@
 """What a detector's scores depend on: gradients in its feature maps (DFR-Det, ICML 2024, Fig. 2).
 
-The paper draws the "l2-norm gradient in intermediate neck feature at P2", without saying of what.
-Here it is the gradient of the sum of an image's highest scores, so that no ground truth enters:
-where it is large, a change of the features would change what is found.
+The paper draws the "l2-norm gradient in intermediate neck feature (Guo et al., 2021) at P2", and
+does not say of what. Here it is the gradient of the sum of an image's highest scores, so that no
+ground truth enters: where it is large, a change of the features would change what is found.
 """
 
 from __future__ import annotations

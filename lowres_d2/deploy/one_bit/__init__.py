@@ -9,7 +9,7 @@ best instruction set of this processor, ``vpopcntdq``, ``avx512bw``, ``avx2``, `
 from lowres_d2.deploy.one_bit.bits import PackedBits, pack_bits
 from lowres_d2.deploy.one_bit.convolution import packed_conv
 from lowres_d2.deploy.one_bit.file import load_packed, save_packed
-from lowres_d2.deploy.one_bit.layers import PackedConv2d, PackedLinear
+from lowres_d2.deploy.one_bit.layers import PackedConv2d, PackedLinear, is_packed
 from lowres_d2.deploy.one_bit.packing import pack
 from lowres_d2.deploy.one_bit.paths import PATHS, chosen_path, supported_paths
 from lowres_d2.deploy.one_bit.weights import PackedWeights
@@ -21,6 +21,7 @@ __all__ = [
     "PackedLinear",
     "PackedWeights",
     "chosen_path",
+    "is_packed",
     "load_packed",
     "pack",
     "pack_bits",

@@ -165,6 +165,11 @@ def check_layer(layer: BinaryConv2d | BinaryLinear) -> None:
         raise ValueError(f"padding={layer.padding} of a kernel of {layer.kernel_size}: too large")
 
 
+def is_packed(model: nn.Module) -> bool:
+    """Whether a network has packed layers."""
+    return any(isinstance(module, PackedConv2d | PackedLinear) for module in model.modules())
+
+
 @torch.no_grad()
 def _set_up(
     module: PackedConv2d | PackedLinear,

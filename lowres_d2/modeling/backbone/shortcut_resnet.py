@@ -1,9 +1,9 @@
 """A residual network with a shortcut around each convolution, for 1-bit layers.
 
-Source: Liu et al., "Bi-Real Net" (ECCV 2018), with PReLU (He et al. 2015) as in BiDet (Wang et al.,
-CVPR 2020) and DFR-Det (Xu et al., ICML 2024, Sec. 4.1). What a 1-bit convolution loses, its
-shortcut carries on. PReLU in place of ReLU, because what has passed a ReLU is never negative: its
-sign is always +1.
+Source: Liu et al., "Bi-Real Net" (ECCV 2018), with PReLU (He et al. 2015) as in DFR-Det (Xu et al.,
+ICML 2024, Sec. 4.1), which ascribes it to BiDet (Wang et al., CVPR 2020). What a 1-bit convolution
+loses, its shortcut carries on. PReLU in place of ReLU, because what has passed a ReLU is never
+negative: its sign is always +1.
 
 The network is real-valued; ``lowres_d2.modeling.one_bit.binarized`` makes it a 1-bit one. Names are
 those of Detectron2's ResNet with basic blocks, whose weights load, all but the PReLUs' slopes:

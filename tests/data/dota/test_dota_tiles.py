@@ -180,8 +180,8 @@ def test_the_program_counts_and_cuts(root, capsys):
     assert not (root / "tiles_100_20").exists()
     main(SMALL)
     said = capsys.readouterr().out
-    assert "tiles_100_20/train: 3 tiles of 2 images, 2 objects, 1 ignore regions" in said
-    assert "tiles_100_20/val: 2 tiles of 1 images, 2 objects, 0 ignore regions" in said
+    assert "tiles_100_20/train: 3 tiles of 2 images, 2 objects on 2 of them, 1 ignore" in said
+    assert "tiles_100_20/val: 2 tiles of 1 images, 2 objects on 2 of them, 0 ignore regions" in said
     tiles = root / "tiles_100_20/train/images"
     names = ["P0000__1__0___0.png", "P0000__1__50___0.png", "P0001__1__0___0.png"]
     assert sorted(path.name for path in tiles.iterdir()) == names
@@ -232,10 +232,10 @@ def test_tiles_are_made_once(root, capsys):
     main(SMALL)
     assert stamp.stat().st_mtime_ns == before
     main([*SMALL, "--difficult", "object"])
-    assert "train: 3 tiles of 2 images, 3 objects, 0 ignore" in capsys.readouterr().out
+    assert "train: 3 tiles of 2 images, 3 objects on 2 of them, 0 ignore" in capsys.readouterr().out
     (root / "train/labelTxt/P0001.txt").write_text("")
     main(SMALL)
-    assert "train: 3 tiles of 2 images, 1 objects, 1 ignore" in capsys.readouterr().out
+    assert "train: 3 tiles of 2 images, 1 objects on 1 of them, 1 ignore" in capsys.readouterr().out
 
 
 def test_processes_make_the_same_tiles(root):

@@ -1,14 +1,17 @@
 """A decoder that makes an image of feature maps: DFR-Det (Xu et al., ICML 2024), Sec. 3.2, phi(F).
 
-Each level is brought to one size by a deconvolution and bilinear interpolation; the levels are
-concatenated and pass residual blocks; a 1x1 convolution and a pixel shuffle make the image.
+Each level is brought to one size by a deconvolution and bilinear interpolation, with its channels;
+the levels are concatenated and pass residual blocks; a 1x1 convolution and a pixel shuffle make the
+image.
 
 The paper squeezes to 12 channels at a quarter of the image's size and shuffles by 2, which gives
 half the size, though its image is "equally shaped as the input image X". Here are three readings:
 ``stride=4``, the default, has 48 channels and shuffles by 4; ``stride=2`` has the paper's 12
 channels at half the image's size; ``stride=4, shuffle=2`` has all of its numbers, and enlarges the
-image by 2 at the end. The number of residual blocks and their width are ours; their form is that of
-Talebi and Milanfar, "Learning to Resize Images for Computer Vision Tasks" (ICCV 2021), Fig. 4.
+image by 2 at the end. The residual blocks "follow" Talebi and Milanfar, "Learning to Resize Images
+for Computer Vision Tasks" (ICCV 2021), Fig. 4, whose form they have. Their number is ours, and so
+is the 1x1 convolution in front of them, where ``width`` is given: the concatenated 768 channels of
+a usual detector would take three times the detector's own operations.
 """
 
 from __future__ import annotations
@@ -31,8 +34,7 @@ class ImageDecoder(nn.Module):
         strides: pixels of the detector's input from one cell to the next, by name of these levels,
             and of others or not.
         channels: channels of each level.
-        width: channels of each level after its deconvolution; the residual blocks have this many
-            for each level.
+        width: channels of the residual blocks; None for those of all levels together.
         depth: number of residual blocks.
         stride: pixels of the image from one cell of the blocks to the next.
         shuffle: pixels along each side that the pixel shuffle makes of a cell; None for all of
@@ -50,7 +52,7 @@ class ImageDecoder(nn.Module):
         levels: Sequence[str],
         strides: Mapping[str, int],
         channels: int,
-        width: int = 32,
+        width: int | None = None,
         depth: int = 2,
         stride: int = 4,
         shuffle: int | None = None,
@@ -59,6 +61,8 @@ class ImageDecoder(nn.Module):
     ) -> None:
         super().__init__()
         shuffle = stride if shuffle is None else shuffle
+        concatenated = channels * len(levels)
+        width = concatenated if width is None else width
         check_sizes(dict(channels=channels, width=width, depth=depth, stride=stride))
         check_sizes(dict(shuffle=shuffle, image_channels=image_channels))
         if stride % shuffle:
@@ -77,9 +81,9 @@ class ImageDecoder(nn.Module):
         self.stride = stride
         self.image_channels = image_channels
         self.upsample = nn.ModuleDict(
-            {level: _upsample(channels, width, s // stride) for level, s in self.strides.items()}
+            {level: _upsample(channels, s // stride) for level, s in self.strides.items()}
         )
-        width *= len(self.strides)
+        self.narrow = nn.Conv2d(concatenated, width, 1) if width != concatenated else nn.Identity()
         self.blocks = nn.ModuleList(_block(width, norm) for _ in range(depth))
         self.last = nn.Sequential(
             nn.Conv2d(width, image_channels * shuffle**2, 1), nn.PixelShuffle(shuffle)
@@ -116,20 +120,20 @@ class ImageDecoder(nn.Module):
                     "check `strides`"
                 )
             levels.append(cells)
-        decoded = torch.cat(levels, dim=1)
+        decoded = self.narrow(torch.cat(levels, dim=1))
         for block in self.blocks:
             decoded = decoded + block(decoded)
         return self.last(decoded)
 
 
-def _upsample(channels: int, width: int, times: int) -> nn.Sequential:
+def _upsample(channels: int, times: int) -> nn.Sequential:
     """A deconvolution, then bilinear interpolation.
 
     The deconvolution doubles the sides of a level that has to grow, and keeps those of one that
     already has the size.
     """
     kernel, stride = (3, 1) if times == 1 else (4, 2)
-    layers: list[nn.Module] = [nn.ConvTranspose2d(channels, width, kernel, stride, padding=1)]
+    layers: list[nn.Module] = [nn.ConvTranspose2d(channels, channels, kernel, stride, padding=1)]
     if times > stride:
         layers.append(nn.Upsample(scale_factor=times // stride, mode="bilinear"))
     return nn.Sequential(*layers)

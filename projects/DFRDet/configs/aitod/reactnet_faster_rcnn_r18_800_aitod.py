@@ -4,6 +4,7 @@ from .one_bit_faster_rcnn_r18_800_aitod import dataloader, lr_multiplier, model,
 
 model.detector.quantizer = "shifted_sign"
 model.detector.activation = "shifted_prelu"
+model.detector.scale = "mean"
 # Which Eq. 3 is no part of.
 model.objectives = []
 model.loss_weights = {}

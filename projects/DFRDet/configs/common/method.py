@@ -21,8 +21,8 @@ refinement = L(ForegroundRefinement)(
         strides=dict(p2=4, p3=8, p4=16, p5=32, p6=64),
         # Channels of each feature map.
         channels=256,
-        # Channels of each feature map in the residual blocks.
-        width=32,
+        # Channels of the residual blocks; null: of all levels together, as in the paper.
+        width=96,
         # Number of residual blocks.
         depth=2,
         # Pixels from one cell of the blocks to the next.

@@ -7,6 +7,8 @@ from .....configs.common.schedule import multistep_1x
 
 # For 2 images per iteration.
 optimizer.lr = 0.005
+# Norms, too: the paper names no exception.
+optimizer.params.weight_decay_norm = optimizer.weight_decay
 
 lr_multiplier = deepcopy(multistep_1x)
 lr_multiplier.scheduler.milestones = [8, 11, 12]

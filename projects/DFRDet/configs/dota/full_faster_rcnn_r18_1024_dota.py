@@ -3,4 +3,7 @@
 from .....configs.common.data.dota import dataloader
 from ..aitod.full_faster_rcnn_r18_800_aitod import lr_multiplier, model, optimizer, train
 
+# 12 epochs are six iterations for each tile with objects, which `lowres-d2 prepare-dota` counts:
+# give train.max_iter, and an eval_period of a twelfth of it.
+
 model.detector.roi_heads.num_classes = 18
