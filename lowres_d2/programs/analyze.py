@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
+from lowres_d2.analysis.cost.counting_rules import MACS, RULES, CountingRule
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.engine.build import build_datasets, build_model
@@ -39,11 +40,7 @@ QUANTITIES = {
     "seconds": ("time, ms", 1e-3),
 }
 USUAL_SIZE = (480, 640)  # height and width of most of COCO's images
-NOTES = (
-    "Memory is 32 bits for each parameter, and k bits for each weight of a k-bit layer.",
-    "MACs are the multiply-accumulates of convolutions, linear layers and matrix products; "
-    "interpolation, norms, activations, pooling and NMS are not counted.",
-)
+MEMORY = "Memory is 32 bits for each parameter, and k bits for each weight of a k-bit layer."
 LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
 
@@ -68,6 +65,13 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="number of test images to average over; default 1, or noise without data",
+    )
+    parser.add_argument(
+        "--rule",
+        choices=list(RULES),
+        default=MACS.name,
+        help="what counts: multiply-accumulates alone, or as mmcv counts, whose FLOPs are those of "
+        "papers with mmdetection",
     )
     parser.add_argument("--latency", action="store_true", help="time the models too")
     parser.add_argument(
@@ -103,7 +107,8 @@ def _run(args: argparse.Namespace) -> None:
     else:
         images, what = _images(cfg, args.images, channels)
     models = _resolutions(model)
-    report = {name: _costs(network, images) for name, network in models.items()}
+    rule = RULES[args.rule]
+    report = {name: _costs(network, images, rule) for name, network in models.items()}
     if args.latency:
         timed = _resolutions(used)
         for name, timing in time_models(timed, images).items():
@@ -111,16 +116,20 @@ def _run(args: argparse.Namespace) -> None:
             report[name]["seconds"] = time_parts(timed[name], images)
     name = args.config_file or args.weights
     if args.json:
-        head = {"recipe": name, "images": what, "machine": machine(model)}
+        head = {"recipe": name, "images": what, "machine": machine(model), "rule": rule.name}
         print(json.dumps(head | report, indent=1))
     else:
-        notes = NOTES + ((LOW_BITS,) if any("ops" in costs for costs in report.values()) else ())
-        print("\n".join([f"{name}, {what}, {machine(model)}", _table(report), *notes]))
+        notes = [MEMORY, rule.note]
+        if any("ops" in costs for costs in report.values()):
+            notes.append(LOW_BITS)
+        print("\n".join([f"{name}, {what}, {machine(model)}", _table(report, rule), *notes]))
 
 
-def _costs(model: nn.Module, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _costs(
+    model: nn.Module, images: Sequence[dict[str, Any]], rule: CountingRule
+) -> dict[str, Any]:
     """Quantities by part; OPs, which are MACs otherwise, only of a model with low-bit layers."""
-    found = measure_complexity(model, images)
+    found = measure_complexity(model, images, rule)
     costs = {
         "parameters": found.parameters,
         "memory": found.memory.by_part,
@@ -174,10 +183,10 @@ def _images(cfg: DictConfig, number: int | None, channels: int) -> tuple[list[di
     return images, f"{len(images)} image(s)"
 
 
-def _table(report: Mapping[str, Mapping[str, Any]]) -> str:
+def _table(report: Mapping[str, Mapping[str, Any]], rule: CountingRule) -> str:
     """A row for each part; for each resolution a column for each quantity."""
     columns = [
-        (f"{title}\n{name}", costs[key], unit)
+        (f"{title.replace('MACs', rule.quantity)}\n{name}", costs[key], unit)
         for name, costs in report.items()
         for key, (title, unit) in QUANTITIES.items()
         if key in costs

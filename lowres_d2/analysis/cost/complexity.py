@@ -6,6 +6,7 @@ to each operation as it runs, so no model needs tracing. Not counted are interpo
 resampling, ``grid_sample``, RoIAlign), norms, activations, sums, pooling, NMS and the preparation
 of images. The MACs of a two-stage head are those for the proposals that it got. MACs of layers of
 few bits are counted apart, too; OPs weigh them (``lowres_d2.analysis.cost.memory``).
+``lowres_d2.analysis.cost.counting_rules`` has this rule and mmcv's, by which many papers count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lowres_d2.analysis.cost.counting_rules import MACS, CountingRule
 from lowres_d2.analysis.cost.memory import (
     REAL,
     Memory,
@@ -26,11 +28,9 @@ from lowres_d2.analysis.cost.memory import (
 from lowres_d2.analysis.cost.parts import NOT_DEPLOYED, metering, part_of
 
 import torch
-import torchvision  # noqa: F401  (registers its operators)
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,15 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 
 @torch.no_grad()
-def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Complexity:
+def measure_complexity(
+    model: nn.Module, images: Sequence[dict[str, Any]], rule: CountingRule = MACS
+) -> Complexity:
     """Count a model's parameters, and its MACs while it runs on images, one at a time.
 
     Args:
         model: a detector, or a composition with one; put into evaluation mode.
         images: Detectron2 inputs.
+        rule: what counts; the MACs of another rule than the default are what it counts instead.
 
     Raises:
         ValueError: there is no image, or the model is packed.
@@ -116,7 +119,7 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Counter() as counter, counter.telling_bits(model):
+        with sdpa_kernel(SDPBackend.MATH), _Counter(rule) as counter, counter.telling_bits(model):
             for image in images:
                 with ExitStack() as stack:
                     macs = {
@@ -135,28 +138,32 @@ def measure_complexity(model: nn.Module, images: Sequence[dict[str, Any]]) -> Co
     return Complexity(count_parameters(model), memory, means, len(images))
 
 
+@contextmanager
+def counted(rule: CountingRule = MACS) -> Iterator[Callable[[], int]]:
+    """Count what runs while the block does, on the meta device too, which only makes shapes.
+
+    Yields:
+        Function that returns the count so far.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Counter(rule) as counter:
+        yield counter.meter(REAL)
+
+
 def _bits_of(model: nn.Module) -> list[int]:
     """All numbers of bits that a model's weights have, 32 first."""
     return sorted({REAL, *(weight_bits(module) for module in model.modules())}, reverse=True)
 
 
-def _deformable_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
-    """FLOPs of a plain convolution: sampling at offsets is interpolation, which does not count."""
-    return conv_flop_count(image.shape, weight.shape, out_val.shape)
-
-
-_FORMULAS = {**flop_registry, torch.ops.torchvision.deform_conv2d: _deformable_convolution}
-
-
 class _Counter(TorchDispatchMode):
-    """Adds up the MACs of the operations that run while it is active.
+    """Adds up what operations count that run while it is active.
 
     ``FlopCounterMode`` also tracks modules, in a way that fails where a parameter is the input of
     one; only its formulas are needed here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: CountingRule) -> None:
         super().__init__()
+        self._rule = rule
         self._macs: Counter[int] = Counter()
         self._bits = [REAL]  # of the layers of few bits that run now, the innermost one last
 
@@ -191,8 +198,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        formula = _FORMULAS.get(func._overloadpacket)
-        if formula is not None:  # gives FLOPs: two per MAC
-            self._macs[self._bits[-1]] += formula(*args, **(kwargs or {}), out_val=result) // 2
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self._macs[self._bits[-1]] += self._rule.count(func._overloadpacket, args, kwargs, result)
         return result
