@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from lowres_d2.data.aug_input import ImageInput
+from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.crowds import CROWDS, blank_crowds
 from lowres_d2.data.image import MAX_PIXELS, NARROW, ImageReader, UnfitImageError, exif_fault
 
@@ -131,6 +132,10 @@ class DetectionMapper:
                 f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
                 f"dataloader.{'train' if self.is_train else 'test'}.mapper.on_broken=skip"
             ) from None
+        try:
+            image = cut_corner(image, record)
+        except ValueError as error:
+            raise BrokenImageError(f"{name}: {error}") from None
         self._check_size(record, image.shape[:2], orientation)
         if image.dtype != np.uint8 and np.ptp(image) < NARROW and not self._said["narrow"]:
             fault = self.reader.range_fault(name)

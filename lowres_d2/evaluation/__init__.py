@@ -1,5 +1,6 @@
 """Detection metrics by object size, accuracy of classifiers, PSNR and SSIM of images."""
 
+from lowres_d2.evaluation.benchmarks import TinyPersonEvaluator
 from lowres_d2.evaluation.classification import ClassificationEvaluator
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import DetectionWriter
@@ -17,6 +18,7 @@ __all__ = [
     "SizedCOCOEvaluator",
     "SizedF1Evaluator",
     "SuperResolutionEvaluator",
+    "TinyPersonEvaluator",
     "score_boxes",
     "summary_tables",
 ]

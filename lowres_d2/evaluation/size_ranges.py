@@ -38,6 +38,14 @@ PRESETS: dict[str, dict[str, tuple[float, float]]] = {
         "small": (20, 32),
         "reasonable": (32, math.inf),
     },
+    "tinyperson-2": {
+        "tiny": (2, 20),
+        "tiny1": (2, 8),
+        "tiny2": (8, 12),
+        "tiny3": (12, 20),
+        "small": (20, 32),
+        "reasonable": (32, math.inf),
+    },
     "plates": {"0-12": (0, 12), "12-24": (12, 24), "24-48": (24, 48), "48-inf": (48, math.inf)},
 }
 
@@ -59,9 +67,10 @@ class SizeRanges:
         """Size ranges from a recipe's value.
 
         Args:
-            spec: a preset's name (``coco``, ``aitod``, ``aitod-64``, ``tinyperson``, ``plates``);
-                a mapping from name to [low, high], with null for no upper end; or a list of edges
-                such as [0, 8, 16, 32, null], whose size ranges are named by their edges.
+            spec: a preset's name (``coco``, ``aitod``, ``aitod-64``, ``tinyperson``,
+                ``tinyperson-2``, ``plates``); a mapping from name to [low, high], with null for no
+                upper end; or a list of edges such as [0, 8, 16, 32, null], whose size ranges are
+                named by their edges.
         """
         if isinstance(spec, SizeRanges):
             return spec

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, score_boxes
+from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import PREDICTIONS, FoundBoxes, GroundTruth
 from lowres_d2.evaluation.lrp import (
     PARTS,
@@ -91,7 +91,7 @@ class SizedCOCOEvaluator(FoundBoxes):
         self.iou_thresholds = tuple(sorted(iou_thresholds or COCO_IOU_THRESHOLDS))
         self._classes = list(dataset.classes)
         self._check_names()
-        self._truth = prepare_truth(dataset, area)
+        self._truth = self._prepared(prepare_truth(dataset, area))
         super().__init__(self._truth["images"], dataset.category_ids)
         self._objects = [a for a in self._truth["annotations"] if not a["iscrowd"]]
         self._area = area
@@ -109,9 +109,9 @@ class SizedCOCOEvaluator(FoundBoxes):
         self._warn_if_capped(found)
         detections = self.as_results(found)
         sizes = curve_ranges([a["area"] for a in self._objects])
-        areas = [(0.0, math.inf), *self.size_ranges.areas(), *sizes.areas()]
+        areas = [self._overall(), *self.size_ranges.areas(), *sizes.areas()]
         caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
-        scores = score_boxes(self._truth, detections, areas, sorted(caps), self.iou_thresholds)
+        scores = self._score(detections, areas, sorted(caps))
         classes = dict(zip(self._category_ids, self._classes, strict=True))
         self._summary = {
             "images": len(self._truth["images"]),
@@ -153,6 +153,20 @@ class SizedCOCOEvaluator(FoundBoxes):
     def is_error(name: str) -> bool:
         """Whether a metric of :meth:`metric_objects` is an error, the lower the better."""
         return name.startswith("bbox/oLRP")
+
+    def _prepared(self, truth: dict) -> dict:
+        """The ground truth that :func:`prepare_truth` gives, as a subclass changes it."""
+        return truth
+
+    def _overall(self) -> tuple[float, float]:
+        """The range of area of the metrics over all sizes."""
+        return 0.0, math.inf
+
+    def _score(
+        self, detections: list[dict], areas: list[tuple[float, float]], caps: list[int]
+    ) -> BoxScores:
+        """Precision and recall of COCO results in the ranges of area, at the caps."""
+        return score_boxes(self._truth, detections, areas, caps, self.iou_thresholds)
 
     def _more_metric_objects(self) -> dict[str, int]:
         """As :meth:`metric_objects`, of the metrics that a subclass adds."""

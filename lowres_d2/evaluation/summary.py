@@ -1,8 +1,9 @@
 """Turns arrays of scores into named metrics: overall, by size range, by class, by finer sizes.
 
-A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP50``, ``AP75``, ``AR`` and
-``recall50``, in percent, None where there is no ground truth; size ranges have ``label`` too,
-``low`` and ``high`` in pixels of the original image (high is None where there is no upper end).
+A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP25``, ``AP50`` and ``AP75`` (of
+the thresholds that are evaluated), ``AR`` and ``recall50``, in percent, None where there is no
+ground truth; size ranges have ``label`` too, ``low`` and ``high`` in pixels of the original image
+(high is None where there is no upper end).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lowres_d2.evaluation.size_ranges import SizeRanges
 # Finer than the presets, for the curve over object size; sizes double every two edges.
 CURVE_EDGES = (0, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, math.inf)
 SHORT_LISTS = (1, 10)  # recall is also reported at so few detections per image, as in COCO
-_ROW_IOUS = (0.5, 0.75)  # thresholds that a row has an AP for
+_ROW_IOUS = (0.25, 0.5, 0.75)  # thresholds that a row has an AP for
 
 
 def curve_ranges(areas: Sequence[float]) -> SizeRanges:

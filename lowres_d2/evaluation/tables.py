@@ -9,7 +9,7 @@ from lowres_d2.evaluation.size_ranges import SizeRanges
 
 from tabulate import tabulate
 
-COLUMNS = ("AP", "AP50", "AP75", "AR", "recall50")
+COLUMNS = ("AP", "AP25", "AP50", "AP75", "AR", "recall50")
 NOT_THERE = "n/a (0 GT)"
 
 

@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size-ranges",
         metavar="NAME",
-        help="size ranges: coco, aitod, aitod-64, tinyperson, plates",
+        help="size ranges: coco, aitod, aitod-64, tinyperson, tinyperson-2, plates",
     )
     parser.add_argument(
         "--workers", type=int, default=num_cores(), metavar="N", help="number of reading threads"

@@ -74,7 +74,8 @@ dataloader.test = L(build_test_loader)(
 dataloader.evaluator = L(SizedCOCOEvaluator)(
     # The ground truth.
     dataset="${..test.dataset}",
-    # Size ranges: coco, aitod, aitod-64, tinyperson, plates, or {name: [from, to]} in pixels.
+    # Size ranges: coco, aitod, aitod-64, tinyperson, tinyperson-2, plates, or {name: [from, to]} in
+    # pixels.
     size_ranges="coco",
     # Detections per image that count; null: chosen from the data, at least 100.
     max_dets=None,

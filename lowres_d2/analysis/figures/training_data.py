@@ -22,6 +22,7 @@ from lowres_d2.analysis.figures.sheets import (
 )
 from lowres_d2.analysis.figures.views import Seen, changes_images, shown_channels
 from lowres_d2.data import DetectionMapper
+from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.image import reader_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.modeling import LowResDetector
@@ -136,7 +137,8 @@ class _Cell:
 
 
 def _stored(entry: Mapping, mapper: DetectionMapper) -> _Cell:
-    values = np.float32(reader_of(mapper).show(entry["file_name"])) / 255
+    image = cut_corner(reader_of(mapper).show(entry["file_name"]), entry)
+    values = np.float32(image) / 255
     crowds = [{**a, "iscrowd": 0} for a in entry["annotations"] if a.get("iscrowd", 0)]
     objects, (height, width) = true_objects(entry), values.shape[:2]
     zooms = zoom_windows(objects, width, height)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowres_d2.data import DetectionMapper
+from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.image import reader_of
 from lowres_d2.modeling.resample import Bicubic, Identity
 
@@ -62,7 +63,8 @@ def stored_view_of(mapper: Any = None) -> View:
     def view(entry: Mapping) -> Seen:
         if IN_MEMORY in entry:
             return Seen(shown_channels(entry[IN_MEMORY].float() / 255, "RGB"), 1.0)
-        return Seen(np.float32(reader.show(entry["file_name"])) / 255, 1.0)
+        image = cut_corner(reader.show(entry["file_name"]), entry)
+        return Seen(np.float32(image) / 255, 1.0)
 
     return view
 

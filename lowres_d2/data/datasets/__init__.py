@@ -9,6 +9,7 @@ from lowres_d2.data.datasets.base import (
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.datasets.dota import DOTA_CLASSES, DotaDataset
+from lowres_d2.data.datasets.tinyperson import TinyPersonDataset
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
@@ -19,6 +20,7 @@ __all__ = [
     "BoxDataset",
     "CocoDataset",
     "DotaDataset",
+    "TinyPersonDataset",
     "Tt100kDataset",
     "VocDataset",
     "check_same_classes",

@@ -32,7 +32,7 @@ class BoxDataset(Sequence):
 
     Args:
         records: dataset dicts. An annotation may carry ``unclipped_bbox`` where ``bbox`` was
-            clipped.
+            clipped; an ignore region that is none of one class only, ``of_every_class`` True.
         classes: class names; position k names the contiguous category k.
         category_ids: ids of these classes in the data set's file; 1, 2, ... by default.
         source: file or folder of the data set, which messages name.
@@ -100,22 +100,31 @@ class BoxDataset(Sequence):
 
     def coco_dict(self) -> dict:
         """The ground truth in COCO format, with the ids and the unclipped boxes of its file."""
-        images, annotations = [], []
+        images, annotations, repeated = [], [], []
         for record in self:
             image = {key: record[key] for key in ("file_name", "height", "width")}
             images.append(image | {"id": record["image_id"]})
             for annotation in record["annotations"]:
-                annotations.append(
-                    {
-                        "id": annotation["id"],
-                        "image_id": record["image_id"],
-                        "category_id": self.category_ids[annotation["category_id"]],
-                        # COCO's evaluation takes boxes as they are in the file.
-                        "bbox": annotation.get("unclipped_bbox", annotation["bbox"]),
-                        "area": annotation["area"],
-                        "iscrowd": annotation["iscrowd"],
-                    }
+                everywhere = annotation.get("of_every_class", False)
+                of_classes = (
+                    self.category_ids
+                    if everywhere
+                    else [self.category_ids[annotation["category_id"]]]
                 )
+                entry = {
+                    "id": annotation["id"],
+                    "image_id": record["image_id"],
+                    "category_id": of_classes[0],
+                    # COCO's evaluation takes boxes as they are in the file.
+                    "bbox": annotation.get("unclipped_bbox", annotation["bbox"]),
+                    "area": annotation["area"],
+                    "iscrowd": annotation["iscrowd"],
+                }
+                annotations.append(entry)
+                repeated += [entry | {"category_id": k} for k in of_classes[1:]]
+        # COCO's crowds are of one class each.
+        free = count(max((a["id"] for a in annotations), default=0) + 1)
+        annotations += [entry | {"id": next(free)} for entry in repeated]
         categories = [
             {"id": category_id, "name": name}
             for category_id, name in zip(self.category_ids, self.classes, strict=True)
@@ -288,6 +297,6 @@ def dataset_fingerprint(dataset: Sequence[dict]) -> str:
             image: Any = tuple(record["image"].shape)
         else:
             name = Path(record["file_name"]).name
-            image = (name, record.get("height"), record.get("width"))
+            image = (name, record.get("height"), record.get("width"), *record.get("corner", ()))
         digest.update(repr((image, truth)).encode())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.image import reader_of
 
 import numpy as np
@@ -51,15 +52,15 @@ class DetectionImages(HookBase):
         if any("label" in entry for entry in first):  # of a classifier, which detects nothing
             return
         loader = instantiate(self._cfg.dataloader.test)
-        # Looked up by name, since the loader may skip a broken image.
-        truth = {entry["file_name"]: entry for entry in first}
+        # Looked up by id, since the loader may skip a broken image.
+        truth = {entry["image_id"]: entry for entry in first}
         # A user's own data set may not name its classes.
         classes = getattr(dataset, "classes", None)
         self._model.eval()
         for batch in islice(loader, self._count):
             for entry, output in zip(batch, self._model(batch), strict=True):
-                if "instances" in output and entry["file_name"] in truth:
-                    image = self._pair(truth[entry["file_name"]], output, classes)
+                if "instances" in output and entry["image_id"] in truth:
+                    image = self._pair(truth[entry["image_id"]], output, classes)
                     name = f"detections/{entry['image_id']}"
                     get_event_storage().put_image(name, image.transpose(2, 0, 1))
         # SimpleTrainer asserts this; StageSchedule then restores the modules that it keeps in eval.
@@ -67,7 +68,7 @@ class DetectionImages(HookBase):
 
     def _pair(self, entry: dict, output: dict, classes: Sequence[str] | None) -> np.ndarray:
         """Ground truth on the left, detections on the right: RGB uint8, (H, 2 W, 3)."""
-        image = self._reader.show(entry["file_name"])
+        image = cut_corner(self._reader.show(entry["file_name"]), entry)
         found = output["instances"].to("cpu")
         found = found[found.scores >= self._threshold]
         left, right = Visualizer(image), Visualizer(image)

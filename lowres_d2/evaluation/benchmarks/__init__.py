@@ -1,0 +1,5 @@
+"""Metrics of benchmarks whose rules are not COCO's: ignore regions above all."""
+
+from lowres_d2.evaluation.benchmarks.tinyperson import TinyPersonEvaluator
+
+__all__ = ["TinyPersonEvaluator"]
