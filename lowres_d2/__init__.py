@@ -18,7 +18,7 @@ __all__ = ["__version__", "detectron2_provider"]
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 # `python -m lowres_d2` and the scripts, which import the package before they can catch an error.
 _STARTED = ("-m", "lowres-d2", "lowres-d2.exe", "train_net.py", "demo.py")
-_STARTED += ("prepare_tt100k.py", "prepare_dota.py")
+_STARTED += ("prepare_tt100k.py", "prepare_dota.py", "prepare_tinyperson.py")
 try:
     choose_provider()
 except (ImportError, ValueError) as error:

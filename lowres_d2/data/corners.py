@@ -27,7 +27,7 @@ def cut_corner(image: np.ndarray, record: Mapping) -> np.ndarray:
     height, width = image.shape[:2]
     if x1 > width or y1 > height:
         raise ValueError(
-            f"is {width}x{height}, but the tile {x0}, {y0} to {x1}, {y1} of it is in the annotation "
-            "file; correct the image or the file"
+            f"is {width}x{height}, but the tile {x0}, {y0} to {x1}, {y1} of it is in the "
+            "annotation file; correct the image or the file"
         )
     return image[y0:y1, x0:x1]

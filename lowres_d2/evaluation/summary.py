@@ -1,7 +1,7 @@
 """Turns arrays of scores into named metrics: overall, by size range, by class, by finer sizes.
 
-A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP25``, ``AP50`` and ``AP75`` (of
-the thresholds that are evaluated), ``AR`` and ``recall50``, in percent, None where there is no
+A row is a dict with ``name``, ``GT`` (number of objects), ``AP``, ``AP25``, ``AP50`` and ``AP75``
+(of the thresholds that are evaluated), ``AR`` and ``recall50``, in percent, None where there is no
 ground truth; size ranges have ``label`` too, ``low`` and ``high`` in pixels of the original image
 (high is None where there is no upper end).
 """

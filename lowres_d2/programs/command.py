@@ -29,6 +29,7 @@ PROGRAMS = (
     "pseudo-label",
     "prepare-tt100k",
     "prepare-dota",
+    "prepare-tinyperson",
     "analyze",
     "receptive-field",
     "sweep",

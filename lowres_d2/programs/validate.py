@@ -12,6 +12,7 @@ from lowres_d2.data.generated import num_cores
 from lowres_d2.data.image import MAX_PIXELS, ImageReader
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
 from lowres_d2.data.validation.report import ModelFacts
+from lowres_d2.data.validation.sizes import SIZE_LIMITS
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -75,6 +76,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--size-ranges",
         metavar="NAME",
         help="size ranges: coco, aitod, aitod-64, tinyperson, tinyperson-2, plates",
+    )
+    parser.add_argument(
+        "--size-limits",
+        nargs="+",
+        type=float,
+        default=list(SIZE_LIMITS),
+        metavar="PX",
+        help="sizes up to which the share of objects is printed, default 20 32",
     )
     parser.add_argument(
         "--workers", type=int, default=num_cores(), metavar="N", help="number of reading threads"
@@ -164,6 +173,7 @@ def _report(
         level="header" if args.no_decode else "full" if args.deep else "draft",
         workers=max(1, args.workers),
         progress=_with_progress,
+        limits=args.size_limits,
     )
     for split, summary in zip(splits, report.summaries, strict=True):
         note = spec.why_not_all(list(summary.size_ranges.values()), summary.objects)

@@ -119,7 +119,9 @@ def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
     """The split of a data set that is built already, and so was checked when it was read."""
     content = dataset.coco_dict()
     parts = (content[key] for key in ("images", "annotations", "categories"))
-    return Split(name, Path(dataset.source), *parts, root=Path(), **settings)
+    # Tiles share their files, so these have other sizes, and would be found twice.
+    root = None if any("corner" in record for record in dataset) else Path()
+    return Split(name, Path(dataset.source), *parts, root=root, **settings)
 
 
 def join_splits(splits: Sequence[Split]) -> Split:

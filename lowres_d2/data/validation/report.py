@@ -12,7 +12,7 @@ from lowres_d2.data.validation.findings import SEVERITIES, Findings
 from lowres_d2.data.validation.ids import check_ids
 from lowres_d2.data.validation.images import Progress, check_images, pixel_statistics
 from lowres_d2.data.validation.overlap import check_overlap
-from lowres_d2.data.validation.sizes import Summary, check_sizes, summarize
+from lowres_d2.data.validation.sizes import SIZE_LIMITS, Summary, check_sizes, summarize
 from lowres_d2.data.validation.split import Split
 
 
@@ -80,6 +80,7 @@ def validate(
     level: str = "draft",
     workers: int = 1,
     progress: Progress | None = None,
+    limits: Sequence[float] = SIZE_LIMITS,
 ) -> Report:
     """Check the splits of a data set, each alone and against the others.
 
@@ -91,6 +92,7 @@ def validate(
         level: how far images are read: "header", "draft" or "full".
         workers: threads that read images.
         progress: wraps a long iterable, given its length and a description.
+        limits: sizes in pixels, up to which shares of the objects are counted.
     """
     model = model or ModelFacts()
     summaries, seen, notes = [], [], []
@@ -98,7 +100,7 @@ def validate(
         check_ids(split, findings)
         if check_boxes(split, findings):
             check_areas(split, findings)
-        summaries.append(summarize(split, size_ranges))
+        summaries.append(summarize(split, size_ranges, limits))
         evaluated = split is splits[-1]
         max_dets = model.max_dets if evaluated else None
         check_sizes(split, summaries[-1], findings, max_dets, model.caps if evaluated else None)

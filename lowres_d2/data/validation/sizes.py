@@ -6,8 +6,9 @@ Size is sqrt(width x height) of a box, in pixels of the stored image.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowres_d2.data.validation.findings import Check, Findings
@@ -51,6 +52,8 @@ DENSE = Check(
     "fine here: max_dets follows the data; metrics of programs with a cap of 100 do not compare",
 )
 
+# Papers say which share of a data set's objects is up to 20 px (Yu et al., WACV 2020) or 32 (COCO).
+SIZE_LIMITS = (20.0, 32.0)
 _SHOWN_IMAGES = 3
 # The largest of COCO's maxDets (1, 10, 100).
 _COCO_MAX_DETS = 100
@@ -67,6 +70,8 @@ class Summary:
         crowds: number of crowds.
         size_ranges: number of objects by size range; size ranges may overlap.
         quantiles: sizes of the smallest, median and largest object.
+        spread: mean and standard deviation of the sizes.
+        shares: share of the objects of at most so many pixels, 0 to 1, by this limit.
         densest: images with most objects: name and number of objects.
     """
 
@@ -76,15 +81,22 @@ class Summary:
     crowds: int
     size_ranges: dict[str, int]
     quantiles: tuple[float, float, float] | None
+    spread: tuple[float, float] | None
+    shares: dict[float, float]
     densest: list[tuple[str, int]]
 
 
-def summarize(split: Split, size_ranges: Mapping[str, tuple[float, float]]) -> Summary:
+def summarize(
+    split: Split,
+    size_ranges: Mapping[str, tuple[float, float]],
+    limits: Sequence[float] = SIZE_LIMITS,
+) -> Summary:
     """Count the images and objects of a split.
 
     Args:
         split: the split.
         size_ranges: from and to in pixels by name, both ends included.
+        limits: sizes for :attr:`Summary.shares`.
     """
     sizes = sorted(math.sqrt(e["bbox"][2] * e["bbox"][3]) for e in split.objects)
     per_image = Counter(entry["image_id"] for entry in split.objects)
@@ -102,6 +114,10 @@ def summarize(split: Split, size_ranges: Mapping[str, tuple[float, float]]) -> S
             for name, (low, high) in size_ranges.items()
         },
         quantiles=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
+        spread=(statistics.fmean(sizes), statistics.pstdev(sizes)) if sizes else None,
+        shares={limit: sum(size <= limit for size in sizes) / len(sizes) for limit in limits}
+        if sizes
+        else {},
         densest=densest,
     )
 

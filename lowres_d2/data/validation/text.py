@@ -41,7 +41,9 @@ def report_text(report: Report, examples: int = 3) -> str:
 def _counts(report: Report) -> str:
     """A column of numbers for each split."""
     columns = [_numbers(summary) for summary in report.summaries]
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    # A split without objects has no mean.
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [[name, *(column.get(name, "-") for column in columns)] for name in names]
     lines = [tabulate(rows, ["", *(split.name for split in report.splits)])]
     lines += [
         f"densest images of {split.name}: {_densest(summary)}"
@@ -62,6 +64,17 @@ def _numbers(summary: Summary) -> dict[str, object]:
         "size: smallest, median, largest": "{:.1f}, {:.1f}, {:.1f}".format(*sizes)
         if sizes
         else "-",
+        **size_statistics(summary),
+    }
+
+
+def size_statistics(summary: Summary) -> dict[str, str]:
+    """Mean and deviation of the objects' sizes, and shares of small ones, as text by their name."""
+    if summary.spread is None:
+        return {}
+    named = {"size: mean ± deviation": "{:.1f} ± {:.1f}".format(*summary.spread)}
+    return named | {
+        f"size up to {limit:g} px": f"{share:.1%}" for limit, share in summary.shares.items()
     }
 
 

@@ -1,8 +1,10 @@
 """Faults of annotation files, put into a sound one, one at a time."""
 
 import math
+import re
 
 from lowres_d2.data.validation import Findings, read_split, validate
+from lowres_d2.data.validation.text import report_text
 
 import pytest
 
@@ -45,6 +47,20 @@ def test_sound_file_has_no_findings_and_is_counted(sound):
     assert summary.size_ranges == {"small": 0, "large": 7}
     assert summary.quantiles == pytest.approx((math.sqrt(80), math.sqrt(110), 20.0))
     assert summary.densest[0] == ("0.png", 2)
+
+
+def test_sizes_have_a_mean_a_deviation_and_shares(sound):
+    for entry, side in zip(sound.content["annotations"], (4, 8, 12, 16, 20, 24), strict=True):
+        entry.update(bbox=[1, 1, side, side], area=side * side)
+    summary = checked(sound.json_file).summaries[0]
+    # Squares of the distances from 14: 100, 36, 4, 4, 36, 100.
+    assert summary.spread == pytest.approx((14, math.sqrt(280 / 6)))
+    assert summary.shares == {20: pytest.approx(5 / 6), 32: 1}
+    text = report_text(checked(sound.json_file))
+    assert re.search(r"size: mean ± deviation +14\.0 ± 6\.8\n", text)
+    assert re.search(r"size up to 20 px +83\.3%\nsize up to 32 px +100\.0%", text)
+    sound.content["annotations"].clear()
+    assert "deviation" not in report_text(checked(sound.json_file))
 
 
 FAULTS = {

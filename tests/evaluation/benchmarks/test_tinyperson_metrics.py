@@ -45,10 +45,7 @@ def evaluate(evaluator, detections):
 
 def overlap(a, b):
     """Intersection of two boxes XYWH, in square pixels."""
-    sides = [
-        min(a[k] + a[k + 2], b[k] + b[k + 2]) - max(a[k], b[k])
-        for k in (0, 1)
-    ]
+    sides = [min(a[k] + a[k + 2], b[k] + b[k + 2]) - max(a[k], b[k]) for k in (0, 1)]
     return max(sides[0], 0) * max(sides[1], 0)
 
 
@@ -75,11 +72,12 @@ def reference(rows, detections, low, high, iou):
             if found is not None:
                 taken.add(found)
                 marks.append((score, True))
-            elif not any(
-                overlap(box, other) / own >= iou
-                for k, other in enumerate(truth)
-                if ignored[k]
-            ) and low <= math.sqrt(own) <= high:
+            elif (
+                not any(
+                    overlap(box, other) / own >= iou for k, other in enumerate(truth) if ignored[k]
+                )
+                and low <= math.sqrt(own) <= high
+            ):
                 marks.append((score, False))
     if not objects:
         return None

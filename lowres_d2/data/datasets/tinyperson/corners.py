@@ -1,9 +1,9 @@
 """Corner files: images of the annotations that are tiles of the image files.
 
 Several images of such a file share a ``file_name``. ``corner`` says which part of that image each
-of them is, ``width`` and ``height`` are the tile's, and boxes are relative to it. The data set's own
-files have x0, y0, x1, y1 in ``corner``; its documentation says x, y, width, height. Both are read:
-only one of them agrees with the sizes of all tiles of a file.
+of them is, ``width`` and ``height`` are the tile's, and boxes are relative to it. The data set's
+own files have x0, y0, x1, y1 in ``corner``; its documentation says x, y, width, height. Both are
+read: only one of them agrees with the sizes of all tiles of a file.
 """
 
 from __future__ import annotations
