@@ -16,6 +16,7 @@ ROOMS = [
     "modeling/resample",
     "modeling/roi_heads",
     "modeling/super_resolution",
+    "modeling/tiles",
     "modeling/teacher",
 ]
 # Each name of a state dict has axes of its own.

@@ -1,4 +1,4 @@
-"""Frames, feature maps with their geometry, and the context that an objective receives."""
+"""Frames, tiles, feature maps with their geometry, and the context that an objective receives."""
 
 from lowres_d2.structures.alike import by_size
 from lowres_d2.structures.feature_map import FeatureMap
@@ -13,11 +13,16 @@ from lowres_d2.structures.frames import (
 )
 from lowres_d2.structures.instance_frames import drop_small, fit_instances, scale_instances
 from lowres_d2.structures.objective_context import ObjectiveContext
+from lowres_d2.structures.tile_grid import TileGrid, Window
+from lowres_d2.structures.windowed_image import WindowedImage
 
 __all__ = [
     "FeatureMap",
     "ObjectiveContext",
     "Size",
+    "TileGrid",
+    "Window",
+    "WindowedImage",
     "as_factor",
     "by_size",
     "check_factor_fits",
