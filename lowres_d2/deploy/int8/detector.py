@@ -26,12 +26,15 @@ def with_network(detector: nn.Module, network: Network) -> nn.Module:
     twin = copy.copy(detector)
     twin._modules = dict(detector._modules)
     twin.backbone = _Backbone(detector, network)
-    twin.head = _Head(twin.backbone)
+    twin.head = _Head()
     return twin.eval()
 
 
 class _Backbone(nn.Module):
-    """Runs the network; its feature maps have the sizes of the levels, all that is needed."""
+    """Runs the network; its feature maps have the sizes of the levels, all that is needed.
+
+    The first of them holds the predictions.
+    """
 
     def __init__(self, detector: nn.Module, network: Network) -> None:
         super().__init__()
@@ -39,18 +42,17 @@ class _Backbone(nn.Module):
         self.padding_constraints = getattr(detector.backbone, "padding_constraints", {})
         self.names = list(detector.head_in_features)
         self.network = network
-        self.predictions: list[list[Tensor]] = []
 
     def forward(self, image: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _ h w"]]:
         found, levels = list(self.network(image)), len(self.names)
-        self.predictions = [found[i : i + levels] for i in range(0, len(found), levels)]
-        return dict(zip(self.names, self.predictions[0], strict=True))
+        predictions = [found[i : i + levels] for i in range(0, len(found), levels)]
+        # They travel with what the head gets: kept here, another thread would take them.
+        first, *others = predictions[0]
+        first = first.view_as(first)
+        first.predictions = predictions
+        return dict(zip(self.names, [first, *others], strict=True))
 
 
 class _Head(nn.Module):
-    def __init__(self, backbone: _Backbone) -> None:
-        super().__init__()
-        self.backbone = [backbone]  # not a submodule twice
-
     def forward(self, features: list[Tensor]) -> list[list[Tensor]]:
-        return self.backbone[0].predictions
+        return features[0].predictions

@@ -2,6 +2,8 @@
 
 import copy
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from lowres_d2.deploy.int8 import (
     DenseNetwork,
@@ -85,6 +87,28 @@ def test_a_detector_with_another_network_detects_the_same(detector):
             found.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=1e-3, atol=1e-2
         )
     assert detector.backbone is not twin.backbone and detector.head is not twin.head
+
+
+@torch.no_grad()
+def test_threads_do_not_take_each_others_predictions(detector):
+    inputs = [[{"image": random_image(64, width)}] for width in (40, 60)]
+    expected = [detector(x)[0]["instances"].scores for x in inputs]
+    ready = threading.Barrier(2)
+
+    def network(image):
+        found = DenseNetwork(detector)(image)
+        ready.wait(60)
+        return found
+
+    twin = with_network(detector, network)
+
+    @torch.no_grad()
+    def scores(x):
+        return twin(x)[0]["instances"].scores
+
+    with ThreadPoolExecutor(2) as threads:
+        for found, right in zip(threads.map(scores, inputs), expected, strict=True):
+            torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
 
 
 def test_other_detectors_are_refused_in_one_line():
