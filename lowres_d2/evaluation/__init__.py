@@ -1,6 +1,6 @@
 """Detection metrics by object size, accuracy of classifiers, PSNR and SSIM of images."""
 
-from lowres_d2.evaluation.benchmarks import TinyPersonEvaluator
+from lowres_d2.evaluation.benchmarks import TinyPersonEvaluator, VisDroneEvaluator
 from lowres_d2.evaluation.classification import ClassificationEvaluator
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import DetectionWriter
@@ -19,6 +19,7 @@ __all__ = [
     "SizedF1Evaluator",
     "SuperResolutionEvaluator",
     "TinyPersonEvaluator",
+    "VisDroneEvaluator",
     "score_boxes",
     "summary_tables",
 ]

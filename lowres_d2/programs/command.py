@@ -30,6 +30,7 @@ PROGRAMS = (
     "prepare-tt100k",
     "prepare-dota",
     "prepare-tinyperson",
+    "prepare-visdrone",
     "analyze",
     "receptive-field",
     "sweep",

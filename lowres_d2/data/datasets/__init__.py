@@ -11,17 +11,20 @@ from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.datasets.dota import DOTA_CLASSES, DotaDataset
 from lowres_d2.data.datasets.tinyperson import TinyPersonDataset
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
+from lowres_d2.data.datasets.visdrone import VISDRONE_CLASSES, VisDroneDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
 
 __all__ = [
     "DOTA_CLASSES",
     "TT100K_CLASSES",
+    "VISDRONE_CLASSES",
     "VOC_CLASSES",
     "BoxDataset",
     "CocoDataset",
     "DotaDataset",
     "TinyPersonDataset",
     "Tt100kDataset",
+    "VisDroneDataset",
     "VocDataset",
     "check_same_classes",
     "count_classes",

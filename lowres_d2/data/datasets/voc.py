@@ -108,12 +108,12 @@ def _without_labels(folder: Path, split: str, images: Sequence[VocImage]) -> lis
     _logger.warning("%s: '%s' has no annotations: a test set without labels", folder, split)
     sized = []
     for image in images:
-        height, width = _shown_size(folder / "JPEGImages" / image.file_name)
+        height, width = shown_size(folder / "JPEGImages" / image.file_name)
         sized.append(image._replace(height=height, width=width))
     return sized
 
 
-def _shown_size(path: Path) -> tuple[int, int]:
+def shown_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image file as it is read: turned as EXIF says."""
     try:
         with open_regular(str(path)) as file, open_image(file) as image:

@@ -1,5 +1,6 @@
 """Metrics of benchmarks whose rules are not COCO's: ignore regions above all."""
 
 from lowres_d2.evaluation.benchmarks.tinyperson import TinyPersonEvaluator
+from lowres_d2.evaluation.benchmarks.visdrone import VisDroneEvaluator
 
-__all__ = ["TinyPersonEvaluator"]
+__all__ = ["TinyPersonEvaluator", "VisDroneEvaluator"]

@@ -1,0 +1,10 @@
+"""VisDrone: objects seen by drones over cities."""
+
+from lowres_d2.data.datasets.visdrone.dataset import VisDroneDataset
+from lowres_d2.data.datasets.visdrone.label_files import (
+    VISDRONE_CLASSES,
+    VisDroneObject,
+    read_visdrone_labels,
+)
+
+__all__ = ["VISDRONE_CLASSES", "VisDroneDataset", "VisDroneObject", "read_visdrone_labels"]

@@ -1,0 +1,57 @@
+"""Check, count and convert VisDrone-DET."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.data.datasets import VisDroneDataset
+from lowres_d2.own_files import check_own
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.split_counts import classes_counted, counted, write_coco
+
+_SPLITS = ("train", "val", "test-dev")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = argparse.ArgumentParser(
+        description="Check that VisDrone-DET is where the recipes look, and count it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "visdrone"
+    parser.add_argument(
+        "--root", type=Path, default=root, metavar="DIR", help="folder of VisDrone2019-DET-train"
+    )
+    parser.add_argument(
+        "--coco", action="store_true", help="write visdrone_train.json and so on there"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check and count the data set, and write what the arguments ask for."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    folders = {split: args.root / f"VisDrone2019-DET-{split}" for split in _SPLITS}
+    # The last one need not be there.
+    used = {split: folder for split, folder in folders.items() if folder.is_dir()}
+    used = {split: folders[split] for split in ("train", "val")} | used
+    written = {split: args.root / f"visdrone_{split}.json" for split in used}
+    if args.coco:
+        check_own(written.values())
+    # A few of its boxes have no area.
+    parts = {split: VisDroneDataset(folder, invalid_boxes="skip") for split, folder in used.items()}
+    print(counted(parts))
+    print(f"\n{classes_counted(parts)}")
+    if args.coco:
+        for split, part in parts.items():
+            write_coco(part, written[split])
+            print(written[split])
