@@ -2,7 +2,10 @@
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
+from lowres_d2.modeling.backbone.bottom_heavy import BottomHeavyStem, bottom_heavy
 from lowres_d2.modeling.backbone.cifar import CifarAlexNet, CifarResNet18, CifarVGG16
+from lowres_d2.modeling.backbone.hrfpn import HRFPN
+from lowres_d2.modeling.backbone.hrnet import BottomHeavyHRNet, HRNet
 from lowres_d2.modeling.backbone.last_level_p6 import LastLevelP6
 from lowres_d2.modeling.backbone.shortcut_resnet import (
     PReLUStem,
@@ -15,10 +18,14 @@ from lowres_d2.modeling.backbone.timm_mobilenet import MobileNetV1, MobileNetV1S
 from lowres_d2.modeling.backbone.torchvision_mobilenet import MobileNetV2, MobileNetV2Stage
 
 __all__ = [
+    "HRFPN",
     "AtrousTwin",
+    "BottomHeavyHRNet",
+    "BottomHeavyStem",
     "CifarAlexNet",
     "CifarResNet18",
     "CifarVGG16",
+    "HRNet",
     "LastLevelP6",
     "MobileNetV1",
     "MobileNetV1Stage",
@@ -30,4 +37,5 @@ __all__ = [
     "SmallShortcutResNet",
     "TimmBackbone",
     "add_atrous_rule",
+    "bottom_heavy",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
+from lowres_d2.modeling.backbone.bottom_heavy import BottomHeavyStem
 from lowres_d2.modeling.backbone.small import DeepStem, SmallStem
 
 import torch
@@ -192,7 +193,7 @@ _ACTIVATIONS = (
 _BLOCKS = (
     # nn.Module is for containers without a forward of their own, such as ModuleList.
     *(nn.Module, nn.Sequential, BasicBlock, BottleneckBlock, ResNet),
-    *(SmallStem, DeepStem),
+    *(SmallStem, DeepStem, BottomHeavyStem),
     *(FPN, LastLevelMaxPool, LastLevelP6P7),
     *(mobilenetv2.InvertedResidual, mobilenetv3.InvertedResidual, misc.SqueezeExcitation),
 )

@@ -1,0 +1,143 @@
+"""HRNet, its bottom-heavy twin and HRFPN: costs of Table 4, timm's weights, shapes."""
+
+from __future__ import annotations
+
+from lowres_d2.analysis.cost.complexity import counted
+from lowres_d2.analysis.cost.counting_rules import MMCV
+from lowres_d2.engine.build import check_classes
+from lowres_d2.modeling.backbone import HRFPN, BottomHeavyHRNet, HRNet
+from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
+from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.weights import load_weights
+from lowres_d2.modeling.without_values import without_values
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+NAMES = ["res2", "res3", "res4", "res5"]
+FEW = ((1, 1), (1, 1), (1, 1))  # modules and blocks of a toy
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "as_printed", "giga", "millions", "within"),
+    [
+        (HRNet, 32, None, 51.93, 29.31, 0.001),
+        (HRNet, 18, None, 21.71, 9.56, 0.001),
+        (BottomHeavyHRNet, 32, False, 51.89, 12.36, 0.01),
+        (BottomHeavyHRNet, 18, False, 21.66, 5.85, 0.01),
+        # Not what the table prints: the parameters are counted here.
+        (BottomHeavyHRNet, 32, True, 30.4, 11.93, 0.001),
+        (BottomHeavyHRNet, 18, True, 15.3, 5.80, 0.001),
+    ],
+)
+def test_table_4_has_their_costs(kind, width, as_printed, giga, millions, within):
+    options = {} if as_printed is None else {"as_printed": as_printed}
+    with without_values():
+        network = kind(width, **options).to("meta").eval()
+    with counted(MMCV) as count:
+        found = network(torch.empty(1, 3, 512, 640, device="meta"))
+    assert count() / 1e9 == pytest.approx(giga, rel=within)
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=within)
+    assert {n: f.shape[1:] for n, f in found.items()} == {
+        n: (width * 2**k, 128 // 2**k, 160 // 2**k) for k, n in enumerate(NAMES)
+    }
+
+
+def test_downsampling_comes_later_than_in_the_standard_twin():
+    def sides(network):
+        """Width of each feature map that a layer of the stem or stage 1 makes, of 64 pixels."""
+        found = []
+        for name in ("conv1", "conv2", "layer1.0", "layer1.3"):
+            module = network.network.get_submodule(name)
+            module.register_forward_hook(lambda *call: found.append(call[-1].shape[-1]))
+        network.eval()(torch.zeros(1, 3, 64, 64))
+        return found
+
+    assert sides(HRNet(4, stages=FEW)) == [32, 16, 16, 16]
+    assert sides(BottomHeavyHRNet(4, stages=FEW)) == [64, 32, 32, 32]
+    assert sides(BottomHeavyHRNet(4, stages=FEW, as_printed=True)) == [64, 32, 16, 16]
+
+
+def test_timms_weights_load_and_give_timms_features(tmp_path):
+    torch.manual_seed(0)
+    whole = timm.create_model(
+        "hrnet_w18", features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
+    ).eval()
+    file = tmp_path / "model.safetensors"
+    save_file(whole.state_dict() | {"classifier.bias": torch.zeros(1000)}, file)
+    network = nn.ModuleDict({"backbone": HRNet(18)})
+    report = load_weights(network, f"{file}?matching_heuristics=True")
+    assert not report.missing and not report.misshapen
+    assert report.unexpected == ["classifier.bias"]
+    x = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        found = network.eval()["backbone"](x)
+        for features, expected in zip(found.values(), whole(x), strict=True):
+            torch.testing.assert_close(features, expected)
+
+
+def test_it_gives_the_branches_that_are_asked_for_and_is_a_classifiers_backbone():
+    network = BottomHeavyHRNet(4, ["res5", "res3"], in_channels=1, stages=FEW)
+    found = network.eval()(torch.zeros(1, 1, 32, 64))
+    shapes = network.output_shape()
+    assert list(found) == list(shapes) == ["res3", "res5"]
+    for name, features in found.items():
+        assert (shapes[name].channels, 64 // shapes[name].stride) == features.shape[1::2]
+    assert cell_offsets(network, 1) == {"res3": 0.5, "res5": 0.5}
+    model = ImageClassifier(network, 4, pixel_mean=[110.0], pixel_std=[50.0], feature="res5")
+    check_classes(model, ["a", "b", "c", "d"])
+    assert model.eval()([{"image": torch.zeros(1, 32, 32)}])[0]["scores"].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: HRNet(4, [], stages=FEW), "expected some of res2, res3"),
+        (lambda: HRNet(4, ["stage1"], stages=FEW), "expected some of res2, res3"),
+        (lambda: BottomHeavyHRNet(48), "width=48: the paper has stages for 18 and 32"),
+        (lambda: HRFPN(HRNet(4, stages=FEW), ["p2"]), r"\['p2'\]: expected some of res2"),
+        (lambda: HRFPN(HRNet(4, stages=FEW), []), "expected some of res2"),
+    ],
+)
+def test_what_there_is_not_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+class Constant(HRNet):
+    """Branches of ones, twos, threes and fours."""
+
+    def forward(self, x):
+        height, width = x.shape[-2:]
+        return {
+            name: torch.full((len(x), 4 * 2**k, height // (4 * 2**k), width // (4 * 2**k)), k + 1.0)
+            for k, name in enumerate(NAMES)
+        }
+
+
+def test_hrfpns_levels_are_poolings_of_all_branches():
+    torch.manual_seed(0)
+    network = HRFPN(Constant(4, stages=FEW), NAMES[::-1], out_channels=2, num_levels=5).eval()
+    assert network.in_features == NAMES and network.size_divisibility == 32
+    found = network(torch.zeros(2, 3, 64, 96))
+    shapes = network.output_shape()
+    assert list(found) == list(shapes) == ["p2", "p3", "p4", "p5", "p6"]
+    assert [shapes[n].stride for n in found] == [4, 8, 16, 32, 64]
+    assert [tuple(f.shape[2:]) for f in found.values()] == [
+        (16, 24), (8, 12), (4, 6), (2, 3), (1, 2)
+    ]  # fmt: skip
+    # All cells of the joined feature map are the same, and so is their mean.
+    joined = torch.cat([torch.full((4 * 2**k,), k + 1.0) for k in range(4)])
+    reduced = network.reduce.weight[:, :, 0, 0] @ joined
+    centre = network.outputs[1].weight.sum((2, 3)) @ reduced
+    torch.testing.assert_close(found["p3"][0, :, 3, 5], centre)
+
+
+def test_hrfpn_has_gradients_everywhere():
+    network = HRFPN(HRNet(4, stages=FEW), NAMES, out_channels=4)
+    found = network(torch.rand(2, 3, 64, 64))
+    sum(level.square().sum() for level in found.values()).backward()
+    assert not [n for n, p in network.named_parameters() if p.grad is None]

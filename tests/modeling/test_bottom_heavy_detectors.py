@@ -1,0 +1,122 @@
+"""The detectors of BottomHeavy in ``configs/common/models``, and what they cost on 640x512."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lowres_d2.analysis.cost.complexity import counted
+from lowres_d2.analysis.cost.counting_rules import MMCV
+from lowres_d2.modeling.without_values import without_values
+
+import pytest
+import torch
+from detectron2.config import LazyConfig, instantiate
+from detectron2.utils.events import EventStorage
+
+from toys.narrow import CLASSES, toy_images
+
+MODELS = Path(__file__).parents[2] / "configs/common/models"
+LEVELS = ["p2", "p3", "p4", "p5", "p6"]
+BACKBONES = LazyConfig.load(str(MODELS / "bottom_heavy.py"))
+NAMES = ["faster_rcnn", "cascade_rcnn", "fcos", "retinanet"]
+
+
+def config(detector, backbone="bh_resnet50"):
+    cfg = LazyConfig.load(str(MODELS / f"{detector}_bh_r50.py")).model
+    if "hrnet" in backbone:
+        cfg.backbone = BACKBONES.hrfpn
+    elif "small" in backbone and detector == "retinanet":
+        cfg.backbone.top_block.in_channels = 128
+    cfg.backbone.bottom_up = BACKBONES[backbone]
+    return cfg
+
+
+def giga(detector, backbone):
+    """FLOPs by mmcv's rule on an image of 640x512, of 1000 proposals in a two-stage detector."""
+    with without_values():
+        model = instantiate(config(detector, backbone)).to("meta").eval()
+    image = torch.empty(1, 3, 512, 640, device="meta")
+    with counted(MMCV) as count:
+        features = model.backbone(image)
+        levels = [features[name] for name in LEVELS]
+        if detector == "fcos":
+            model.head(levels)
+        else:
+            model.proposal_generator.rpn_head(levels)
+            heads = model.roi_heads
+            heads.box_predictor(heads.box_head(torch.empty(1000, 256, 7, 7, device="meta")))
+    return count() / 1e9
+
+
+@pytest.mark.parametrize(
+    ("detector", "backbone", "paper", "within"),
+    [
+        ("faster_rcnn", "resnet50", 75.58, 0.001),
+        ("faster_rcnn", "bh_resnet50", 75.79, 0.001),
+        ("faster_rcnn", "hrnet32", 100.66, 0.001),
+        ("faster_rcnn", "hrnet18", 69.33, 0.001),
+        ("faster_rcnn", "bh_hrnet32", 100.62, 0.01),
+        ("faster_rcnn", "bh_hrnet18", 69.28, 0.01),
+        ("fcos", "resnet50", 174.74, 0.001),
+        ("fcos", "bh_resnet50", 174.95, 0.001),
+    ],
+)
+def test_costs_are_those_of_tables_6_and_7(detector, backbone, paper, within):
+    assert giga(detector, backbone) == pytest.approx(paper, rel=within)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_levels_are_p2_to_p6_and_nothing_is_frozen(name):
+    with without_values():
+        model = instantiate(config(name))
+    shapes = model.backbone.output_shape()
+    assert {level: shapes[level].stride for level in LEVELS} == dict(
+        zip(LEVELS, (4, 8, 16, 32, 64), strict=True)
+    )
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", "cascade_rcnn", "retinanet"])
+def test_the_smallest_anchors_have_two_strides(name):
+    cfg = config(name)
+    anchors = instantiate(cfg.get("proposal_generator", cfg).anchor_generator)
+    sides = [cells[:, 2:] - cells[:, :2] for cells in anchors.cell_anchors]
+    smallest = [float(side.prod(dim=1).min()) ** 0.5 for side in sides]
+    assert smallest == pytest.approx([8, 16, 32, 64, 128], rel=1e-4)
+
+
+def narrowed(cfg, width=16):
+    """The same detector with few channels outside a backbone that is small."""
+    if cfg.backbone.bottom_up.get("width"):
+        cfg.backbone.bottom_up.width = 4
+        cfg.backbone.bottom_up.stages = [[1, 1], [1, 1], [1, 1]]
+    cfg.backbone.out_channels = width
+    cfg.get("roi_heads", cfg).num_classes = CLASSES
+    if "roi_heads" not in cfg:
+        cfg.head.conv_dims = [width]
+        return cfg
+    cfg.proposal_generator.head.in_channels = width
+    heads = cfg.roi_heads
+    several = "box_heads" in heads
+    for head in heads.box_heads if several else [heads.box_head]:
+        head.input_shape.channels, head.fc_dims = width, [32]
+    for predictor in heads.box_predictors if several else [heads.box_predictor]:
+        predictor.input_shape.channels = 32
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [*((name, "bh_small") for name in NAMES), ("faster_rcnn", "bh_hrnet18"), ("fcos", "small")],
+)
+def test_each_trains_and_detects(name, backbone):
+    torch.manual_seed(0)
+    model = instantiate(narrowed(config(name, backbone))).train()
+    with EventStorage(0):
+        losses = model(toy_images())
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert not [n for n, p in model.named_parameters() if p.grad is None]
+    with torch.no_grad():
+        found = model.eval()(toy_images())[0]["instances"]
+    assert len(found.scores) <= 200
