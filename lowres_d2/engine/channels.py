@@ -17,6 +17,7 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.channels import input_channels, probe_side
 from lowres_d2.modeling.modes import in_eval_mode
 from lowres_d2.modeling.resample import LearnedDownsampler
+from lowres_d2.modeling.tiles import untiled
 
 import torch
 from detectron2.utils.registry import locate
@@ -67,6 +68,7 @@ def image_channels(cfg: DictConfig, split: str) -> int | None:
 
 def expected_channels(model: nn.Module) -> int:
     """Channels of the images that a model takes; 3 where it does not tell."""
+    model = untiled(model)
     composed = isinstance(model, LowResDetector)
     first = input_channels(model.resampler, batched=False) if composed else None
     detector = model.detector if composed else model
@@ -79,10 +81,11 @@ def check_channels(cfg: DictConfig, model: nn.Module) -> None:
     Raises:
         ValueError: names what differs, and the setting.
     """
+    root, model = "model" if untiled(model) is model else "model.detector", untiled(model)
     composed = isinstance(model, LowResDetector)
     teacher = model.teacher.model if composed and model.teacher is not None else None
     detector = model.detector if composed else model
-    names = {"model.detector" if composed else "model": detector, "model.teacher.model": teacher}
+    names = {f"{root}.detector" if composed else root: detector, f"{root}.teacher.model": teacher}
     for name, network in names.items():
         if not hasattr(network, "pixel_mean"):
             continue

@@ -19,6 +19,7 @@ from lowres_d2.deploy.one_bit import is_packed
 from lowres_d2.engine.build import check_classes, check_trained_classes
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.recipes.load import build
 
 import torch
@@ -55,7 +56,7 @@ class FullResolutionModel(nn.Module):
         return self.detector(batched_inputs)
 
 
-def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionModel | None:
+def full_resolution_model(cfg: DictConfig, model: nn.Module) -> nn.Module | None:
     """The teacher to compare with, its weights loaded; None if no comparison is possible or wanted.
 
     Args:
@@ -66,7 +67,8 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
         FileNotFoundError: the teacher's weights are missing.
         ValueError: they do not fit, or the teacher predicts other classes than the data has.
     """
-    teacher = model.teacher if isinstance(model, LowResDetector) else None
+    detector = untiled(model)
+    teacher = detector.teacher if isinstance(detector, LowResDetector) else None
     if teacher is None or not cfg.train.compare_teacher:
         return None
     if teacher.lacks_weights:
@@ -86,11 +88,12 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> FullResolutionMo
         check_classes(teacher.model, dataset.classes, "model.teacher.model")
         if teacher.report is not None:
             check_trained_classes(teacher.report, dataset.classes)
-    return FullResolutionModel(teacher)
+    full = FullResolutionModel(teacher)
+    return model.around(full) if isinstance(model, TiledDetector) else full
 
 
 def compare(
-    cfg: DictConfig, model: nn.Module, full: FullResolutionModel, results: Mapping[str, Any]
+    cfg: DictConfig, model: nn.Module, full: nn.Module, results: Mapping[str, Any]
 ) -> Comparison | None:
     """Evaluate the full-resolution model in the same way, then measure MACs and time of both.
 

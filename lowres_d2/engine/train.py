@@ -65,6 +65,7 @@ from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.evaluation.shown import BOXES, ShownMetrics
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
+from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.changes import changed_settings
 from lowres_d2.recipes.load import build
@@ -144,7 +145,9 @@ class _Run:
         dataset = cfg.dataloader.train.dataset
         self.recipe = standalone(recipe, getattr(dataset, "classes", ()))
         cfg.model = self.recipe.model  # the classes of a large json are counted once
-        self.model = build_model(cfg)
+        built = build_model(cfg)
+        # Training sees whole images of the loader, such as crops; evaluation sees them in tiles.
+        self.model, self.tiles = untiled(built), built if isinstance(built, TiledDetector) else None
         self.teacher = getattr(self.model, "teacher", None)
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
@@ -351,7 +354,8 @@ class _Run:
         ]
 
     def _evaluated_model(self) -> nn.Module:
-        return self.average.model if self.average else self.model
+        model = self.average.model if self.average else self.model
+        return self.tiles.around(model) if self.tiles else model
 
     def _evaluate(self) -> dict[str, Any]:
         # After training the trainer's iteration is max_iter, before that the one just done.

@@ -19,6 +19,7 @@ from lowres_d2.modeling.checkpoint_keys import (
     route_detector_checkpoint,
 )
 from lowres_d2.modeling.run_weights import weights_file
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.torchvision_keys import AUTHOR, resnet_names
 from lowres_d2.weight_files import read_weight_file, split_query
 
@@ -142,6 +143,7 @@ def fill_model(
     """
     if "packed" in checkpoint:
         raise ValueError(f"{path} is packed, which is for use alone: give the weights it is of")
+    model = untiled(model)  # its weights are the detector's
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)
     try:
         weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]

@@ -20,6 +20,7 @@ from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.engine.identity import recipe_of
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
@@ -143,6 +144,9 @@ def _costs(
 
 def _resolutions(model: nn.Module) -> dict[str, nn.Module]:
     """By name: the model and, where it lowers the resolution, what it is compared with."""
+    if isinstance(model, TiledDetector):
+        parts = _resolutions(model.detector).items()
+        return {name: model.around(part) for name, part in parts}
     if not isinstance(model, LowResDetector) or model.resampler.factor == 1:
         return {"full resolution": model}
     full = FullResolutionModel(model.teacher) if model.teacher else model.detector

@@ -11,6 +11,7 @@ from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
 from lowres_d2.modeling.channels import input_channels
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -87,6 +88,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _backbone(model: nn.Module) -> nn.Module:
+    model = untiled(model)
     detector = model.detector if isinstance(model, LowResDetector) else model
     backbone = getattr(detector, "backbone", None)
     if backbone is None:

@@ -17,6 +17,7 @@ from lowres_d2.engine.hooks.batch_files import unpack_batch
 from lowres_d2.engine.hooks.non_finite import all_finite
 from lowres_d2.engine.hooks.repeatable import seed_iteration
 from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.weights import fill_model
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -105,7 +106,7 @@ def replay(cfg: DictConfig, contents: dict[str, Any], path: str) -> Replay:
     Raises:
         ValueError: the weights are of another model.
     """
-    model = build_model(cfg)
+    model = untiled(build_model(cfg))
     _restore(model, contents, path)
     device = next(model.parameters()).device.type
     found = Replay()

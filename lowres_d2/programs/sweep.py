@@ -33,6 +33,7 @@ from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
+from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.key_values import move_overrides
@@ -160,6 +161,8 @@ def _measure(
 
 def _models(model: nn.Module, factors: Sequence[str]) -> dict[str, nn.Module]:
     """The detector at each factor, which all of them share."""
+    if isinstance(model, TiledDetector):
+        return {f: model.around(part) for f, part in _models(model.detector, factors).items()}
     if isinstance(model, AnyFactorDetector):
         factors = factors or [str(factor) for factor in model.resampler.factors]
         return {factor: AtFactor(model, factor).eval() for factor in factors}

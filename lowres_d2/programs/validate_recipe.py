@@ -20,6 +20,7 @@ from lowres_d2.engine.startup.objects import MATCHED, as_the_model_gets_them
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.checkpoint_keys import beside_backbone
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.weights import read_checkpoint
 from lowres_d2.recipes.load import build
 
@@ -118,7 +119,7 @@ def model_facts(cfg: DictConfig, findings: Findings) -> tuple[ModelFacts, nn.Mod
     try:
         seed_everything(cfg.train.seed, 0)
         follow_channels(cfg)
-        model = build(cfg, "model")
+        model = untiled(build(cfg, "model"))
         check_channels(cfg, model)
     except Exception as error:  # a model can follow the data, and fails as they do
         findings.add(NO_MODEL, "model", " ".join(str(error).split()))

@@ -13,6 +13,7 @@ from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
+from lowres_d2.recipes.tiles import asks_for_tiles, put_in_tiles
 from lowres_d2.saved_configs import CONFIG, RefusedConfigError, read_saved_config
 
 from detectron2.config import LazyConfig, instantiate
@@ -30,7 +31,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
 
     Args:
         name: see :func:`find_recipe`.
-        overrides: ``key=value`` changes an existing key, ``+key=value`` adds one.
+        overrides: ``key=value`` changes an existing key, ``+key=value`` adds one, and
+            ``+tiles.key=value`` puts the model in tiles, see :mod:`lowres_d2.recipes.tiles`.
 
     Returns:
         The configuration; an empty ``train.output_dir`` is set from the file's name, and that of
@@ -57,12 +59,13 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
         cfg.train.output_dir = str(path.parent)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
+    put_in_tiles(cfg, overrides)
     if is_nested():
         cfg.train.output_dir = ""
     elif not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
     check_references(cfg)
-    check_read(cfg, overrides)
+    check_read(cfg, [text for text in overrides if not asks_for_tiles(text)])
     try:
         check_train(cfg.train, _known_train_keys())
         check_calls(cfg)

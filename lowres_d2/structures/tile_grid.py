@@ -34,18 +34,22 @@ class TileGrid:
 
     Attributes:
         size: of a tile, a number for both sides or (height, width).
-        overlap: of neighbouring tiles, likewise; they may overlap more at the image's end.
+        overlap: of neighbouring tiles, likewise; they may overlap more at the image's end. None: a
+            fifth of the size.
 
     Raises:
         ValueError: a value is out of its range.
     """
 
     size: int | Sequence[int] = 640
-    overlap: int | Sequence[int] = 100
+    overlap: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("size", "overlap"):
-            object.__setattr__(self, key, _pair(key, getattr(self, key)))
+        size = _pair("size", self.size)
+        fifth = [side // 5 for side in size]
+        overlap = _pair("overlap", fifth if self.overlap is None else self.overlap)
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "overlap", overlap)
         if not all(0 <= b < a for a, b in zip(self.size, self.overlap, strict=True)):
             shown = [_short(pair) for pair in (self.size, self.overlap)]
             raise ValueError(

@@ -72,6 +72,10 @@ def test_what_is_no_longer_than_the_overlap_is_whole_on_a_tile(length, size, ove
     assert any(a <= start and start + overlap <= a + size for a in starts)
 
 
+def test_without_an_overlap_it_is_a_fifth():
+    assert TileGrid([512, 640]).overlap == (102, 128) and TileGrid().overlap == (128, 128)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

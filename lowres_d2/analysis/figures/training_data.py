@@ -27,6 +27,7 @@ from lowres_d2.data.image import reader_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch.detector_inputs import detector_input, drop_small_objects
+from lowres_d2.modeling.tiles import untiled
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ def write_training_data(
 
 def resampled_title(model: nn.Module) -> list[str]:
     """Heading of what the resampler makes of an image; none where it leaves the image as it is."""
+    model = untiled(model)
     if not isinstance(model, LowResDetector) or not changes_images(model):
         return []
     return ["downsampled" if model.resampler.factor != 1 else "resampled"]
@@ -97,6 +99,7 @@ def detector_inputs(model: nn.Module, sample: dict[str, Any]) -> list[dict[str, 
     """
     if not resampled_title(model):
         return [sample]
+    model = untiled(model)
     full = sample["image"].to(model.device).float() / 255
     low, factor = model.resampler([full])[0], model.resampler.factor
     size = tuple(full.shape[-2:])

@@ -7,7 +7,7 @@ them in pixels of the detector's input, after the resampler.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
@@ -20,10 +20,12 @@ from lowres_d2.analysis.matching.match_rules import (
     num_queries,
     strides_of,
 )
+from lowres_d2.analysis.matching.on_tiles import objects_of_tiles
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import DeformableDETR, NearestPointFCOS
-from lowres_d2.structures import Size, low_res_size
+from lowres_d2.modeling.tiles import TiledDetector, untiled
+from lowres_d2.structures import Size, TileGrid, low_res_size
 
 import torch
 from detectron2.modeling.meta_arch.fcos import FCOS
@@ -113,9 +115,13 @@ def match_shares(
 
     Args:
         model: a built detector, or a composition, of which resampler and ``min_box_size`` count.
+            In tiles, each object is counted on the one that has most of it, and images are tiles.
         images: ground truth; read until more than ``PAIRS`` pairs were evaluated.
         size_ranges: of sqrt(area) in the original image, see :meth:`SizeRanges.from_config`.
     """
+    if isinstance(model, TiledDetector):
+        images = _on_tiles(images, model.grid)
+    model = untiled(model)
     composed = isinstance(model, LowResDetector)
     detector = model.detector if composed else model
     factor = model.resampler.factor if composed else Fraction(1)
@@ -138,6 +144,13 @@ def match_shares(
         pairs += answer.pairs
         _count(found, spec, truth, boxes, answer, big_enough)
     return MatchReport(found, seen, known, _remedy(model, detector, factor) if known else "")
+
+
+def _on_tiles(images: Iterable[GroundTruth], grid: TileGrid) -> Iterator[GroundTruth]:
+    for truth in images:
+        for size, boxes, members in objects_of_tiles(truth.size, truth.boxes, grid):
+            sizes = _sizes(truth.boxes) if truth.sizes is None else truth.sizes
+            yield GroundTruth(size, boxes, sizes[members])
 
 
 def _count(

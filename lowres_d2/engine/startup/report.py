@@ -33,15 +33,17 @@ from lowres_d2.engine.startup.resolution import other_low_res_warning, other_res
 from lowres_d2.engine.startup.schedule import describe_rate, describe_stages, rate_warning
 from lowres_d2.engine.startup.strides import strides_warning
 from lowres_d2.engine.startup.super_resolution import describe_super_resolution
+from lowres_d2.engine.startup.tiles import describe_tiles, resized_tiles_warning
 from lowres_d2.engine.startup.weights import describe_weights
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling.resample.super_resolved import NETWORK, SuperResolved
 from lowres_d2.modeling.super_resolution.feature_content import CLASSIFIER, FeatureContent
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.load import build
 
 from detectron2.utils import comm
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 logger = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ def start_up_report(run: StartUp) -> str:
         ("classes", _classes(run)),
         *_data(run),
         *_objects(run),
+        ("tiles", _tiles(run)),
         ("evaluation", _evaluation(run)),
     ]
     if run.split == "train":
@@ -138,7 +141,7 @@ def _student_weights(run: StartUp) -> str:
         return f"model: none given, random initialization (train.seed {run.cfg.train.seed})"
     warnings = [
         other_pixels_warning(run.cfg, run.weights),
-        strides_warning(run.model, run.weights),
+        strides_warning(untiled(run.model), run.weights),
     ]
     if run.split == "test":  # training may start from weights of any resolution
         warnings.append(other_resampler_warning(run.cfg, "model", run.weights, "this evaluation"))
@@ -273,6 +276,14 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
                 f"the objects can be matched (the detector sees {found.seen_size:.1f} px), the "
                 f"detector does not learn from the others; to match more: {match.remedy}"
             )
+
+
+def _tiles(run: StartUp) -> str:
+    key = "dataloader.test.mapper"
+    mapper = None if OmegaConf.select(run.cfg, key) is None else build(run.cfg, key)
+    warning = resized_tiles_warning(run.model, _augmentations(mapper))
+    run.warnings += [warning] if warning else []
+    return describe_tiles(run.model)
 
 
 def _seen(found: SizeRangeShare) -> str:

@@ -13,6 +13,7 @@ from lowres_d2.engine.startup.saved_recipe import saved_recipe
 from lowres_d2.modeling import resample
 from lowres_d2.modeling.meta_arch import SuperResolver
 from lowres_d2.modeling.resample import AnyFactor, Bicubic, Downsampled, Identity, SuperResolved
+from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.structures import as_factor
 
@@ -96,6 +97,8 @@ def _resampler(network: Any) -> dict[str, Any]:
     """Name and arguments of a composition's resampler; ``Identity`` where a network has none."""
     if not isinstance(network, DictConfig):
         return {}
+    if _name(network) == TiledDetector.__name__:
+        network = network.detector
     call = network.get("resampler")
     if not isinstance(call, DictConfig):
         return {"name": Identity.__name__}

@@ -12,6 +12,7 @@ from fractions import Fraction
 from lowres_d2.analysis.matching.match_report import GroundTruth
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.roi_heads import SuperResolution
+from lowres_d2.modeling.tiles import untiled
 
 import torch
 from detectron2.structures import Boxes
@@ -31,6 +32,7 @@ def describe_super_resolution(model: nn.Module, images: Sequence[GroundTruth]) -
     found = next((m for m in model.modules() if isinstance(m, SuperResolution)), None)
     if found is None or not any(len(truth.boxes) for truth in images):
         return "", ""
+    model = untiled(model)
     factor = model.resampler.factor if isinstance(model, LowResDetector) else Fraction(1)
     scaled = [truth.boxes * factor.denominator / factor.numerator for truth in images]
     boxes = [Boxes(torch.cat(scaled))]

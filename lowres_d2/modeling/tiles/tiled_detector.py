@@ -34,7 +34,8 @@ class TiledDetector(nn.Module):
     Args:
         detector: any meta-architecture with boxes, also a ``LowResDetector``.
         size: of a tile in pixels of the mapper's image, a number or [height, width].
-        overlap: of neighbouring tiles, likewise. Objects up to this size are seen as a whole.
+        overlap: of neighbouring tiles, likewise; None: a fifth of the size. Objects up to this
+            size are seen as a whole.
         batch_size: number of tiles that the detector gets at once.
         whole_image: whether it also gets the image shrunk to a tile, for objects that are larger
             than the overlap.
@@ -49,7 +50,7 @@ class TiledDetector(nn.Module):
         self,
         detector: nn.Module,
         size: int | Sequence[int] = 640,
-        overlap: int | Sequence[int] = 100,
+        overlap: int | Sequence[int] | None = None,
         batch_size: int = 4,
         whole_image: bool = False,
         iou_threshold: float = 0.5,
@@ -72,6 +73,16 @@ class TiledDetector(nn.Module):
         if seam_margin < 0:
             raise ValueError(f"tiles: seam_margin={seam_margin}: expected 0 or more pixels")
         self.detector = detector
+        self._settings = {
+            "size": size,
+            "overlap": overlap,
+            "batch_size": batch_size,
+            "whole_image": whole_image,
+            "iou_threshold": iou_threshold,
+            "seam_threshold": seam_threshold,
+            "seam_margin": seam_margin,
+            "max_detections": max_detections,
+        }
         self.grid = TileGrid(size, overlap)
         self.batch_size, self.whole_image = batch_size, whole_image
         self.iou_threshold, self.seam_threshold = iou_threshold, seam_threshold
@@ -108,6 +119,12 @@ class TiledDetector(nn.Module):
         for alike in waiting.values():
             self._detect(alike)
         return [self._merged(image) for image in images]
+
+    def around(self, detector: nn.Module) -> TiledDetector:
+        """Another detector in the same tiles, in the mode that it is in."""
+        tiled = TiledDetector(detector, **self._settings)
+        tiled.training = detector.training
+        return tiled
 
     def _detect(self, parts: list[tuple[_Image, int, dict[str, Any]]]) -> None:
         """Give parts of images to the detector, and its detections to the images."""

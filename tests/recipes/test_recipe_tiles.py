@@ -1,0 +1,56 @@
+"""``+tiles.size=640`` puts a recipe's model in tiles, and what is wrong with it is said."""
+
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.recipes.load import build, load_recipe
+
+import pytest
+from detectron2.config import LazyConfig
+
+QUICK = "configs/quick/full_fcos_small_256_plates.py"
+
+
+def test_added_values_are_arguments_of_the_tiles():
+    overrides = ["+tiles.size=[512,640]", "+tiles.overlap=30", "+tiles.whole_image=true"]
+    cfg = load_recipe(QUICK, ["model.detector.num_classes=3", *overrides])
+    assert "tiles" not in cfg and cfg.model.detector.detector.num_classes == 3
+    model = build(cfg, "model")
+    assert isinstance(model, TiledDetector) and isinstance(model.detector, LowResDetector)
+    assert (model.grid.size, model.grid.overlap, model.whole_image) == ((512, 640), (30, 30), True)
+
+
+def test_without_values_tiles_have_their_own():
+    assert build(load_recipe(QUICK, ["+tiles={}"]), "model").grid.size == (640, 640)
+    assert build(load_recipe(QUICK, ["+tiles={size: 96, overlap: 32}"]), "model").grid.overlap == (
+        32,
+        32,
+    )
+
+
+def test_a_saved_recipe_keeps_its_tiles(tmp_path):
+    LazyConfig.save(
+        load_recipe(QUICK, ["+tiles.size=96", "+tiles.overlap=24"]), str(tmp_path / "config.yaml")
+    )
+    path = tmp_path / "config.yaml"
+    assert build(load_recipe(path, ["model.overlap=32"]), "model").grid.overlap == (32, 32)
+    with pytest.raises(ValueError, match=r"model is in tiles already; change model.size"):
+        load_recipe(path, ["+tiles.size=64"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+tiles.sise=640", "model.sise: TiledDetector takes no 'sise', nearest: 'size'"),
+        ("+tiles=640", r"\+tiles=640: expected arguments, such as \+tiles.size=640"),
+        ("tiles.size=640", "tiles.size: the recipe has no such key"),
+        ("+tile.size=640", r"\+tile.size: nothing in this recipe reads it"),
+    ],
+)
+def test_mistakes_are_named(override, message):
+    with pytest.raises((KeyError, ValueError), match=message):
+        load_recipe(QUICK, [override])
+
+
+def test_tiles_that_cannot_be_are_named():
+    with pytest.raises(ValueError, match="size 64, overlap 100: expected an overlap"):
+        build(load_recipe(QUICK, ["+tiles={size: 64, overlap: 100}"]), "model")
