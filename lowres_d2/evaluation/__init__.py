@@ -1,6 +1,10 @@
 """Detection metrics by object size, accuracy of classifiers, PSNR and SSIM of images."""
 
-from lowres_d2.evaluation.benchmarks import TinyPersonEvaluator, VisDroneEvaluator
+from lowres_d2.evaluation.benchmarks import (
+    TinyPersonEvaluator,
+    VisDroneEvaluator,
+    WiderFaceEvaluator,
+)
 from lowres_d2.evaluation.classification import ClassificationEvaluator
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import DetectionWriter
@@ -20,6 +24,7 @@ __all__ = [
     "SuperResolutionEvaluator",
     "TinyPersonEvaluator",
     "VisDroneEvaluator",
+    "WiderFaceEvaluator",
     "score_boxes",
     "summary_tables",
 ]

@@ -31,6 +31,7 @@ PROGRAMS = (
     "prepare-dota",
     "prepare-tinyperson",
     "prepare-visdrone",
+    "prepare-widerface",
     "analyze",
     "receptive-field",
     "sweep",

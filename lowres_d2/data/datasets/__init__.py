@@ -13,6 +13,7 @@ from lowres_d2.data.datasets.tinyperson import TinyPersonDataset
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.visdrone import VISDRONE_CLASSES, VisDroneDataset
 from lowres_d2.data.datasets.voc import VOC_CLASSES, VocDataset
+from lowres_d2.data.datasets.widerface import WiderFaceDataset
 
 __all__ = [
     "DOTA_CLASSES",
@@ -26,6 +27,7 @@ __all__ = [
     "Tt100kDataset",
     "VisDroneDataset",
     "VocDataset",
+    "WiderFaceDataset",
     "check_same_classes",
     "count_classes",
     "dataset_fingerprint",

@@ -2,5 +2,6 @@
 
 from lowres_d2.evaluation.benchmarks.tinyperson import TinyPersonEvaluator
 from lowres_d2.evaluation.benchmarks.visdrone import VisDroneEvaluator
+from lowres_d2.evaluation.benchmarks.widerface import WiderFaceEvaluator
 
-__all__ = ["TinyPersonEvaluator", "VisDroneEvaluator"]
+__all__ = ["TinyPersonEvaluator", "VisDroneEvaluator", "WiderFaceEvaluator"]
