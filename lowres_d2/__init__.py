@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 # `python -m lowres_d2` and the scripts, which import the package before they can catch an error.
 _STARTED = ("-m", "lowres-d2", "lowres-d2.exe", "train_net.py", "demo.py")
 _STARTED += ("prepare_tt100k.py", "prepare_dota.py", "prepare_tinyperson.py")
-_STARTED += ("prepare_visdrone.py", "prepare_widerface.py")
+_STARTED += ("prepare_visdrone.py", "prepare_widerface.py", "prepare_seadronessee.py")
 try:
     choose_provider()
 except (ImportError, ValueError) as error:

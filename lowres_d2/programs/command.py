@@ -32,6 +32,7 @@ PROGRAMS = (
     "prepare-tinyperson",
     "prepare-visdrone",
     "prepare-widerface",
+    "prepare-seadronessee",
     "analyze",
     "receptive-field",
     "sweep",

@@ -9,6 +9,7 @@ from lowres_d2.data.datasets.base import (
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.datasets.dota import DOTA_CLASSES, DotaDataset
+from lowres_d2.data.datasets.seadronessee import SEADRONESSEE_CLASSES, SeaDronesSeeDataset
 from lowres_d2.data.datasets.tinyperson import TinyPersonDataset
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset
 from lowres_d2.data.datasets.visdrone import VISDRONE_CLASSES, VisDroneDataset
@@ -17,12 +18,14 @@ from lowres_d2.data.datasets.widerface import WiderFaceDataset
 
 __all__ = [
     "DOTA_CLASSES",
+    "SEADRONESSEE_CLASSES",
     "TT100K_CLASSES",
     "VISDRONE_CLASSES",
     "VOC_CLASSES",
     "BoxDataset",
     "CocoDataset",
     "DotaDataset",
+    "SeaDronesSeeDataset",
     "TinyPersonDataset",
     "Tt100kDataset",
     "VisDroneDataset",

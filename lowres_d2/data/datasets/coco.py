@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lowres_d2.data.datasets.base import BoxDataset, log_left_out, make_annotation
@@ -40,6 +40,8 @@ class CocoDataset(BoxDataset):
         check_images: whether every image must exist now; otherwise a missing one is an error
             when it is read.
         may_lack_classes: whether the file may lack some of ``classes``, as a test set may.
+        ignored_classes: classes of the file whose boxes are no objects, but ignore regions of every
+            class, such as SeaDronesSee's "ignored".
     """
 
     def __init__(
@@ -50,15 +52,18 @@ class CocoDataset(BoxDataset):
         invalid_boxes: str = "error",
         check_images: bool = True,
         may_lack_classes: bool = False,
+        ignored_classes: Sequence[str] = (),
     ) -> None:
         path = Path(json_file)
         content = read_coco_json(path)
-        categories = checked_categories(path, content, classes)
+        categories = checked_categories(path, content, [*(classes or ()), *ignored_classes])
         _log_left_out(path, bare_supercategory(content, classes))
         images = checked_images(path, content)
         names = [image["file_name"] for image in images.values()]
         root = checked_image_root(path, names, image_root, check_images)
-        selected = select_classes(path, categories, classes, may_lack_classes)
+        ignored = _ignored(path, categories, classes, ignored_classes, may_lack_classes)
+        of_objects = {k: name for k, name in categories.items() if k not in ignored}
+        selected = select_classes(path, of_objects, classes, may_lack_classes)
         policy = BoxPolicy(path, invalid_boxes)
         records = {
             image_id: {
@@ -71,24 +76,28 @@ class CocoDataset(BoxDataset):
             for image_id, image in images.items()
         }
         contiguous = {category_id: k for k, category_id in enumerate(selected)}
+        used = {*contiguous, *ignored}
         annotations = checked_annotations(path, content, images, categories)
-        wanted = (a for a in annotations if a["category_id"] in contiguous)
+        wanted = (a for a in annotations if a["category_id"] in used)
         for entry, bbox in _admitted(path, wanted, images, policy):
+            everywhere = entry["category_id"] in ignored
             annotation = make_annotation(
                 entry["id"],
-                contiguous[entry["category_id"]],
+                contiguous.get(entry["category_id"], 0),
                 bbox,
                 # The mask's area in COCO's own files, which is not the box's.
                 area=entry.get("area"),
-                iscrowd=int(entry.get("iscrowd", 0)),
+                iscrowd=int(everywhere or entry.get("iscrowd", 0)),
             )
+            if everywhere:
+                annotation["of_every_class"] = True
             # The same list is returned where nothing had to be clipped.
             if bbox is not entry["bbox"]:
                 annotation["unclipped_bbox"] = entry["bbox"]
             records[entry["image_id"]]["annotations"].append(annotation)
         policy.close()
         labels = (annotation["category_id"] for annotation in content["annotations"])
-        log_left_out(path, Counter(categories[k] for k in labels if k not in contiguous))
+        log_left_out(path, Counter(categories[k] for k in labels if k not in used))
         super().__init__(
             list(records.values()),
             list(selected.values()),
@@ -99,6 +108,26 @@ class CocoDataset(BoxDataset):
             lacking=[name for name in selected.values() if name not in categories.values()],
             labelled_by=labelled_by(content),
         )
+
+
+def _ignored(
+    path: Path,
+    categories: dict[int, str],
+    classes: Sequence[str] | None,
+    ignored_classes: Sequence[str],
+    may_lack_classes: bool,
+) -> set[int]:
+    """Ids of the classes that are ignore regions."""
+    if not ignored_classes:
+        return set()
+    both = sorted({*(classes or ())} & {*ignored_classes})
+    if both:
+        raise ValueError(
+            f"{path}: class '{both[0]}' is in classes and in ignored_classes; expected one of them"
+        )
+    if may_lack_classes:
+        return {k for k, name in categories.items() if name in ignored_classes}
+    return {*select_classes(path, categories, ignored_classes)}
 
 
 def _log_left_out(path: Path, category: dict | None) -> None:

@@ -230,3 +230,9 @@ def test_area_under_all_points():
     recall, precision = np.array([1, 1, 2]) / 3, np.array([1, 1 / 2, 2 / 3])
     assert all_points_ap(recall, precision) == pytest.approx(1 / 3 + 2 / 9)
     assert all_points_ap(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_area_of_a_published_curve():
+    """Of the example of github.com/rafaelpadilla/Object-Detection-Metrics: 24 detections of 15."""
+    hits = np.isin(np.arange(1, 25), [1, 3, 10, 12, 13, 14, 23]).cumsum()
+    assert all_points_ap(hits / 15, hits / np.arange(1, 25)) == pytest.approx(0.2457, abs=5e-5)
