@@ -13,7 +13,7 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
 
-from toys.narrow import CLASSES, toy_images
+from toys.narrow import CLASSES, narrow, toy_images
 
 MODELS = Path(__file__).parents[2] / "configs/common/models"
 LEVELS = ["p2", "p3", "p4", "p5", "p6"]
@@ -25,8 +25,6 @@ def config(detector, backbone="bh_resnet50"):
     cfg = LazyConfig.load(str(MODELS / f"{detector}_bh_r50.py")).model
     if "hrnet" in backbone:
         cfg.backbone = BACKBONES.hrfpn
-    elif "small" in backbone and detector == "retinanet":
-        cfg.backbone.top_block.in_channels = 128
     cfg.backbone.bottom_up = BACKBONES[backbone]
     return cfg
 
@@ -85,33 +83,21 @@ def test_the_smallest_anchors_have_two_strides(name):
     assert smallest == pytest.approx([8, 16, 32, 64, 128], rel=1e-4)
 
 
-def narrowed(cfg, width=16):
-    """The same detector with few channels outside a backbone that is small."""
-    if cfg.backbone.bottom_up.get("width"):
-        cfg.backbone.bottom_up.width = 4
-        cfg.backbone.bottom_up.stages = [[1, 1], [1, 1], [1, 1]]
-    cfg.backbone.out_channels = width
-    cfg.get("roi_heads", cfg).num_classes = CLASSES
-    if "roi_heads" not in cfg:
-        cfg.head.conv_dims = [width]
-        return cfg
-    cfg.proposal_generator.head.in_channels = width
-    heads = cfg.roi_heads
-    several = "box_heads" in heads
-    for head in heads.box_heads if several else [heads.box_head]:
-        head.input_shape.channels, head.fc_dims = width, [32]
-    for predictor in heads.box_predictors if several else [heads.box_predictor]:
-        predictor.input_shape.channels = 32
-    return cfg
-
-
 @pytest.mark.parametrize(
     ("name", "backbone"),
-    [*((name, "bh_small") for name in NAMES), ("faster_rcnn", "bh_hrnet18"), ("fcos", "small")],
+    [
+        *((name, "bh_resnet50") for name in NAMES),
+        ("faster_rcnn", "bh_hrnet18"),
+        ("retinanet", "hrnet32"),
+        ("fcos", "bh_small"),
+    ],
 )
 def test_each_trains_and_detects(name, backbone):
     torch.manual_seed(0)
-    model = instantiate(narrowed(config(name, backbone))).train()
+    cfg = config(name, backbone)
+    narrow(cfg)
+    cfg.get("roi_heads", cfg).num_classes = CLASSES
+    model = instantiate(cfg).train()
     with EventStorage(0):
         losses = model(toy_images())
     sum(losses.values()).backward()

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import cache
 
+from lowres_d2.modeling.backbone import HRNet, bottom_heavy
 from lowres_d2.modeling.meta_arch import ImageClassifier, SuperResolver
 from lowres_d2.recipes.find import shipped_recipes
 from lowres_d2.recipes.load import load_recipe
@@ -60,6 +61,9 @@ def narrow(network, factor=1):
         narrow_super_resolver(network)
         return
     resnet = network.backbone.get("bottom_up", network.backbone)
+    if resnet._target_ is bottom_heavy:
+        resnet.blocks = [2, 2, 1, 1]
+        resnet = resnet.backbone
     # Stages that are given one by one are those of a small network.
     if "stem" in resnet and not isinstance(resnet.stages, ListConfig):
         resnet.stages = L(narrow_stages)(
@@ -74,6 +78,8 @@ def narrow(network, factor=1):
                 finer.generator.sub_channels = RES2
     elif "width" in resnet:
         resnet.width = 8
+        if issubclass(resnet._target_, HRNet):
+            resnet.stages = [[1, 1]] * 3
     elif "width_mult" in resnet:
         narrow_mobilenet(network)
     for key in ("encoder_layers", "decoder_layers"):
