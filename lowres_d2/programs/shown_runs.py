@@ -123,24 +123,10 @@ def open_run(
         FileNotFoundError: no such recipe, or a folder without a finished run.
         ValueError: weights and recipe do not fit each other.
     """
-    name, source = "", text
-    if "=" in text and not Path(text).exists():
-        name, _, source = text.partition("=")
-    recipe, _, weights = source.partition("@")
-    folder = Path(recipe)
-    # Figures take text alone, and names of files may hold other bytes.
-    name = (name or folder.stem).encode("utf-8", "backslashreplace").decode()
-    is_run = folder.is_dir()
-    if is_run:
-        recipe, weights = str(folder / CONFIG), weights or str(folder / FINAL)
-        for file in (recipe, weights):
-            if not Path(file).is_file():
-                raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
-    folders = [folder] if is_run else []
+    name, recipe, weights, folder = _sources(text)
+    folders = [folder] if folder else []
     folders.append(output / "evaluations" / file_name(name))
-    if Path(recipe).suffix in WEIGHT_FILES and not weights:
-        recipe, weights = "", recipe
-    cfg = load_recipe(recipe, overrides) if recipe else identify(weights).load_recipe(overrides)
+    cfg = _recipe(recipe, weights, overrides)
     build_datasets(cfg, [split])
     if weights:
         model, report = trained_model(cfg, weights)
@@ -154,6 +140,44 @@ def open_run(
     return ShownRun(name, cfg, model, bool(weights), folders)
 
 
+def untrained_model(text: str, overrides: Sequence[str] = ()) -> tuple[str, nn.Module]:
+    """Name and model of a run as it starts, for figures that need no weights and no data.
+
+    Args:
+        text: as in :func:`open_run`.
+        overrides: ``key=value`` of the recipe.
+
+    Raises:
+        FileNotFoundError: as in :func:`open_run`.
+    """
+    name, recipe, weights, _ = _sources(text)
+    return name, build_model(_recipe(recipe, weights, overrides)).eval()
+
+
+def _sources(text: str) -> tuple[str, str, str, Path | None]:
+    """Name, recipe and weights of a run, and its folder; empty or None for what it has not."""
+    name, source = "", text
+    if "=" in text and not Path(text).exists():
+        name, _, source = text.partition("=")
+    recipe, _, weights = source.partition("@")
+    folder = Path(recipe)
+    # Figures take text alone, and names of files may hold other bytes.
+    name = (name or folder.stem).encode("utf-8", "backslashreplace").decode()
+    if folder.is_dir():
+        recipe, weights = str(folder / CONFIG), weights or str(folder / FINAL)
+        for file in (recipe, weights):
+            if not Path(file).is_file():
+                raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
+        return name, recipe, weights, folder
+    if folder.suffix in WEIGHT_FILES and not weights:
+        recipe, weights = "", recipe
+    return name, recipe, weights, None
+
+
+def _recipe(recipe: str, weights: str, overrides: Sequence[str]) -> DictConfig:
+    return load_recipe(recipe, overrides) if recipe else identify(weights).load_recipe(overrides)
+
+
 def mapper_of(cfg: DictConfig, split: str = "test") -> Any:
     """The mapper of a recipe; None of one whose images are in memory."""
     key = f"dataloader.{split}.mapper"
@@ -165,9 +189,8 @@ def file_name(name: str) -> str:
     return name.replace(" ", "_").replace("/", "_")
 
 
-def check_names(runs: Sequence[ShownRun]) -> None:
+def check_names(names: Sequence[str]) -> None:
     """Raise ValueError if figures or files could not tell two runs apart."""
-    names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two runs are called {name!r}: name them, --runs NAME=RUN ...")
@@ -182,8 +205,8 @@ def check_names(runs: Sequence[ShownRun]) -> None:
 
 def check_comparable(runs: Sequence[ShownRun]) -> None:
     """Raise ValueError if runs have equal names, other tasks or other test sets."""
-    check_names(runs)
     names = [run.name for run in runs]
+    check_names(names)
     tasks = {run.name: run.task for run in runs}
     if len(set(tasks.values())) > 1:
         shown = ", ".join(f"{name} {task}" for name, task in tasks.items())

@@ -4,7 +4,8 @@ A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. 
 ``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
 in the figures. ``data`` shows training images with their boxes or classes as the network gets them.
 ``outcomes`` has the images of ``detections`` with hits, misses and false alarms in plain boxes;
-``saliency`` shows which cells of a feature map the scores depend on. ``all`` leaves out both.
+``saliency`` shows which cells of a feature map the scores depend on. ``stages`` divides the MACs of
+each backbone, of a bare ``RECIPE`` too, and needs no data. ``all`` leaves out these three.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lowres_d2.analysis import (
     write_thumbnails,
     write_training_data,
 )
+from lowres_d2.analysis.cost.stages import SIZE, macs_by_stage, plot_stages
 from lowres_d2.analysis.figures.classified_images import (
     Classifier,
     choose_cases,
@@ -59,6 +61,7 @@ from lowres_d2.programs.shown_runs import (
     file_name,
     mapper_of,
     open_run,
+    untrained_model,
 )
 from lowres_d2.recipes.load import build
 
@@ -80,7 +83,7 @@ ALL = {  # the parts of "all" by the task of the runs
 }
 ALONE = {BOXES.task: ("outcomes", "saliency")}  # parts that are drawn by their name alone
 COLORS = {"detections": FOUR_OUTCOMES, "outcomes": THREE_OUTCOMES}
-DATA = "data"
+DATA, STAGES = "data", "stages"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -88,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=[*FILES, "all", DATA], help="which figure to draw")
+    parser.add_argument("part", choices=[*FILES, "all", DATA, STAGES], help="which figure to draw")
     parser.add_argument(
         "--runs",
         required=True,
@@ -185,6 +188,22 @@ def _data_files(names: Sequence[str], output: Path) -> list[Path]:
     if len(names) == 1:
         return [output / "data.png"]
     return [output / f"data_{file_name(name)}.png" for name in names]
+
+
+def draw_stages(runs: Sequence[str], output: Path, overrides: Sequence[str] = ()) -> Path:
+    """Write ``stages.png``: which share of its MACs each stage of a backbone has.
+
+    Args:
+        runs: as the program takes them; their weights are not read.
+        output: folder.
+        overrides: ``key=value`` of all recipes.
+    """
+    path = output / "stages.png"
+    check_own([path])
+    models = [untrained_model(text, overrides) for text in runs]
+    check_names([name for name, _ in models])
+    macs = {name: macs_by_stage(model) for name, model in models}
+    return plot_stages(macs, path, f"MACs of the backbone on {SIZE[1]}x{SIZE[0]} pixels")
 
 
 def draw_detections(
@@ -332,9 +351,12 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError(f"--images {args.images}: expected a positive number")
     if args.part == DATA:
         runs = [open_run(text, args.output, args.opts, "train") for text in args.runs]
-        check_names(runs)
+        check_names([run.name for run in runs])
         check_own(_data_files([run.name for run in runs], args.output))
         print(*draw_data(runs, args.output, args.images), sep="\n", flush=True)
+        return
+    if args.part == STAGES:
+        print(draw_stages(args.runs, args.output, args.opts), flush=True)
         return
     if args.part != "all":
         check_own([args.output / FILES[args.part]])
