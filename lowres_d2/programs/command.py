@@ -33,6 +33,7 @@ PROGRAMS = (
     "prepare-visdrone",
     "prepare-widerface",
     "prepare-seadronessee",
+    "crop",
     "analyze",
     "receptive-field",
     "sweep",

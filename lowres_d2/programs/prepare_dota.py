@@ -14,19 +14,18 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowres_d2.data.crops import write_crops
 from lowres_d2.data.datasets.dota import (
     DOTA_CLASSES,
     DotaObject,
     DotaSplit,
-    Tile,
     TileRules,
-    TileWriter,
     check_dota_classes,
     find_dota_split,
     read_dota_labels,
-    tiles_to_coco,
+    sources_of_split,
 )
-from lowres_d2.data.generated import ensure_generated, generate_in_processes, num_cores
+from lowres_d2.data.generated import ensure_generated, num_cores
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
@@ -149,14 +148,10 @@ def _write(
         ],
     }
 
+    ids = {name: k for k, name in enumerate(DOTA_CLASSES, start=1)}
+
     def write(part: Path) -> None:
-        (part / "images").mkdir()
-        writer = TileWriter(split, objects, rules, part / "images")
-        processes = 0 if workers < 2 else min(workers, len(writer))
-        tiles: list[Tile] = [
-            tile for made in generate_in_processes(writer, folder.name, processes) for tile in made
-        ]
-        content = json.dumps(tiles_to_coco(tiles, DOTA_CLASSES))
-        (part / "annotations.json").write_text(content, encoding="utf-8")
+        sources = sources_of_split(split, objects, rules)
+        write_crops(part, folder.name, sources, rules, ids, DOTA_CLASSES, workers)
 
     ensure_generated(folder, settings, write)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from lowres_d2.data import DetectionMapper, build_test_loader
+from lowres_d2.data.crops import objects_on_crop
 from lowres_d2.data.datasets import CocoDataset, check_same_classes
 from lowres_d2.data.datasets.dota import (
     DOTA_CLASSES,
     TileRules,
-    objects_on_tile,
+    outlines_of,
     read_dota_labels,
 )
 from lowres_d2.data.datasets.voc_files import read_voc_xml
@@ -88,9 +89,8 @@ def test_dota_files():
     on_tiles = [
         tile_object
         for objects in images
-        for x in rules.starts(4000)
-        for y in rules.starts(4000)
-        for tile_object in objects_on_tile(objects, (x, y), (1024, 1024), rules)
+        for window in rules.grid.windows((4000, 4000))
+        for tile_object in objects_on_crop(outlines_of(objects, rules), window, 0.7)
     ]
     assert len(on_tiles) >= len(found)
     boxes = np.array([tile_object.bbox for tile_object in on_tiles])

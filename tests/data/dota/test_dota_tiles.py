@@ -5,10 +5,12 @@ import logging
 import math
 from pathlib import Path
 
+from lowres_d2.data.crops import objects_on_crop
 from lowres_d2.data.datasets import DOTA_CLASSES, CocoDataset, check_same_classes
-from lowres_d2.data.datasets.dota import DotaObject, TileRules, objects_on_tile
+from lowres_d2.data.datasets.dota import DotaObject, TileRules, outlines_of
 from lowres_d2.programs.prepare_dota import main
 from lowres_d2.programs.validate import main as validate
+from lowres_d2.structures import Window
 
 import numpy as np
 import pytest
@@ -33,14 +35,14 @@ TILE = (100, 100)
     ],
 )
 def test_tiles_overlap_and_the_last_one_ends_with_the_image(length, starts):
-    assert TileRules(size=100, overlap=20).starts(length) == starts
+    assert TileRules(size=100, overlap=20).grid.starts(length) == starts
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(0, 59))
 def test_tiles_cover_an_image_without_leaving_it(length, size, overlap):
     rules = TileRules(size=size, overlap=min(overlap, size - 1))
-    starts = rules.starts(length)
+    starts = rules.grid.starts(length)
     covered = {pixel for start in starts for pixel in range(start, start + size)}
     assert covered >= {*range(length)}
     assert len({*starts}) == len(starts)
@@ -56,7 +58,9 @@ def box(x, y, w, h, **more):
 
 
 def on_tile(labelled, corner=(0, 0), **rules):
-    return objects_on_tile([labelled], corner, TILE, TileRules(**rules))
+    rules, (x, y) = TileRules(**rules), corner
+    window = Window(x, y, x + TILE[0], y + TILE[1])
+    return objects_on_crop(outlines_of([labelled], rules), window, rules.least_inside)
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,18 @@ from lowres_d2.data.datasets.dota.label_files import (
     read_dota_labels,
 )
 from lowres_d2.data.datasets.dota.splits import DotaSplit, find_dota_split
-from lowres_d2.data.datasets.dota.tile_files import Tile, TileWriter, tiles_to_coco
-from lowres_d2.data.datasets.dota.tiles import TileRules, objects_on_tile
+from lowres_d2.data.datasets.dota.tiles import TileRules, outlines_of, sources_of_split
 
 __all__ = [
     "DOTA_CLASSES",
     "DotaDataset",
     "DotaObject",
     "DotaSplit",
-    "Tile",
     "TileRules",
-    "TileWriter",
     "check_dota_classes",
     "find_dota_split",
     "is_dota_folder",
-    "objects_on_tile",
+    "outlines_of",
     "read_dota_labels",
-    "tiles_to_coco",
+    "sources_of_split",
 ]

@@ -1,0 +1,129 @@
+"""Cut the images of a detection data set into crops to train on.
+
+The crops' images and annotations.json, in COCO's form, go to one folder. Of objects that a crop
+cuts, those of which too little is left become ignore regions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.data.crops import PRESETS, CropRules, sources_of, write_crops
+from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.data.generated import ensure_generated, num_cores
+from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.recipes.load import build, load_recipe
+
+VERSION = 1  # of the crops: older ones are made anew
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="COCO json file of the data set"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of its images, if not beside it"
+    )
+    parser.add_argument(
+        "--config-file", metavar="RECIPE", help="a recipe with the data set, instead of the file"
+    )
+    parser.add_argument(
+        "--split", choices=["train", "test"], default="train", help="of the recipe, default train"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder of the crops"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="bottom-heavy",
+        help="size and overlap: "
+        + "; ".join(f"{name} {_text(rules)}" for name, rules in PRESETS.items()),
+    )
+    parser.add_argument(
+        "--size", type=int, nargs="+", metavar="N", help="of a crop: height and width, or one side"
+    )
+    parser.add_argument(
+        "--overlap", type=int, nargs="+", metavar="N", help="of neighbouring crops, likewise"
+    )
+    parser.add_argument(
+        "--least-inside",
+        type=float,
+        metavar="SHARE",
+        help="of an object's area on a crop, below which it is an ignore region there, default "
+        f"{CropRules().least_inside:g}",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=num_cores(), metavar="N", help="number of processes"
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Cut the data set."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = make_parser().parse_args(arguments)
+    run_reporting_mistakes(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    given = {"size": _sides(args.size), "overlap": _sides(args.overlap)}
+    given["least_inside"] = args.least_inside
+    rules = replace(PRESETS[args.preset], **{k: v for k, v in given.items() if v is not None})
+    dataset = _dataset(args)
+    sources = sources_of(dataset)
+    settings = {
+        "program": "crop",
+        "version": VERSION,
+        "rules": asdict(rules),
+        "classes": dataset.classes,
+        # Not the images' content, which would have to be read every time.
+        "sources": [
+            [str(s.path), s.path.stat().st_size, [[o.label, o.bbox, o.ignored] for o in s.outlines]]
+            for s in sources
+        ],
+    }
+    ids = {number: number for number in dataset.category_ids}
+
+    def write(part: Path) -> None:
+        write_crops(part, args.output.name, sources, rules, ids, dataset.classes, args.workers)
+
+    ensure_generated(args.output, settings, write)
+    content = json.loads((args.output / "annotations.json").read_text(encoding="utf-8"))
+    owners = [x["image_id"] for x in content["annotations"] if not x["iscrowd"]]
+    print(
+        f"{args.output}: {len(content['images'])} crops ({_text(rules)}) of {len(sources)} images, "
+        f"{len(owners)} objects on {len({*owners})} of them, "
+        f"{len(content['annotations']) - len(owners)} ignore regions"
+    )
+
+
+def _dataset(args: argparse.Namespace) -> Any:
+    if (args.annotations is None) == (args.config_file is None):
+        raise ValueError("give the data set: --annotations FILE, or --config-file RECIPE")
+    if args.annotations is not None:
+        if args.opts:
+            raise ValueError(f"{args.opts[0]}: changes are those of a recipe; give --config-file")
+        return CocoDataset(args.annotations, args.images)
+    if args.images is not None:
+        raise ValueError("--images goes with --annotations; a recipe says where its images are")
+    return build(load_recipe(args.config_file, args.opts), f"dataloader.{args.split}.dataset")
+
+
+def _sides(given: Sequence[int] | None) -> Sequence[int] | None:
+    return given * 2 if given is not None and len(given) == 1 else given
+
+
+def _text(rules: CropRules) -> str:
+    (height, width), (rows, columns) = rules.size, rules.overlap
+    return f"{width}x{height}, overlap {columns if rows == columns else f'{columns}x{rows}'}"
