@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lowres_d2.layers.k_bit.learned_step import LearnedStep
-from lowres_d2.layers.like import arguments_of
+from lowres_d2.layers.like import arguments_of, take_over
 
 import torch.nn.functional as F
 from detectron2.layers import Conv2d
@@ -33,11 +33,12 @@ class KBitWeights(nn.Module):
         self.input_quantizer = LearnedStep(bits)
 
     def _like(self, layer: nn.Module) -> Any:
-        """With the parameters and the mode of a real-valued layer."""
-        self.weight, self.bias = layer.weight, layer.bias
+        """With the parameters and the mode of a real-valued one, frozen if its weights are."""
+        quantizers = (self.weight_quantizer, self.input_quantizer)
+        take_over(self, layer, (q.gain for q in quantizers))
         self.to(layer.weight.device)
-        for module in (self, self.weight_quantizer, self.input_quantizer):
-            module.training = layer.training
+        for quantizer in quantizers:
+            quantizer.training = layer.training
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowres_d2.layers.like import arguments_of
+from lowres_d2.layers.like import arguments_of, take_over
 from lowres_d2.layers.one_bit.input_quantizers import Sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
@@ -42,11 +42,15 @@ class BinaryConv2d(BinaryWeights, Conv2d):
     def of(
         cls, layer: nn.Conv2d, input_quantizer: nn.Module | None = None, scale: str = "mean"
     ) -> BinaryConv2d:
-        """A convolution in 1 bit, with the parameters, norm and activation of a real-valued one."""
+        """A convolution in 1 bit, with the parameters, norm and activation of a real-valued one.
+
+        What it has beside them is frozen if they are.
+
+        Raises:
+            ValueError: there is no such scale, or the real-valued layer has hooks.
+        """
         binary = cls(**arguments_of(layer), input_quantizer=input_quantizer, scale=scale)
-        binary.weight, binary.bias = layer.weight, layer.bias
-        binary.training = layer.training
-        return binary
+        return take_over(binary, layer, binary.added_parameters())
 
     def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O out_h out_w"]:
         """Convolve, scale, add the bias, normalise, activate."""

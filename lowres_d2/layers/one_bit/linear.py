@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowres_d2.layers.like import arguments_of
+from lowres_d2.layers.like import arguments_of, take_over
 from lowres_d2.layers.one_bit.input_quantizers import Sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
@@ -40,11 +40,15 @@ class BinaryLinear(BinaryWeights, nn.Linear):
     def of(
         cls, layer: nn.Linear, input_quantizer: nn.Module | None = None, scale: str = "mean"
     ) -> BinaryLinear:
-        """A layer in 1 bit, with the parameters of a real-valued one."""
+        """A layer in 1 bit, with the parameters of a real-valued one.
+
+        What it has beside them is frozen if they are.
+
+        Raises:
+            ValueError: there is no such scale, or the real-valued layer has hooks.
+        """
         binary = cls(**arguments_of(layer), input_quantizer=input_quantizer, scale=scale)
-        binary.weight, binary.bias = layer.weight, layer.bias
-        binary.training = layer.training
-        return binary
+        return take_over(binary, layer, binary.added_parameters())
 
     def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any O"]:
         """Multiply, scale, add the bias."""

@@ -45,6 +45,11 @@ class BinaryWeights(nn.Module):
         if scale == "learned":
             self.log_gain = nn.Parameter(self.weight.new_zeros(len(self.weight)))
 
+    def added_parameters(self) -> list[nn.Parameter]:
+        """Those that the real-valued layer has not."""
+        gain = [self.log_gain] if self.scale == "learned" else []
+        return [*gain, *self.input_quantizer.parameters()]
+
     def binary_weight(self) -> Float[Tensor, "O *in"]:
         """The signs of the weights, -1 and +1, without a gradient."""
         return plus_or_minus_one(self.weight.detach())

@@ -31,15 +31,17 @@ def prelu_for_relu(network: nn.Module, real_parts: Sequence[str] = ()) -> None:
     for path, module in list(network.named_modules(remove_duplicate=False)):
         if path in kept:
             continue
-        channels = None
+        # Of the last one in front of it, as far as that is known.
+        channels, front = None, module
         for name, child in list(module.named_children()):
             if isinstance(child, nn.ReLU) and f"{path}.{name}".lstrip(".") not in kept:
-                new[child] = _prelu(channels or getattr(module, "out_channels", 1), module)
-            # Of the last one in front of it, as far as that is known.
+                new[child] = _prelu(channels or getattr(module, "out_channels", 1), front)
             found = (getattr(child, key, None) for key in ("out_channels", "out_features"))
             channels = next((number for number in found if number), channels)
+            front = child if any(True for _ in child.parameters()) else front
         if any(getattr(module, "activation", None) is function for function in _FUNCTIONS):
-            module.activation = _prelu(module.out_channels, module)
+            # Of others than convolutions, channels may be in another axis than the second one.
+            module.activation = _prelu(getattr(module, "out_channels", 1), module)
     replace_modules(network, new)
 
 
@@ -61,7 +63,7 @@ def shift_prelus(network: nn.Module, real_parts: Sequence[str] = ()) -> None:
 
 def _shifted(prelu: nn.PReLU) -> ShiftedPReLU:
     shifted = ShiftedPReLU(prelu.num_parameters).to(prelu.weight.device)
-    shifted.weight = prelu.weight
+    shifted.requires_grad_(prelu.weight.requires_grad).weight = prelu.weight
     return shifted.train(prelu.training)
 
 
@@ -78,5 +80,8 @@ def _parent(path: str) -> str:
 
 
 def _prelu(channels: int, beside: nn.Module) -> nn.PReLU:
-    device = next((p.device for p in beside.parameters()), None)
-    return nn.PReLU(channels, device=device).train(beside.training)
+    """A PReLU beside a module: on its device, in its mode, frozen if it is."""
+    parameters = list(beside.parameters())
+    prelu = nn.PReLU(channels, device=parameters[0].device if parameters else None)
+    prelu.requires_grad_(not parameters or any(p.requires_grad for p in parameters))
+    return prelu.train(beside.training)

@@ -10,14 +10,22 @@ Source: DFR-Det (Xu et al., ICML 2024), Sec. 3.1 and 4.1.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from lowres_d2.layers.k_bit import KBitConv2d, KBitLinear
+from lowres_d2.layers.like import arguments_of
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign, Sign
 from lowres_d2.layers.one_bit.sign import check_gradient
 from lowres_d2.modeling.one_bit.activations import prelu_for_relu, shift_prelus
-from lowres_d2.modeling.one_bit.one_signed import layers_with_one_signed_input
-from lowres_d2.modeling.one_bit.real_layers import AS_WRITTEN, fits, layers_by_path, real_patterns
+from lowres_d2.modeling.one_bit.one_signed import one_signed, recording_lowest, run_on_random_image
+from lowres_d2.modeling.one_bit.read_past import recording_reads
+from lowres_d2.modeling.one_bit.real_layers import (
+    AS_WRITTEN,
+    fits,
+    layers_by_path,
+    optional_groups,
+    real_patterns,
+)
 from lowres_d2.modeling.one_bit.replace import replace_modules
 from lowres_d2.modeling.one_bit.towers import add_tower_shortcuts
 
@@ -46,7 +54,8 @@ def binarized(
     weights, has ``quantizer="none"``.
 
     Args:
-        detector: any detector, classifier or backbone of Detectron2.
+        detector: any detector, classifier or backbone of Detectron2. Of a ``Backbone``, the group
+            ``last`` may have no layers.
         real_layers: which layers stay real-valued: patterns of their paths, and the groups
             ``first``, ``shortcuts``, ``last`` and ``pyramid``, see
             :mod:`lowres_d2.modeling.one_bit.real_layers`.
@@ -65,7 +74,8 @@ def binarized(
 
     Raises:
         ValueError: an argument is none of those that there are, a pattern fits nothing, nothing is
-            left to convert, there is no tower, or the input of a 1-bit layer is never negative.
+            left to convert, a layer has hooks, there is no tower, the input of a 1-bit layer is
+            never negative, or its weights are read by others.
     """
     given = (("quantizer", quantizer, QUANTIZERS), ("activation", activation, ACTIVATIONS))
     for name, value, known in given:
@@ -73,7 +83,7 @@ def binarized(
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
     check_gradient(gradient)
     layers = layers_by_path(detector)
-    patterns = real_patterns(layers, real_layers)
+    patterns = real_patterns(layers, real_layers, optional_groups(detector))
     # One that the network holds in several places stays real-valued if one of its paths says so.
     staying = {layer for path, layer in layers.items() if fits(path, patterns)}
     converted = list(dict.fromkeys(x for x in layers.values() if x not in staying))
@@ -81,6 +91,8 @@ def binarized(
         raise ValueError(
             f"real_layers={list(real_layers)}: all {len(layers)} layers stay real-valued"
         )
+    if quantizer != "none":
+        _check_layers(layers, staying)
     if tower_shortcuts:
         add_tower_shortcuts(detector)
     if quantizer != "learned_step":
@@ -91,13 +103,32 @@ def binarized(
         return detector
     several = quantizer == "learned_step"
     convert = _to_bits(bits) if several else _to_signs(quantizer, gradient, scale)
+    _keep_from_fused(detector, converted)
     replace_modules(detector, {layer: convert(layer) for layer in converted})
     logger.info(
         "%d-bit layers: %d; real-valued: %d", bits if several else 1, len(converted), len(staying)
     )
-    if not several:
-        _check_inputs(detector)
+    _check_inputs(detector)
     return detector
+
+
+def _check_layers(layers: Mapping[str, nn.Module], staying: Collection[nn.Module]) -> None:
+    for path, layer in layers.items():
+        try:
+            if layer not in staying:
+                arguments_of(layer)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}, or add it to real_layers") from error
+
+
+def _keep_from_fused(detector: nn.Module, converted: Sequence[nn.Module]) -> None:
+    """Have torch's encoder layers call their parts.
+
+    In evaluation they compute with the parts' weights instead, if they know their activation.
+    """
+    for module in detector.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and {*module.children()} & {*converted}:
+            module.activation_relu_or_gelu = 0
 
 
 def _to_bits(bits: int) -> Callable[[nn.Module], nn.Module]:
@@ -124,16 +155,26 @@ def _check_inputs(detector: nn.Module) -> None:
     if any(p.is_meta for p in detector.parameters()):  # built for its structure alone
         return
     try:
-        found = layers_with_one_signed_input(detector)
+        with recording_lowest(detector) as lowest, recording_reads(detector) as reads:
+            run_on_random_image(detector)
     except Exception as error:  # a network may take other inputs than images of 64 x 64
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         logger.warning("inputs of the 1-bit layers are not checked for both signs: %s", reason)
         return
-    if found:
-        more = f" (and that of {len(found) - 1} more)" if len(found) > 1 else ""
+    if reads:
         raise ValueError(
-            f"the input of the 1-bit layer {found[0]}{more} is never negative, so its sign is "
-            "always +1: a ReLU is called as a function in front of it. Use a backbone of "
-            "ShortcutBlock and PReLUStem, a module in place of the function, or add the layer to "
-            "real_layers"
+            f"the weights of {_first_of(sorted(reads))} are read by a module around it, which does "
+            "not call the layer, so that nothing would be quantized: add it to real_layers"
         )
+    found = one_signed(lowest)
+    if found:
+        raise ValueError(
+            f"the input of the 1-bit layer {_first_of(found)} is never negative, so its sign is "
+            "always +1: in front of it is a ReLU called as a function, or another activation "
+            "without negative values, like ReLU6 or a sigmoid. Use a backbone of ShortcutBlock and "
+            "PReLUStem, a PReLU in place of the activation, or add the layer to real_layers"
+        )
+
+
+def _first_of(paths: Sequence[str]) -> str:
+    return f"{paths[0]} (and that of {len(paths) - 1} more)" if len(paths) > 1 else paths[0]

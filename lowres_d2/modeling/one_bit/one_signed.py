@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,6 +12,7 @@ from lowres_d2.modeling.channels import input_channels
 from lowres_d2.modeling.modes import in_eval_mode
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 _SIDE = 64  # of a square image, in pixels
@@ -25,6 +28,19 @@ def layers_with_one_signed_input(network: nn.Module) -> list[str]:
         network: a detector or classifier with ``pixel_mean``, or one that takes images (N, C, H, W)
             of as many channels as its first convolution.
     """
+    with recording_lowest(network) as lowest:
+        run_on_random_image(network)
+    return one_signed(lowest)
+
+
+def one_signed(lowest: Mapping[str, Float[Tensor, ""]]) -> list[str]:
+    """Paths of layers whose lowest input is not negative."""
+    return [path for path, low in lowest.items() if low >= 0]
+
+
+@contextmanager
+def recording_lowest(network: nn.Module) -> Iterator[dict[str, Float[Tensor, ""]]]:
+    """The lowest input of each 1-bit layer that is called meanwhile."""
     lowest: dict[str, Tensor] = {}
 
     def record(path: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -38,12 +54,16 @@ def layers_with_one_signed_input(network: nn.Module) -> list[str]:
         if isinstance(module, BinaryWeights)
     ]
     try:
-        with torch.no_grad(), in_eval_mode(network):
-            network(_random_images(network))
+        yield lowest
     finally:
         for hook in hooks:
             hook.remove()
-    return [path for path, low in lowest.items() if low >= 0]
+
+
+def run_on_random_image(network: nn.Module) -> None:
+    """In evaluation mode, changing nothing; see ``layers_with_one_signed_input``."""
+    with torch.no_grad(), in_eval_mode(network):
+        network(_random_images(network))
 
 
 def _random_images(network: nn.Module) -> Any:

@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from detectron2.layers import Conv2d
+from detectron2.modeling.backbone import Backbone
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 # Not their subclasses: a deformable convolution, or a projection of an attention that is not called
 # as a module, would not be computed by the layer that takes its place.
@@ -40,7 +42,9 @@ AS_WRITTEN = ("first", "shortcuts", "last")
 def layers_by_path(network: nn.Module) -> dict[str, nn.Module]:
     """Convolutions and fully connected layers that could be binarised, under every path."""
     modules = network.named_modules(remove_duplicate=False)
-    return {path: module for path, module in modules if type(module) in _KINDS}
+    return {
+        path: module for path, module in modules if type_before_parametrizations(module) in _KINDS
+    }
 
 
 def fits(path: str, patterns: Iterable[str]) -> bool:
@@ -48,22 +52,29 @@ def fits(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(path, p) or fnmatchcase(path, f"{p}.*") for p in patterns)
 
 
-def real_patterns(paths: Collection[str], rules: Sequence[str]) -> list[str]:
+def optional_groups(network: nn.Module) -> tuple[str, ...]:
+    """Groups of which a network may have no layers: shortcuts, and of a backbone, last ones."""
+    return ("shortcuts", "last") if isinstance(network, Backbone) else ("shortcuts",)
+
+
+def real_patterns(
+    paths: Collection[str], rules: Sequence[str], optional: Collection[str] = ("shortcuts",)
+) -> list[str]:
     """Patterns of the layers that stay real-valued, in place of the groups' names.
 
     Args:
         paths: those of all layers.
         rules: the recipe's.
+        optional: groups that may fit nothing.
 
     Raises:
-        ValueError: a rule fits nothing; names the nearest paths. A network may have no convolutions
-            in its shortcuts.
+        ValueError: a rule fits nothing; names the nearest paths.
     """
     if isinstance(rules, str):  # each character of which would pass for a pattern
         raise ValueError(f"real_layers={rules!r}: expected a list of patterns")
     for rule in rules:
         patterns = GROUPS.get(rule, [rule])
-        if rule != "shortcuts" and not any(fits(path, patterns) for path in paths):
+        if rule not in optional and not any(fits(path, patterns) for path in paths):
             nearest = difflib.get_close_matches(rule, paths, n=3, cutoff=0)
             known = f" ({', '.join(patterns)})" if rule in GROUPS else ""
             raise ValueError(

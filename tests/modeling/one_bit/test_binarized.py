@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from functools import partial
 
 from lowres_d2.layers.k_bit import KBitWeights
@@ -26,8 +27,17 @@ from detectron2.layers import Conv2d
 from detectron2.modeling.backbone.fpn import LastLevelP6P7
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from toys.detectors import DETECTORS, PIXELS, random_image, training_input
+
+
+def random_pruned(layer):
+    prune.random_unstructured(layer, "weight", 0.5)
+
+
+def parametrized(layer):
+    parametrizations.spectral_norm(layer)
 
 
 def classifier():
@@ -233,6 +243,129 @@ def test_plain_lists_of_layers_follow():
     model = binarized(Lists(), real_layers=["first"])
     assert model.calls == [model.stem, model.lateral] and model.pair == (model.lateral, 1)
     assert isinstance(model.lateral, BinaryConv2d)
+
+
+def test_dictionaries_and_nested_lists_of_layers_follow():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.second, self.third = (nn.Conv2d(3, 3, 1) for _ in range(3))
+            self.calls = {"second": self.second, "rest": [(self.third, 1)], "number": 1}
+            object.__setattr__(self, "hidden", self.second)
+
+        def forward(self, x):
+            return self.calls["rest"][0][0](self.calls["second"](self.stem(x)))
+
+    model = binarized(Nested(), real_layers=["first"])
+    assert model.calls == {"second": model.second, "rest": [(model.third, 1)], "number": 1}
+    assert model.hidden is model.second and "hidden" not in model._modules
+    assert isinstance(model.second, BinaryConv2d) and isinstance(model.third, BinaryConv2d)
+
+
+@pytest.mark.parametrize("change", [weight_norm, spectral_norm, random_pruned, parametrized])
+@pytest.mark.parametrize("quantizer", ["sign", "learned_step"])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_layer_whose_weights_are_computed_is_named_or_stays(change, quantizer):
+    def network():
+        layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+        change(layers[1])
+        return layers
+
+    with pytest.raises(ValueError, match=r"^1: has hooks \(of weight_norm, .* to real_layers$"):
+        binarized(network(), real_layers=["0"], quantizer=quantizer)
+    model = binarized(network(), real_layers=["0", "1"], quantizer=quantizer)
+    assert paths_of(model, (BinaryWeights, KBitWeights)) == {"2"}
+    kept = binarized(network(), real_layers=["0"], quantizer="none")
+    assert not paths_of(kept, (BinaryWeights, KBitWeights))
+
+
+def test_a_backbone_has_no_last_layers_and_a_detector_has():
+    model = binarized(detector("retinanet").backbone)
+    assert {"fpn_lateral3", "fpn_output3"} <= paths_of(model, BinaryWeights)
+    with pytest.raises(ValueError, match=r"'last' .* fits no convolution"):
+        binarized(nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 1), other=nn.Conv2d(4, 4, 1))))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(),
+        dict(quantizer="shifted_sign", activation="shifted_prelu"),
+        dict(quantizer="learned_step"),
+    ],
+)
+def test_what_is_frozen_stays_so(arguments):
+    def network():
+        layers = nn.Sequential(
+            Conv2d(3, 4, 1, activation=F.relu),
+            nn.Sequential(Conv2d(4, 4, 3), nn.ReLU(), Conv2d(4, 4, 3, activation=F.relu)),
+            nn.PReLU(4),
+            Conv2d(4, 4, 3, activation=F.relu),
+            nn.ReLU(),
+        )
+        layers[:3].requires_grad_(False)
+        return layers
+
+    model = binarized(network(), real_layers=["0"], **arguments)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {name for name, _ in model.named_parameters() if name[0] in "34"}
+    assert {"3.weight", "3.bias"} < trained
+    before = {name: p.clone() for name, p in model.named_parameters() if name not in trained}
+    model.train()(torch.randn(2, 3, 16, 16)).square().mean().backward()
+    assert all(model.get_parameter(name).grad is None for name in before)
+
+
+class TransformerClassifier(nn.Module):
+    """In torch's own layers, which in evaluation compute with the weights of their parts."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 8, stride=8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, activation=activation)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.classifier(self.encoder(self.stem(x).flatten(2).mT))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("quantizer", ["sign", "learned_step"])
+def test_layers_in_torchs_encoders_are_quantized_in_evaluation_too(activation, quantizer):
+    torch.manual_seed(0)
+    rules = ["first", "last"]
+    model = binarized(TransformerClassifier(activation), rules, quantizer=quantizer)
+    converted = paths_of(model, (BinaryWeights, KBitWeights))
+    assert converted == {f"encoder.layers.{i}.linear{k}" for i in (0, 1) for k in (1, 2)}
+    x = torch.randn(2, 3, 16, 16)
+    expected = model(x)  # in training, where torch calls them
+    with torch.no_grad():
+        found = model.eval()(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("quantizer", ["sign", "learned_step"])
+def test_a_layer_whose_weights_others_read_is_named_and_can_stay(quantizer):
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.called, self.read = (nn.Conv2d(3, 3, 1) for _ in range(3))
+
+        def forward(self, x):
+            x = self.called(self.stem(x) + self.read.weight.new_zeros(1))
+            return F.conv2d(x, self.read.weight.to(x.dtype), self.read.bias)
+
+    with pytest.raises(ValueError, match=r"^the weights of read are read by a module around it"):
+        binarized(Functional(), real_layers=["first"], quantizer=quantizer)
+    model = binarized(Functional(), real_layers=["first", "read"], quantizer=quantizer)
+    assert paths_of(model, (BinaryWeights, KBitWeights)) == {"called"}
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6(), nn.Sigmoid(), nn.Softplus()])
+def test_other_activations_without_negative_values_are_not_called_a_relu(activation):
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), activation, nn.Conv2d(3, 3, 1))
+    with pytest.raises(ValueError, match=r"layer 2 is never negative.*another activation without"):
+        binarized(network, real_layers=["0"])
 
 
 def test_a_layer_in_two_places_is_converted_once():
