@@ -70,7 +70,10 @@ def open_panels(
     ]
     views += [(window, (inset, inset)) for window in zooms]
     pixels = seen.pixels
-    return [Panel(look(pixels, seen.factor, win, size), win, text=text) for win, size in views]
+    return [
+        Panel(look(pixels, seen.factor, window, size, seen.stretch), window, text=text)
+        for window, size in views
+    ]
 
 
 def close_cell(panels: Sequence[Panel], caption: Image.Image, side: int) -> Image.Image:

@@ -47,18 +47,26 @@ def class_colors(number: int) -> list[Color]:
     return colors[:number]
 
 
-def look(image: np.ndarray, factor: float, window: Window, size: tuple[int, int]) -> Image.Image:
+def look(
+    image: np.ndarray,
+    factor: float,
+    window: Window,
+    size: tuple[int, int],
+    stretch: float = 1.0,
+) -> Image.Image:
     """Render a window of an image at some size, by nearest neighbour where pixels get larger.
 
     Args:
-        image: pixels to show, of which pixel j covers [factor j, factor (j + 1)) of the original
+        image: pixels to show, of which row j covers [factor j, factor (j + 1)) of the original
             image.
         factor: 1 for the original image itself.
         window: the part to show.
         size: (height, width) of the result.
+        stretch: the columns' factor over that of the rows.
     """
     height, width = size
     x0, y0, x1, y1 = (edge / factor for edge in window)
+    x0, x1 = x0 / stretch, x1 / stretch
     if width >= x1 - x0:
         # The pixel in which the centre of each shown pixel lies.
         columns = np.floor(x0 + (np.arange(width) + 0.5) * (x1 - x0) / width)

@@ -1,7 +1,7 @@
 """What a network receives of an image, after the mapper and its resampler.
 
-Values are RGB float32 (h, w, 3) where 1 is white; a learned resampler may leave [0, 1]. Pixel j of
-them covers [factor j, factor (j + 1)) of the stored image on either axis.
+Values are RGB float32 (h, w, 3) where 1 is white; a learned resampler may leave [0, 1]. Row j of
+them covers [factor j, factor (j + 1)) of the stored image; columns do, times the stretch.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ class Seen:
 
     Attributes:
         values: RGB float32 (h, w, 3).
-        factor: pixels of the stored image per pixel of ``values``, on either axis.
+        factor: rows of the stored image per row of ``values``.
+        stretch: columns per column, over that; 1 unless the mapper changes the aspect ratio.
     """
 
     values: np.ndarray
     factor: float
+    stretch: float = 1.0
 
     @property
     def pixels(self) -> np.ndarray:
@@ -92,12 +94,13 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         in_memory = IN_MEMORY in entry
         image = (entry if in_memory else read(dict(entry)))["image"]
         factor = entry["height"] / image.shape[-2]
+        stretch = entry["width"] / image.shape[-1] / factor
         values = image.to(device).float() / 255
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
         image_format = "RGB" if in_memory else getattr(read, "image_format", "RGB")
-        return Seen(shown_channels(values, image_format), factor)
+        return Seen(shown_channels(values, image_format), factor, stretch)
 
     return view
 

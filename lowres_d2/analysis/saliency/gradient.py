@@ -31,20 +31,27 @@ class SaliencyMap:
 
     Attributes:
         values: over channels, (h, w), of the cells inside the image.
-        factor: pixels of the stored image from one cell to the next; cell j covers
-            [factor j, factor (j + 1)) of them on either axis.
+        factor: pixels of the stored image from one row of cells to the next; row j covers
+            [factor j, factor (j + 1)) of them.
         level: name of the feature map.
+        stretch: the columns' factor over that, 1 unless the mapper changes the aspect ratio.
     """
 
     values: np.ndarray
     factor: float
     level: str
+    stretch: float = 1.0
 
     def at_pixels(self, height: int, width: int) -> np.ndarray:
         """The value at the centre of each pixel of the stored image, (height, width)."""
         rows, columns = (
-            ((np.arange(pixels) + 0.5) / self.factor).astype(int).clip(0, cells - 1)
-            for pixels, cells in zip((height, width), self.values.shape, strict=True)
+            ((np.arange(pixels) + 0.5) / factor).astype(int).clip(0, cells - 1)
+            for pixels, cells, factor in zip(
+                (height, width),
+                self.values.shape,
+                (self.factor, self.factor * self.stretch),
+                strict=True,
+            )
         )
         return self.values[rows[:, None], columns]
 
@@ -63,19 +70,24 @@ def saliency_of(model: nn.Module, mapper: DetectionMapper | None = None) -> Sali
     """
     read = mapper or DetectionMapper(is_train=False, image_format="RGB")
     return lambda entry: saliency_map(
-        model, dict(entry) if IN_MEMORY in entry else read(dict(entry)), entry["height"]
+        model,
+        dict(entry) if IN_MEMORY in entry else read(dict(entry)),
+        (entry["height"], entry["width"]),
     )
 
 
 def saliency_map(
-    model: nn.Module, image: Mapping[str, Any], stored_height: int, level: str | None = None
+    model: nn.Module,
+    image: Mapping[str, Any],
+    stored_size: tuple[int, int],
+    level: str | None = None,
 ) -> SaliencyMap:
     """Norms over channels of the gradient of an image's highest scores in a feature map.
 
     Args:
         model: a detector with a ``backbone``, or a composition around one.
         image: a Detectron2 input.
-        stored_height: of the image before the mapper resized it.
+        stored_size: height and width of the image before the mapper resized it.
         level: name of the feature map; None for the one of the smallest stride that heads use.
 
     Raises:
@@ -106,7 +118,8 @@ def saliency_map(
     factor = getattr(getattr(model, "resampler", None), "factor", Fraction(1))
     cells = FeatureMap.of_network(norms, strides[level], 0.5, ((height, width),), factor)
     values = cells.inside(0)[0].detach().cpu().numpy()
-    return SaliencyMap(values, float(cells.stride) * stored_height / height, level)
+    rows, columns = stored_size[0] / height, stored_size[1] / width
+    return SaliencyMap(values, float(cells.stride) * rows, level, columns / rows)
 
 
 @contextmanager

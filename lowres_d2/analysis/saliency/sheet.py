@@ -145,4 +145,6 @@ def _shown(saliency: SaliencyMap) -> Seen:
     # Of a map in which few cells have a gradient, the percentile is 0.
     black = np.percentile(values, DARKEST) or values.max() or 1.0
     grey = 1 - (values / black).clip(0, 1)
-    return Seen(np.repeat(grey[..., None], 3, axis=2).astype(np.float32), saliency.factor)
+    return Seen(
+        np.repeat(grey[..., None], 3, axis=2).astype(np.float32), saliency.factor, saliency.stretch
+    )

@@ -58,6 +58,12 @@ def test_a_low_resolution_image_lies_in_the_frame_of_the_original():
     assert np.array_equal(shown[..., 0], low[[[0], [0], [1]], [[0, 1, 1, 2]], 0])
 
 
+def test_an_image_of_another_aspect_ratio_fills_the_frame_of_the_original():
+    low = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)  # of 2 x 6 pixels
+    shown = np.asarray(look(low, 1.0, (1, 0, 6, 2), (2, 5), stretch=3.0))
+    assert np.array_equal(shown[..., 0], low[[[0], [1]], [[0, 0, 1, 1, 1]], 0])
+
+
 def test_a_window_may_leave_the_image_and_a_large_one_is_downsampled():
     pixels = np.full((40, 80, 3), 7, np.uint8)
     assert np.asarray(look(pixels, 1.0, (-4, -4, 4, 4), (16, 16))).min() == 7

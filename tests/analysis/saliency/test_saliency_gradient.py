@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.analysis.saliency import SaliencyMap, saliency_map, saliency_of
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
@@ -64,7 +65,7 @@ def image(height=30, width=40):
 
 
 def test_the_map_is_the_norm_over_channels():
-    found = saliency_map(Scoring(of_one_cell), image(), 30)
+    found = saliency_map(Scoring(of_one_cell), image(), (30, 40))
     expected = np.zeros((8, 10))  # of 8 x 12: the last two columns are padding
     expected[1, 2] = np.sqrt(3**2 + 4**2 + 2**2)
     np.testing.assert_allclose(found.values, expected, rtol=1e-6)
@@ -78,7 +79,7 @@ def test_the_hundred_highest_scores_count():
         first, second, _ = features["p2"][0].flatten(1)
         return torch.cat([second[:10] - 1000, first])
 
-    values = saliency_map(Scoring(scores), image(), 30).values
+    values = saliency_map(Scoring(scores), image(), (30, 40)).values
     _, second, _ = Backbone()(image()["image"])["p2"][0].flatten(1)
     expected = np.ones(96)
     expected[second[:10].topk(4).indices] = np.sqrt(2)
@@ -87,28 +88,28 @@ def test_the_hundred_highest_scores_count():
 
 def test_the_finest_map_that_is_used_is_drawn():
     model = Scoring(lambda f: f["p3"][0, 0, 0, :2])
-    found = saliency_map(model, image(), 30)
+    found = saliency_map(model, image(), (30, 40))
     assert (found.level, found.factor, found.values.shape) == ("p3", 8, (4, 5))
     assert found.values[0].tolist() == [1, 1, 0, 0, 0] and not found.values[1:].any()
-    assert not saliency_map(model, image(), 30, level="p2").values.any()
+    assert not saliency_map(model, image(), (30, 40), level="p2").values.any()
     with pytest.raises(ValueError, match="level='p4': the feature maps are p3, p2"):
-        saliency_map(model, image(), 30, level="p4")
+        saliency_map(model, image(), (30, 40), level="p4")
 
 
 def test_an_image_without_detections_has_an_empty_map():
-    found = saliency_map(Scoring(lambda f: f["p2"][0, 0, 0, :0]), image(), 30)
+    found = saliency_map(Scoring(lambda f: f["p2"][0, 0, 0, :0]), image(), (30, 40))
     assert found.level == "p2" and found.values.shape == (8, 10) and not found.values.any()
 
 
 def test_scores_without_gradient_are_refused():
     with pytest.raises(ValueError, match="the scores of this model have no gradient"):
-        saliency_map(Scoring(lambda f: f["p2"][0, 0, 0].detach()), image(), 30)
+        saliency_map(Scoring(lambda f: f["p2"][0, 0, 0].detach()), image(), (30, 40))
 
 
 def test_an_infinite_slope_leaves_other_cells_alone():
     """The root of a score that is 0, as FCOS's may be."""
     model = Scoring(lambda f: torch.stack([(f["p2"][0, 0, 0, 0] * 0).sqrt(), f["p2"][0, 1, 2, 2]]))
-    values = saliency_map(model, image(), 30).values
+    values = saliency_map(model, image(), (30, 40)).values
     assert values[2, 2] == 1 and np.isfinite(values).all()
 
 
@@ -133,7 +134,7 @@ def test_any_detector_has_maps_and_stays_as_it_was(name):
     inputs = image(70, 90)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     with torch.no_grad():  # as programs do
-        found = saliency_map(model.requires_grad_(False), inputs, 70)
+        found = saliency_map(model.requires_grad_(False), inputs, (70, 90))
     assert found.values.any() and np.isfinite(found.values).all()
     strides = {key: shape.stride for key, shape in model.backbone.output_shape().items()}
     assert found.factor == strides[found.level]
@@ -147,7 +148,22 @@ def test_a_1_bit_detector_has_maps():
     torch.manual_seed(0)
     model = DETECTORS["fcos"]()
     model.backbone.bottom_up = SmallShortcutResNet(channels=(8, 12, 16, 20, 24))
-    assert saliency_map(binarized(model), image(70, 90), 70).values.any()
+    assert saliency_map(binarized(model), image(70, 90), (70, 90)).values.any()
+
+
+def test_a_mapper_may_change_the_aspect_ratio(tmp_path):
+    """To a square, of an image three times as wide as high: columns of cells are as wide."""
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.zeros((32, 96, 3), np.uint8)).save(path)
+    mapper = DetectionMapper(is_train=False, augmentations=[T.Resize((64, 64))])
+    entry = {"file_name": str(path), "height": 32, "width": 96, "image_id": 1, "annotations": []}
+    found = saliency_of(Scoring(of_one_cell), mapper)(entry)
+    assert found.values.shape == (16, 16)
+    assert (found.factor, found.factor * found.stretch) == (2, 6)
+    rows, columns = found.at_pixels(32, 96).nonzero()
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 3, 12, 17)
+    seen = model_view(nn.Identity(), mapper)(entry)
+    assert (seen.factor, seen.factor * seen.stretch) == (0.5, 1.5)
 
 
 def test_pixels_have_the_value_of_their_cell():

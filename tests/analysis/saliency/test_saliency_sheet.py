@@ -62,6 +62,7 @@ def test_a_map_is_dark_where_it_is_large():
     limit = np.percentile(values, 99)
     np.testing.assert_allclose(seen.values[..., 0], 1 - np.minimum(values / limit, 1), atol=1e-6)
     assert seen.factor == 8 and (seen.values == seen.values[..., :1]).all()
+    assert _shown(SaliencyMap(values, 8.0, "p2", 3.0)).stretch == 3
     few = np.zeros((20, 20), np.float32)
     few[3, 4] = 7  # of which the percentile is 0
     assert _shown(SaliencyMap(few, 8.0, "p2")).values[3, 4].tolist() == [0, 0, 0]
