@@ -1,4 +1,8 @@
-"""Calls of the C core; fields are those of ``core/one_bit.h``."""
+"""Calls of the C core; fields are those of ``core/one_bit.h``.
+
+The core reads as much memory as the sizes say, of the types that the header says: whoever calls it
+has compared both with the tensors.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,11 @@ def stem(path: str, **fields: _Field) -> None:
 
 def _call(name: str, kind: type, path: str, fields: dict[str, int | Tensor | None]) -> None:
     # `fields` keeps the tensors alive until the function returns.
-    plain = {k: x.data_ptr() if isinstance(x, Tensor) else x for k, x in fields.items()}
+    # As pointers they fit no size.
+    plain = {
+        field: ctypes.c_void_p(x.data_ptr()) if isinstance(x, Tensor) else x
+        for field, x in fields.items()
+    }
     threads = ctypes.c_int64(torch.get_num_threads())
     number = ctypes.c_int64(CORE_PATHS.index(path))
     getattr(library(), name)(ctypes.byref(kind(**plain)), number, threads)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lowres_d2.deploy.one_bit import binding
 from lowres_d2.deploy.one_bit.memory import new_map
-from lowres_d2.deploy.one_bit.paths import chosen_path
+from lowres_d2.deploy.one_bit.paths import path_for
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,20 @@ class PackedBits:
     channels: int
     border: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        """Compare the words with the channels.
+
+        Raises:
+            ValueError: they do not fit each other.
+        """
+        number, words = words_of(self.channels), self.words
+        if words.shape[3] != number or words.dtype is not torch.int32 or not words.is_contiguous():
+            found = f"{words.dtype} of shape {tuple(words.shape)}"
+            raise ValueError(
+                f"bits of {self.channels} channels: expected contiguous int32, {number} in the "
+                f"last axis, got {found}"
+            )
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width without the border."""
@@ -75,7 +89,7 @@ class PackedBits:
 
 def pack_bits(
     x: Float[Tensor, "N C h w"],
-    thresholds: Float[Tensor, " C"] | None = None,
+    thresholds: Float[Tensor, " thresholds"] | None = None,
     padding: int | tuple[int, int] = 0,
 ) -> PackedBits:
     """The bits ``x >= thresholds`` of each channel, in a border for a convolution's padding.
@@ -84,10 +98,16 @@ def pack_bits(
         x: in either memory format; on a CPU channels last takes less time.
         thresholds: of each channel; 0 without it. ``nan`` and what is compared with it give 0.
         padding: rows and columns of the border.
+
+    Raises:
+        ValueError: there are not as many thresholds as channels.
     """
+    path = path_for(x)
     x = x.float()
     border = pair(padding)
-    path = chosen_path() if x.device.type == "cpu" else "torch"
+    if thresholds is not None and thresholds.shape != (x.shape[1],):
+        shape = tuple(thresholds.shape)
+        raise ValueError(f"thresholds: expected {x.shape[1]} numbers, got shape {shape}")
     if path == "torch":
         ones = x >= (0 if thresholds is None else thresholds.view(-1, 1, 1))
         words = pack_words(ones.permute(0, 2, 3, 1))

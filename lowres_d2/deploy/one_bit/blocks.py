@@ -41,7 +41,7 @@ class PackedBlock(nn.Module):
     """A ``ShortcutBlock``: what its shortcut carries is real-valued, all else goes on as bits."""
 
     def __init__(self, block: ShortcutBlock) -> None:
-        """Pack the convolutions of a block."""
+        """Pack the convolutions of a block, which have no activation of their own."""
         super().__init__()
         self.stride, self.shortcut = block.stride, block.shortcut
         self.conv1 = PackedConv2d(block.conv1, activation=block.prelu1)
@@ -88,21 +88,34 @@ class PackedTower(nn.Sequential):
         return x
 
 
-def projected(x: Float[Tensor, "N C h w"], layer: Conv2d) -> Float[Tensor, "N O h w"]:
+@torch.no_grad()
+def projected(x: Float[Tensor, "N C h w"], layer: nn.Module) -> Float[Tensor, "N O out_h out_w"]:
     """A 1x1 convolution as the product of matrices that it is where channels are last.
 
-    On a CPU torch takes several times as long for the convolution.
+    On a CPU torch takes several times as long for the convolution. Any other layer is called.
     """
-    is_product = layer.norm is None and layer.kernel_size == layer.stride == (1, 1)
-    if not is_product or x.device.type != "cpu":
+    x = x.float()
+    if x.device.type != "cpu" or not _is_product(layer):
         return layer(x)
     number, channels, height, width = x.shape
-    cells = x.permute(0, 2, 3, 1).reshape(-1, channels)
-    out = new_map(len(cells), layer.out_channels)
+    outputs = layer.out_channels
+    cells = x.permute(0, 2, 3, 1).reshape(number * height * width, channels)
+    out = new_map(len(cells), outputs)
     torch.mm(cells, layer.weight.flatten(1).T, out=out)
     if layer.bias is not None:
         out += layer.bias
-    return out.view(number, height, width, -1).permute(0, 3, 1, 2)
+    return out.view(number, height, width, outputs).permute(0, 3, 1, 2)
+
+
+def _is_product(layer: nn.Module) -> bool:
+    """Whether a layer is a 1x1 convolution of all channels with all, and nothing else."""
+    return (
+        type(layer) is Conv2d
+        and layer.norm is layer.activation is None
+        and layer.kernel_size == layer.stride == (1, 1)
+        and layer.padding == (0, 0)
+        and layer.groups == 1
+    )
 
 
 def _is_read(tower: PackedTower, following: PackedConv2d | None) -> bool:
@@ -114,12 +127,14 @@ def _is_read(tower: PackedTower, following: PackedConv2d | None) -> bool:
 
 def stage_of(module: nn.Module) -> PackedStage | None:
     """A packed stage, if the module is one whose convolutions are 1-bit ones."""
-    if not isinstance(module, nn.Sequential) or not len(module):
+    if type(module) is not nn.Sequential or not len(module):
         return None
     for block in module:
         if type(block) is not ShortcutBlock:
             return None
-        if not all(type(x) is BinaryConv2d for x in (block.conv1, block.conv2)):
+        # An activation of the convolution's own comes before the sum, a packed one's behind it.
+        layers = (block.conv1, block.conv2)
+        if not all(type(x) is BinaryConv2d and x.activation is None for x in layers):
             return None
     stage = PackedStage(module)
     whole = all(layer.is_whole for block in stage for layer in (block.conv1, block.conv2))

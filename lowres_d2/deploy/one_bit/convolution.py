@@ -37,7 +37,8 @@ def packed_conv(
     """``y = prelu(scale * product + shift + residual) + offset``, and the bits of ``y``.
 
     Products are exact, and all paths round what follows alike, one operation after the other:
-    their results are equal to the bit. Each part that is left out costs nothing.
+    their results are equal to the bit. Each part that is left out costs nothing. Results have no
+    gradients.
 
     Args:
         bits: of the input; their border is at least the weights' padding.
@@ -57,7 +58,7 @@ def packed_conv(
         y, channels last, and its bits; None for what is not wanted.
 
     Raises:
-        ValueError: channels, border, or a vector's or tensor's shape does not fit.
+        ValueError: channels, border, or a vector's or tensor's shape or device does not fit.
     """
     stride = pair(stride)
     shape = _output_shape(bits, weights, stride)
@@ -69,9 +70,11 @@ def packed_conv(
     for name, of_maps in (("residual", residual), ("out", out)):
         if of_maps is not None and of_maps.shape != shape:
             raise ValueError(f"{name} of shape {tuple(of_maps.shape)}: expected {shape}")
+        if of_maps is not None and of_maps.is_cpu != bits.words.is_cpu:
+            raise ValueError(f"{name} on {of_maps.device}, bits on {bits.words.device}")
     if out is not None and not _is_ours(out):
         raise ValueError("out: expected float32, channels last")
-    path = chosen_path() if bits.words.device.type == "cpu" else "torch"
+    path = chosen_path() if bits.words.is_cpu else "torch"
     if path == "torch":
         y = _with_torch(bits, weights, stride, residual, vectors)
         next_bits = None
@@ -156,6 +159,7 @@ def _with_core(
     )
 
 
+@torch.no_grad()
 def _with_torch(
     bits: PackedBits,
     weights: PackedWeights,

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from lowres_d2.layers.one_bit import ShiftedPReLU
 
 import torch
-from detectron2.layers import Conv2d, CycleBatchNormList, FrozenBatchNorm2d
+from detectron2.layers import Conv2d, CycleBatchNormList, FrozenBatchNorm2d, NaiveSyncBatchNorm
 from jaxtyping import Float
 from torch import Tensor, nn
+
+# A class that is made from one of these may do more: timm's norms activate.
+_KNOWN = {
+    norm.forward
+    for norm in (nn.BatchNorm2d, nn.SyncBatchNorm, NaiveSyncBatchNorm, FrozenBatchNorm2d)
+}
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,20 @@ class Affine:
 
 
 def affine_of(norm: nn.Module | None, channels: int) -> Affine | None:
-    """What a norm does in evaluation; None if that depends on its input."""
+    """What a norm does in evaluation; None if that is not known, or depends on its input."""
     if norm is None:
         return Affine(
             torch.ones(1, channels, dtype=torch.float64),
             torch.zeros(1, channels, dtype=torch.float64),
         )
-    if isinstance(norm, CycleBatchNormList):
+    if type(norm) is CycleBatchNormList:
         found = [affine_of(each, channels) for each in norm]
         if any(each is None for each in found):
             return None
         gain = torch.cat([each.gain for each in found])
         shift = torch.cat([each.shift for each in found])
         return _followed_by(Affine(gain, shift), norm.weight, norm.bias)
-    known = isinstance(norm, nn.modules.batchnorm._BatchNorm | FrozenBatchNorm2d)
-    if not known or norm.running_var is None:
+    if type(norm).forward not in _KNOWN or norm.running_var is None:
         return None
     gain = (norm.running_var.double() + norm.eps).rsqrt()
     shift = -norm.running_mean.double() * gain
@@ -56,17 +61,24 @@ def slopes_of(activation: object, channels: int) -> dict[str, Float[Tensor, " O"
     """A PReLU's slope and the shifts around it, if any; None for another activation."""
     if activation is None:
         return {}
-    if isinstance(activation, nn.PReLU):
+    if type(activation) is nn.PReLU:
         return {"slope": activation.weight.expand(channels)}
-    if isinstance(activation, ShiftedPReLU):
-        shifts = {"shift_in": activation.shift_in, "offset": activation.shift_out}
-        return {"slope": activation.weight, **shifts}
+    if type(activation) is ShiftedPReLU:
+        parts = {
+            "slope": activation.weight,
+            "shift_in": activation.shift_in,
+            "offset": activation.shift_out,
+        }
+        return {name: part.expand(channels) for name, part in parts.items()}
     return None
 
 
 @torch.no_grad()
 def fold_norms(network: nn.Module) -> None:
-    """Fold the batch norms of Detectron2's real-valued ``Conv2d`` into their weights, in place."""
+    """Fold the batch norms of Detectron2's real-valued ``Conv2d`` into their weights, in place.
+
+    Each layer gets weights of its own: others may share them, with other norms.
+    """
     for layer in network.modules():
         if type(layer) is not Conv2d or layer.norm is None:
             continue
@@ -76,6 +88,8 @@ def fold_norms(network: nn.Module) -> None:
         gain, shift = affine.gain[0], affine.shift[0]
         if layer.bias is not None:
             shift = shift + gain * layer.bias
-        layer.weight.copy_(layer.weight * gain[:, None, None, None])
-        layer.bias = nn.Parameter(shift.to(layer.weight.dtype))
+        old = layer.weight
+        weight = old * gain[:, None, None, None]
+        layer.weight = nn.Parameter(weight.to(old.dtype), requires_grad=old.requires_grad)
+        layer.bias = nn.Parameter(shift.to(old.dtype), requires_grad=old.requires_grad)
         layer.norm = None

@@ -6,6 +6,8 @@ Shapes: N images, C channels in, O out; L levels, see ``folding.py``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from lowres_d2.deploy.one_bit.bits import PackedBits, pack_bits
 from lowres_d2.deploy.one_bit.convolution import packed_conv
@@ -49,12 +51,13 @@ class PackedConv2d(nn.Module):
             activation: likewise.
 
         Raises:
-            ValueError: see ``check_layer``.
+            ValueError: see ``check_layer``; or there are two norms, or two activations.
         """
         super().__init__()
         self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
         self.kernel_size, self.stride, self.padding = layer.kernel_size, layer.stride, layer.padding
-        _set_up(self, layer, layer.norm or norm, layer.activation or activation)
+        norm = _only("norm", layer.norm, norm)
+        _set_up(self, layer, norm, _only("activation", layer.activation, activation))
 
     @property
     def is_whole(self) -> bool:
@@ -104,6 +107,9 @@ class PackedConv2d(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._packed = None
 
+    def _apply(self, *args: Any, **kwargs: Any) -> PackedConv2d:
+        return _in_float32(super()._apply(*args, **kwargs))
+
     def extra_repr(self) -> str:
         """Channels and geometry, for ``print``."""
         return (
@@ -139,6 +145,9 @@ class PackedLinear(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._packed = None
 
+    def _apply(self, *args: Any, **kwargs: Any) -> PackedLinear:
+        return _in_float32(super()._apply(*args, **kwargs))
+
     def extra_repr(self) -> str:
         """Features, for ``print``."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
@@ -150,7 +159,9 @@ def check_layer(layer: BinaryConv2d | BinaryLinear) -> None:
     Raises:
         ValueError: says what.
     """
-    if not isinstance(layer.input_quantizer, Sign):
+    if type(layer) not in (BinaryConv2d, BinaryLinear):
+        raise ValueError(f"{type(layer).__name__}, made from a 1-bit layer, cannot be packed")
+    if type(layer.input_quantizer) not in (Sign, ShiftedSign):
         raise ValueError(f"{type(layer.input_quantizer).__name__} of the input cannot be packed")
     if isinstance(layer, BinaryLinear):
         return
@@ -170,12 +181,49 @@ def is_packed(model: nn.Module) -> bool:
     return any(isinstance(module, PackedConv2d | PackedLinear) for module in model.modules())
 
 
+class _Called(nn.Module):
+    """An activation that is a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+
+Part = TypeVar("Part")
+
+
+def _only(name: str, own: Part | None, behind: Part | None) -> Part | None:
+    if own is not None and behind is not None:
+        raise ValueError(f"a layer with its own {name}, and another {name} behind it")
+    return behind if own is None else own
+
+
+def _in_float32(module: Part) -> Part:
+    """A packed layer as it is, unless it was converted to another type.
+
+    Raises:
+        ValueError: it was.
+    """
+    if module.scale.dtype != torch.float32:
+        raise ValueError(
+            f"packed layers compute in float32: {module.scale.dtype} is for the detector before "
+            "`pack`"
+        )
+    return module
+
+
 @torch.no_grad()
 def _set_up(
     module: PackedConv2d | PackedLinear,
     layer: BinaryConv2d | BinaryLinear,
     norm: nn.Module | None,
-    activation: nn.Module | None,
+    activation: Callable[[Tensor], Tensor] | None,
 ) -> None:
     check_layer(layer)
     signs = layer.binary_weight()
@@ -186,8 +234,6 @@ def _set_up(
         affine, rest = affine_of(None, channels), [norm]
     if slopes is None or (rest and activation is not None):
         slopes, rest = {}, [*rest, activation]
-    if not all(isinstance(x, nn.Module) for x in rest):
-        raise ValueError(f"activation {activation!r} is no module")
     scale, bias = layer.output_scale().double(), layer.bias
     shift = affine.shift if bias is None else affine.shift + affine.gain * bias.double()
     if "shift_in" in slopes:
@@ -204,8 +250,8 @@ def _set_up(
     }.items():
         own = None if vector is None else vector.detach().float().clone().contiguous()
         module.register_buffer(name, own)
-    module.rest = nn.Sequential(*rest)
-    module._level = norm._pos if isinstance(norm, CycleBatchNormList) and not rest else 0
+    module.rest = nn.Sequential(*(x if isinstance(x, nn.Module) else _Called(x) for x in rest))
+    module._level = norm._pos if type(norm) is CycleBatchNormList and not rest else 0
     module.shape = (channels, layer.weight.shape[1], *getattr(layer, "kernel_size", (1, 1)))
     module._packed = None
 
@@ -219,9 +265,12 @@ def bytes_of(ones: Bool[Tensor, "*any"]) -> UInt8[Tensor, " bytes"]:
 
 def weights_of(module: PackedConv2d | PackedLinear, padding: tuple[int, int]) -> PackedWeights:
     """The bits of a packed layer in the order of the C core, in which they are kept, too."""
-    if module._packed is None:
+    # Kept for this tensor as it is: another may stand in for a while, as in `functional_call`.
+    bits, kept = module.bits, module._packed
+    version = None if bits.is_inference() else bits._version
+    if kept is None or kept[0] is not bits or kept[1] != version:
         places = torch.arange(BYTE, dtype=torch.uint8)
-        ones = (module.bits.cpu()[:, None] >> places & 1).flatten()
+        ones = (bits.cpu()[:, None] >> places & 1).flatten()
         signs = ones[: math.prod(module.shape)].view(module.shape).float() * 2 - 1
-        module._packed = PackedWeights.pack(signs, padding)
-    return module._packed
+        kept = module._packed = (bits, version, PackedWeights.pack(signs, padding))
+    return kept[2]

@@ -21,7 +21,8 @@ def pack(detector: nn.Module) -> nn.Module:
 
     Batch norms and PReLUs become part of the layers in front of them; stages of
     ``ShortcutBlock`` and the towers of dense heads hand on bits. Numbers are those of the detector
-    but for the rounding of folded norms.
+    but for the rounding of folded norms; they are float32, whatever the detector computes in, and
+    have no gradients.
 
     Args:
         detector: a detector, classifier or backbone that ``binarized`` has converted.
@@ -29,7 +30,7 @@ def pack(detector: nn.Module) -> nn.Module:
     Raises:
         ValueError: it has no 1-bit layer, or one that cannot be packed, which is named.
     """
-    detector = copy.deepcopy(detector).eval().requires_grad_(False).cpu()
+    detector = copy.deepcopy(detector).eval().requires_grad_(False).cpu().float()
     paths = {module: path for path, module in detector.named_modules()}
     for module, path in paths.items():
         if isinstance(module, KBitConv2d | KBitLinear):

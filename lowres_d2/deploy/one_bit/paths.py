@@ -7,6 +7,11 @@ import os
 
 from lowres_d2.deploy.one_bit.library import library
 
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+from torch._subclasses import FakeTensor
+
 VARIABLE = "LOWRES_D2_ONE_BIT"
 CORE_PATHS = ("scalar", "neon", "avx2", "avx512bw", "vpopcntdq")  # numbers and order of core/
 PATHS = ("torch", *CORE_PATHS)
@@ -26,6 +31,20 @@ def chosen_path() -> str:
         ValueError: there is no such path, or this machine lacks it.
     """
     return _path(os.environ.get(VARIABLE) or "auto")
+
+
+def path_for(x: Shaped[Tensor, "*any"]) -> str:
+    """The chosen path where a tensor is the CPU's, ``torch`` for other devices.
+
+    Raises:
+        ValueError: see :func:`chosen_path`; or a graph is recorded, which cannot hold the core.
+    """
+    if torch.jit.is_tracing() or isinstance(x, FakeTensor):
+        raise ValueError(
+            "packed layers cannot be traced or exported, they run outside of torch: take the 1-bit "
+            "detector as it is before `pack`"
+        )
+    return chosen_path() if x.is_cpu else "torch"
 
 
 @functools.cache

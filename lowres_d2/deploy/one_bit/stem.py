@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lowres_d2.deploy.one_bit import binding
 from lowres_d2.deploy.one_bit.memory import new_features, new_map
-from lowres_d2.deploy.one_bit.paths import chosen_path
+from lowres_d2.deploy.one_bit.paths import path_for
 from lowres_d2.modeling.backbone import PReLUStem
 
 import torch
@@ -22,7 +22,8 @@ GROUP = 16  # outputs
 class FusedStem(CNNBlockBase):
     """A ``PReLUStem`` in evaluation: convolution, PReLU and pooling in one pass of the C core.
 
-    Its weights have the names of the stem's. Without the core it runs as the stem does.
+    Its weights have the names of the stem's. Without the core it runs as the stem does; in float32,
+    and without gradients, either way.
     """
 
     def __init__(self, stem: PReLUStem) -> None:
@@ -30,17 +31,26 @@ class FusedStem(CNNBlockBase):
         super().__init__(stem.in_channels, stem.conv1.out_channels, stem.stride)
         self.pooled, self.conv1, self.prelu = stem.pooled, stem.conv1, stem.prelu
 
+    @torch.no_grad()
     def forward(self, x: Float[Tensor, "N _C H W"]) -> Float[Tensor, "N C h w"]:
-        """Features of images, at the stem's stride."""
-        path = chosen_path() if x.device.type == "cpu" else "torch"
-        if path == "torch" or x.dtype != torch.float32 or not x.numel():
-            x = self.prelu(self.conv1(x))
+        """Features of images, at the stem's stride.
+
+        Raises:
+            ValueError: the images have other channels than the weights.
+        """
+        path, x, conv = path_for(x), x.float(), self.conv1
+        kernel, padding = conv.kernel_size[0], conv.padding[0]
+        if conv.weight.shape != (self.out_channels, x.shape[1], kernel, kernel):
+            shape = tuple(conv.weight.shape)
+            raise ValueError(f"images of {x.shape[1]} channels, weights of shape {shape}")
+        if path == "torch" or not x.numel():
+            x = self.prelu(conv(x))
             return F.max_pool2d(x, kernel_size=3, stride=2, padding=1) if self.pooled else x
-        kernel, padding = self.conv1.kernel_size[0], self.conv1.padding[0]
         height, width = ((side + 2 * padding - kernel) // 2 + 1 for side in x.shape[-2:])
         rows, columns = ((side - 1) // 2 + 1 if self.pooled else side for side in (height, width))
         out = new_features(len(x), self.out_channels, rows, columns)
         padded = _padded(x, padding)
+        slope = self.prelu.weight.expand(self.out_channels)
         binding.stem(
             path,
             images=len(x),
@@ -56,9 +66,9 @@ class FusedStem(CNNBlockBase):
             out_height=rows,
             out_width=columns,
             input=padded,
-            weights=self.conv1.weight.permute(2, 3, 1, 0).contiguous(),
-            bias=self.conv1.bias.contiguous(),
-            slope=self.prelu.weight.expand(self.out_channels).contiguous(),
+            weights=conv.weight.to(x).permute(2, 3, 1, 0).contiguous(),
+            bias=binding.vector(conv.bias, self.out_channels, "bias"),
+            slope=binding.vector(slope, self.out_channels, "slope"),
             out=out,
         )
         return out
@@ -78,8 +88,8 @@ def stem_of(module: nn.Module) -> FusedStem | None:
     if type(module) is not PReLUStem:
         return None
     conv = module.conv1
-    known = type(conv) is Conv2d and conv.norm is None and conv.bias is not None
+    known = type(conv) is Conv2d and conv.norm is conv.activation is None is not conv.bias
     plain = (conv.stride, conv.dilation, conv.groups) == ((2, 2), (1, 1), 1)
     square = len({*conv.kernel_size}) == 1 and conv.padding == (conv.kernel_size[0] // 2,) * 2
-    fits = plain and square and conv.out_channels % GROUP == 0
+    fits = plain and square and conv.padding_mode == "zeros" and conv.out_channels % GROUP == 0
     return FusedStem(module) if known and fits and type(module.prelu) is nn.PReLU else None

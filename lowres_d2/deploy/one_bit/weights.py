@@ -38,6 +38,26 @@ class PackedWeights:
         default_factory=list, repr=False, compare=False
     )
 
+    def __post_init__(self) -> None:
+        """Compare words and offsets with the shape.
+
+        Raises:
+            ValueError: they do not fit each other.
+        """
+        outputs, channels, *kernel = self.shape
+        padded = -(-outputs // GROUP) * GROUP
+        expected = {
+            "words": (padded * kernel[0] * kernel[1] * words_of(channels),),
+            "offsets": (*(p + 1 for p in self.padding for _ in range(2)), padded),
+        }
+        for name, shape in expected.items():
+            x = getattr(self, name)
+            if x.shape != shape or x.dtype != torch.int32 or not (x.is_cpu and x.is_contiguous()):
+                raise ValueError(
+                    f"{name} of packed weights of shape {self.shape}: expected contiguous int32 of "
+                    f"shape {shape} on the CPU, got {x.dtype} of {tuple(x.shape)} on {x.device}"
+                )
+
     @classmethod
     def pack(
         cls,
