@@ -1,4 +1,4 @@
-"""Ignore regions in training images: blanked, so that nothing is learned from them.
+"""Ignore regions in training: blanked, or passed on, so that they are not learned as background.
 
 Boxes are in pixels of the stored image.
 """
@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from detectron2.structures import BoxMode
 
-# What training makes of crowds: background, as Detectron2's mapper, or blanked regions.
-CROWDS = ("background", "blank")
+# What training makes of crowds: background, as Detectron2's mapper; blanked regions; or regions of
+# which the detector learns nothing as background.
+CROWDS = ("background", "blank", "ignore")
 
 
 def blank_crowds(image: np.ndarray, annotations: Sequence[dict]) -> np.ndarray:

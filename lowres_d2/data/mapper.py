@@ -56,8 +56,10 @@ class DetectionMapper:
             where the size does not tell whether boxes follow it; "apply"; "ignore".
         channels: with ``image_format=None``, the number of channels that every image must have;
             None: any.
-        crowds: what training makes of ignore regions: "background", as Detectron2 does, or "blank":
-            they get the image's mean colour, so that what is in them is not learned as background.
+        crowds: what training makes of ignore regions: "background", as Detectron2 does; "blank":
+            they get the image's mean colour, so that what is in them is not learned as background;
+            "ignore": samples also have ``ignored``, Instances with their ``gt_boxes``, in which
+            ``LowResDetector`` takes nothing for background.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class DetectionMapper:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         if crowds not in CROWDS:
-            raise ValueError(f"crowds={crowds!r}: expected {' or '.join(map(repr, CROWDS))}")
+            raise ValueError(f"crowds={crowds!r}: expected one of {', '.join(map(repr, CROWDS))}")
         self.is_train = is_train
         self.blanks_crowds = is_train and crowds == "blank"
+        self.passes_crowds = is_train and crowds == "ignore"
         _check_lengths(augmentations)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.reader = ImageReader(image_format, value_range, max_pixels, exif, channels)
@@ -113,6 +116,10 @@ class DetectionMapper:
                 record["annotations"], transforms, sample["image"].shape[-2:]
             )
             sample["instances"] = instances
+            if self.passes_crowds:
+                sample["ignored"] = self._ignored(
+                    record["annotations"], transforms, sample["image"].shape[-2:]
+                )
             sample["num_dropped_boxes"] = num_dropped
         return sample
 
@@ -194,18 +201,34 @@ class DetectionMapper:
         # As in Detectron2's mapper: crowds are no targets, so what the image shows in their area
         # counts as background.
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
-        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in kept]
-        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        boxes = transforms.apply_box(boxes)
-        height, width = shape
-        boxes = torch.as_tensor(boxes.clip(0, [width, height, width, height]), dtype=torch.float32)
+        boxes = _augmented_boxes(kept, transforms, shape)
         classes = torch.tensor([a["category_id"] for a in kept], dtype=torch.int64)
         sides = boxes[:, 2:] - boxes[:, :2]
         remains = (sides > self.min_box_side).all(dim=1)
-        instances = Instances((height, width))
+        instances = Instances(tuple(shape))
         instances.gt_boxes = Boxes(boxes[remains])
         instances.gt_classes = classes[remains]
         return instances, int((~remains).sum())
+
+    def _ignored(
+        self, annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
+    ) -> Instances:
+        """Ignore regions of the augmented image."""
+        crowds = [a for a in annotations if a.get("iscrowd", 0)]
+        boxes = _augmented_boxes(crowds, transforms, shape)
+        ignored = Instances(tuple(shape))
+        ignored.gt_boxes = Boxes(boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)])
+        return ignored
+
+
+def _augmented_boxes(
+    annotations: list[dict], transforms: T.Transform, shape: tuple[int, int]
+) -> torch.Tensor:
+    """Boxes (n, 4) XYXY of annotations in the augmented image, clipped to it."""
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    boxes = transforms.apply_box(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+    height, width = shape
+    return torch.as_tensor(boxes.clip(0, [width, height, width, height]), dtype=torch.float32)
 
 
 def _check_lengths(augmentations: Sequence[T.Augmentation | T.Transform]) -> None:

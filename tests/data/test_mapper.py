@@ -66,6 +66,19 @@ def test_crowds_are_left_out_and_lost_boxes_counted(coco):
     assert len(large_only["instances"]) == 1
 
 
+def test_ignore_regions_are_passed_on_as_asked_for(coco):
+    crowd = {"id": 50, "image_id": 10, "category_id": 3, "bbox": [30, 2, 20, 20], "iscrowd": 1}
+    gone = {"id": 51, "image_id": 10, "category_id": 3, "bbox": [55, 30, 4, 4], "iscrowd": 1}
+    coco.content["annotations"] += [crowd, gone]
+    record = CocoDataset(coco.json_file)[0]
+    crop = [T.CropTransform(10, 0, 30, 40)]
+    sample = DetectionMapper(True, crop, crowds="ignore")(record)
+    assert sample["ignored"].gt_boxes.tensor.tolist() == [[20, 2, 30, 22]]
+    assert sample["ignored"].image_size == sample["instances"].image_size == (40, 30)
+    for other in (DetectionMapper(True, crop), DetectionMapper(False, crowds="ignore")):
+        assert "ignored" not in other(record)
+
+
 def test_image_without_objects_has_empty_instances(coco):
     coco.content["annotations"] = []
     sample = DetectionMapper(True, [T.RandomFlip()])(CocoDataset(coco.json_file)[0])

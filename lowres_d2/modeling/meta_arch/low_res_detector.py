@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from lowres_d2.modeling.ignored_regions import ignoring
 from lowres_d2.modeling.meta_arch.detector_inputs import (
     detector_input,
     drop_small_objects,
@@ -91,8 +92,9 @@ class LowResDetector(nn.Module):
         Args:
             batched_inputs: a dict for each image, in Detectron2's format: ``image`` (C, H, W), 0 to
                 255; ``instances`` with ``gt_boxes`` and ``gt_classes`` in training (``label`` for a
-                classifier); ``height`` and ``width`` of the frame that detections are scaled to, by
-                default the image's.
+                classifier), and perhaps ``ignored`` with ``gt_boxes``, regions of which nothing is
+                learned as background; ``height`` and ``width`` of the frame that detections are
+                scaled to, by default the image's.
 
         Returns:
             In training weighted losses by name. In evaluation the detector's output for each image:
@@ -142,7 +144,9 @@ class LowResDetector(nn.Module):
         with self._student_recorder.recording(student_taps) as student:
             # The first stage (Algorithm 2) has only Eq. 5 and needs no detector.
             if student_taps or self.loss_terms.may_count(DETECTOR):
-                raw[DETECTOR] = self.detector(inputs)
+                ignored = [x["ignored"] for x in inputs if "ignored" in x]
+                with ignoring(self.detector, ignored):
+                    raw[DETECTOR] = self.detector(inputs)
         context = ObjectiveContext(
             images=images,
             low_res_images=low_res,
