@@ -6,6 +6,8 @@ from pathlib import Path
 
 from lowres_d2.analysis.cost.complexity import counted
 from lowres_d2.analysis.cost.counting_rules import MMCV
+from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.weights import load_weights
 from lowres_d2.modeling.without_values import without_values
 
 import pytest
@@ -106,3 +108,34 @@ def test_each_trains_and_detects(name, backbone):
     with torch.no_grad():
         found = model.eval()(toy_images())[0]["instances"]
     assert len(found.scores) <= 200
+
+
+@pytest.mark.parametrize("backbone", ["bh_resnet50", "bh_hrnet18"])
+def test_a_classifiers_backbone_loads_into_the_detector(backbone, tmp_path):
+    torch.manual_seed(0)
+    cfg = config("faster_rcnn", backbone)
+    narrow(cfg)
+    network = cfg.backbone.bottom_up
+    if backbone == "bh_hrnet18":
+        # Its pyramid's P2 joins all branches: each of them is trained, and so is the pyramid.
+        network = cfg.backbone.copy()
+        network.num_levels = 1
+    trained = ImageClassifier(
+        instantiate(network),
+        5,
+        pixel_mean=cfg.pixel_mean,
+        pixel_std=cfg.pixel_std,
+        feature="p2" if "num_levels" in network else "res5",
+    )
+    loss = trained.train()([{"image": torch.rand(3, 32, 32), "label": 1} for _ in range(2)])
+    loss["loss_cls"].backward()
+    assert not [n for n, p in trained.named_parameters() if p.requires_grad and p.grad is None]
+    torch.save({"model": trained.state_dict(), "classes": list("abcde")}, tmp_path / "model.pth")
+    detector = instantiate(cfg)
+    report = load_weights(detector, str(tmp_path / "model.pth"))
+    assert not report.unexpected and not report.misshapen
+    assert not [name for name in report.missing if "bottom_up" in name]
+    own = detector.backbone.bottom_up.state_dict()
+    theirs = getattr(trained.backbone, "bottom_up", trained.backbone).state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
