@@ -17,6 +17,7 @@ from itertools import product
 from math import ceil, floor
 from typing import Any
 
+from lowres_d2.modeling.backbone.shortcut_resnet import PReLUStem
 from lowres_d2.modeling.backbone.small import DeepStem, SmallStem
 
 import fvcore.nn.weight_init as weight_init
@@ -69,8 +70,8 @@ def bottom_heavy(
     Args:
         backbone: a ResNet of Detectron2's blocks, or of blocks built like these.
         blocks: number of blocks of each stage.
-        late: whether the stem becomes :class:`BottomHeavyStem`, and ``res2`` takes over a stride
-            that it loses, so that output strides stay.
+        late: whether the stem becomes :class:`BottomHeavyStem` (with PReLU, one with PReLU does),
+            and ``res2`` takes over a stride that it loses, so that output strides stay.
         shares: of each stage in the MACs of all; None: those of BH-ResNet50's.
         tolerance: allowed relative difference in MACs of the search.
 
@@ -159,20 +160,25 @@ def _shares_of(shares: Sequence[float] | None, stages: int) -> list[float]:
     return [share / sum(wanted) for share in wanted]
 
 
-def _late_stem(stem: nn.Module) -> BottomHeavyStem:
-    """The stem of Table 4 with the channels and the norm of a given one."""
-    if not isinstance(stem, BasicStem | SmallStem | DeepStem) or stem.stride == 1:
+def _late_stem(stem: nn.Module) -> CNNBlockBase:
+    """The stem of Table 4 with the channels, the norm and the activation of a given one."""
+    if not isinstance(stem, BasicStem | SmallStem | DeepStem | PReLUStem) or stem.stride == 1:
         raise ValueError(
             f"bottom_heavy: a {type(stem).__name__} of stride {stem.stride} has no later form: "
             "late=False keeps it"
         )
     convolutions = [layer for layer in stem.modules() if isinstance(layer, nn.Conv2d)]
     norm = convolutions[-1].norm
-    late = BottomHeavyStem(
+    arguments = (
         convolutions[0].in_channels,
         stem.out_channels,
         "" if norm is None else lambda _: copy.deepcopy(norm),
     )
+    if isinstance(stem, PReLUStem):
+        late = PReLUStem(*arguments, kernel_size=3)
+        late.conv1.stride, late.stride = (1, 1), 2
+    else:
+        late = BottomHeavyStem(*arguments)
     if not any(parameter.requires_grad for parameter in stem.parameters()):
         late.freeze()
     return late
@@ -185,8 +191,8 @@ def _strided(block: CNNBlockBase, other: CNNBlockBase | None) -> CNNBlockBase:
             f"bottom_heavy: res2 of stride {block.stride} cannot take over the stem's: "
             "late=False keeps both"
         )
-    if block.shortcut is None:
-        # Of basic blocks, whose channels do not change in res2.
+    if block.shortcut is None and other.shortcut.stride == (2, 2):
+        # Of basic blocks, whose channels do not change in res2. Those that pool need none.
         block.shortcut = Conv2d(
             block.in_channels,
             block.out_channels,
@@ -195,9 +201,9 @@ def _strided(block: CNNBlockBase, other: CNNBlockBase | None) -> CNNBlockBase:
             norm=copy.deepcopy(block.conv2.norm),
         )
         weight_init.c2_msra_fill(block.shortcut)
-    for name, layer in other.named_children():
+    for name, layer in block.named_children():
         if hasattr(layer, "stride"):
-            getattr(block, name).stride = layer.stride
+            layer.stride = getattr(other, name).stride
     block.stride = other.stride
     return block
 

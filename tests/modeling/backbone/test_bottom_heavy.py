@@ -6,14 +6,19 @@ import logging
 
 from lowres_d2.analysis.cost.complexity import counted
 from lowres_d2.analysis.cost.counting_rules import MACS, MMCV
+from lowres_d2.layers.one_bit import BinaryWeights
 from lowres_d2.modeling.backbone import (
     AtrousTwin,
     BottomHeavyStem,
+    PReLUStem,
+    ShortcutBlock,
     SmallResNet,
     SmallShortcutResNet,
     bottom_heavy,
 )
 from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
+from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.one_bit import AS_WRITTEN, binarized
 from lowres_d2.modeling.without_values import without_values
 
 import pytest
@@ -51,6 +56,12 @@ def narrow_resnet(block=BottleneckBlock, depths=(2, 2, 4, 2), norm="BN", **kwarg
         for depth, a, b, s in zip(depths, channels, channels[1:], (1, 2, 2, 2), strict=False)
     ]  # fmt: skip
     return ResNet(BasicStem(3, 16, norm), stages, out_features=STAGES)
+
+
+def shortcut_resnet18():
+    """The network of 1-bit detectors."""
+    stages = ResNet.make_default_stages(18, block_class=ShortcutBlock, norm="BN")
+    return ResNet(PReLUStem(), stages, out_features=STAGES)
 
 
 def blocks_of(network):
@@ -157,16 +168,19 @@ def test_the_small_twins_have_equal_macs():
     assert numbers(twin) < 0.5 * numbers(small)
 
 
-@pytest.mark.parametrize("block", ["basic", "bottleneck", "deformable", "shortcuts"])
+@pytest.mark.parametrize(
+    "block", ["basic", "bottleneck", "deformable", "shortcuts", "small shortcuts"]
+)
 def test_blocks_of_any_kind_move(block):
     torch.manual_seed(0)
     kinds = {
         "basic": lambda: resnet(18),
         "bottleneck": lambda: narrow_resnet(stride_in_1x1=True),
         "deformable": lambda: narrow_resnet(DeformBottleneckBlock, deform_modulated=True),
-        "shortcuts": lambda: SmallShortcutResNet(depths=(2, 2, 3, 2)),
+        "shortcuts": lambda: shortcut_resnet18(),
+        "small shortcuts": lambda: SmallShortcutResNet(depths=(2, 2, 3, 2)),
     }
-    after = bottom_heavy(kinds[block](), [3, 2, 1, 1], late=block != "shortcuts")
+    after = bottom_heavy(kinds[block](), [3, 2, 1, 1])
     x = torch.rand(1, 3, 64, 96)
     found = after(x)
     assert {n: tuple(f.shape[2:]) for n, f in found.items()} == {
@@ -216,9 +230,8 @@ def test_what_does_not_fit_is_refused(arguments, words):
 
 
 def test_a_network_without_a_later_stem_is_refused():
-    for network in (SmallResNet(stem_stride=1), SmallShortcutResNet()):
-        with pytest.raises(ValueError, match="has no later form: late=False"):
-            bottom_heavy(network)
+    with pytest.raises(ValueError, match="SmallStem of stride 1 has no later form: late=False"):
+        bottom_heavy(SmallResNet(stem_stride=1))
     with pytest.raises(ValueError, match="cannot take over the stem's: late=False"):
         bottom_heavy(SmallResNet(stem_stride=4, stem_middle=8))
 
@@ -231,3 +244,18 @@ def test_it_has_an_atrous_twin_and_cells_where_convolutions_put_them():
     x = torch.rand(1, 3, 64, 96)
     found, wide = network(x), AtrousTwin(network)(x)
     assert {n: f.shape for n, f in found.items()} == {n: f.shape for n, f in wide.items()}
+
+
+def test_a_one_bit_detector_can_be_bottom_heavy():
+    torch.manual_seed(0)
+    twin = bottom_heavy(SmallShortcutResNet((4, 6, 8, 10, 12), (2, 2, 3, 2)), [3, 2, 1, 1])
+    assert (twin.stem.stride, twin.stem.conv1.stride) == (2, (1, 1))
+    model = ImageClassifier(twin, 3, pixel_mean=[110.0] * 3, pixel_std=[50.0] * 3, feature="res5")
+    network = binarized(detector=model, real_layers=list(AS_WRITTEN)).train()
+    bits = {n for n, layer in network.named_modules() if isinstance(layer, BinaryWeights)}
+    assert {f"backbone.res2.{k}.conv1" for k in range(3)} <= bits
+    images = [{"image": torch.rand(3, 64, 64) * 255, "label": k} for k in range(2)]
+    loss = network(images)["loss_cls"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(network.get_submodule(name).weight.grad is not None for name in bits)
