@@ -14,10 +14,10 @@ from lowres_d2.deploy.one_bit.convolution import packed_conv
 from lowres_d2.deploy.one_bit.folding import affine_of, slopes_of
 from lowres_d2.deploy.one_bit.weights import PackedWeights
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign, Sign
+from lowres_d2.level_turns import LevelTurns
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import CycleBatchNormList
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
@@ -88,7 +88,7 @@ class PackedConv2d(nn.Module):
             then: the next layer; without it there are no bits.
             numbers: whether the output itself is wanted.
         """
-        level, self._level = self._level, (self._level + 1) % len(self.scale)
+        level = self.turns.take(len(self.scale))
         return packed_conv(
             bits,
             weights_of(self, self.padding),
@@ -251,7 +251,7 @@ def _set_up(
         own = None if vector is None else vector.detach().float().clone().contiguous()
         module.register_buffer(name, own)
     module.rest = nn.Sequential(*(x if isinstance(x, nn.Module) else _Called(x) for x in rest))
-    module._level = norm._pos if type(norm) is CycleBatchNormList and not rest else 0
+    module.turns = LevelTurns()
     module.shape = (channels, layer.weight.shape[1], *getattr(layer, "kernel_size", (1, 1)))
     module._packed = None
 

@@ -10,9 +10,11 @@ from lowres_d2.deploy.one_bit.layers import PackedConv2d, PackedLinear, check_la
 from lowres_d2.deploy.one_bit.stem import stem_of
 from lowres_d2.layers.k_bit import KBitConv2d, KBitLinear
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear
+from lowres_d2.level_turns import start_levels
 from lowres_d2.modeling.one_bit.replace import replace_modules
 
 import torch
+from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
 from torch import nn
 
 
@@ -43,6 +45,9 @@ def pack(detector: nn.Module) -> nn.Module:
     if not any(isinstance(module, BinaryConv2d | BinaryLinear) for module in paths):
         raise ValueError("the detector has no 1-bit layer: is its recipe's detector binarized?")
     fold_norms(detector)
+    for module in paths:
+        if isinstance(module, RetinaNetHead):  # and FCOS's; upstream's do not start the levels
+            module.register_forward_pre_hook(start_levels)
     for find in (_sequence, _layer):
         found = {module: find(module) for module in list(detector.modules())}
         new = {module: x for module, x in found.items() if x is not None}

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from lowres_d2.level_turns import LevelTurns
+
 import torch
 from detectron2.utils import comm
 from fvcore.nn.distributed import differentiable_all_reduce
@@ -189,7 +191,8 @@ class NaiveSyncBatchNorm(nn.BatchNorm2d):
 class CycleBatchNormList(nn.ModuleList):
     """Batch norms used in turn, one call each; they share weight and bias.
 
-    For a head that runs over the feature levels in a fixed order: statistics differ by level.
+    For a head that runs over the feature levels in a fixed order: statistics differ by level. Each
+    thread has turns of its own, which `start_levels` starts.
     """
 
     def __init__(self, length: int, bn_class: type[nn.Module] = nn.BatchNorm2d, **kwargs: Any):
@@ -205,12 +208,11 @@ class CycleBatchNormList(nn.ModuleList):
         channels = self[0].num_features
         self.weight = nn.Parameter(torch.ones(channels)) if self._affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if self._affine else None
-        self._pos = 0
+        self.turns = LevelTurns()
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W) by the next norm."""
-        x = self[self._pos](x)
-        self._pos = (self._pos + 1) % len(self)
+        x = self[self.turns.take(len(self))](x)
         if not self._affine:
             return x
         return x * _per_channel(self.weight) + _per_channel(self.bias)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lowres_d2.level_turns import start_levels
 from lowres_d2.row_chunks import best_rows
 
 import torch
@@ -287,6 +288,7 @@ class FCOSHead(RetinaNetHead):
         assert len(features) == self._num_features, (
             "FCOSHead: expected one feature map for each input_shape"
         )
+        start_levels(self)
         logits = [self.cls_score(self.cls_subnet(level)) for level in features]
         towers = [self.bbox_subnet(level) for level in features]
         boxes = [self.bbox_pred(tower) for tower in towers]

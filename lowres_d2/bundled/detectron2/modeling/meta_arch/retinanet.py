@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from lowres_d2.level_turns import start_levels
+
 import torch
 from detectron2._uncovered import uncovered
 from detectron2.layers import CycleBatchNormList, ShapeSpec, cat, get_norm
@@ -257,6 +259,7 @@ class RetinaNetHead(nn.Module):
         assert len(features) == self._num_features, (
             "RetinaNetHead: expected one feature map for each input_shape"
         )
+        start_levels(self)
         logits = [self.cls_score(self.cls_subnet(level)) for level in features]
         return logits, [self.bbox_pred(self.bbox_subnet(level)) for level in features]
 
