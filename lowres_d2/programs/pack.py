@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.deploy.one_bit import PackedConv2d, PackedLinear, pack, save_packed
+from lowres_d2.deploy.one_bit.file import check_name
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import recipe_of, recipe_text
-from lowres_d2.own_files import check_own
+from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    check_name(args.output)
     check_own([args.output])
     cfg, weights = recipe_of(args.config_file, args.weights)
     cfg.train.device = "cpu"
@@ -44,7 +46,8 @@ def _run(args: argparse.Namespace) -> None:
     model = build_model(cfg).eval()
     load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
     packed = pack(model)
-    save_packed(packed, args.output, recipe, weights.classes, weights.category_ids)
+    with own_path(args.output) as part:
+        save_packed(packed, part, recipe, weights.classes, weights.category_ids)
     number = sum(isinstance(layer, PackedConv2d | PackedLinear) for layer in packed.modules())
     size = args.output.stat().st_size / 1e6
     print(f"{number} 1-bit layers packed in {args.output}, {size:.2f} MB in all")

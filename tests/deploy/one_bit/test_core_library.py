@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -10,7 +11,14 @@ import threading
 import lowres_d2  # noqa: F401
 from lowres_d2.deploy.one_bit import library as module
 from lowres_d2.deploy.one_bit import paths
-from lowres_d2.deploy.one_bit.library import NotCompiledError, cached_path, compiler, library, load
+from lowres_d2.deploy.one_bit.library import (
+    NotCompiledError,
+    cached_path,
+    compiler,
+    kept_path,
+    library,
+    load,
+)
 
 import pytest
 
@@ -42,7 +50,7 @@ def run(**environment):
 def quick_compiler(tmp_path):
     """A compiler that takes a moment, counts its calls, and copies what was compiled before."""
     script, calls = tmp_path / "quick-cc", tmp_path / "calls"
-    copy = f'for out; do :; done\ncp {cached_path(compiler())} "$out"'
+    copy = f'for out; do :; done\ncp {kept_path(compiler())} "$out"'
     script.write_text(f"#!/bin/sh\necho >> {calls}\nsleep 0.3\n{copy}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return str(script), lambda: len(calls.read_text())
@@ -73,7 +81,7 @@ def test_a_compiler_that_fails_is_named_with_its_reason(
     assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
         f"{failing} failed: x.c:1: error: no such flag"
     ]
-    assert not [*(tmp_path / "lowres_d2").iterdir()]
+    assert not (tmp_path / "lowres_d2").exists()
 
 
 def test_a_compiler_that_is_not_there(monkeypatch, tmp_path):
@@ -125,15 +133,75 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, quick_compiler
 def test_a_library_of_another_system_is_not_used(tmp_path, quick_compiler, monkeypatch):
     script, _ = quick_compiler
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    foreign = cached_path([script])
+    content = b"MZ of another system"
+    foreign = cached_path([script], content)
     foreign.parent.mkdir()
-    foreign.write_bytes(b"MZ of another system")
+    foreign.write_bytes(content)
+    assert kept_path([script]) == foreign
     assert load([script]).one_bit_supported() == library().one_bit_supported()
 
 
-def test_the_name_changes_with_the_command():
-    assert cached_path(["cc", "-O3"]) != cached_path(["cc", "-O2"])
-    assert cached_path(["cc", "-O3"]) == cached_path(["cc", "-O3"])
+def test_the_name_changes_with_the_command_and_the_content():
+    assert cached_path(["cc", "-O3"], b"") != cached_path(["cc", "-O2"], b"")
+    assert cached_path(["cc", "-O3"], b"") != cached_path(["cc", "-O3"], b"\0")
+    assert cached_path(["cc", "-O3"], b"") == cached_path(["cc", "-O3"], b"")
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.9])
+def test_a_library_that_was_cut_off_is_made_again(tmp_path, quick_compiler, monkeypatch, part):
+    script, calls = quick_compiler
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load([script])
+    kept = kept_path([script])
+    whole = kept.read_bytes()
+    # A new file: this process has the old one mapped, and would die with it.
+    kept.unlink()
+    kept.write_bytes(whole[: int(part * len(whole))])
+    assert kept_path([script]) is None
+    assert load([script]).one_bit_supported() == library().one_bit_supported()
+    assert kept_path([script]) == kept and kept.read_bytes() == whole and calls() == 2
+    load([script])
+    assert calls() == 2
+
+
+def test_a_folder_in_the_place_of_the_library(tmp_path, quick_compiler, monkeypatch):
+    script, _ = quick_compiler
+    content = kept_path(compiler()).read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached_path([script], content).mkdir(parents=True)
+    assert load([script]).one_bit_supported() == library().one_bit_supported()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("", "made no library, without an error"),
+        ('echo > "$out"', "cannot be used: .*(file too short|invalid ELF header)"),
+        (
+            'gcc -shared -fPIC -x c /dev/null -o "$out"',
+            "cannot be used: .* lacks one_bit_supported",
+        ),
+    ],
+    ids=["nothing", "no library", "another library"],
+)
+def test_a_compiler_that_makes_something_else(tmp_path, monkeypatch, script, reason):
+    if script.startswith("gcc") and not shutil.which("gcc"):
+        pytest.skip("no gcc")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    other = tmp_path / "other-cc"
+    other.write_text(f"#!/bin/sh\nfor out; do :; done\n{script}\n")
+    other.chmod(0o755)
+    for _ in range(2):  # what was kept changes nothing
+        with pytest.raises(NotCompiledError, match=reason) as raised:
+            load([str(other)])
+        assert "\n" not in str(raised.value)
+
+
+def test_no_command(monkeypatch, caplog, not_loaded_yet):
+    monkeypatch.setenv("CC", 'gcc "')
+    assert library() is None
+    [record] = caplog.records
+    assert 'CC=gcc " is no command (No closing quotation)' in record.getMessage()
 
 
 def test_a_path_is_forced_by_a_variable(monkeypatch):

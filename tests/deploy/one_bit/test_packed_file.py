@@ -14,10 +14,12 @@ from lowres_d2.modeling.weights import load_weights
 from lowres_d2.programs import demo
 from lowres_d2.programs import pack as program
 from lowres_d2.recipes.load import load_recipe
+from lowres_d2.weight_files import METADATA
 
 import pytest
 import torch
 from detectron2.config import LazyCall as L
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -74,8 +76,78 @@ def test_a_file_that_is_cut_off(packed_file):
 
 
 def test_a_file_of_another_version(packed_file, monkeypatch):
-    monkeypatch.setattr(file, "VERSION", 2)
-    with pytest.raises(ValueError, match="is packed in version 1, expected 2: pack it again"):
+    monkeypatch.setattr(file, "VERSION", 3)
+    with pytest.raises(ValueError, match="is packed in version 2, expected 3: pack it again"):
+        load_packed(network(), packed_file)
+
+
+@pytest.mark.parametrize("version", ["2", True, 2.0, 1])
+def test_versions_that_are_none(packed_file, version):
+    write_again(packed_file, known={"packed": version})
+    with pytest.raises(ValueError, match=f"is packed in version {version!r}, expected 2"):
+        load_packed(network(), packed_file)
+
+
+def write_again(path, known=(), tensors=(), checksum=True):
+    """The file with other metadata and tensors, as another program might write it."""
+    with safe_open(path, "pt") as opened:
+        was = json.loads(opened.metadata()[METADATA])
+        kept = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    kept |= dict(tensors)
+    was |= dict(known)
+    if checksum:
+        was["sha256"] = file._digest({key: was[key] for key in file._KNOWN}, kept)
+    save_file(kept, path, {METADATA: json.dumps(was)})
+
+
+BITS, SCALE = "res2.0.conv1.bits", "res2.0.conv1.scale"
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 1.0])
+def test_a_bit_that_flips_is_noticed(packed_file, place):
+    content = bytearray(packed_file.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[header + int(place * (len(content) - header - 1))] ^= 4
+    packed_file.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"is damaged \(its checksum is wrong"):
+        load_packed(network(), packed_file)
+
+
+@pytest.mark.parametrize("known", [{"recipe": "recipe: {a: 1}"}, {"category_ids": [3, 8]}], ids=str)
+def test_metadata_that_changes_is_noticed(packed_file, known):
+    write_again(packed_file, known, checksum=False)
+    with pytest.raises(ValueError, match=r"is damaged \(its checksum is wrong"):
+        load_packed(network(), packed_file)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (BITS, lambda x: x.float(), r"torch\.float32, expected torch\.uint8"),
+        (BITS, lambda x: x.bool(), r"torch\.bool, expected torch\.uint8"),
+        (SCALE, lambda x: x.int(), r"torch\.int32, expected torch\.float32"),
+        (SCALE, lambda x: x.half(), r"torch\.float16, expected torch\.float32"),
+        (SCALE, lambda x: x * torch.nan, "NaN: pack other weights"),
+    ],
+)
+def test_contents_that_mean_nothing_are_named(packed_file, name, change, message):
+    changed = change(pack(network()).state_dict()[name])
+    write_again(packed_file, tensors={name: changed})
+    with pytest.raises(ValueError, match=f"{name} (is|holds) {message}"):
+        load_packed(network(), packed_file)
+
+
+def test_weights_of_a_training_that_diverged_are_not_written(tmp_path):
+    layer = BinaryConv2d(4, 4, 3)
+    layer.bias.data[1] = torch.nan
+    with pytest.raises(ValueError, match="the packed model: shift holds NaN"):
+        save_packed(pack(layer), tmp_path / "packed.safetensors")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_path_that_cannot_be_taken_is_refused_at_the_start(packed_file, monkeypatch):
+    monkeypatch.setenv("LOWRES_D2_ONE_BIT", "foo")
+    with pytest.raises(ValueError, match="LOWRES_D2_ONE_BIT=foo: expected auto, "):
         load_packed(network(), packed_file)
 
 
@@ -117,6 +189,12 @@ def test_a_checkpoint_is_packed_and_detects_in_the_demo(coco_json, tmp_path, cap
     torch.save({"model": build_model(cfg).state_dict(), **state}, weights)
     program.main([str(weights), str(packed)])
     assert "1-bit layers packed in" in capsys.readouterr().out
+    program.main([str(weights), str(packed)])  # its own file is replaced
+    other = tmp_path / "other.safetensors"
+    other.write_text("of the user")
+    with pytest.raises(SystemExit):
+        program.main([str(weights), str(other)])
+    assert other.read_text() == "of the user"
     image = next((Path(coco_json).parent / "images").glob("*.png"))
     found = []
     for name in (weights, packed):
