@@ -54,6 +54,12 @@ small = L(SmallResNet)(
 )
 bh_small = L(bottom_heavy)(backbone=small, blocks=[3, 2, 1, 1])
 
+# ImageNet weights of the standard twins; of the bottom-heavy ones there are none in public.
+weights_r50 = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+_timm = "https://huggingface.co/timm/{}/resolve/main/model.safetensors?matching_heuristics=True"
+weights_hrnet18 = _timm.format("hrnet_w18.ms_aug_in1k")
+weights_hrnet32 = _timm.format("hrnet_w32.ms_in1k")
+
 pyramid.bottom_up = bh_resnet50
 pyramid.in_features = stages
 
