@@ -45,8 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--annotations",
         nargs="+",
         metavar="FILE",
-        help="COCO json, folder of VOC xml or of DOTA's labels, or list in ImageSets/Main; the "
-        "first is the training set, further ones are checked against it",
+        help="COCO json, folder of VOC xml or of DOTA's or VisDrone's labels, list in "
+        "ImageSets/Main, or WiderFace's .mat or text; the first is the training set, further ones "
+        "are checked against it",
     )
     parser.add_argument(
         "--images",

@@ -80,13 +80,14 @@ def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
         if target in (CocoDataset, VocDataset):
             settings["skips_boxes"] = spec.get("invalid_boxes") == "skip"
             settings["classes"] = spec.get("classes")
-        if target is CocoDataset:
+        if target is CocoDataset and not spec.get("ignored_classes"):
             images = spec.get("image_root")
             return read_split(spec["json_file"], findings, key, images, **settings)
         if target is VocDataset:
             return _voc_split(spec, key, findings, settings)
         dataset = build(cfg, f"dataloader.{key}.dataset")
-        if isinstance(dataset, CocoDataset):
+        # Which boxes are ignore regions, the data set knows.
+        if isinstance(dataset, CocoDataset) and not dataset.ignored_classes:
             images = dataset.image_root
             return read_split(dataset.json_file, findings, key, images, **settings)
         if not isinstance(dataset, BoxDataset):

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from lowres_d2.data.datasets import SEADRONESSEE_CLASSES, CocoDataset, SeaDronesSeeDataset
+from lowres_d2.data.validation import Findings
 from lowres_d2.evaluation import SizedCOCOEvaluator
+from lowres_d2.programs.validate_recipe import recipe_splits
 
 import numpy as np
 import pytest
@@ -166,5 +168,10 @@ def test_data_piece_builds(write, tmp_path, monkeypatch):
     cfg = LazyConfig.load(str(REPOSITORY / "configs/common/data/seadronessee.py"))
     cfg.train = {"seed": 0, "output_dir": str(tmp_path / "out")}
     cfg.dataloader.test.dataset.check_images = False
+    cfg.dataloader.train.dataset.check_images = False
+    findings = Findings()
+    train, _ = recipe_splits(cfg, findings)
+    # The crowd is one of each class there.
+    assert (len(train.objects), len(train.boxed)) == (3, 8) and not findings.count("error")
     evaluator = instantiate(cfg.dataloader.evaluator)
     assert evaluator.metric_objects()["bbox/AP-swimmer"] == 1

@@ -28,6 +28,9 @@ _logger = logging.getLogger(__name__)
 class CocoDataset(BoxDataset):
     """Detectron2 dataset dicts from a COCO json file, checked.
 
+    Attributes:
+        ignored_classes: as the argument of that name.
+
     Args:
         json_file: COCO ground truth (``images``, ``annotations``, ``categories``).
         image_root: folder that ``file_name`` is relative to. None: searched for beside the json
@@ -54,6 +57,7 @@ class CocoDataset(BoxDataset):
         may_lack_classes: bool = False,
         ignored_classes: Sequence[str] = (),
     ) -> None:
+        self.ignored_classes = list(ignored_classes)
         path = Path(json_file)
         content = read_coco_json(path)
         categories = checked_categories(path, content, [*(classes or ()), *ignored_classes])

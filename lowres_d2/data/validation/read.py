@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,23 @@ from lowres_d2.data.datasets.dota import find_dota_split, is_dota_folder, read_d
 from lowres_d2.data.datasets.dota.dataset import image_size
 from lowres_d2.data.datasets.image_folder import find_image_root
 from lowres_d2.data.datasets.tt100k import is_tt100k_json, read_tt100k
+from lowres_d2.data.datasets.visdrone import (
+    VISDRONE_CLASSES,
+    is_visdrone_folder,
+    read_visdrone_labels,
+)
 from lowres_d2.data.datasets.voc_files import (
     check_not_fractions,
     image_names,
     listed_stems,
     read_voc_xml,
 )
+from lowres_d2.data.datasets.widerface import FaceImage, is_wider_file, read_wider_faces
 from lowres_d2.data.datasets.yolo import check_not_yolo
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.split import Split
+
+_Object = tuple[str, object, bool]  # class, XYWH box, whether it is an ignore region
 
 UNREADABLE = Check(
     "file-unreadable", "error", "annotation files that cannot be read", "see the error of each"
@@ -58,8 +66,9 @@ def read_split(
 
     Args:
         source: a COCO json file; TT100K's ``annotations.json``; a folder of VOC xml files (or with
-            ``Annotations`` in it); a list of VOC, like ``VOC2007/ImageSets/Main/train.txt``; or
-            DOTA's folder ``labelTxt``, with ``images`` beside it.
+            ``Annotations`` in it); a list of VOC, like ``VOC2007/ImageSets/Main/train.txt``;
+            DOTA's folder ``labelTxt`` or VisDrone's ``annotations``, with ``images`` beside it; or
+            a file of WiderFace's faces.
         findings: collects what cannot be read.
         name: name of the split in the report; by default that of the file.
         images: folder of the images; None: searched for beside the annotations.
@@ -76,10 +85,14 @@ def read_split(
             files = sorted(annotations.glob("*.xml"))
             if not files and is_dota_folder(path):
                 return _read_dota(path, findings, name, images, settings)
+            if not files and is_visdrone_folder(path):
+                return _read_visdrone(path, findings, name, images, settings)
             if not files:  # annotation programs write YOLO's classes.txt beside VOC's files
                 check_not_yolo(path)
             return _read_voc(path, files, findings, name, images, settings)
         check_not_yolo(path)
+        if is_wider_file(path):
+            return _read_faces(path, findings, name, images, settings)
         if path.suffix == ".txt":
             files = _listed_xml(path)
             return _read_voc(path, files, findings, name, images, settings)
@@ -241,28 +254,77 @@ def _read_dota(
     """Read DOTA's label files, as horizontal boxes."""
     folder = "images" if images is None else Path(images).absolute()
     found = find_dota_split(path.parent, path.name, folder)
+
+    def objects(labels: Path) -> list[_Object]:
+        return [(o.name, o.bbox, o.difficult > 0) for o in read_dota_labels(labels)]
+
+    files = found.files.values()
+    return _read_sized(path, found.images, files, objects, findings, name, settings)
+
+
+def _read_visdrone(
+    path: Path, findings: Findings, name: str, images: str | Path | None, settings: dict
+) -> Split:
+    """Read VisDrone's label files; regions and other vehicles, of no class, are left out."""
+    root = Path(images) if images is not None else path.parent / "images"
+    labels = {file.stem: file for file in sorted(path.glob("*.txt"))}
+    names = image_names(root, dict.fromkeys(labels, ""))
+
+    def objects(file: Path) -> list[_Object]:
+        found = read_visdrone_labels(file)
+        return [(o.name, o.bbox, not o.counts) for o in found if o.name in VISDRONE_CLASSES]
+
+    files = [(root / names[stem], file) for stem, file in labels.items()]
+    return _read_sized(path, root, files, objects, findings, name, settings)
+
+
+def _read_faces(
+    path: Path, findings: Findings, name: str, images: str | Path | None, settings: dict
+) -> Split:
+    """Read the faces of a split of WiderFace."""
+    found = read_wider_faces(path)
+    root = find_image_root(path, [image.name for image in found], images, check_images=True)
+
+    def objects(image: FaceImage) -> list[_Object]:
+        return [("face", *face) for face in zip(image.boxes, image.invalid, strict=True)]
+
+    files = [(root / image.name, image) for image in found]
+    return _read_sized(path, root, files, objects, findings, name, settings)
+
+
+def _read_sized(
+    path: Path,
+    root: Path,
+    files: Iterable[tuple[Path, Any]],
+    objects: Callable[[Any], list[_Object]],
+    findings: Findings,
+    name: str,
+    settings: dict,
+) -> Split:
+    """Images whose sizes only the files have, each with what its objects are read from."""
     records, annotations = [], []
-    for image_id, (image, labels) in enumerate(found.files.values(), start=1):
+    for image_id, (image, labels) in enumerate(files, start=1):
         try:
             width, height = image_size(image)
-            objects = read_dota_labels(labels)
+            found = objects(labels)
         except (ValueError, OSError) as error:
             findings.add(UNREADABLE, name, str(error))
             continue
         size = {"height": height, "width": width}
-        records.append({"id": image_id, "file_name": image.name} | size)
+        file_name = image.relative_to(root).as_posix()
+        records.append({"id": image_id, "file_name": file_name} | size)
         annotations += [
             {
                 # Both ids are numbered by _with_categories.
                 "id": 0,
                 "image_id": image_id,
-                "category_id": labelled.name,
-                "bbox": labelled.bbox,
-                "iscrowd": int(labelled.difficult > 0),
+                "category_id": category,
+                "bbox": bbox,
+                "iscrowd": int(ignored),
             }
-            for labelled in objects
+            for category, bbox, ignored in found
         ]
-    return _with_categories(Split(name, path, records, annotations, [], found.images, **settings))
+    return _with_categories(Split(name, path, records, annotations, [], root, **settings))
 
 
 def _with_categories(split: Split) -> Split:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lowres_d2.data.datasets import VISDRONE_CLASSES, VisDroneDataset
 from lowres_d2.data.datasets.visdrone import read_visdrone_labels
+from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation import SizedCOCOEvaluator, VisDroneEvaluator
 from lowres_d2.programs.prepare_visdrone import main
 
@@ -99,6 +100,17 @@ def test_mistakes_are_named(folder, tmp_path):
     (folder / "images/b_d_02.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 2 images are not in .*: b_d_02.jpg"):
         VisDroneDataset(folder)
+
+
+def test_validation_reads_the_label_files(folder):
+    findings = Findings()
+    report = validate([read_split(folder / "annotations", findings)], findings, {"all": (0, 1e6)})
+    summary = report.summaries[0]
+    assert (summary.images, summary.objects, summary.crowds) == (2, 2, 1)
+    assert not findings.count("error")
+    (folder / "annotations/a_d_01.txt").write_text("1,2,3,4,1,4,0,0\n1,2,3\n")
+    read_split(folder / "annotations", findings)
+    assert findings.count("error") == 1
 
 
 def test_program_counts_and_converts(folder, tmp_path, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lowres_d2.data.datasets import WiderFaceDataset
 from lowres_d2.data.datasets.widerface import read_wider_faces, read_wider_subsets
+from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation import WiderFaceEvaluator
 from lowres_d2.programs.prepare_widerface import main
 
@@ -179,6 +180,19 @@ def test_program_counts_faces(root, capsys):
     with pytest.raises(SystemExit):
         main(["--root", str(root)])
     assert "error: " in capsys.readouterr().err
+
+
+def test_validation_reads_the_files(root):
+    findings = Findings()
+    text = root / "wider_face_split/wider_face_val_bbx_gt.txt"
+    mat = root / "wider_face_split/wider_face_train.mat"
+    for path, split in ((text, "val"), (mat, "train")):
+        read = read_split(path, findings, images=root / f"WIDER_{split}/images")
+        report = validate([read], findings, {"all": (0, 1e6)})
+        summary = report.summaries[0]
+        assert (summary.images, summary.objects, summary.crowds) == (3, 2, 1)
+        assert summary.spread == pytest.approx(((4 + 2100**0.5) / 2, (2100**0.5 - 4) / 2))
+    assert not findings.count("error")
 
 
 def test_data_piece_builds(root, monkeypatch):

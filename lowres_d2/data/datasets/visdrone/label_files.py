@@ -8,6 +8,7 @@ Category 0 is a region in which objects are not labelled, 11 any other vehicle.
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ VISDRONE_CLASSES = [
 
 _NAMES = ["ignored regions", *VISDRONE_CLASSES, "others"]
 _FIELDS = 8
+_TRIED_FILES = 20  # of a folder: some images have no objects
 
 
 class VisDroneObject(NamedTuple):
@@ -61,6 +63,16 @@ def read_visdrone_labels(path: str | Path) -> list[VisDroneObject]:
                 )
             found.append(labelled)
     return found
+
+
+def is_visdrone_folder(folder: Path) -> bool:
+    """Whether a folder has label files of VisDrone: the first line of the first that has one."""
+    for path in islice(sorted(folder.glob("*.txt")), _TRIED_FILES):
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            line = file.readline(1000)
+        if line.strip():
+            return _parse(line) is not None
+    return False
 
 
 def _parse(line: str) -> VisDroneObject | None:

@@ -1,7 +1,7 @@
 """WiderFace: faces of all sizes."""
 
 from lowres_d2.data.datasets.widerface.dataset import WiderFaceDataset
-from lowres_d2.data.datasets.widerface.faces import FaceImage, read_wider_faces
+from lowres_d2.data.datasets.widerface.faces import FaceImage, is_wider_file, read_wider_faces
 from lowres_d2.data.datasets.widerface.subsets import SUBSETS, FaceSubset, read_wider_subsets
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "FaceImage",
     "FaceSubset",
     "WiderFaceDataset",
+    "is_wider_file",
     "read_wider_faces",
     "read_wider_subsets",
 ]

@@ -51,6 +51,17 @@ def read_wider_faces(path: str | Path) -> list[FaceImage]:
     return images
 
 
+def is_wider_file(path: Path) -> bool:
+    """Whether a file is one of WiderFace: MATLAB's, or a text that begins with an image's path."""
+    if path.suffix.lower() == ".mat":
+        return True
+    if path.suffix.lower() != ".txt" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(1000).strip().lower()
+    return "/" in first and first.endswith(".jpg")
+
+
 def _of_mat(path: Path) -> list[FaceImage]:
     images = []
     for name, cells in read_cells(path, ("face_bbx_list", "invalid_label_list")):
