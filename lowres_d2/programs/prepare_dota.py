@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.data.crops import write_crops
+from lowres_d2.data.datasets.boxes import BoxPolicy
 from lowres_d2.data.datasets.dota import (
     DOTA_CLASSES,
     DotaObject,
@@ -25,6 +26,7 @@ from lowres_d2.data.datasets.dota import (
     read_dota_labels,
     sources_of_split,
 )
+from lowres_d2.data.datasets.dota.dataset import image_size
 from lowres_d2.data.generated import ensure_generated, num_cores
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.command import docstring_of
@@ -51,6 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--labels", default="labelTxt", metavar="NAME", help="folder of a split's label files"
+    )
+    parser.add_argument(
+        "--invalid-boxes",
+        choices=["error", "skip"],
+        default="error",
+        help="what to do with objects that have no area or lie outside their image",
     )
     parser.add_argument("--count", action="store_true", help="count only, and cut nothing")
     parser.add_argument("--size", type=int, default=rules.size, help="side of a tile in pixels")
@@ -89,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> None:
     rules = TileRules(args.size, args.overlap, args.least_inside, args.difficult)
     splits = {name: find_dota_split(args.root / name, args.labels) for name in args.splits}
-    objects = {name: _objects(split) for name, split in splits.items()}
-    for name, split in splits.items():
-        names = (labelled.name for rows in objects[name].values() for labelled in rows)
-        check_dota_classes(split.labels, names, DOTA_CLASSES)
+    objects = {name: _objects(split, args.invalid_boxes) for name, split in splits.items()}
     print(_counts({name: [o for rows in s.values() for o in rows] for name, s in objects.items()}))
     if args.count:
         return
@@ -108,8 +113,22 @@ def _run(args: argparse.Namespace) -> None:
         )
 
 
-def _objects(split: DotaSplit) -> dict[str, list[DotaObject]]:
-    return {name: read_dota_labels(path) for name, (_, path) in split.files.items()}
+def _objects(split: DotaSplit, invalid_boxes: str) -> dict[str, list[DotaObject]]:
+    """Those that can be cut, as ``DotaDataset`` reads them."""
+    found = {name: read_dota_labels(path) for name, (_, path) in split.files.items()}
+    names = (labelled.name for rows in found.values() for labelled in rows)
+    check_dota_classes(split.labels, names, DOTA_CLASSES)
+    policy = BoxPolicy(split.labels, invalid_boxes)
+    for name, (path, _) in split.files.items():
+        width, height = image_size(path)
+        image = {"file_name": str(path), "height": height, "width": width}
+        found[name] = [
+            labelled
+            for number, labelled in enumerate(found[name], start=1)
+            if policy.admit(labelled.bbox, image, f"object {number} ({labelled.name})") is not None
+        ]
+    policy.close()
+    return found
 
 
 def _counts(objects: dict[str, list[DotaObject]]) -> str:

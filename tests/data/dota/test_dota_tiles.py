@@ -270,11 +270,37 @@ def test_mistakes_are_one_line(root, capsys, workers):
     line = fails(small, capsys)
     assert line.startswith(f"error: {image}: cannot be cut into tiles")
     image.write_text("no image")
-    assert fails(small, capsys).startswith(f"error: {image}: cannot be cut into tiles")
+    assert fails(small, capsys).startswith(f"error: {image}: is not an image that can be read")
     (root / "train/labelTxt/P0000.txt").write_text("1 1 5 1 5 5 1 5 boat 0\n")
     assert "class 'boat', which is none of DOTA's 18" in fails(small, capsys)
     assert not (root / "tiles_100_20/train").exists()
     assert not [*root.glob("tiles_100_20/.*.part")]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("30 30 30 30 30 40 30 40 plane 0", "has no area"),
+        ("200 9 220 9 220 20 200 20 plane 0", "lies outside the image of 150x70"),
+        ("-30 -30 -5 -30 -5 -5 -30 -5 plane 0", "lies outside the image of 150x70"),
+    ],
+)
+def test_objects_that_cannot_be_on_a_tile_are_named_or_counted(root, capsys, caplog, line, fault):
+    labels = root / "train/labelTxt/P0000.txt"
+    labels.write_text(labels.read_text() + line + "\n")
+    for arguments in (SMALL, ["--count"]):
+        found = fails(arguments, capsys)
+        assert "train/labelTxt: object 3 (plane) (image " in found and fault in found
+    with caplog.at_level(logging.WARNING):
+        main([*SMALL, "--invalid-boxes", "skip"])
+    assert "train/labelTxt: 1 invalid boxes skipped" in caplog.text
+    assert "train: 3 tiles of 2 images, 2 objects on 2 of them, 1 ignore" in capsys.readouterr().out
+
+
+def test_two_images_of_one_label_file_are_named(root, capsys):
+    Image.new("RGB", (20, 20)).save(root / "train/images/P0001.jpg")
+    line = fails(SMALL, capsys)
+    assert "train/images: has P0001.jpg and P0001.png, for which there is one label file" in line
 
 
 def test_a_folder_of_ones_own_is_not_replaced(root, capsys):

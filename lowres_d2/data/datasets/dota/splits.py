@@ -29,6 +29,7 @@ def find_dota_split(
 
     Raises:
         FileNotFoundError: a folder is missing, or an image or label file without the other.
+        ValueError: two images have one name, but for their endings.
     """
     folder = Path(folder)
     image_folder, label_folder = folder / images, folder / labels
@@ -38,7 +39,15 @@ def find_dota_split(
                 f"{place}: no such folder; expected DOTA's {folder.name}/images with its images, "
                 f"and {folder.name}/{labels} with a label file for each"
             )
-    image_of = {p.stem: p for p in sorted(image_folder.iterdir()) if p.suffix.lower() in ENDINGS}
+    image_of: dict[str, Path] = {}
+    for path in sorted(image_folder.iterdir()):
+        if path.suffix.lower() in ENDINGS:
+            other = image_of.setdefault(path.stem, path)
+            if other is not path:
+                raise ValueError(
+                    f"{image_folder}: has {other.name} and {path.name}, for which there is one "
+                    f"label file, {path.stem}.txt: remove one of them"
+                )
     label_of = {p.stem: p for p in sorted(label_folder.glob("*.txt"))}
     if not image_of:
         raise FileNotFoundError(f"{image_folder}: has no images; expected DOTA's, like P0000.png")
