@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from lowres_d2.data.aug_input import ImageInput
 from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.crowds import CROWDS, blank_crowds
-from lowres_d2.data.image import MAX_PIXELS, NARROW, ImageReader, UnfitImageError, exif_fault
+from lowres_d2.data.image import (
+    MAX_PIXELS,
+    NARROW,
+    FileImage,
+    ImageReader,
+    UnfitImageError,
+    exif_fault,
+)
 
 import cv2
 import numpy as np
@@ -60,6 +67,9 @@ class DetectionMapper:
             they get the image's mean colour, so that what is in them is not learned as background;
             "ignore": samples also have ``ignored``, Instances with their ``gt_boxes``, in which
             ``LowResDetector`` takes nothing for background.
+        windows: whether ``image`` is a :class:`lowres_d2.data.image.FileImage` where the file
+            allows it, a TIFF or an array: its pixels are read as a ``TiledDetector`` needs them,
+            and ``max_pixels`` is not for it. In evaluation, without augmentations.
     """
 
     def __init__(
@@ -74,12 +84,18 @@ class DetectionMapper:
         exif: str = "check",
         channels: int | None = None,
         crowds: str = "background",
+        windows: bool = False,
     ) -> None:
         if on_broken not in ("error", "skip"):
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         if crowds not in CROWDS:
             raise ValueError(f"crowds={crowds!r}: expected one of {', '.join(map(repr, CROWDS))}")
-        self.is_train = is_train
+        if windows and (is_train or augmentations):
+            raise ValueError(
+                "mapper.windows=true is for evaluation without augmentations: set "
+                "dataloader.test.mapper.augmentations=[]"
+            )
+        self.is_train, self.windows = is_train, windows
         self.blanks_crowds = is_train and crowds == "blank"
         self.passes_crowds = is_train and crowds == "ignore"
         _check_lengths(augmentations)
@@ -98,6 +114,8 @@ class DetectionMapper:
 
     def __call__(self, record: dict) -> dict | None:
         try:
+            if self.windows and (sample := self._in_windows(record)) is not None:
+                return sample
             image = self._read(record)
             if self.blanks_crowds:
                 image = blank_crowds(image, record.get("annotations", ()))
@@ -122,6 +140,21 @@ class DetectionMapper:
                 )
             sample["num_dropped_boxes"] = num_dropped
         return sample
+
+    def _in_windows(self, record: dict) -> dict | None:
+        """The sample of an image that is read window by window; None: its file does not allow it.
+
+        Raises:
+            BrokenImageError: its annotations are for another size.
+        """
+        try:
+            image = FileImage(record["file_name"], self.reader)
+        except _UNREADABLE:  # decoded as a whole, which says what is wrong with a broken one
+            return None
+        self._check_size(record, image.shape[1:], orientation=1)
+        sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
+        height, width = image.shape[1:]
+        return {"height": height, "width": width} | sample | {"image": image}
 
     def _read(self, record: dict) -> np.ndarray:
         """Read the image as (H, W, C), and check its size against the annotated one."""

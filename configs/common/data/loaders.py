@@ -65,6 +65,8 @@ dataloader.test = L(build_test_loader)(
         exif="${...train.mapper.exif}",
         channels="${...train.mapper.channels}",
         on_broken="error",
+        # TIFF files and arrays (.npy) that are read window by window, for models in tiles.
+        windows=False,
     ),
     # Images per batch, on each GPU.
     batch_size=1,

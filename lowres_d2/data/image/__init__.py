@@ -9,12 +9,14 @@ from lowres_d2.data.image.files import (
     readable_endings,
 )
 from lowres_d2.data.image.reader import FORMATS, NARROW, ImageReader, load_image, reader_of
+from lowres_d2.data.image.windows import FileImage
 
 __all__ = [
     "ENDINGS",
     "FORMATS",
     "MAX_PIXELS",
     "NARROW",
+    "FileImage",
     "ImageReader",
     "UnfitImageError",
     "exif_fault",

@@ -60,12 +60,17 @@ def _pixels(series: Any) -> np.ndarray:
     try:
         return series.asarray()
     except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        raise UnfitImageError(
-            f"is a TIFF whose compression needs another package ({error}): pip install "
-            "imagecodecs, or store the image uncompressed or as .npy"
-        ) from None
+        raise lacks_codec(error) or error from None
+
+
+def lacks_codec(error: ValueError) -> UnfitImageError | None:
+    """The error to raise where tifffile's says that it lacks a package; None for other ones."""
+    if "imagecodecs" not in str(error):
+        return None
+    return UnfitImageError(
+        f"is a TIFF whose compression needs another package ({error}): pip install "
+        "imagecodecs, or store the image uncompressed or as .npy"
+    )
 
 
 def check_all_bands(image: Image.Image, channels: int) -> None:

@@ -90,10 +90,19 @@ class ImageReader:
         convert = {"BGR": "RGB"}.get(self.image_format, self.image_format)
         with open_regular(path) as file:
             decoded = decode(file, convert, self.max_pixels)
-        values = self._with_channels(self._scaled(decoded.values, decoded), decoded.mode)
+        values = self.as_network_gets(decoded)
         if self.exif != "ignore":
             values = turned(values, decoded.orientation)
-        return values[..., ::-1] if self.image_format == "BGR" else values, decoded.orientation
+        return values, decoded.orientation
+
+    def as_network_gets(self, decoded: Decoded) -> np.ndarray:
+        """Values of a file as channels of 0 to 255, without EXIF's rotation.
+
+        Raises:
+            ValueError: as :meth:`read`.
+        """
+        values = self._with_channels(self._scaled(decoded.values, decoded), decoded.mode)
+        return values[..., ::-1] if self.image_format == "BGR" else values
 
     def range_fault(self, path: str) -> str | None:
         """What is wrong with the range of a deep image whose values span little of 0 to 255.

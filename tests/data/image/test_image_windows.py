@@ -1,0 +1,100 @@
+"""Windows of image files have the pixels that reading the whole file gives."""
+
+import pickle
+
+from lowres_d2.data.image import FileImage, ImageReader
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+tifffile = pytest.importorskip("tifffile")
+WINDOWS = [(0, 70, 0, 110), (0, 1, 0, 1), (30, 65, 47, 101), (64, 70, 96, 110), (5, 69, 0, 110)]
+DEEP = dict(dtype=np.uint16)
+
+
+def values(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+CASES = {
+    "tiled": (values(70, 110, 3), dict(tile=(32, 48), photometric="rgb"), "RGB"),
+    "tiled, BGR": (values(70, 110, 3), dict(tile=(32, 48), photometric="rgb"), "BGR"),
+    "strips": (values(70, 110, 3), dict(rowsperstrip=9, photometric="rgb"), "RGB"),
+    "deflate": (values(70, 110), dict(tile=(32, 48), compression="zlib"), "RGB"),
+    "grey": (values(70, 110), dict(tile=(32, 48)), "RGB"),
+    "grey strips": (values(70, 110), dict(rowsperstrip=16), "L"),
+    "16 bits": (values(70, 110, **DEEP), dict(tile=(32, 48)), "L"),
+    "white is 0": (values(70, 110), dict(tile=(32, 48), photometric="miniswhite"), "L"),
+    "five bands": (
+        values(70, 110, 5, **DEEP),
+        dict(tile=(32, 48), photometric="minisblack", planarconfig="contig"),
+        None,
+    ),
+    "bands apart": (
+        values(5, 70, 110, **DEEP),
+        dict(tile=(32, 48), photometric="minisblack", planarconfig="separate"),
+        None,
+    ),
+}  # fmt: skip
+
+
+def same(path, reader):
+    whole, image = reader.read(str(path)), FileImage(str(path), reader)
+    assert image.shape == (whole.shape[2], *whole.shape[:2])
+    for y0, y1, x0, x1 in WINDOWS:
+        part = torch.from_numpy(whole[y0:y1, x0:x1].transpose(2, 0, 1).copy())
+        found = image[:, y0:y1, x0:x1]
+        assert found.dtype == part.dtype and torch.equal(found, part), (y0, y1, x0, x1)
+    return image
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tiff_files(tmp_path, name):
+    content, options, form = CASES[name]
+    tifffile.imwrite(tmp_path / "a.tif", content, **options)
+    same(tmp_path / "a.tif", ImageReader(form))
+
+
+@pytest.mark.parametrize("shape", [(70, 110), (70, 110, 3), (70, 110, 7)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_arrays(tmp_path, shape, dtype):
+    np.save(tmp_path / "a.npy", values(*shape, dtype=dtype))
+    same(tmp_path / "a.npy", ImageReader(None))
+    same(tmp_path / "a.npy", ImageReader(None, value_range=[10, 200]))
+
+
+def test_another_process_opens_it_anew(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", values(70, 110, 3), tile=(32, 48), photometric="rgb")
+    image = same(tmp_path / "a.tif", ImageReader())
+    again = pickle.loads(pickle.dumps(image))
+    assert torch.equal(again[:, 3:50, 7:60], image[:, 3:50, 7:60])
+
+
+def test_few_segments_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowres_d2.data.image.windows._CACHED", 3 * 32 * 48 * 3)
+    tifffile.imwrite(tmp_path / "a.tif", values(320, 480, 3), tile=(32, 48), photometric="rgb")
+    image = FileImage(str(tmp_path / "a.tif"), ImageReader())
+    assert torch.equal(
+        image[:, 0:320, 0:480], torch.from_numpy(values(320, 480, 3).transpose(2, 0, 1))
+    )
+    assert len(image._file._kept) <= 3
+
+
+def test_other_files_are_refused(tmp_path):
+    Image.fromarray(values(7, 9, 3)).save(tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match=r"only TIFF files and arrays \(.npy\) are read in windows"
+    ):
+        FileImage(str(tmp_path / "a.png"), ImageReader())
+    palette = Image.fromarray(values(7, 9, 3)).convert("P")
+    palette.save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a TIFF of PALETTE values is not read in windows"):
+        FileImage(str(tmp_path / "a.tif"), ImageReader())
+    tifffile.imwrite(tmp_path / "b.tif", values(70, 110), extratags=[(274, "H", 1, 6, True)])
+    tifffile.imwrite(tmp_path / "c.tif", values(5, 70, 110), photometric="minisblack")
+    with pytest.raises(ValueError, match="a TIFF of 5 images is not read in windows"):
+        FileImage(str(tmp_path / "c.tif"), ImageReader())
+    with pytest.raises(ValueError, match="a TIFF with an orientation is not read in windows"):
+        FileImage(str(tmp_path / "b.tif"), ImageReader())
