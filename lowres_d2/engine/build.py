@@ -9,10 +9,11 @@ from lowres_d2.engine.channels import check_channels, follow_channels
 from lowres_d2.engine.checkpoint import LoadReport
 from lowres_d2.engine.hooks.repeatable import seed_everything
 from lowres_d2.engine.processes.environment import pick_device
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.channels_last import to_channels_last
 from lowres_d2.recipes.load import build
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 
@@ -57,6 +58,21 @@ def build_datasets(cfg: DictConfig, splits: Sequence[str] = ("train", "test")) -
         built["test"] = with_classes(built["test"], getattr(train, "classes", ()), ids)
     for split, dataset in built.items():
         cfg.dataloader[split].dataset = dataset
+
+
+def check_ignore_regions(cfg: DictConfig, model: nn.Module) -> None:
+    """Raise if ignore regions are passed to a model that takes no notice of them.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    crowds = OmegaConf.select(cfg, "dataloader.train.mapper.crowds")
+    if crowds == "ignore" and not isinstance(model, LowResDetector):
+        raise ValueError(
+            f"dataloader.train.mapper.crowds=ignore: a {type(model).__name__} takes no notice of "
+            "ignore regions: give it as the detector of a LowResDetector, whose resampler may be "
+            "Identity, or choose crowds=blank"
+        )
 
 
 def check_classes(model: nn.Module, classes: list[str], key: str = "model") -> None:

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.datasets import check_same_classes, dataset_fingerprint
-from lowres_d2.engine.build import build_datasets, build_model, check_classes
+from lowres_d2.engine.build import (
+    build_datasets,
+    build_model,
+    check_classes,
+    check_ignore_regions,
+)
 from lowres_d2.engine.checkpoint import (
     CheckpointNotWrittenError,
     RunCheckpointer,
@@ -148,6 +153,7 @@ class _Run:
         built = build_model(cfg)
         # Training sees whole images of the loader, such as crops; evaluation sees them in tiles.
         self.model, self.tiles = untiled(built), built if isinstance(built, TiledDetector) else None
+        check_ignore_regions(cfg, self.model)
         self.teacher = getattr(self.model, "teacher", None)
         if hasattr(dataset, "classes"):
             check_classes(self.model, dataset.classes)
