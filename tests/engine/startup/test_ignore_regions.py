@@ -22,7 +22,9 @@ def test_a_composition_takes_all_kinds(coco_json, crowds):
 def test_a_bare_detector_takes_no_notice_and_is_refused(coco_json):
     cfg = recipe(coco_json, "dataloader.train.mapper.crowds=ignore")
     cfg.model = cfg.model.detector
-    with pytest.raises(ValueError, match=r"crowds=ignore: a NearestPointFCOS takes no notice of ignore"):
+    with pytest.raises(
+        ValueError, match=r"crowds=ignore: a NearestPointFCOS takes no notice of ignore"
+    ):
         check_ignore_regions(cfg, build_model(cfg))
     cfg.dataloader.train.mapper.crowds = "blank"
     check_ignore_regions(cfg, build_model(cfg))
