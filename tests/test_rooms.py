@@ -61,3 +61,9 @@ def test_no_folder_is_crowded():
     for folder in {path.parent for room in rooms for path in room.rglob("*.py")}:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert len(files) <= ROOM_FOR, folder
+
+
+def test_every_test_module_has_a_name_of_its_own():
+    """Test folders are no packages, so that pytest cannot tell two of one name apart."""
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert sorted(names) == sorted({*names})
