@@ -90,7 +90,6 @@ def stage_with(shortcut):
     "changes",
     [dict(activation=F.relu), dict(activation=nn.Tanh()), dict(padding_mode="reflect")],
     ids=["a function", "a module", "padding mode"],
-    ids=str,
 )
 def test_a_stem_with_more_is_not_fused(changes):
     if "padding_mode" in changes:
