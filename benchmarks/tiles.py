@@ -22,6 +22,7 @@ import lowres_d2  # noqa: F401
 from lowres_d2.data.plates import PlatesDataset
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.programs.command import summary_of
 from lowres_d2.recipes.load import build, load_recipe
 
 import numpy as np
@@ -119,7 +120,7 @@ def sahi_job(folder: str, detector: nn.Module, image: torch.Tensor) -> Callable[
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=summary_of(__file__))
     parser.add_argument("--weights", help="of the recipe; otherwise random ones")
     parser.add_argument("--sahi", metavar="FOLDER", help="that pip has installed sahi into")
     parser.add_argument("--plates", default="datasets/plates", help="folder of generated plates")

@@ -24,7 +24,7 @@ data = dict(
 dataloader.train.dataset = L(ClassFolderFiles)(
     root="${data.train_folder}", classes="${data.classes}"
 )
-# As for detection, but for ignore regions.
+# As for detection, but for ignore regions and tiles.
 train_mapper = dataloader.train.mapper
 train_mapper._target_ = ClassificationMapper
 del train_mapper.crowds
@@ -47,6 +47,7 @@ dataloader.test.dataset = L(ClassFolderFiles)(
 )
 test_mapper = dataloader.test.mapper
 test_mapper._target_ = ClassificationMapper
+del test_mapper.windows
 test_mapper.size = "${data.size}"
 # Length of the shorter side before the middle is cut out; null: 8/7 of the size.
 test_mapper.resize = None
