@@ -35,14 +35,17 @@ SIDES = {
     "aitod": 800,
     "coco": None,
     "dota": 1024,
+    "imagenet": 224,
     "plates": 256,
     "tiny": 256,
+    "tinyperson": 640,  # of its tiles
     "tt100k": 2048,
     "voc": None,
 }
-KINDS = {"aitod": "coco", "dota": "coco", "tiny": "plates"}  # what they are read as
+# What they are read as.
+KINDS = {"aitod": "coco", "dota": "coco", "imagenet": "classfolder", "tiny": "plates"}
 IN_MEMORY = 32  # classification sets without a mapper
-SIDES |= dict.fromkeys(("cifar10", "cifar100", "svhn"), IN_MEMORY)
+SIDES |= dict.fromkeys(("cifar10", "cifar100", "imagenet32", "svhn"), IN_MEMORY)
 
 
 def step(model, optimizer, iteration=0):
@@ -157,7 +160,8 @@ def test_narrow_recipe_goes_through_its_stages_and_is_saved_and_reloaded(name, t
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_name_says_factor_resolution_and_data(name):
-    kinds = "cascade|deformable|faster|fcos|retinanet|alexnet|vgg16|resnet18|espcn|vdsr|srgan"
+    kinds = "cascade|deformable|faster|fcos|retinanet|alexnet|vgg16|espcn|vdsr|srgan"
+    kinds += "|resnet|resnet18|resnet50|hrnet32"
     data = "|".join(sorted(SIDES, key=len, reverse=True))
     said = re.search(rf"/[a-z_]+?(\d?)_(?:{kinds})_(?:.*_)?(\d+)_({data})", name)
     cfg = load_shipped(name)

@@ -41,8 +41,9 @@ class Benchmark:
 
     Attributes:
         title: heading of the report.
-        first: recipe of the detector that is trained from scratch and that all others start from.
-        first_title: its name in tables and figures.
+        first: recipe of the detector that is trained from scratch and that all others start from;
+            empty: there is none.
+        first_title: its name in tables and figures; empty where there is none.
         weights_key: recipe key with which the others get its weights.
         longer: recipe that trains the first detector further, for as many iterations as the others;
             empty: it is trained for as many from the beginning.
@@ -92,6 +93,7 @@ class Benchmark:
         return self.method_title or list(self.students)[-1]
 
 
+_BOTTOM_HEAVY = "projects/BottomHeavy/configs/quick/"
 _COLOURS_KEPT = "learned + distillation, colours kept"
 _THUMBDET = "projects/ThumbDet/configs/quick/"
 _THUMBDET_DETR = "projects/ThumbDet/configs/quick_detr/"
@@ -374,7 +376,44 @@ def _dfr_det_weights() -> Benchmark:
     )
 
 
+def _bottom_heavy() -> Benchmark:
+    """Twins of equal MACs, from scratch and from classifiers of plates as tiny as theirs."""
+
+    def classifier(name: str) -> Row:
+        return Row(f"{_BOTTOM_HEAVY}{name}_resnet_small_32_plates.py", from_first=False)
+
+    def detector(name: str, start: str = "") -> Row:
+        weights = {"train.init_checkpoint": start} if start else {}
+        file = f"{_BOTTOM_HEAVY}{name}_fcos_small_256_tiny.py"
+        return Row(file, from_first=False, weights_of=weights)
+
+    return Benchmark(
+        title="BottomHeavy",
+        first="",
+        first_title="",
+        weights_key="",
+        longer="",
+        longer_title="",
+        prepared={
+            "standard classifier": classifier("standard"),
+            "bottom-heavy classifier": classifier("bh"),
+        },
+        students={
+            "standard": detector("standard"),
+            "bottom-heavy": detector("bh"),
+            "standard, pre-trained": detector("standard", "standard classifier"),
+            "bottom-heavy, pre-trained": detector("bh", "bottom-heavy classifier"),
+        },
+        baseline="standard",
+        method_title="bottom-heavy",
+        sheets=("detections",),
+        data="Generated tiny plates",
+        also_compared=[("bottom-heavy, pre-trained", "standard, pre-trained")],
+    )
+
+
 BENCHMARKS = {
+    "bottom_heavy": _bottom_heavy(),
     "dfd": _dfd("plates", "Generated plates to classify"),
     "dfd-cifar10": _dfd("cifar10", "CIFAR-10"),
     "dfd-lambda": _dfd_lambda(),

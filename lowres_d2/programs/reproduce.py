@@ -3,8 +3,9 @@
 The first model (a teacher, FeatureSR's base) is trained with the first seed. The students, which
 start from its weights or learn from it, are trained with every seed. ThumbDet's and FeatureSR's
 first model is also trained further, for as many iterations as a student: always where the report
-has the share of a gap that is closed, else with ``--all``. Recipes for generated data were chosen
-on its validation split with seed 0; reported are results on the test split with other seeds.
+has the share of a gap that is closed, else with ``--all``. BottomHeavy has no first model. Recipes
+for generated data were chosen on its validation split with seed 0; reported are results on the test
+split with other seeds.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def reproduce(
     if not (benchmark.closes_gap or with_variants):
         shared = shared[:1]
     rows = {**benchmark.students, **(benchmark.variants if with_variants else {})}
-    first = f"{benchmark.weights_key}={shared[0].weights}"
+    first = [f"{benchmark.weights_key}={run.weights}" for run in shared[:1]]
     rows = {**benchmark.prepared, **rows}
     of_seed = {
         seed: _student_runs(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
@@ -116,12 +117,12 @@ def reproduce(
 
 
 def _student_runs(
-    rows: Mapping[str, Row], folder: Path, first: str, overrides: Sequence[str]
+    rows: Mapping[str, Row], folder: Path, first: Sequence[str], overrides: Sequence[str]
 ) -> list[RecipeRun]:
     """The runs of one seed, in the order of the rows, whose weights later ones may start from."""
     runs: dict[str, RecipeRun] = {}
     for title, row in rows.items():
-        start = [first] if row.from_first else []
+        start = [*first] if row.from_first else []
         start += [f"{key}={runs[other].weights}" for key, other in row.weights_of.items()]
         place = folder / row.folder(title)
         runs[title] = RecipeRun(title, row.recipe, place, [*start, *row.overrides, *overrides])
@@ -135,7 +136,9 @@ def _report_files(benchmark: Benchmark, output: Path, seeds: Sequence[int]) -> l
 
 
 def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) -> list[RecipeRun]:
-    """The first model and, where there is a recipe for it, the same trained further."""
+    """The first model and the same trained further, where there are recipes for them."""
+    if not benchmark.first:
+        return []
     first = RecipeRun(
         benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
     )
@@ -160,15 +163,15 @@ def _write(
     prepared: Sequence[RecipeRun],
 ) -> Path:
     """The report, and its path; ``networks``: table of the prepared networks, if there are any."""
-    dataset = instantiate(shared[0].config().dataloader.test.dataset)
-    shown = shared[0].shown
     # ThumbDet's teacher is the full-resolution detector at an earlier time.
     compared = shared[1:] if benchmark.closes_gap and benchmark.longer else shared
+    first = next(iter(students))
+    models = [*compared, *students[first]]
+    dataset = instantiate(models[0].config().dataloader.test.dataset)
+    shown = models[0].shown
     for seed, runs in students.items():
         reported = [run.reported(run.finish()) for run in (*compared, *runs)]
         write_report(output / f"seed{seed}", reported, dataset, f"{benchmark.title}, seed {seed}")
-    first = next(iter(students))
-    models = [*compared, *students[first]]
     sheets = write_sheets(benchmark, output, [*models, *prepared], dataset)
     points, machine_used = _measured(models, dataset, results, shown)
     plot_trade_off(points, output / "trade_off.png", machine_used, shown.main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lowres_d2.analysis.cost.complexity import counted
-from lowres_d2.analysis.cost.counting_rules import MMCV
+from lowres_d2.analysis.cost.counting_rules import MACS, MMCV
 from lowres_d2.modeling.meta_arch import ImageClassifier
 from lowres_d2.modeling.weights import load_weights
 from lowres_d2.modeling.without_values import without_values
@@ -15,7 +15,7 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
 
-from toys.narrow import CLASSES, narrow, toy_images
+from toys.narrow import CLASSES, load_shipped, narrow, toy_images
 
 MODELS = Path(__file__).parents[2] / "configs/common/models"
 LEVELS = ["p2", "p3", "p4", "p5", "p6"]
@@ -63,6 +63,23 @@ def giga(detector, backbone):
 )
 def test_costs_are_those_of_tables_6_and_7(detector, backbone, paper, within):
     assert giga(detector, backbone) == pytest.approx(paper, rel=within)
+
+
+def test_quick_twins_have_equal_macs_and_the_bottom_heavy_one_fewer_parameters():
+    found = {}
+    for name in ("standard", "bh"):
+        cfg = load_shipped(f"projects/BottomHeavy/configs/quick/{name}_fcos_small_256_tiny.py")
+        with without_values():
+            model = instantiate(cfg.model.detector).to("meta").eval()
+        with counted(MACS) as count:
+            features = model.backbone(torch.empty(1, 3, 256, 256, device="meta"))
+            model.head([features[level] for level in model.head_in_features])
+        parts = (model.backbone.bottom_up, model.backbone, model.head)
+        backbone, *whole = (sum(p.numel() for p in part.parameters()) for part in parts)
+        found[name] = count(), backbone, sum(whole)
+    macs, backbones, wholes = zip(found["standard"], found["bh"], strict=True)
+    assert macs[1] == pytest.approx(macs[0], rel=0.02)
+    assert backbones[1] < 0.5 * backbones[0] and wholes[1] < wholes[0]
 
 
 @pytest.mark.parametrize("name", NAMES)

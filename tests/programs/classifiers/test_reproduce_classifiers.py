@@ -1,5 +1,7 @@
 """A benchmark of classifiers, from nothing to its report."""
 
+from dataclasses import replace
+
 from lowres_d2.analysis import Point
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.programs import measured_runs
@@ -16,34 +18,30 @@ FULL, LOW = (f"tests/toys/recipes/classifier{name}.py" for name in ("_full", "")
 CONTINUED = ("optimizer.lr=0",)  # weights stay as those that it starts from
 
 
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory):
-    """The report of two seeds, with its folder."""
-    folder = tmp_path_factory.mktemp("benchmark")
-    benchmark = Benchmark(
-        title="Toy classifiers",
-        first=FULL,
-        first_title="teacher",
-        weights_key="train.init_checkpoint",
-        longer="",
-        longer_title="",
-        prepared={"start": Row(LOW, ("train.max_iter=1",), from_first=False)},
-        students={
-            "student": Row(
-                LOW, (), False, {"train.init_checkpoint": "start"}, curve=("network", None)
-            ),
-            "ours": Row(
-                LOW, CONTINUED, False, {"train.init_checkpoint": "student"}, curve=("network", 2)
-            ),
-        },
-        baseline="student",
-        sheets=("thumbnails", "classified", "curves"),
-        curves_over="λ",
-        closes_gap=True,
-        data="Toy CIFAR-10",
-        also_compared=[("teacher", "ours"), ("a variant", "ours")],
-    )
+BENCHMARK = Benchmark(
+    title="Toy classifiers",
+    first=FULL,
+    first_title="teacher",
+    weights_key="train.init_checkpoint",
+    longer="",
+    longer_title="",
+    prepared={"start": Row(LOW, ("train.max_iter=1",), from_first=False)},
+    students={
+        "student": Row(LOW, (), False, {"train.init_checkpoint": "start"}, curve=("network", None)),
+        "ours": Row(
+            LOW, CONTINUED, False, {"train.init_checkpoint": "student"}, curve=("network", 2)
+        ),
+    },
+    baseline="student",
+    sheets=("thumbnails", "classified", "curves"),
+    curves_over="λ",
+    closes_gap=True,
+    data="Toy CIFAR-10",
+    also_compared=[("teacher", "ours"), ("a variant", "ours")],
+)
 
+
+def reproduce_in(folder, benchmark, seeds):
     def measure(models, accuracies, images, *_, **__):
         assert len(images) == 20 and all(image["image"].shape == (3, 32, 32) for image in images)
         return [Point(name, accuracies[name], 10.0, 2e7) for name in models]
@@ -51,8 +49,23 @@ def reproduced(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measured_runs, "measure_points", measure)
         root = write_cifar(folder / "data")
-        reproduce(benchmark, folder / "out", [1, 2], overrides=[f"data.root={root}"])
+        reproduce(benchmark, folder / "out", seeds, overrides=[f"data.root={root}"])
     return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """The report of two seeds, with its folder."""
+    return reproduce_in(tmp_path_factory.mktemp("benchmark"), BENCHMARK, [1, 2])
+
+
+def test_a_benchmark_can_do_without_a_first_model(tmp_path):
+    alone = replace(BENCHMARK, first="", closes_gap=False, sheets=(), also_compared=())
+    text = (reproduce_in(tmp_path, alone, [1]) / "report.md").read_text()
+    assert "Gain: against student." in text and "**ours** against student: top1 " in text
+    assert "teacher" not in text and {"seed1"} == {
+        path.name for path in (tmp_path / "out").iterdir() if path.is_dir()
+    }
 
 
 def test_the_report_has_accuracies_and_nothing_of_boxes(reproduced):

@@ -1,0 +1,8 @@
+"""Tables 6 and 7, TinyPerson: Faster R-CNN with HRFPN, BH-HRNet18."""
+
+from .....configs.common.models.bottom_heavy import bh_hrnet18, hrfpn
+from .bh_faster_rcnn_r50_640_tinyperson import dataloader, lr_multiplier, model, optimizer, train
+
+hrfpn.bottom_up = bh_hrnet18
+model.detector.backbone = hrfpn
+train.init_checkpoint = "output/bh_hrnet18_224_imagenet/model_best.pth"
