@@ -5,10 +5,11 @@ as it takes for every part of every recipe to be in one that runs.
 """
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
-from lowres_d2.data.classification import Cifar10
+from lowres_d2.data.classification import Cifar10, ClassFolderFiles, ClassificationMapper
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.engine import train as engine
 from lowres_d2.engine.hooks.repeatable import as_in_a_new_process
@@ -53,16 +54,21 @@ STATEFUL = """
     Stage NoDeadChannels
 """
 MAIN = "lowres_d2.programs.train:main"
+FOLDERS = "class_folders"
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Annotations of four images and as many classes as toy recipes have; CIFAR-10 beside them."""
+    """Annotations of four images and of the classes of toy recipes; beside them CIFAR-10, folders."""
     path = write_coco(tmp_path_factory.mktemp("toy"), 4)
     truth = json.loads(path.read_text())
     truth["categories"] = [{"id": k + 3, "name": f"class {k}"} for k in range(CLASSES)]
     path.write_text(json.dumps(truth))
     write_cifar(path.parent)
+    for number, image in enumerate(sorted(path.parent.glob("images/*.png"))):
+        folder = path.parent / FOLDERS / f"class_{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder)
     return path
 
 
@@ -107,10 +113,12 @@ def make_toy(cfg, images, folder):
     if cfg.model.get("teacher"):
         cfg.model.teacher.checkpoint = None
     loaders = cfg.dataloader
-    if "mapper" in loaders.train:
-        of_boxes(cfg, images)
-    else:
+    if "mapper" not in loaders.train:
         of_labels(cfg, images)
+    elif loaders.train.mapper._target_ is ClassificationMapper:
+        of_label_files(cfg, images)
+    else:
+        of_boxes(cfg, images)
     loaders.train.total_batch_size = 2
     for stage in cfg.train.stages:
         stage.iterations = STAGE
@@ -134,6 +142,15 @@ def of_boxes(cfg, images):
                 augmentation.max_size = 100
     loaders.evaluator = L(SizedCOCOEvaluator)(dataset="${..test.dataset}")
     cfg.train.best.val_metric = "bbox/AP"  # the toy evaluator has no F1
+
+
+def of_label_files(cfg, images):
+    for name in ("train", "test"):
+        split = cfg.dataloader[name]
+        split.dataset = L(ClassFolderFiles)(root=str(images.parent / FOLDERS))
+        split.mapper.size, split.num_workers = 32, 0
+    for network in networks(cfg):
+        network.num_classes = 2
 
 
 def of_labels(cfg, images):
