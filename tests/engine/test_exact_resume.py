@@ -59,7 +59,7 @@ FOLDERS = "class_folders"
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Annotations of four images and of the classes of toy recipes; beside them CIFAR-10, folders."""
+    """Annotations of four images and of toy recipes' classes; beside them CIFAR-10 and folders."""
     path = write_coco(tmp_path_factory.mktemp("toy"), 4)
     truth = json.loads(path.read_text())
     truth["categories"] = [{"id": k + 3, "name": f"class {k}"} for k in range(CLASSES)]
