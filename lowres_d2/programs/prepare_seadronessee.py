@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lowres_d2.data.datasets import SeaDronesSeeDataset
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
-        description="Check that SeaDronesSee is where the recipes look, and count it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "seadronessee"
-    parser.add_argument(
-        "--root", type=Path, default=root, metavar="DIR", help="folder with annotations in it"
-    )
+    parser = root_parser("SeaDronesSee", "seadronessee", "with annotations in it")
     parser.add_argument("--no-images", action="store_true", help="look at annotations only")
     return parser
 

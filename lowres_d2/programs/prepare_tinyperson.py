@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lowres_d2.data.datasets import TinyPersonDataset
 from lowres_d2.data.datasets.tinyperson import TASKS
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted
 
 # Of the data set's files; those of tiles have all objects of an image that lie on a tile.
@@ -24,14 +23,7 @@ FILES = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
-        description="Check that TinyPerson is where the recipes look, and count it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "tiny_set"
-    parser.add_argument(
-        "--root", type=Path, default=root, metavar="DIR", help="folder with annotations in it"
-    )
+    parser = root_parser("TinyPerson", "tiny_set", "with annotations in it")
     parser.add_argument("--task", choices=TASKS, default="all", help="whose objects are counted")
     parser.add_argument(
         "--dense",

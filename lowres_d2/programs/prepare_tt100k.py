@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
-import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset, count_signs, read_tt100k
-from lowres_d2.own_files import check_own, own_path
+from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.root_parser import root_parser
+from lowres_d2.programs.split_counts import write_coco
 
 from tabulate import tabulate
 
@@ -22,14 +21,7 @@ EDGES = (32, 96, 400)  # the benchmark's sizes end before these
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
-        description="Check that Tsinghua-Tencent 100K is where the recipes look, and count it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "tt100k"
-    parser.add_argument(
-        "--root", type=Path, default=root, metavar="DIR", help="folder of annotations.json"
-    )
+    parser = root_parser("Tsinghua-Tencent 100K", "tt100k", "of annotations.json")
     parser.add_argument("--no-images", action="store_true", help="look at annotations only")
     parser.add_argument(
         "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json there"
@@ -67,11 +59,7 @@ def _run(args: argparse.Namespace) -> None:
         print(f"the benchmark's {len(TT100K_CLASSES)} classes differ from these in: {shown}")
     if args.coco:
         for split, part in parts.items():
-            content = part.coco_dict()
-            for image in content["images"]:
-                image["file_name"] = Path(image["file_name"]).relative_to(args.root).as_posix()
-            with own_path(written[split]) as beside:
-                beside.write_text(json.dumps(content), encoding="utf-8")
+            write_coco(part, written[split])
             print(written[split])
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from lowres_d2.data.datasets import VisDroneDataset
 from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted, write_coco
 
 _SPLITS = ("train", "val", "test-dev")
@@ -18,14 +17,7 @@ _SPLITS = ("train", "val", "test-dev")
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
-        description="Check that VisDrone-DET is where the recipes look, and count it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "visdrone"
-    parser.add_argument(
-        "--root", type=Path, default=root, metavar="DIR", help="folder of VisDrone2019-DET-train"
-    )
+    parser = root_parser("VisDrone-DET", "visdrone", "of VisDrone2019-DET-train")
     parser.add_argument(
         "--coco", action="store_true", help="write visdrone_train.json and so on there"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lowres_d2.data.datasets import WiderFaceDataset
 from lowres_d2.data.datasets.widerface import read_wider_subsets
 from lowres_d2.own_files import check_own
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import counted, write_coco
 
 _FORMS = ("wider_face_{}.mat", "wider_face_{}_bbx_gt.txt")
@@ -19,14 +19,7 @@ _FORMS = ("wider_face_{}.mat", "wider_face_{}_bbx_gt.txt")
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
-        description="Check that WiderFace is where the recipes look, and count it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "widerface"
-    parser.add_argument(
-        "--root", type=Path, default=root, metavar="DIR", help="folder of WIDER_train"
-    )
+    parser = root_parser("WiderFace", "widerface", "of WIDER_train")
     parser.add_argument(
         "--coco", action="store_true", help="write widerface_train.json and widerface_val.json"
     )

@@ -1,6 +1,7 @@
 """Ignore regions are never passed to a model that would take them for background."""
 
 from lowres_d2.engine.build import build_model, check_ignore_regions
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.recipes.load import load_recipe
 
 import pytest
@@ -16,7 +17,9 @@ def recipe(coco_json, *changes):
 @pytest.mark.parametrize("crowds", ["background", "blank", "ignore"])
 def test_a_composition_takes_all_kinds(coco_json, crowds):
     cfg = recipe(coco_json, f"dataloader.train.mapper.crowds={crowds}")
-    check_ignore_regions(cfg, build_model(cfg))
+    model = build_model(cfg)
+    check_ignore_regions(cfg, model)
+    assert isinstance(model, LowResDetector)
 
 
 def test_a_bare_detector_takes_no_notice_and_is_refused(coco_json):

@@ -1,0 +1,24 @@
+"""The arguments that the programs which check a downloaded data set have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def root_parser(title: str, folder: str, content: str) -> argparse.ArgumentParser:
+    """A parser with ``--root``.
+
+    Args:
+        title: of the data set.
+        folder: its folder in that of all data sets, ``DETECTRON2_DATASETS`` or ``datasets``.
+        content: what lies in the folder.
+    """
+    parser = argparse.ArgumentParser(
+        description=f"Check that {title} is where the recipes look, and count it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / folder
+    parser.add_argument("--root", type=Path, default=root, metavar="DIR", help=f"folder {content}")
+    return parser
