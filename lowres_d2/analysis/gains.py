@@ -1,4 +1,8 @@
-"""By how much one model is better than another, with what the choice of images leaves open."""
+"""By how much one model is better than another, with what the choice of images leaves open.
+
+The metrics are those that the models' evaluator redraws: its main one first, with the benchmark's
+own rules. Where it does not redraw the main one, a line says so in place of an interval.
+"""
 
 from __future__ import annotations
 
@@ -16,50 +20,34 @@ class Predicted(Protocol):
 
     num_images: int
 
-    def redrawn(self, draws: np.ndarray) -> np.ndarray:
-        """The main metric in percent, (1 + B,), of the whole set and of B redraws of its images.
+    def redrawn(self, draws: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Metrics in percent, (1 + B,) each, of the whole set and of B redraws of its images.
 
         Args:
             draws: (B, images): indices of images in the order of their ids.
         """
 
 
-def redrawn(predicted: Sequence[Predicted]) -> list[np.ndarray]:
-    """The main metric of models on the same redraws of one test set."""
+def redrawn(predicted: Sequence[Predicted]) -> list[Mapping[str, np.ndarray]]:
+    """Metrics of models on the same redraws of one test set."""
     draws = draw_images(predicted[0].num_images)
     return [one.redrawn(draws) for one in predicted]
 
 
-def explanation(metric: str, kind: str) -> str:
-    """What a table of gains says.
+def gains_tables(found: Mapping[str, Mapping[str, np.ndarray]], main: str, kind: str) -> list[str]:
+    """Markdown: for each metric a table with the gain of each model over each one before it.
 
     Args:
-        metric: name of the main metric.
+        found: name to metrics on the same redraws, two models at least.
+        main: name of their main metric.
         kind: what a model is called, such as detector.
     """
-    return (
-        f"{metric} of the row's {kind} minus that of the column's, with its 95 % interval over "
-        f"{DRAWS} redraws of the test images, the same ones for both {kind}s. An interval without "
-        "0: the order is not these images' chance. How far it is the training's chance only "
-        "further seeds tell."
-    )
-
-
-def gains_table(found: Mapping[str, np.ndarray], metric: str) -> str:
-    """Markdown table: the gain of each model over each one before it.
-
-    Args:
-        found: name to the metric on the same redraws, two models at least.
-        metric: its name.
-    """
-    names = list(found)
-    rows = [
-        [f"**{name}**", *(gain([found[name]], [found[other]]) for other in names[:k])]
-        for k, name in enumerate(names)
-        if k
+    metrics = _common(list(found.values()), main)
+    tables = [
+        _table({name: own[metric] for name, own in found.items()}, metric) for metric in metrics
     ]
-    head = [f"{metric} gain", *(f"over {name}" for name in names[:-1])]
-    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    missing = [] if main in metrics else [_not_redrawn(main)]
+    return [*missing, *tables, *([_explanation(metrics, kind)] if metrics else [])]
 
 
 def gain_sentence(
@@ -67,7 +55,7 @@ def gain_sentence(
     better: Sequence[Predicted],
     baseline: str,
     worse: Sequence[Predicted],
-    metric: str,
+    main: str,
 ) -> str:
     """Markdown: the gain of a method over its baseline, each a mean over its seeds.
 
@@ -76,13 +64,20 @@ def gain_sentence(
         better: what it predicted, one for each seed.
         baseline: name of the baseline.
         worse: what it predicted.
-        metric: name of the main metric.
+        main: name of their main metric.
     """
     found = redrawn([*better, *worse])
-    value = gain(found[: len(better)], found[len(better) :])
+    metrics = _common(found, main)
+    missing = "" if main in metrics else f" {_not_redrawn(main)}"
+    if not metrics:
+        return f"**{ours}** against {baseline}.{missing}"
+    columns = {metric: [own[metric] for own in found] for metric in metrics}
+    number = len(better)
+    gains = ", ".join(f"{m} {gain(rows[:number], rows[number:])}" for m, rows in columns.items())
+    intervals = "its 95 % interval" if len(metrics) == 1 else "their 95 % intervals"
     return (
-        f"**{ours}** against {baseline}: {metric} {value}, with its 95 % interval over {DRAWS} "
-        "redraws of the test images, the same ones for both."
+        f"**{ours}** against {baseline}: {gains}, with {intervals} over {DRAWS} redraws of the "
+        f"test images, the same ones for both.{missing}"
     )
 
 
@@ -90,3 +85,33 @@ def gain(better: Sequence[np.ndarray], worse: Sequence[np.ndarray]) -> str:
     """``+2.1 (+0.9 to +3.3)``: see :func:`gain_interval`."""
     value, low, high = gain_interval(better, worse)
     return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _common(found: Sequence[Mapping[str, np.ndarray]], main: str) -> list[str]:
+    """Metrics that all models have, the main one first."""
+    common = [metric for metric in found[0] if all(metric in own for own in found)]
+    return sorted(common, key=lambda metric: metric != main)
+
+
+def _not_redrawn(main: str) -> str:
+    return f"{main} has no interval: its evaluator does not measure it on redraws of the images."
+
+
+def _explanation(metrics: Sequence[str], kind: str) -> str:
+    return (
+        f"{', '.join(metrics)} of the row's {kind} minus that of the column's, with its 95 % "
+        f"interval over {DRAWS} redraws of the test images, the same ones for both {kind}s. An "
+        "interval without 0: the order is not these images' chance. How far it is the training's "
+        "chance only further seeds tell."
+    )
+
+
+def _table(found: Mapping[str, np.ndarray], metric: str) -> str:
+    names = list(found)
+    rows = [
+        [f"**{name}**", *(gain([found[name]], [found[other]]) for other in names[:k])]
+        for k, name in enumerate(names)
+        if k
+    ]
+    head = [f"{metric} gain", *(f"over {name}" for name in names[:-1])]
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)

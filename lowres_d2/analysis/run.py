@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.analysis.figures.views import View, stored_view
-from lowres_d2.evaluation.shown import BOXES, ShownMetrics
+from lowres_d2.evaluation.shown import ShownMetrics
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Run:
         predictions_file: what its evaluator wrote of the predictions; its other files lie beside.
         iterations: total number of training iterations.
         seconds: time of training and evaluation; None where unknown.
+        evaluator: that measured it, or one like it.
         view: what its network receives of an image, see :func:`model_view`; by default the stored
             image.
         stored: the stored image, below the ground truth, see :func:`stored_view_of`.
         images_per_second: measured in turns with the other runs, see :func:`measure_points`.
         macs: MACs per image.
-        shown: which metrics its evaluator shows.
     """
 
     name: str
@@ -35,8 +36,13 @@ class Run:
     predictions_file: str | Path
     iterations: int
     seconds: float | None
+    evaluator: Any
     view: View = field(default=stored_view, compare=False)
     stored: View = field(default=stored_view, compare=False)
     images_per_second: float | None = None
     macs: float | None = None
-    shown: ShownMetrics = BOXES
+
+    @property
+    def shown(self) -> ShownMetrics:
+        """Which metrics its evaluator shows."""
+        return ShownMetrics.of(self.evaluator)

@@ -71,14 +71,14 @@ class Classified:
         """Which images were given their own class (N,)."""
         return self.predicted == self.labels
 
-    def redrawn(self, draws: np.ndarray) -> np.ndarray:
+    def redrawn(self, draws: np.ndarray) -> dict[str, np.ndarray]:
         """Top-1 accuracy in percent, (1 + B,), of the whole set and of each draw of its images.
 
         Args:
             draws: (B, N): indices of images.
         """
         right = self.right
-        return 100 * np.concatenate([[right.mean()], right[draws].mean(axis=1)])
+        return {"top1": 100 * np.concatenate([[right.mean()], right[draws].mean(axis=1)])}
 
     def by_class(self) -> list[tuple[int, float | None]]:
         """Of each class the number of images, and the share in percent that was given it."""

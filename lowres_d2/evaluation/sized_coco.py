@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lowres_d2.evaluation.bootstrap import resampled_ap
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, BoxScores, score_boxes
+from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.found_boxes import PREDICTIONS, FoundBoxes, GroundTruth
 from lowres_d2.evaluation.lrp import (
     PARTS,
@@ -35,6 +37,8 @@ from lowres_d2.evaluation.summary import (
 )
 from lowres_d2.evaluation.tables import summary_tables
 from lowres_d2.own_files import own_path
+
+import numpy as np
 
 SUMMARY = "sized_coco.json"  # the file of all metrics
 _MOST_LARGER = 0.01  # share of the annotations, with area="annotation"
@@ -111,7 +115,8 @@ class SizedCOCOEvaluator(FoundBoxes):
         sizes = curve_ranges([a["area"] for a in self._objects])
         areas = [self._overall(), *self.size_ranges.areas(), *sizes.areas()]
         caps = {min(cap, self.max_dets) for cap in (*SHORT_LISTS, self.max_dets)}
-        scores = self._score(detections, areas, sorted(caps))
+        counted = self._counted(detections)
+        scores = self._score(counted, areas, sorted(caps))
         classes = dict(zip(self._category_ids, self._classes, strict=True))
         self._summary = {
             "images": len(self._truth["images"]),
@@ -121,7 +126,7 @@ class SizedCOCOEvaluator(FoundBoxes):
             **summarize(scores, self._objects, self.size_ranges, sizes, classes),
         }
         if self._olrp:
-            add_olrp(self._summary, self._olrp_of_classes(detections))
+            add_olrp(self._summary, self._olrp_of_classes(counted))
         self._write(detections)
         metrics = flat_metrics(self._summary) | flat_olrp(self._summary)
         metrics |= {"max-dets": self.max_dets}
@@ -149,6 +154,27 @@ class SizedCOCOEvaluator(FoundBoxes):
         known |= {"max-dets": len(self._objects)} | self._more_metric_objects()
         return {f"bbox/{name}": count for name, count in known.items()}
 
+    def read(self, predictions_file: str | Path) -> Evaluated:
+        """The detections of an evaluation, as they count here.
+
+        Args:
+            predictions_file: its ``coco_instances_results.json``.
+        """
+        detections = self._counted(json.loads(Path(predictions_file).read_text(encoding="utf-8")))
+        return Evaluated(self._truth, detections, self._category_ids, self.max_dets, self.redrawn)
+
+    def redrawn(self, detections: Sequence[dict], draws: np.ndarray) -> dict[str, np.ndarray]:
+        """Metrics of :meth:`evaluate` on redraws of the images, with which models are compared.
+
+        Args:
+            detections: COCO results that count.
+            draws: (B, images): indices of images in the order of their ids.
+
+        Returns:
+            By name (1 + B,) in percent, first that of the whole set; NaN without an object.
+        """
+        return {"AP": self._redrawn_ap(detections, draws, self.iou_thresholds)}
+
     @staticmethod
     def is_error(name: str) -> bool:
         """Whether a metric of :meth:`metric_objects` is an error, the lower the better."""
@@ -162,10 +188,21 @@ class SizedCOCOEvaluator(FoundBoxes):
         """The range of area of the metrics over all sizes."""
         return 0.0, math.inf
 
+    def _counted(self, detections: list[dict]) -> list[dict]:
+        """The detections that count, whatever their size."""
+        return detections
+
+    def _redrawn_ap(
+        self, detections: Sequence[dict], draws: np.ndarray, iou_thresholds: Sequence[float]
+    ) -> np.ndarray:
+        return resampled_ap(
+            self._truth, detections, self.max_dets, draws, iou_thresholds, self._overall()
+        )
+
     def _score(
         self, detections: list[dict], areas: list[tuple[float, float]], caps: list[int]
     ) -> BoxScores:
-        """Precision and recall of COCO results in the ranges of area, at the caps."""
+        """Precision and recall of results that count, in the ranges of area, at the caps."""
         return score_boxes(self._truth, detections, areas, caps, self.iou_thresholds)
 
     def _more_metric_objects(self) -> dict[str, int]:

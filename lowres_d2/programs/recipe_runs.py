@@ -86,11 +86,16 @@ class RecipeRun:
         return self.folder / self.shown.predictions
 
     @cached_property
-    def shown(self) -> ShownMetrics:
-        """Which metrics its evaluator shows."""
+    def evaluator(self) -> Any:
+        """The evaluator of its test images."""
         cfg = self.config()
         build_datasets(cfg, ["test"])
-        return ShownMetrics.of(build(cfg, "dataloader.evaluator"))
+        return build(cfg, "dataloader.evaluator")
+
+    @property
+    def shown(self) -> ShownMetrics:
+        """Which metrics its evaluator shows."""
+        return ShownMetrics.of(self.evaluator)
 
     def config(self) -> DictConfig:
         """The recipe with its overrides, trained in its folder; a copy at every call."""
@@ -180,7 +185,7 @@ class RecipeRun:
             seconds=finished.seconds,
             view=model_view(self.model(), mapper),
             stored=stored_view_of(mapper),
-            shown=self.shown,
+            evaluator=self.evaluator,
         )
 
 

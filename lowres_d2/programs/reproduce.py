@@ -229,7 +229,8 @@ def _gains(
     sentences = []
     for pair in [(benchmark.method, benchmark.baseline), *benchmark.also_compared]:
         better, worse = (
-            [read(dataset, run.predictions) for run in runs if run.title == title] for title in pair
+            [read(run.evaluator, dataset, run.predictions) for run in runs if run.title == title]
+            for title in pair
         )
         if better and worse:  # variants are trained on request only
             sentences.append(gain_sentence(pair[0], better, pair[1], worse, shown.main))

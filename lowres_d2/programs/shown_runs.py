@@ -89,9 +89,14 @@ class ShownRun:
         return task_of(self.cfg)
 
     @cached_property
+    def evaluator(self) -> Any:
+        """The evaluator of its test images."""
+        return build(self.cfg, "dataloader.evaluator")
+
+    @property
     def shown(self) -> ShownMetrics:
         """Which metrics its evaluator shows."""
-        return ShownMetrics.of(build(self.cfg, "dataloader.evaluator"))
+        return ShownMetrics.of(self.evaluator)
 
     @property
     def predictions(self) -> Path:

@@ -39,7 +39,7 @@ from lowres_d2.analysis.figures.confusion import plot_confusion
 from lowres_d2.analysis.figures.outcomes import FOUR_OUTCOMES, THREE_OUTCOMES
 from lowres_d2.analysis.figures.super_resolved_images import write_super_resolved
 from lowres_d2.analysis.findings import findings_kind
-from lowres_d2.analysis.gains import explanation, gains_table, redrawn
+from lowres_d2.analysis.gains import gains_tables, redrawn
 from lowres_d2.analysis.saliency import saliency_of, write_saliency
 from lowres_d2.engine.compare import COUNTED_IMAGES, first_images, images_to_time, machine
 from lowres_d2.engine.hooks.repeatable import seed_everything
@@ -322,10 +322,10 @@ def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
     if len(runs) < 2:
         raise NothingToDrawError("gains: expected at least two runs to compare")
     check_caps({run.name: run.max_dets for run in runs})
-    metric, findings = runs[0].shown.main, findings_kind(runs[0].shown.task)
-    predicted = redrawn([findings.read(run.dataset, run.predictions) for run in runs])
-    found = dict(zip([run.name for run in runs], predicted, strict=True))
-    text = f"{gains_table(found, metric)}\n\n{explanation(metric, findings.kind)}\n"
+    findings = findings_kind(runs[0].shown.task)
+    predicted = [findings.read(run.evaluator, run.dataset, run.predictions) for run in runs]
+    found = dict(zip([run.name for run in runs], redrawn(predicted), strict=True))
+    text = "\n\n".join(gains_tables(found, runs[0].shown.main, findings.kind)) + "\n"
     with own_path(output / FILES["gains"]) as part:
         part.write_text(text, encoding="utf-8")
     return output / FILES["gains"]

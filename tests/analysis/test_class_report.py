@@ -96,7 +96,7 @@ def test_an_image_that_was_not_shown_is_wrong_and_confused_with_none(toys, tmp_p
 def test_accuracy_of_redraws_is_that_of_their_images():
     found = Classified(np.array([0, 1, 1]), np.array([0, 1, 0]), np.ones(3), 2)
     draws = np.array([[0, 1, 2], [2, 2, 2], [0, 0, 2]])
-    assert found.redrawn(draws) == pytest.approx([200 / 3, 200 / 3, 0, 200 / 3])
+    assert found.redrawn(draws)["top1"] == pytest.approx([200 / 3, 200 / 3, 0, 200 / 3])
 
 
 def test_gains_are_paired_by_image(toys, tmp_path):
@@ -104,7 +104,7 @@ def test_gains_are_paired_by_image(toys, tmp_path):
         Classified.read(toys, classified_run(toys, tmp_path, name, wrong).predictions_file)
         for name, wrong in (("better", {1, 2}), ("worse", {1, 2, 3}))
     )
-    gain = np.subtract(*redrawn([better, worse]))
+    gain = np.subtract(*(own["top1"] for own in redrawn([better, worse])))
     # Only image 3 tells them apart: it is drawn a whole number of times, and never counts against.
     assert gain[0] == pytest.approx(100 / 12) and gain.min() == 0
     assert np.allclose(gain * 12 / 100, np.round(gain * 12 / 100))

@@ -3,7 +3,7 @@
 import json
 import math
 
-from lowres_d2.evaluation import score_boxes
+from lowres_d2.evaluation import SizedCOCOEvaluator, score_boxes
 from lowres_d2.evaluation.bootstrap import draw_images, gain_interval, resampled_ap
 from lowres_d2.evaluation.confusion import confusion_matrix
 from lowres_d2.evaluation.evaluated import Evaluated
@@ -30,7 +30,11 @@ def evaluated(objects, found, images=(1, 2, 3)):
         {"image_id": image, "category_id": CLASSES[label], "bbox": [x, 0, 10, 10], "score": score}
         for image, label, x, score in found
     ]
-    return Evaluated(truth, detections, CLASSES, 100)
+    return Evaluated(truth, detections, CLASSES, 100, lambda found, draws: {})
+
+
+def redrawn_ap(case, draws):
+    return resampled_ap(case.truth, case.detections, case.max_dets, draws)
 
 
 OBJECTS = [(1, 0, 0, 0), (1, 1, 50, 0), (2, 0, 0, 0), (3, 1, 0, 0)]
@@ -101,7 +105,7 @@ def test_ap_of_a_draw_is_that_of_the_images_it_has():
     objects, found, images = random_case(0, 0.8)
     case = evaluated(objects, found, images)
     draws = draw_images(len(images), draws=4)
-    whole, *drawn = resampled_ap(case, draws)
+    whole, *drawn = redrawn_ap(case, draws)
     assert whole == pytest.approx(ap_of(case))
     for draw, ap in zip(draws, drawn, strict=True):
         # The drawn images as images of their own, with ids from 1.
@@ -116,7 +120,7 @@ def test_ap_of_a_draw_is_that_of_the_images_it_has():
 
 def test_a_draw_without_objects_has_no_ap():
     case = evaluated([(1, 0, 0, 0)], [(1, 0, 0, 0.9)])
-    whole, without = resampled_ap(case, np.array([[1, 2, 1]]))
+    whole, without = redrawn_ap(case, np.array([[1, 2, 1]]))
     assert whole == pytest.approx(100) and np.isnan(without)
 
 
@@ -137,7 +141,7 @@ def test_the_interval_of_a_gain_by_hand():
 
 def test_pairing_makes_the_interval_narrow():
     draws = draw_images(12, draws=100)
-    many, few = (resampled_ap(evaluated(*random_case(1, rate)), draws) for rate in (0.9, 0.6))
+    many, few = (redrawn_ap(evaluated(*random_case(1, rate)), draws) for rate in (0.9, 0.6))
     gain, low, high = gain_interval([many], [few])
     assert low < gain < high
     apart = gain_interval([many], [np.concatenate([few[:1], few[:0:-1]])])
@@ -146,13 +150,18 @@ def test_pairing_makes_the_interval_narrow():
 
 def test_what_an_evaluator_wrote_is_read(tmp_path):
     class Data:
-        category_ids = CLASSES
+        classes, category_ids = ["a", "b"], CLASSES
 
         def coco_dict(self):
             return evaluated(OBJECTS, FOUND).truth
 
     (tmp_path / "found.json").write_text(json.dumps(evaluated(OBJECTS, FOUND).detections))
-    (tmp_path / "sized_coco.json").write_text('{"max_dets": 150}')
-    read = Evaluated.read(Data(), tmp_path / "found.json")
-    assert read.max_dets == 150
+    loose = SizedCOCOEvaluator(Data(), max_dets=150, iou_thresholds=[0.5])
+    read = loose.read(tmp_path / "found.json")
+    assert read.max_dets == 150 and read.num_images == 3
     assert confusion_matrix(read, 0.3).tolist() == [[2, 0, 0], [1, 0, 1], [1, 1, 0]]
+    # Its AP is that of its own thresholds: one class has two objects of two, the other one of two.
+    draws = np.array([[1, 1, 1], [2, 2, 2]])  # of the second and of the third image alone
+    assert read.redrawn(draws)["AP"][1:] == pytest.approx([50, 100])
+    strict = SizedCOCOEvaluator(Data()).read(tmp_path / "found.json")
+    assert strict.redrawn(draws)["AP"][1] == pytest.approx(0.4 * 50)  # IoU 0.67, after a miss

@@ -52,9 +52,9 @@ def classified_run(dataset, folder, name, wrong, costs=(None, None), view=None):
         folder / name / shown.predictions,
         5,
         75.0,
+        evaluator,
         images_per_second=costs[0],
         macs=costs[1],
-        shown=shown,
         **({} if view is None else {"view": view}),
     )
 

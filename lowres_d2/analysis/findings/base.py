@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.analysis.gains import Predicted
 from lowres_d2.analysis.run import Run
@@ -32,8 +33,14 @@ class Findings:
         self.runs, self.dataset = runs, dataset
 
     @staticmethod
-    def read(dataset: Sequence[Mapping], predictions_file: str | Path) -> Predicted:
-        """What a run predicted on a data set, with its ground truth."""
+    def read(evaluator: Any, dataset: Sequence[Mapping], predictions_file: str | Path) -> Predicted:
+        """What a run predicted on a data set, with its ground truth.
+
+        Args:
+            evaluator: of the run.
+            dataset: that it evaluated.
+            predictions_file: that it wrote.
+        """
         raise NotImplementedError
 
     def about(self) -> str:

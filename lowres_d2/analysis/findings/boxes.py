@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.analysis.figures.comparison_sheets import (
     Column,
@@ -18,7 +19,7 @@ from lowres_d2.analysis.figures.curves import plot_by_size, plot_precision_recal
 from lowres_d2.analysis.figures.sheets import save_sheet
 from lowres_d2.analysis.findings.base import Findings
 from lowres_d2.analysis.findings.tables import MOST_CLASSES, metric, table
-from lowres_d2.analysis.gains import explanation, gains_table, redrawn
+from lowres_d2.analysis.gains import gains_tables, redrawn
 from lowres_d2.analysis.run import Run
 from lowres_d2.data.datasets import BoxDataset
 from lowres_d2.evaluation.confusion import confusion_matrix
@@ -27,22 +28,25 @@ from lowres_d2.evaluation.precision_recall import precision_by_recall
 from lowres_d2.evaluation.sized_coco import SUMMARY
 from lowres_d2.evaluation.tables import why_not_all
 
+_COLUMNS = ("AP", "AP50", "AP75", "AR", "recall50")
+
 
 class BoxFindings(Findings):
     """Results of detectors, from what :class:`SizedCOCOEvaluator` wrote."""
 
     kind = "detector"
-    columns = ("AP", "AP50", "AP75", "AR", "recall50")
 
     def __init__(self, runs: Sequence[Run], dataset: BoxDataset) -> None:
         super().__init__(runs, dataset)
         self._summaries = {run.name: _summary(run) for run in runs}
+        self._shown = runs[0].shown
+        self.columns = tuple(dict.fromkeys((*_COLUMNS, *self._shown.columns)))
         _check_comparable(self._summaries)
 
     @staticmethod
-    def read(dataset: BoxDataset, predictions_file: str | Path) -> Evaluated:
-        """Detections with their ground truth."""
-        return Evaluated.read(dataset, predictions_file)
+    def read(evaluator: Any, dataset: BoxDataset, predictions_file: str | Path) -> Evaluated:
+        """Detections with their ground truth, both as the evaluator counts them."""
+        return evaluator.read(predictions_file)
 
     def about(self) -> str:
         """What the metrics are measured on."""
@@ -55,8 +59,8 @@ class BoxFindings(Findings):
         )
 
     def overall(self) -> dict[str, Mapping[str, float | None]]:
-        """Metrics over all sizes and classes."""
-        return {name: summary["all"] for name, summary in self._summaries.items()}
+        """Metrics over all sizes and classes, with those that the evaluator is known for."""
+        return {run.name: self._summaries[run.name]["all"] | _columns_of(run) for run in self.runs}
 
     def sections(self, folder: Path) -> list[str]:
         """By size and class, precision over recall, gains, confusions."""
@@ -103,7 +107,10 @@ class BoxFindings(Findings):
 
     @cached_property
     def _evaluated(self) -> dict[str, Evaluated]:
-        return {run.name: self.read(self.dataset, run.predictions_file) for run in self.runs}
+        return {
+            run.name: self.read(run.evaluator, self.dataset, run.predictions_file)
+            for run in self.runs
+        }
 
     @cached_property
     def _columns(self) -> dict[str, tuple[Column, float]]:
@@ -118,14 +125,9 @@ class BoxFindings(Findings):
         if len(self.runs) < 2:
             return []
         found = dict(zip(self._evaluated, redrawn(list(self._evaluated.values())), strict=True))
-        for name, aps in found.items():
-            # An evaluator with other IoU thresholds has another AP than COCO's.
-            if abs(aps[0] - (self._summaries[name]["all"]["AP"] or 0.0)) > 0.01:
-                return []
         return [
             "## Which differences are more than chance",
-            gains_table(found, "AP"),
-            explanation("AP", self.kind),
+            *gains_tables(found, self._shown.main, self.kind),
         ]
 
     def _confusions(self, folder: Path) -> list[str]:
@@ -145,6 +147,11 @@ class BoxFindings(Findings):
         plot_confusion(matrices, classes, folder / "confusion.png")
         shown = f"{explained} Rows in percent: what became of the objects of a class."
         return ["## Confusions", "![confusion matrices](confusion.png)", shown]
+
+
+def _columns_of(run: Run) -> dict[str, float | None]:
+    results = run.results[run.shown.task]
+    return {key: results[key] for key in run.shown.columns if key in results}
 
 
 def _summary(run: Run) -> dict:

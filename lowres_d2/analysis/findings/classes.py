@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.analysis.figures.classified_images import (
     Classifier,
@@ -15,7 +16,7 @@ from lowres_d2.analysis.figures.classified_images import (
 from lowres_d2.analysis.figures.confusion import confusions_table, plot_confusion
 from lowres_d2.analysis.findings.base import Findings
 from lowres_d2.analysis.findings.tables import MOST_CLASSES, metric, table
-from lowres_d2.analysis.gains import explanation, gains_table, redrawn
+from lowres_d2.analysis.gains import gains_tables, redrawn
 from lowres_d2.analysis.run import Run
 from lowres_d2.evaluation.classified import Classified
 
@@ -28,10 +29,14 @@ class ClassFindings(Findings):
     def __init__(self, runs: Sequence[Run], dataset: Sequence[Mapping]) -> None:
         super().__init__(runs, dataset)
         self.columns, self._main = runs[0].shown.columns, runs[0].shown.main
-        self._predicted = {run.name: self.read(dataset, run.predictions_file) for run in runs}
+        self._predicted = {
+            run.name: self.read(run.evaluator, dataset, run.predictions_file) for run in runs
+        }
 
     @staticmethod
-    def read(dataset: Sequence[Mapping], predictions_file: str | Path) -> Classified:
+    def read(
+        evaluator: Any, dataset: Sequence[Mapping], predictions_file: str | Path
+    ) -> Classified:
         """Predicted classes with the labels."""
         return Classified.read(dataset, predictions_file)
 
@@ -84,8 +89,7 @@ class ClassFindings(Findings):
         found = redrawn(list(self._predicted.values()))
         return [
             "## Which differences are more than chance",
-            gains_table(dict(zip(self._predicted, found, strict=True)), self._main),
-            explanation(self._main, self.kind),
+            *gains_tables(dict(zip(self._predicted, found, strict=True)), self._main, self.kind),
         ]
 
     def _confusions(self, folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lowres_d2.evaluation.bootstrap import resampled_ap
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -30,6 +31,7 @@ from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 import numpy as np
 
 TINYPERSON_IOU_THRESHOLDS = (0.25, 0.5, 0.75)
+_TINY = "tiny"  # the range that papers compare
 _SIZED = ("AP25", "AP75")  # of size ranges, beside AP50
 
 
@@ -62,6 +64,19 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
             dataset, size_ranges, max_dets, TINYPERSON_IOU_THRESHOLDS, output_dir=output_dir
         )
 
+    def redrawn(self, detections: Sequence[dict], draws: np.ndarray) -> dict[str, np.ndarray]:
+        """``AP50`` and that of the tiny objects, as :meth:`SizedCOCOEvaluator.redrawn`."""
+        areas = {"AP50": self._overall()}
+        areas |= {
+            f"AP50-{name}": area
+            for name, area in zip(self.size_ranges.names, self.size_ranges.areas(), strict=True)
+            if name == _TINY
+        }
+        return {
+            name: resampled_ap(self._scored_in(area), detections, self.max_dets, draws, [0.5], area)
+            for name, area in areas.items()
+        }
+
     def _overall(self) -> tuple[float, float]:
         return min(low for low, _ in self.size_ranges.limits) ** 2, math.inf
 
@@ -78,13 +93,7 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
         # The engine has this rule for crowds, and these depend on the range: a pass for each.
         of_benchmark = 1 + len(self.size_ranges.names)
         parts = [
-            score_boxes(
-                self._truth | {"annotations": _ignored_outside(self._truth["annotations"], area)},
-                detections,
-                [area],
-                caps,
-                self.iou_thresholds,
-            )
+            score_boxes(self._scored_in(area), detections, [area], caps, self.iou_thresholds)
             for area in areas[:of_benchmark]
         ]
         parts.append(
@@ -96,6 +105,10 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
             parts[0].iou_thresholds,
             parts[0].max_dets,
         )
+
+    def _scored_in(self, area: tuple[float, float]) -> dict:
+        """The ground truth of a range of area: what is outside of it is ignored."""
+        return self._truth | {"annotations": _ignored_outside(self._truth["annotations"], area)}
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         rows = self._summary["size_ranges"]

@@ -18,7 +18,6 @@ from lowres_d2.evaluation.benchmarks.visdrone_toolkit import (
     outside_regions,
     toolkit_metrics,
 )
-from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.evaluation.sized_coco import SizedCOCOEvaluator
 
@@ -68,13 +67,10 @@ class VisDroneEvaluator(SizedCOCOEvaluator):
             raise ValueError("all objects of the test set lie in ignored regions")
         return truth | {"annotations": annotations}
 
-    def _score(
-        self, detections: list[dict], areas: list[tuple[float, float]], caps: list[int]
-    ) -> BoxScores:
+    def _counted(self, detections: list[dict]) -> list[dict]:
         outside = self._outside(detections)
         detections = [d for d, kept in zip(detections, outside, strict=True) if kept]
-        detections = list(_highest(detections, self.max_dets))
-        return score_boxes(self._truth, detections, areas, caps, self.iou_thresholds)
+        return list(_highest(detections, self.max_dets))
 
     def _outside(self, rows: Sequence[Mapping]) -> list[bool]:
         """Which rows, objects or detections, lie outside of ignored regions."""

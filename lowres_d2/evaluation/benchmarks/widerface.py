@@ -80,15 +80,41 @@ class WiderFaceEvaluator(SizedCOCOEvaluator):
             self._faces[subset] = {image_id: faces[name] for image_id, name in names.items()}
         super().__init__(dataset, size_ranges, max_dets, output_dir=output_dir)
 
+    def redrawn(self, detections: Sequence[dict], draws: np.ndarray) -> dict[str, np.ndarray]:
+        """``AP50``, easy, medium and hard, as :meth:`SizedCOCOEvaluator.redrawn`."""
+        rows: dict[object, list[dict]] = {image["id"]: [] for image in self._truth["images"]}
+        for row in detections:
+            rows[row["image_id"]].append(row)
+        ids, found, ends = sorted(rows), {}, []
+        for image_id in ids:
+            boxes = np.array([row["bbox"] for row in rows[image_id]]).reshape(-1, 4)
+            scores = np.array([row["score"] for row in rows[image_id]])
+            boxes[:, 2:] += boxes[:, :2]  # XYWH -> XYXY
+            found[image_id] = boxes, scores
+            ends.append((scores.min(initial=np.inf), scores.max(initial=-np.inf)))
+        low, high = np.array(ends).T
+        metrics = {"AP50": self._redrawn_ap(detections, draws, [_IOU])}
+        for subset, faces in self._faces.items():
+            curve = SubsetCurve({image_id: faces[image_id] for image_id in ids}, found)
+            aps = [
+                curve.ap(
+                    np.bincount(draw, minlength=len(ids)),
+                    (low[draw].min(), high[draw].max()),
+                    self._thresholds,
+                )
+                for draw in (np.arange(len(ids)), *draws)
+            ]
+            metrics[subset] = np.array([np.nan if ap is None else ap for ap in aps])
+        return metrics
+
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         scores = np.concatenate([s for _, s, _ in found.values()]) if found else np.zeros(0)
-        low, high = (scores.min(), scores.max()) if len(scores) else (0.0, 1.0)
-        scaled = {
-            image_id: (boxes, (s - low) / (high - low) if high > low else np.ones(len(s)))
-            for image_id, (boxes, s, _) in found.items()
-        }
+        ends = (scores.min(), scores.max()) if len(scores) else (0.0, 1.0)
+        given = {image_id: (boxes, own) for image_id, (boxes, own, _) in found.items()}
         return {
-            subset: subset_ap(faces, scaled, self._thresholds)
+            subset: SubsetCurve(faces, given).ap(
+                np.ones(len(faces), dtype=int), ends, self._thresholds
+            )
             for subset, faces in self._faces.items()
         }
 
@@ -111,26 +137,62 @@ def subset_ap(
         found: boxes (n, 4) XYXY and scores (n,) between 0 and 1, by image.
         thresholds: number of scores at which the curve has a point; None: all.
     """
-    total = sum(int(face.chosen.sum()) for face in faces.values())
-    if not total:
-        return None
-    parts = [
-        _marked(faces[image_id], *own)
-        for image_id, own in found.items()
-        if len(faces[image_id].boxes) and len(own[1])
-    ]
-    if not parts:
-        return 0.0
-    scores, counts, hits = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(-scores, kind="stable")
-    counts, hits = (np.concatenate([[0], v[order].cumsum()]) for v in (counts, hits))
-    if thresholds is None:
-        reached = np.arange(1, len(scores) + 1)
-    else:
-        least = 1 - np.arange(1, thresholds + 1) / thresholds
-        reached = np.searchsorted(-scores[order], -least, side="right")
-    precision = hits[reached] / np.maximum(counts[reached], 1)
-    return 100 * all_points_ap(hits[reached] / total, precision)
+    return SubsetCurve(faces, found).ap(np.ones(len(faces), dtype=int), (0.0, 1.0), thresholds)
+
+
+class SubsetCurve:
+    """The detections of a subset, matched once for any choice of its images.
+
+    Args:
+        faces: by image.
+        found: boxes (n, 4) XYXY and scores (n,), by image.
+    """
+
+    def __init__(
+        self,
+        faces: Mapping[object, FaceSubset],
+        found: Mapping[object, tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        self._faces = np.array([int(face.chosen.sum()) for face in faces.values()])
+        place = {image_id: k for k, image_id in enumerate(faces)}
+        marked = [
+            (*_marked(faces[image_id], *own), np.full(len(own[1]), place[image_id]))
+            for image_id, own in found.items()
+            if len(faces[image_id].boxes) and len(own[1])
+        ]
+        nothing = (np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, int))
+        columns = [np.concatenate(column) for column in zip(nothing, *marked, strict=True)]
+        order = np.argsort(-columns[0], kind="stable")
+        self._scores, self._counts, self._hits, self._image = (c[order] for c in columns)
+
+    def ap(
+        self, times: np.ndarray, ends: tuple[float, float], thresholds: int | None
+    ) -> float | None:
+        """AP in percent; None without a face.
+
+        Args:
+            times: how often each image is in the test set.
+            ends: scores that are scaled to 0 and 1.
+            thresholds: as for :func:`subset_ap`.
+        """
+        total = int(times @ self._faces)
+        if not total:
+            return None
+        weights = times[self._image]
+        counts, hits = (
+            np.concatenate([[0], (weights * mark).cumsum()]) for mark in (self._counts, self._hits)
+        )
+        if thresholds is None:
+            reached = np.arange(1, len(weights) + 1)
+        else:
+            least = 1 - np.arange(1, thresholds + 1) / thresholds
+            reached = np.searchsorted(-_scaled(self._scores, *ends), -least, side="right")
+        precision = hits[reached] / np.maximum(counts[reached], 1)
+        return 100 * all_points_ap(hits[reached] / total, precision)
+
+
+def _scaled(scores: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (scores - low) / (high - low) if high > low else np.ones(len(scores))
 
 
 def _marked(

@@ -103,8 +103,8 @@ def random_scene(seed):
     for image_id in (3, 7, 8):
         found = []
         for _ in range(25):
-            w, h = draw.uniform(3, 45, 2).round(2)
-            x, y = draw.uniform(0, 200, 2).round(2)
+            w, h = draw.uniform(3, 45, 2).round(2).tolist()
+            x, y = draw.uniform(0, 200, 2).round(2).tolist()
             rows.append((image_id, x, y, w, h, int(draw.random() < 0.3)))
             for _ in range(draw.integers(0, 4)):
                 moved = draw.normal(0, 3, 4)
@@ -171,6 +171,22 @@ def test_the_lowest_size_is_a_setting():
     assert [m["AP50"] for m in counted] == pytest.approx([100 * 51 / 101, 100])
     with pytest.raises(ValueError, match="no object of the test set has 2 px or more"):
         TinyPersonEvaluator(Persons(rows[:1]), "tinyperson-2")
+
+
+def test_metrics_of_redraws_are_those_of_the_rules_written_out(tmp_path):
+    rows, detections = random_scene(4)
+    evaluator = TinyPersonEvaluator(Persons(rows), output_dir=tmp_path)
+    metrics = evaluate(evaluator, detections)
+    read = evaluator.read(tmp_path / "coco_instances_results.json")
+    redrawn = read.redrawn(np.array([[2, 0, 2]]))
+    taken = {1: 8, 2: 3, 3: 8}  # the drawn images as images of their own
+    drawn = [(new, *row[1:]) for new, old in taken.items() for row in rows if row[0] == old]
+    found = {new: detections[old] for new, old in taken.items()}
+    for name, low, high in (("AP50", 1, math.inf), ("AP50-tiny", 1, 20)):
+        whole, again = redrawn[name]
+        assert whole == pytest.approx(metrics[name]), name
+        assert again == pytest.approx(reference(drawn, found, low, high, 0.5), abs=1e-4), name
+    assert list(redrawn) == ["AP50", "AP50-tiny"]
 
 
 def test_all_metrics_are_known_before():

@@ -218,6 +218,20 @@ def test_five_hundred_detections_of_all_classes_together_count():
     assert "toolkit-AP" not in evaluate(VisDroneEvaluator(Drones(records), toolkit=False), {1: []})
 
 
+def test_metrics_of_redraws_are_those_of_their_images(tmp_path):
+    records, detections = random_scene(5)
+    evaluator = VisDroneEvaluator(Drones(records), max_dets=8, toolkit=False, output_dir=tmp_path)
+    metrics = evaluate(evaluator, detections)
+    read = evaluator.read(tmp_path / "coco_instances_results.json")
+    whole, drawn = read.redrawn(np.array([[2, 1, 2]]))["AP"]
+    again = [records[k] | {"image_id": n} for n, k in enumerate((2, 1, 2), start=1)]
+    other = VisDroneEvaluator(Drones(again), max_dets=8, toolkit=False)
+    found = {1: detections[3], 2: detections[2], 3: detections[3]}
+    assert whole == pytest.approx(metrics["AP"])
+    assert drawn == pytest.approx(evaluate(other, found)["AP"])
+    assert len(read.detections) < sum(map(len, detections.values()))  # those that count
+
+
 def test_all_metrics_are_known_before():
     records, detections = random_scene(4)
     evaluator = VisDroneEvaluator(Drones(records))

@@ -194,6 +194,28 @@ def test_images_of_another_set_and_other_mistakes_are_named(write):
         WiderFaceEvaluator(Faces(events), folder, thresholds=0)
 
 
+@pytest.mark.parametrize("thresholds", [1000, None])
+def test_metrics_of_redraws_are_those_of_their_images(write, tmp_path, thresholds):
+    subsets, detections = random_scene(4)
+    detections[3] = []
+    evaluator = WiderFaceEvaluator(
+        Faces(subsets[0]), write(*subsets), thresholds=thresholds, output_dir=tmp_path / "run"
+    )
+    metrics = evaluate(evaluator, detections)
+    read = evaluator.read(tmp_path / "run" / "coco_instances_results.json")
+    draw = [1, 3, 1, 0]
+    redrawn = read.redrawn(np.array([draw]))
+    again = []
+    for parts in subsets:  # the drawn images as images of their own
+        images = [own for event in parts.values() for own in event.values()]
+        again.append({"0--Parade": {f"image_{n}": images[k] for n, k in enumerate(draw)}})
+    drawn = WiderFaceEvaluator(Faces(again[0]), write(*again), thresholds=thresholds)
+    expected = evaluate(drawn, [detections[k] for k in draw])
+    assert list(redrawn) == ["AP50", "easy", "medium", "hard"]
+    for name, values in redrawn.items():
+        assert values == pytest.approx([metrics[name], expected[name]]), name
+
+
 def test_all_metrics_are_known_before(write):
     subsets, detections = random_scene(3)
     evaluator = WiderFaceEvaluator(Faces(subsets[0]), write(*subsets))
