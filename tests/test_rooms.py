@@ -51,6 +51,15 @@ def test_what_several_rooms_use_knows_none_of_them():
         assert not [*imported_rooms(path)], path
 
 
+def test_no_function_hides_a_module():
+    """A dump may shorten its name to that of the module, which cannot be called."""
+    for init in PACKAGE.rglob("__init__.py"):
+        modules = {path.stem for path in init.parent.iterdir()}
+        for node in ast.walk(ast.parse(init.read_text())):
+            if isinstance(node, ast.ImportFrom) and "bundled" not in init.parts:
+                assert not modules & {alias.asname or alias.name for alias in node.names}, init
+
+
 def test_every_folder_has_its_place_in_the_order():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert folders == {*LEVEL}

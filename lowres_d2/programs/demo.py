@@ -1,8 +1,7 @@
 """Detect on images, folders and videos: boxes drawn, and in a json file.
 
 Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Each
-record of ``detections.json`` is an image, or a frame of a video, and says what its boxes are. Those
-of a GeoTIFF are written as GeoJSON, too.
+record of ``detections.json`` is an image, or a frame of a video, and says what its boxes are.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
-from lowres_d2.data.image.map_frame import NoMapFrameError
 from lowres_d2.engine.build import check_classes
 from lowres_d2.engine.identity import Identity, recipe_of
 from lowres_d2.engine.trained import trained_model
@@ -28,7 +26,6 @@ from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
-from lowres_d2.programs.demo_geojson import map_files, write_geojson
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
@@ -105,31 +102,26 @@ class Demo:
         mapper: the recipe's, for evaluation; it reads the images.
         classes: class names in the order of the labels.
         threshold: lowest score that counts.
-        maps: GeoJSON file of those images that have one, by the file that they are drawn into.
     """
 
     model: nn.Module
     mapper: Callable[[dict], dict | None]
     classes: Sequence[str]
     threshold: float
-    maps: Mapping[Path, Path] = field(default_factory=dict)
 
     @classmethod
-    def from_recipe(
-        cls, cfg: DictConfig, weights: Identity, threshold: float, maps: Mapping[Path, Path]
-    ) -> Demo:
+    def from_recipe(cls, cfg: DictConfig, weights: Identity, threshold: float) -> Demo:
         """Build the recipe's model with its weights; all of them must be there."""
         model, _ = trained_model(cfg, weights.weights)
         mapper = build(cfg, "dataloader.test.mapper")
-        return cls(model, mapper, class_names(cfg, model, weights), threshold, maps)
+        return cls(model, mapper, class_names(cfg, model, weights), threshold)
 
     @torch.no_grad()
-    def detect(self, file: Path) -> tuple[np.ndarray, Objects, int]:
+    def detect(self, file: Path) -> tuple[np.ndarray, Objects]:
         """Read an image and find its objects.
 
         Returns:
-            The image, RGB uint8 (H, W, 3), what was found in its pixels, and the EXIF orientation
-            that they follow, 1 for none.
+            The image, RGB uint8 (H, W, 3), and what was found in its pixels.
 
         Raises:
             BrokenImageError: it cannot be read, or the model cannot take it.
@@ -140,7 +132,7 @@ class Demo:
         sample = self.mapper({"file_name": str(file), "image_id": 0})
         if sample is None:
             raise BrokenImageError(f"{file}: cannot be read as an image")
-        image, orientation = reader_of(self.mapper).show_turned(str(file))
+        image = reader_of(self.mapper).show(str(file))
         sample |= {"height": image.shape[0], "width": image.shape[1]}
         try:
             output = self.model([sample])[0]
@@ -150,12 +142,11 @@ class Demo:
             raise ValueError("the demo draws boxes, and this recipe's model gives none")
         found = output["instances"].to("cpu")
         found = found[found.scores >= self.threshold]
-        objects = Objects(
+        return image, Objects(
             found.pred_boxes.tensor.double().numpy(),
             found.pred_classes.numpy(),
             found.scores.double().numpy(),
         )
-        return image, objects, orientation
 
     def draw(self, image: np.ndarray, found: Objects) -> Image.Image:
         """The image with its detections; small ones enlarged by a whole number."""
@@ -197,18 +188,12 @@ class Demo:
         }
 
     def image(self, file: Path, target: Path) -> list[dict]:
-        """Detect on one image and write it with its boxes, of a GeoTIFF also as GeoJSON."""
-        image, found, orientation = self.detect(file)
+        """Detect on one image and write it with its boxes."""
+        image, found = self.detect(file)
         drawn = self.draw(image, found)
         with own_path(target) as part:
             drawn.save(part, quality=95)
-        record = self.record(str(file), image, found)
-        if target in self.maps:
-            try:
-                write_geojson(self.maps[target], file, record, found.boxes, orientation)
-            except NoMapFrameError as error:
-                print(f"{file}: no GeoJSON: {error}", file=sys.stderr)
-        return [record]
+        return [self.record(str(file), image, found)]
 
     def video(self, file: Path, target: Path) -> list[dict]:
         """Detect on every frame of a video and write it with its boxes."""
@@ -218,7 +203,7 @@ class Demo:
             sink = VideoSink(part, source.rate)
             for number, frame in enumerate(source):
                 cv2.imwrite(str(frame_file), frame)
-                image, found, _ = self.detect(frame_file)
+                image, found = self.detect(frame_file)
                 sink.write(np.asarray(self.draw(image, found)))
                 records.append(self.record(str(file), image, found, frame=number))
                 _progress(f"{file.name}: frame {number + 1} of {source.total}", number % 25 == 24)
@@ -251,8 +236,7 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError(f"--confidence-threshold {args.confidence_threshold}: expected 0 to 1")
     files = find_inputs(args.input)
     targets, json_file = find_targets(files, args.output)
-    maps = map_files(files, targets)
-    check_own([*targets, json_file, *maps.values()])
+    check_own([*targets, json_file])
     cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
     if task_of(cfg) != BOXES.task:
         raise ValueError(
@@ -260,7 +244,7 @@ def _run(args: argparse.Namespace) -> None:
             "`lowres-d2 visualize all` shows what classifiers take test images for, and what "
             "super-resolution makes of them"
         )
-    demo = Demo.from_recipe(cfg, weights, args.confidence_threshold, maps)
+    demo = Demo.from_recipe(cfg, weights, args.confidence_threshold)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
         try:

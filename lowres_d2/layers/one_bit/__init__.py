@@ -4,7 +4,7 @@ from lowres_d2.layers.one_bit.convolution import BinaryConv2d
 from lowres_d2.layers.one_bit.input_quantizers import ShiftedSign, Sign
 from lowres_d2.layers.one_bit.linear import BinaryLinear
 from lowres_d2.layers.one_bit.shifted_prelu import ShiftedPReLU
-from lowres_d2.layers.one_bit.sign import sign
+from lowres_d2.layers.one_bit.signs import sign
 from lowres_d2.layers.one_bit.weights import BinaryWeights
 
 __all__ = [

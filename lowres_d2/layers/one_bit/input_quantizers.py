@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowres_d2.layers.one_bit.sign import check_gradient, sign
+from lowres_d2.layers.one_bit.signs import check_gradient, sign
 
 import torch
 from jaxtyping import Float

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowres_d2.layers.one_bit.sign import plus_or_minus_one
+from lowres_d2.layers.one_bit.signs import plus_or_minus_one
 
 import torch
 from jaxtyping import Float

@@ -2,11 +2,11 @@
 
 from lowres_d2.modeling.backbone.atrous_blocks import add_atrous_rule
 from lowres_d2.modeling.backbone.atrous_twin import AtrousTwin
-from lowres_d2.modeling.backbone.bottom_heavy import BottomHeavyStem, bottom_heavy
 from lowres_d2.modeling.backbone.cifar import CifarAlexNet, CifarResNet18, CifarVGG16
 from lowres_d2.modeling.backbone.hrfpn import HRFPN
 from lowres_d2.modeling.backbone.hrnet import BottomHeavyHRNet, HRNet
 from lowres_d2.modeling.backbone.last_level_p6 import LastLevelP6
+from lowres_d2.modeling.backbone.moved_blocks import BottomHeavyStem, bottom_heavy
 from lowres_d2.modeling.backbone.shortcut_resnet import (
     PReLUStem,
     ShortcutBlock,

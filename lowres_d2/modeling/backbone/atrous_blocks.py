@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from lowres_d2.modeling.backbone.bottom_heavy import BottomHeavyStem
+from lowres_d2.modeling.backbone.moved_blocks import BottomHeavyStem
 from lowres_d2.modeling.backbone.small import DeepStem, SmallStem
 
 import torch

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from lowres_d2.layers.k_bit import KBitConv2d, KBitLinear
 from lowres_d2.layers.like import arguments_of
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear, ShiftedSign, Sign
-from lowres_d2.layers.one_bit.sign import check_gradient
+from lowres_d2.layers.one_bit.signs import check_gradient
 from lowres_d2.modeling.one_bit.activations import prelu_for_relu, shift_prelus
 from lowres_d2.modeling.one_bit.one_signed import one_signed, recording_lowest, run_on_random_image
 from lowres_d2.modeling.one_bit.read_past import recording_reads

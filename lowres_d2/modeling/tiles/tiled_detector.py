@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lowres_d2.modeling.tiles.merge import merge
+from lowres_d2.modeling.tiles.merging import merge
 from lowres_d2.modeling.tiles.shrunk import shrunk
 from lowres_d2.structures import Size, TileGrid, Window, WindowedImage, fit_instances
 
@@ -41,7 +41,7 @@ class TiledDetector(nn.Module):
             than the overlap.
         iou_threshold: intersection over union from which boxes of two tiles are one object.
         seam_threshold: as ``iou_threshold`` for boxes that a tile's border may have cut: see
-            :func:`lowres_d2.modeling.tiles.merge.merge`.
+            :func:`lowres_d2.modeling.tiles.merging.merge`.
         seam_margin: distance in pixels from a tile's border up to which it may have cut a box.
         max_detections: the most detections of an image; None: those of all tiles.
     """

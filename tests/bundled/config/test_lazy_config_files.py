@@ -207,6 +207,8 @@ def test_yaml_names_calls_that_are_made_by_instantiate_alone(tmp_path):
     file.write_text(f"model: {{_target_: os.mkdir, path: {made}}}\n")
     cfg = LazyConfig.load(str(file))
     assert cfg.model._target_ == "os.mkdir" and not made.exists()
+    if not BUNDLED:
+        return  # upstream's reader takes any tag; ours of saved configs stands before it
     file.write_text("model: !!python/name:os.mkdir\n")
     with pytest.raises(ValueError, match=r"os.mkdir is no part of recipes"):
         LazyConfig.load(str(file))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 from torch import nn
 
 from toys.detectors import CHANNELS, DETECTORS, fcos, training_input
@@ -232,10 +233,16 @@ def model(resampler=None, **arguments):
     )
 
 
+def trained(whole, batch):
+    """Losses of a batch; upstream's detectors log into the storage."""
+    with EventStorage():
+        return whole(batch)
+
+
 def test_the_loss_trains_the_decoder_and_the_detector_up_to_its_levels():
     whole = model(reduction="per_region")
     whole.loss_terms.active = ["foreground"]
-    losses = whole([training_input(50, 70), training_input(64, 40, seed=1)])
+    losses = trained(whole, [training_input(50, 70), training_input(64, 40, seed=1)])
     assert sorted(losses) == ["loss_foreground_background", "loss_foreground_object"]
     sum(losses.values()).backward()
     parts = {
@@ -257,7 +264,8 @@ def test_it_trains_the_1_bit_layers_of_a_detector(name):
     objective = ForegroundRefinement(decoder)
     whole = LowResDetector(detector, Identity(), objectives=[objective])
     whole.loss_terms.active = ["foreground"]
-    sum(whole([training_input(50, 70), training_input(64, 40, seed=1)]).values()).backward()
+    losses = trained(whole, [training_input(50, 70), training_input(64, 40, seed=1)])
+    sum(losses.values()).backward()
     layers = {p: m for p, m in detector.named_modules() if isinstance(m, BinaryConv2d)}
     reached = {p for p, m in layers.items() if m.weight.grad is not None and m.weight.grad.any()}
     # p5 is not decoded: what leads to it alone stays.
@@ -267,7 +275,8 @@ def test_it_trains_the_1_bit_layers_of_a_detector(name):
 
 
 def test_the_decoders_image_is_of_the_detectors_input():
-    losses = model(Bicubic(2))([training_input(100, 140), training_input(128, 80, seed=1)])
+    batch = [training_input(100, 140), training_input(128, 80, seed=1)]
+    losses = trained(model(Bicubic(2)), batch)
     assert all(x.isfinite() for x in losses.values()) and "loss_foreground_object" in losses
 
 
