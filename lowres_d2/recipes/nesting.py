@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 _LOADED: ContextVar[list[DictConfig] | None] = ContextVar("_LOADED", default=None)
 # Folders of the recipes read so far, and the modules of each that are set aside, by name.
 _FOLDERS: dict[str, dict[str, ModuleType]] = {}
-# Modules in such a folder that were there before a recipe was.
+# Modules and packages in such a folder that were there before a recipe was.
 _INSTALLED: set[str] = set()
 
 
@@ -52,15 +53,15 @@ def _own_folder(path: Path) -> str | None:
             return None
         _FOLDERS[folder] = {}
         # Where a recipe lies beside a package that is installed from there, this is none of its.
-        _INSTALLED.update(name for name in sys.modules if _home(name) == folder)
+        _INSTALLED.update(top for top in _tops() if _home(top) == folder)
     return folder
 
 
 def _arrange(folders: list[str]) -> None:
     """Let modules be imported from these folders of recipes, earlier ones first, and no others."""
-    for name, module in list(sys.modules.items()):
-        top = name.partition(".")[0]
-        if top not in _INSTALLED and (home := _home(top)) in _FOLDERS:
+    homes = {top: home for top in _tops() - _INSTALLED if (home := _home(top)) in _FOLDERS}
+    for name, module in list(sys.modules.items()) if homes else ():
+        if home := homes.get(name.partition(".")[0]):
             _FOLDERS[home][name] = module
     for aside in _FOLDERS.values():
         for name in aside:
@@ -78,11 +79,21 @@ def _arrange(folders: list[str]) -> None:
             taken.update(name.partition(".")[0] for name in os.listdir(folder))
 
 
-def _home(name: str) -> str | None:
+def _tops() -> set[str]:
+    """Names of the modules and packages that are loaded, without those inside packages."""
+    return {name for name in sys.modules.copy() if "." not in name}
+
+
+def _home(top: str) -> str | None:
     """The folder that a module or package was found in, of one that is loaded."""
-    known = getattr(sys.modules.get(name), "__dict__", {})  # asks no module that loads lazily
+    known = getattr(sys.modules.get(top), "__dict__", {})  # asks no module that loads lazily
     place = next(iter(known.get("__path__") or ()), None) or known.get("__file__")
-    return os.path.dirname(os.path.realpath(place)) if isinstance(place, str) else None
+    return _resolved(os.path.dirname(os.path.abspath(place))) if isinstance(place, str) else None
+
+
+@lru_cache(maxsize=None)  # thousands of modules lie in a few folders, which stay where they are
+def _resolved(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def is_nested() -> bool:
