@@ -3,13 +3,12 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from lowres_d2.data.datasets import SEADRONESSEE_CLASSES, CocoDataset, SeaDronesSeeDataset
 from lowres_d2.data.validation import Findings
 from lowres_d2.evaluation import SizedCOCOEvaluator
+from lowres_d2.programs.prepare_seadronessee import main
 from lowres_d2.programs.validate_recipe import recipe_splits
 
 import numpy as np
@@ -151,11 +150,10 @@ def test_metrics_with_class_0_as_a_class_are_pycocotools(write, content):
     assert 0.2 < run.stats[0] < 0.9
 
 
-def test_program_counts_objects(write, tmp_path):
+def test_program_counts_objects(write, tmp_path, capsys):
     write()
-    command = [sys.executable, str(REPOSITORY / "datasets/prepare_seadronessee.py")]
-    command += ["--root", str(tmp_path), "--no-images"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    main(["--root", str(tmp_path), "--no-images"])
+    text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     assert rows[2][:4] == ["train", "2", "3", "1"]
     assert rows[-1] == ["buoy", "1", "1"]

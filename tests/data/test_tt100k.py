@@ -3,8 +3,6 @@
 import json
 import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -190,9 +188,9 @@ def test_validation_reads_the_file(write, content):
 def test_program_counts_and_converts(write, content, tmp_path, capsys):
     content["types"] = TT100K_CLASSES
     write()
-    command = [sys.executable, str(REPOSITORY / "datasets/prepare_tt100k.py")]
-    command += ["--root", str(tmp_path), "--no-images", "--coco"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    arguments = ["--root", str(tmp_path), "--no-images", "--coco"]
+    main(arguments)
+    text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     assert rows[2] == ["train", "2", "1", "1", "0", "0", "0"]
     assert rows[3] == ["test", "1", "2", "0", "1", "0", "1"]
@@ -203,7 +201,7 @@ def test_program_counts_and_converts(write, content, tmp_path, capsys):
     assert [c["name"] for c in converted["categories"]] == TT100K_CLASSES
     (tmp_path / "annotations.json").unlink()
     with pytest.raises(SystemExit) as stop:
-        main(command[2:])
+        main(arguments)
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert re.search(r"error: .*annotations.json: no such annotation file", error)

@@ -13,7 +13,6 @@ from lowres_d2.data.classification.labelled import check_choice, check_labels
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 _SPLITS = ["train", "test", "extra"]
 _TEN_IS_ZERO = 10  # the label of the digit 0
@@ -45,6 +44,8 @@ class SVHN(ImageArrays):
 
 
 def _read(path: Path) -> tuple[np.ndarray, list[int]]:
+    from scipy.io import loadmat  # a quarter of a second, which other data sets need not wait for
+
     try:
         content = loadmat(path, variable_names=["X", "y"])
     except NotImplementedError:

@@ -17,7 +17,6 @@ from lowres_d2.modeling.deformable_detr.set_prediction import Target
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
 
@@ -70,6 +69,8 @@ class HungarianMatcher:
             FloatingPointError: a cost is non-finite; the message names predictions or ground
                 truth as its origin.
         """
+        from scipy.optimize import linear_sum_assignment  # slow: other detectors do without it
+
         check_one_for_each_image(logits, targets)
         costs = [
             self.costs(logits[i], boxes[i], target["labels"], target["boxes"])

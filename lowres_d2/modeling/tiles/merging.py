@@ -22,8 +22,6 @@ from lowres_d2.structures import Size, Window
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 
@@ -123,6 +121,9 @@ def _joined(
     stays: Bool[Tensor, " M"],
 ) -> Float[Tensor, "M 4"]:
     """Boxes around the parts of each object; all but its best part are dropped from ``stays``."""
+    from scipy.sparse import coo_array  # slow, and few images have such parts
+    from scipy.sparse.csgraph import connected_components
+
     a, b = pairs.unbind(dim=1)
     low = torch.maximum(places[a, :2], places[b, :2])
     high = torch.minimum(places[a, 2:], places[b, 2:])

@@ -1,8 +1,6 @@
 """The program that counts TinyPerson, and the data piece of recipes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from lowres_d2.data.validation.read import split_of_dataset
@@ -55,10 +53,8 @@ def root(tmp_path):
 
 
 def test_program_counts_persons(root, capsys):
-    command = [sys.executable, str(REPOSITORY / "datasets/prepare_tinyperson.py")]
-    text = subprocess.run(
-        [*command, "--root", str(root)], check=True, capture_output=True, text=True
-    ).stdout
+    main(["--root", str(root)])
+    text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     assert rows[2] == ["train", "1", "2", "1", "19.0 ± 11.0", "50.0%", "100.0%"]
     assert rows[4] == ["train tiles", "2", "2", "0", "8.5 ± 0.5", "100.0%", "100.0%"]

@@ -1,8 +1,6 @@
 """VisDrone from label files as its toolkit documents them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from lowres_d2.data.datasets import VISDRONE_CLASSES, VisDroneDataset
@@ -115,9 +113,8 @@ def test_validation_reads_the_label_files(folder):
 
 def test_program_counts_and_converts(folder, tmp_path, capsys):
     write_split(tmp_path / "VisDrone2019-DET-train", c=FIRST)
-    command = [sys.executable, str(REPOSITORY / "datasets/prepare_visdrone.py")]
-    command += ["--root", str(tmp_path), "--coco"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    main(["--root", str(tmp_path), "--coco"])
+    text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     assert rows[2][:5] == ["train", "1", "2", "3", "24.7 ± 6.8"]
     assert rows[3][:4] == ["val", "2", "2", "3"]

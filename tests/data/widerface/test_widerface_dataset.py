@@ -1,7 +1,5 @@
 """WiderFace from its MATLAB file and from both forms of text."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from lowres_d2.data.datasets import WiderFaceDataset
@@ -167,9 +165,8 @@ def root(tmp_path):
 
 
 def test_program_counts_faces(root, capsys):
-    command = [sys.executable, str(REPOSITORY / "datasets/prepare_widerface.py")]
-    command += ["--root", str(root), "--coco"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    main(["--root", str(root), "--coco"])
+    text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
     # 4 and sqrt(70 x 30).
     assert rows[2] == ["train", "3", "2", "1", "24.9 ± 20.9", "50.0%", "50.0%"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 _NAMES = ("event_list", "file_list")
 
@@ -22,6 +21,8 @@ def read_cells(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, dict[str,
     Raises:
         ValueError: it is no MATLAB file, or has other content.
     """
+    from scipy.io import loadmat  # a quarter of a second, which other data sets need not wait for
+
     try:
         content = loadmat(path, variable_names=[*_NAMES, *keys])
     except Exception as error:  # scipy can raise anything on a broken file
