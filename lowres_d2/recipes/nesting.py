@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -91,7 +91,7 @@ def _home(top: str) -> str | None:
     return _resolved(os.path.dirname(os.path.abspath(place))) if isinstance(place, str) else None
 
 
-@lru_cache(maxsize=None)  # thousands of modules lie in a few folders, which stay where they are
+@cache  # thousands of modules lie in a few folders, which stay where they are
 def _resolved(folder: str) -> str:
     return os.path.realpath(folder)
 

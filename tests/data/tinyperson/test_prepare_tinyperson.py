@@ -56,8 +56,17 @@ def test_program_counts_persons(root, capsys):
     main(["--root", str(root)])
     text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
-    assert rows[2] == ["train", "1", "2", "1", "19.0 ± 11.0", "50.0%", "100.0%"]
-    assert rows[4] == ["train tiles", "2", "2", "0", "8.5 ± 0.5", "100.0%", "100.0%"]
+    assert rows[2] == ["train", "1", "2", "1", "19.0 ± 11.0", "0.347 ± 0.201", "50.0%", "100.0%"]
+    assert rows[4] == [
+        "train tiles",
+        "2",
+        "2",
+        "0",
+        "8.5 ± 0.5",
+        "0.155 ± 0.009",
+        "100.0%",
+        "100.0%",
+    ]
     assert "dense images left out: 1 of train, 1 of test, 0 of train tiles" in text
     main(["--root", str(root), "--task", "earth", "--dense", "object"])
     text = capsys.readouterr().out

@@ -168,8 +168,8 @@ def test_program_counts_faces(root, capsys):
     main(["--root", str(root), "--coco"])
     text = capsys.readouterr().out
     rows = [[cell.strip() for cell in x.split("|")[1:-1]] for x in text.splitlines() if "|" in x]
-    # 4 and sqrt(70 x 30).
-    assert rows[2] == ["train", "3", "2", "1", "24.9 ± 20.9", "50.0%", "50.0%"]
+    # 4 and sqrt(70 x 30), of images of sqrt(6000).
+    assert rows[2] == ["train", "3", "2", "1", "24.9 ± 20.9", "0.322 ± 0.270", "50.0%", "50.0%"]
     assert rows[3][:4] == ["val", "3", "2", "1"]
     assert "faces of val: 2 easy, 2 medium, 2 hard" in text
     assert (root / "widerface_val.json").is_file()
