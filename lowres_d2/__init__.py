@@ -4,15 +4,21 @@ Importing this package decides which Detectron2 runs: an installed upstream one,
 is bundled in ``lowres_d2/bundled``. Import it before anything that imports ``detectron2``.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lowres_d2._provider import choose_provider, detectron2_provider
 
+if TYPE_CHECKING:
+    from lowres_d2.predictor import load
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "detectron2_provider"]
+__all__ = ["__version__", "detectron2_provider", "load"]
 
 # fvcore scripts its losses at import, which newer torch tells every user to stop doing.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -26,3 +32,12 @@ except (ImportError, ValueError) as error:
     if Path(*sys.argv[:1]).name not in _STARTED or os.environ.get("LOWRES_D2_TRACEBACK"):
         raise
     raise SystemExit(f"error: {error}") from None
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: torch and the rest take seconds to import, and choosing the provider needs none.
+    if name == "load":
+        from lowres_d2.predictor import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

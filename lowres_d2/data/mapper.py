@@ -40,6 +40,10 @@ class BrokenImageError(ValueError):
     """An image that cannot be read or augmented, or that its annotations do not fit."""
 
 
+class UnreadableImageError(BrokenImageError):
+    """A file that is no image, or a damaged one."""
+
+
 class DetectionMapper:
     """Detectron2's dataset mapper for boxes and labels, which also counts the boxes that it drops.
 
@@ -114,17 +118,45 @@ class DetectionMapper:
 
     def __call__(self, record: dict) -> dict | None:
         try:
-            if self.windows and (sample := self._in_windows(record)) is not None:
-                return sample
-            image = self._read(record)
-            if self.blanks_crowds:
-                image = blank_crowds(image, record.get("annotations", ()))
-            augmented, transforms = self._augment(image, record["file_name"])
+            return self.sample_of_file(record)
         except BrokenImageError as error:
-            if self.on_broken == "error":
+            if self.on_broken == "skip":
+                _logger.warning("skipped: %s", error)
+                return None
+            if not isinstance(error, UnreadableImageError):
                 raise
-            _logger.warning("skipped: %s", error)
-            return None
+            split = "train" if self.is_train else "test"
+            raise BrokenImageError(
+                f"{error}; replace it, or set dataloader.{split}.mapper.on_broken=skip"
+            ) from None
+
+    def sample_of_pixels(self, pixels: np.ndarray, name: str) -> dict:
+        """The sample of an image in memory, without annotations.
+
+        Args:
+            pixels: (H, W, C), as the reader gives them; they are not changed.
+            name: of the image, for messages.
+
+        Raises:
+            BrokenImageError: it cannot be augmented.
+        """
+        # Augmentations may write. In the same order of axes, which is quicker.
+        augmented, _ = self._augment(pixels.copy(order="K"), name)
+        size = {"height": pixels.shape[0], "width": pixels.shape[1]}
+        return {"file_name": name} | size | {"image": _to_tensor(augmented, pixels.dtype)}
+
+    def sample_of_file(self, record: dict) -> dict:
+        """The sample of a dataset dict, whatever ``on_broken`` says.
+
+        Raises:
+            BrokenImageError: the image cannot be used.
+        """
+        if self.windows and (sample := self._in_windows(record)) is not None:
+            return sample
+        image = self._read(record)
+        if self.blanks_crowds:
+            image = blank_crowds(image, record.get("annotations", ()))
+        augmented, transforms = self._augment(image, record["file_name"])
         sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
         sample.setdefault("height", image.shape[0])
         sample.setdefault("width", image.shape[1])
@@ -168,9 +200,8 @@ class DetectionMapper:
         except UnfitImageError as error:
             raise BrokenImageError(f"{name}: {error}") from None
         except _UNREADABLE as error:
-            raise BrokenImageError(
-                f"{name}: cannot be read as an image ({_first_line(error)}); replace it, or set "
-                f"dataloader.{'train' if self.is_train else 'test'}.mapper.on_broken=skip"
+            raise UnreadableImageError(
+                f"{name}: cannot be read as an image ({_first_line(error)})"
             ) from None
         try:
             image = cut_corner(image, record)

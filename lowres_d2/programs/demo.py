@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,25 +17,20 @@ from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
-from lowres_d2.engine.build import check_classes
-from lowres_d2.engine.identity import Identity, recipe_of
-from lowres_d2.engine.trained import trained_model
+from lowres_d2.engine.identity import recipe_of
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
+from lowres_d2.predictor import Predictor
+from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
-from lowres_d2.recipes.load import build
 
-import cv2
 import numpy as np
-import torch
-from omegaconf import DictConfig
 from PIL import Image
-from torch import nn
 
 # Of the boxes in the json file: a name of Detectron2's BoxMode, and what the numbers are.
 BOX_MODE = "XYWH_ABS"
@@ -95,54 +89,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass
 class Demo:
-    """A trained detector, and what is needed to show its detections.
+    """A trained detector whose detections are shown.
 
     Attributes:
-        model: in evaluation mode.
-        mapper: the recipe's, for evaluation; it reads the images.
-        classes: class names in the order of the labels.
+        detector: finds them.
         threshold: lowest score that counts.
     """
 
-    model: nn.Module
-    mapper: Callable[[dict], dict | None]
-    classes: Sequence[str]
+    detector: Predictor
     threshold: float
 
-    @classmethod
-    def from_recipe(cls, cfg: DictConfig, weights: Identity, threshold: float) -> Demo:
-        """Build the recipe's model with its weights; all of them must be there."""
-        model, _ = trained_model(cfg, weights.weights)
-        mapper = build(cfg, "dataloader.test.mapper")
-        return cls(model, mapper, class_names(cfg, model, weights), threshold)
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in the order of the labels."""
+        return self.detector.class_names
 
-    @torch.no_grad()
-    def detect(self, file: Path) -> tuple[np.ndarray, Objects]:
-        """Read an image and find its objects.
-
-        Returns:
-            The image, RGB uint8 (H, W, 3), and what was found in its pixels.
+    def detect(self, image: Path | Image.Image, name: str) -> Objects:
+        """Find the objects of an image, in its pixels.
 
         Raises:
-            BrokenImageError: it cannot be read, or the model cannot take it.
+            BrokenImageError: it cannot be read, or the model cannot take it; has its name.
         """
-        if not file.is_file():
-            found = "is no regular file, but a pipe or device" if file.exists() else "no such image"
-            raise BrokenImageError(f"{file}: {found}")
-        sample = self.mapper({"file_name": str(file), "image_id": 0})
-        if sample is None:
-            raise BrokenImageError(f"{file}: cannot be read as an image")
-        image = reader_of(self.mapper).show(str(file))
-        sample |= {"height": image.shape[0], "width": image.shape[1]}
+        sample = self.detector.prepare(image, name)
         try:
-            output = self.model([sample])[0]
+            (found,) = self.detector.detect([sample], self.threshold)
         except ValueError as error:  # an image smaller than the factor, say; others may be larger
-            raise BrokenImageError(f"{file}: {one_line(error)}") from error
-        if "instances" not in output:
-            raise ValueError("the demo draws boxes, and this recipe's model gives none")
-        found = output["instances"].to("cpu")
-        found = found[found.scores >= self.threshold]
-        return image, Objects(
+            raise BrokenImageError(f"{name}: {one_line(error)}") from error
+        return Objects(
             found.pred_boxes.tensor.double().numpy(),
             found.pred_classes.numpy(),
             found.scores.double().numpy(),
@@ -168,7 +141,7 @@ class Demo:
     def record(self, name: str, image: np.ndarray, found: Objects, **more: int) -> dict:
         """What was found, for the json file."""
         corners = found.boxes
-        is_turned = reader_of(self.mapper).exif != "ignore"
+        is_turned = reader_of(self.detector.mapper).exif != "ignore"
         turned = "rotated as its EXIF data say" if is_turned else "as stored, without EXIF rotation"
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         rows = zip(boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
@@ -189,7 +162,8 @@ class Demo:
 
     def image(self, file: Path, target: Path) -> list[dict]:
         """Detect on one image and write it with its boxes."""
-        image, found = self.detect(file)
+        found = self.detect(file, str(file))
+        image = reader_of(self.detector.mapper).show(str(file))
         drawn = self.draw(image, found)
         with own_path(target) as part:
             drawn.save(part, quality=95)
@@ -198,12 +172,11 @@ class Demo:
     def video(self, file: Path, target: Path) -> list[dict]:
         """Detect on every frame of a video and write it with its boxes."""
         source, records = VideoSource(file), []
-        with own_path(target) as part, tempfile.TemporaryDirectory() as folder:
-            frame_file = Path(folder, "frame.bmp")  # without loss; the mapper reads files
+        with own_path(target) as part:
             sink = VideoSink(part, source.rate)
             for number, frame in enumerate(source):
-                cv2.imwrite(str(frame_file), frame)
-                image, found = self.detect(frame_file)
+                image = np.ascontiguousarray(frame[..., ::-1])
+                found = self.detect(Image.fromarray(image), f"{file}: frame {number}")
                 sink.write(np.asarray(self.draw(image, found)))
                 records.append(self.record(str(file), image, found, frame=number))
                 _progress(f"{file.name}: frame {number + 1} of {source.total}", number % 25 == 24)
@@ -212,23 +185,6 @@ class Demo:
                 raise BrokenImageError(f"{file}: has no frames that can be read")
         _progress(f"{target}: {NAMES[sink.encoder]}", lasting=True)
         return records
-
-
-def class_names(cfg: DictConfig, model: nn.Module, weights: Identity) -> list[str]:
-    """Names of the classes: those of the weights, else those of the test data.
-
-    The weights come first, since they cannot be another data set's, and building a data set may
-    read or generate much. Where neither is there, classes have numbers.
-    """
-    names = list(weights.classes)
-    if not names:
-        try:
-            names = list(build(cfg, "dataloader.test.dataset").classes)
-        except (OSError, ValueError, AttributeError):
-            counts = [getattr(module, "num_classes", 0) for module in model.modules()]
-            return [f"class {k}" for k in range(max(n for n in counts if isinstance(n, int)))]
-    check_classes(model, names)
-    return names
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -244,7 +200,7 @@ def _run(args: argparse.Namespace) -> None:
             "`lowres-d2 visualize all` shows what classifiers take test images for, and what "
             "super-resolution makes of them"
         )
-    demo = Demo.from_recipe(cfg, weights, args.confidence_threshold)
+    demo = Demo(predictor_of(cfg, weights), args.confidence_threshold)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
         try:

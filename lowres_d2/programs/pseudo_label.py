@@ -21,16 +21,14 @@ from typing import Any
 from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.data.datasets.unlabelled import UnlabelledImages
 from lowres_d2.engine.identity import Identity, recipe_of
-from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.found_boxes import FoundBoxes
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.own_files import check_own, own_path, remove_own
+from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.demo import class_names
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 TRAIN, VAL = "train.json", "val.json"
@@ -196,7 +194,6 @@ class Found:
     categories: dict[int, str]
 
 
-@torch.no_grad()
 def find_objects(cfg: DictConfig, weights: Identity, images: UnlabelledImages) -> Found:
     """A detector's own detections on images, through the mapper and loader of its recipe's test.
 
@@ -209,14 +206,14 @@ def find_objects(cfg: DictConfig, weights: Identity, images: UnlabelledImages) -
         ValueError: an image is broken, and the recipe's mapper does not skip it, or the weights
             do not fit the recipe.
     """
-    model, _ = trained_model(cfg, weights.weights)
-    classes = class_names(cfg, model, weights)
+    detector = predictor_of(cfg, weights)
+    classes = detector.class_names
     ids = list(weights.category_ids) or range(1, len(classes) + 1)
     cfg.dataloader.test.dataset = images
     boxes = FoundBoxes([{"id": number} for number in images.names], list(ids))
     sizes: dict[int, tuple[int, int]] = {}
     for batch in build(cfg, "dataloader.test"):
-        boxes.process(batch, model(batch))
+        boxes.process(batch, [{"instances": found} for found in detector.detect(batch)])
         sizes |= {x["image_id"]: (x["height"], x["width"]) for x in batch}
         if sys.stdout.isatty():
             print(f"\r\x1b[K{len(sizes):,} of {len(images):,} images", end="", flush=True)

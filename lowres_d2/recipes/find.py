@@ -27,10 +27,16 @@ def find_recipe(name: str | Path) -> Path:
         if path.is_file():
             # Relative imports go up by the path's text: of `a/../b` they would reach `a`.
             return path.resolve() if ".." in path.parts else path
-    known = sorted({str(path) for path in shipped_recipes()})
+    raise FileNotFoundError(f"no recipe {name}{nearest_recipe(name)}")
+
+
+def nearest_recipe(name: str | Path) -> str:
+    """The end of a message about a recipe that is not there; empty: none is near."""
+    paths = sorted({*shipped_recipes()}, reverse=True)
+    # Without its folder, too; of one name in several that in configs.
+    known = {path.stem: path for path in paths} | {str(path): path for path in paths}
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
-    hint = f"; nearest recipe: {near[0]}" if near else ""
-    raise FileNotFoundError(f"no recipe {name}{hint}")
+    return f"; nearest recipe: {known[near[0]]}" if near else ""
 
 
 def shipped_recipes() -> Iterator[Path]:

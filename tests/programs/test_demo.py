@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.identity import ZOO, identify, recipe_text
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.own_files import LIST
-from lowres_d2.programs.demo import class_names, main
+from lowres_d2.programs.demo import main
 from lowres_d2.programs.demo_files import find_targets
 from lowres_d2.programs.demo_video import VideoSink, VideoSource
 from lowres_d2.recipes.load import load_recipe
@@ -87,18 +86,6 @@ def test_records_say_whether_exif_turned_the_image(trained_weights, tmp_path):
         assert (record["height"], record["width"]) == size and words in record["bbox_frame"]
         shown = Image.open(tmp_path / rule / "turned.jpg")
         assert (shown.height > shown.width) == (rule == "apply")
-
-
-def test_weights_of_the_zoo_have_the_names_of_coco(tmp_path):
-    zoo = {"model": {"head.cls_score.weight": np.zeros(720)}, "__author__": ZOO}
-    (tmp_path / "zoo.pkl").write_bytes(pickle.dumps(zoo))
-    model = torch.nn.Module()
-    model.num_classes = 80
-    names = class_names(None, model, identify(tmp_path / "zoo.pkl"))
-    assert len(names) == 80 and (names[0], names[70]) == ("person", "toaster")
-    model.num_classes = 3
-    with pytest.raises(ValueError, match="num_classes is 3"):
-        class_names(None, model, identify(tmp_path / "zoo.pkl"))
 
 
 def test_inputs_that_cannot_hold_a_drawing_become_png(trained_weights, tmp_path):

@@ -73,23 +73,45 @@ def decode(file: IO[bytes], convert: str | None, max_pixels: int | None = MAX_PI
         raise
 
 
+def decode_pillow(
+    image: Image.Image, convert: str | None, max_pixels: int | None = MAX_PIXELS
+) -> Decoded:
+    """Values of an image that Pillow holds, or has opened: of 16-bit colours the upper 8 bits.
+
+    Args:
+        image: stays open.
+        convert: as for :func:`decode`.
+        max_pixels: likewise.
+
+    Raises:
+        OSError: its file is broken. Pillow raises other errors for some files: SyntaxError and
+            ValueError.
+    """
+    check_pixels(*image.size, max_pixels)
+    return _decoded(image, convert)
+
+
 def _read_with_pillow(file: IO[bytes], convert: str | None, max_pixels: int | None) -> Decoded:
     with open_image(file, max_pixels) as image:
-        tiles = str(image.tile)  # of the file; empty once it is decoded
-        stated = orientation_of(image) if image.format == "TIFF" else None
-        image.load()
-        orientation = orientation_of(image)
-        if image.mode == "F" or image.mode.startswith("I"):
-            values, top = _deep_grey(image)
-        else:
-            values, top = _bytes(image, convert), 255
-            if ";16" in tiles:
-                values, top = _deep_colours(file, image, values, top)
-        if convert is None:
-            check_all_bands(image, values.shape[2])
-        if stated not in (None, orientation):  # Pillow rotates a TIFF itself, and then says 1
-            values, orientation = turned(values, {6: 8, 8: 6}.get(stated, stated)), stated
-        return Decoded(values, top, image.mode, orientation)
+        return _decoded(image, convert, file)
+
+
+def _decoded(image: Image.Image, convert: str | None, file: IO[bytes] | None = None) -> Decoded:
+    tiles = str(getattr(image, "tile", ""))  # of the file; empty once it is decoded
+    stated = orientation_of(image) if image.format == "TIFF" else None
+    image.load()
+    orientation = orientation_of(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        values, top = _deep_grey(image)
+    else:
+        values, top = _bytes(image, convert), 255
+        if ";16" in tiles and file is not None:
+            values, top = _deep_colours(file, image, values, top)
+    if convert is None:
+        check_all_bands(image, values.shape[2])
+    if stated not in (None, orientation):  # Pillow rotates a TIFF itself, and then says 1
+        values, orientation = turned(values, {6: 8, 8: 6}.get(stated, stated)), stated
+    return Decoded(values, top, image.mode, orientation)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -173,12 +195,17 @@ def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], str] | None:
     version = np.lib.format.read_magic(file)
     shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
     file.seek(0)
+    _check_array(shape, dtype)
+    return shape, dtype.name
+
+
+def _check_array(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise UnfitImageError where an array is no image."""
     if len(shape) not in (2, 3) or 0 in shape or dtype.kind not in "buif":
         raise UnfitImageError(
             f"is an array of shape {shape} and type {dtype}: expected numbers of shape (height, "
             "width) or (height, width, channels)"
         )
-    return shape, dtype.name
 
 
 def _read_array(file: IO[bytes], max_pixels: int | None) -> Decoded | None:
@@ -186,8 +213,22 @@ def _read_array(file: IO[bytes], max_pixels: int | None) -> Decoded | None:
     header = array_header(file)
     if header is None:
         return None
-    (height, width, *_), dtype = header
+    (height, width, *_), _ = header
     check_pixels(width, height, max_pixels)
-    values = np.load(file, allow_pickle=False)
-    top = {"bool": 1, "uint8": 255, "uint16": 65535}.get(dtype)
-    return Decoded(values if values.ndim == 3 else values[..., None], top, dtype)
+    return decode_array(np.load(file, allow_pickle=False))
+
+
+def decode_array(values: np.ndarray, mode: str = "") -> Decoded:
+    """An array (H, W) or (H, W, C) of numbers as an image.
+
+    Args:
+        values: its channels, in the order that a file would have: RGB.
+        mode: "RGBA" where the fourth channel is alpha; empty: it is a channel like the others.
+
+    Raises:
+        UnfitImageError: it has another shape, or no numbers.
+    """
+    _check_array(values.shape, values.dtype)
+    top = {"bool": 1, "uint8": 255, "uint16": 65535}.get(values.dtype.name)
+    values = values if values.ndim == 3 else values[..., None]
+    return Decoded(values, top, mode or values.dtype.name)

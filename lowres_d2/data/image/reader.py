@@ -87,13 +87,23 @@ class ImageReader:
         Raises:
             FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
         """
-        convert = {"BGR": "RGB"}.get(self.image_format, self.image_format)
         with open_regular(path) as file:
-            decoded = decode(file, convert, self.max_pixels)
+            decoded = decode(file, self.mode, self.max_pixels)
+        return self.upright(decoded), decoded.orientation
+
+    @property
+    def mode(self) -> str | None:
+        """Pillow's mode of the channels; None: that of the file."""
+        return {"BGR": "RGB"}.get(self.image_format, self.image_format)
+
+    def upright(self, decoded: Decoded) -> np.ndarray:
+        """:meth:`as_network_gets`, rotated as EXIF says, unless that is ignored.
+
+        Raises:
+            ValueError: as :meth:`read`.
+        """
         values = self.as_network_gets(decoded)
-        if self.exif != "ignore":
-            values = turned(values, decoded.orientation)
-        return values, decoded.orientation
+        return values if self.exif == "ignore" else turned(values, decoded.orientation)
 
     def as_network_gets(self, decoded: Decoded) -> np.ndarray:
         """Values of a file as channels of 0 to 255, without EXIF's rotation.
@@ -116,6 +126,10 @@ class ImageReader:
         """
         with open_regular(path) as file:
             values = decode(file, None, self.max_pixels).values
+        return self.narrow_fault(values)
+
+    def narrow_fault(self, values: np.ndarray) -> str | None:
+        """As :meth:`range_fault`, of values that were decoded before."""
         low, high = values.min(), values.max()
         if self.value_range is None:
             fault = f"its values, {low:g} to {high:g}, span little of what its depth can hold"

@@ -9,6 +9,7 @@ from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.modeling.backbone import SmallShortcutResNet
 from lowres_d2.modeling.one_bit import binarized
+from lowres_d2.predictor import load
 from lowres_d2.programs import pack, pseudo_label, train
 from lowres_d2.programs.shown_runs import open_run
 from lowres_d2.recipes.load import load_recipe
@@ -82,6 +83,19 @@ def test_pseudo_labels(files, coco_json, tmp_path):
         labels = json.loads((output / "train.json").read_text())["annotations"]
         assert labels
         found.append(torch.tensor([row["bbox"] for row in labels]))
+    assert_same(found[1], found[0])
+
+
+def test_the_predictor_opens_it_without_a_recipe(files, coco_json):
+    _, weights, packed = files
+    image = next((Path(coco_json).parent / "images").glob("*.png"))
+    found = []
+    for file in (weights, packed):
+        detector = load(file)
+        boxes = detector(image, score=0)
+        found.append(torch.cat([boxes.pred_boxes.tensor, boxes.scores[:, None]], dim=1))
+        assert detector.class_names == CLASSES
+        assert detector.info.macs > 0 and detector.info.factor == 4
     assert_same(found[1], found[0])
 
 

@@ -1,0 +1,78 @@
+"""What a loaded model is, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+USUAL_SIZE = (480, 640)  # height and width of most of COCO's images
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a loaded model is.
+
+    Attributes:
+        recipe: the recipe's file, or the weights that hold it.
+        weights: file or address.
+        classes: names in the order of the labels.
+        factor: pixels of the mapper's image in one of those that the network sees, along each side.
+        resampler: name of the class that makes these.
+        parameters: number, without those of training alone.
+        macs: multiply-accumulates of one image of ``macs_size``, resampler included; of a model in
+            tiles, of all tiles. Of a two-stage detector they depend a little on the image.
+        macs_size: height and width of that image before the mapper resizes it.
+    """
+
+    recipe: str
+    weights: str
+    classes: tuple[str, ...]
+    factor: Fraction
+    resampler: str
+    parameters: int
+    macs: float
+    macs_size: tuple[int, int]
+
+
+def describe(
+    recipe: str,
+    weights: str,
+    classes: Sequence[str],
+    model: nn.Module,
+    inputs: dict[str, Any],
+) -> Info:
+    """Count a model's MACs on an input, and say what it is.
+
+    Args:
+        recipe: as in :class:`Info`.
+        weights: likewise.
+        classes: likewise.
+        model: of a packed one the network that it is of, whose MACs can be counted.
+        inputs: of one image.
+    """
+    # Here, since users who only detect need neither.
+    from lowres_d2.analysis.cost.complexity import measure_complexity
+    from lowres_d2.modeling.tiles import untiled
+
+    costs = measure_complexity(model, [inputs])
+    resampler = getattr(untiled(model), "resampler", None)
+    return Info(
+        recipe=recipe,
+        weights=weights,
+        classes=tuple(classes),
+        factor=Fraction(getattr(resampler, "factor", 1)),
+        resampler="Identity" if resampler is None else type(resampler).__name__,
+        parameters=costs.total_parameters,
+        macs=costs.total_macs,
+        macs_size=(inputs["height"], inputs["width"]),
+    )
+
+
+def noise(channels: int) -> np.ndarray:
+    """An image of the usual size, (H, W, C) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (*USUAL_SIZE, channels), np.uint8)
