@@ -39,6 +39,8 @@ def fill_missing(cfg):
 @pytest.mark.parametrize("name", PIECES)
 def test_piece_survives_a_dump(name, tmp_path):
     cfg = load(name)
+    for other in {*cfg} - {"data", "dataloader", "train"}:
+        del cfg[other]  # short names of parts, which stand in no recipe
     fill_missing(cfg)
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     LazyConfig.save(cfg, str(first))
