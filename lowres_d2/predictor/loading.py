@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 RECIPES = (".py", ".yaml", ".yml")
-WEIGHTS = (".pth", ".pkl", ".pyth", ".safetensors")
+WEIGHTS = (".pth", ".pt", ".pkl", ".pyth", ".safetensors")
 EXPECTED = (
     f"expected a recipe ({' '.join(RECIPES)}), the folder of a run, or a file of weights "
     f"({' '.join(WEIGHTS)})"

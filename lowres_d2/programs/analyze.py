@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
@@ -21,11 +19,12 @@ from lowres_d2.engine.identity import recipe_of
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.predictor.info import USUAL_SIZE
+from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from tabulate import tabulate
@@ -40,7 +39,6 @@ QUANTITIES = {
     "ops": ("OPs, G", 1e9),
     "seconds": ("time, ms", 1e-3),
 }
-USUAL_SIZE = (480, 640)  # height and width of most of COCO's images
 MEMORY = "Memory is 32 bits for each parameter, and k bits for each weight of a k-bit layer."
 LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
@@ -174,15 +172,11 @@ def _images(cfg: DictConfig, number: int | None, channels: int) -> tuple[list[di
         if number is not None or "mapper" not in cfg.dataloader.test:
             raise FileNotFoundError(f"{error}; --size H W needs no data") from None
         image = _noise(USUAL_SIZE, channels)
-        height, width = image["image"].shape[-2:]
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "noise.npy")
-            np.save(file, image["image"].permute(1, 2, 0).numpy())
-            mapped = build(cfg, "dataloader.test.mapper")({"file_name": str(file), "image_id": 0})
+        height, width = USUAL_SIZE
+        mapped = Inputs(build(cfg, "dataloader.test.mapper"))(image["image"], "noise")
         shown = "x".join(map(str, mapped["image"].shape[-2:]))
         print(f"{error}: measured on noise; --size H W sets its size", file=sys.stderr)
-        size = {"height": height, "width": width}
-        return [mapped | size], f"{height}x{width} as the test images are resized, {shown}"
+        return [mapped], f"{height}x{width} as the test images are resized, {shown}"
     images = first_images(build(cfg, "dataloader.test"), number or 1)
     return images, f"{len(images)} image(s)"
 
