@@ -1,7 +1,15 @@
 """The backbone of a trained classifier in detectors of all kinds, loaded from a file."""
 
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.backbone import MobileNetV2, MobileNetV2Stage, SmallResNet, TimmBackbone
+from lowres_d2.modeling.backbone import (
+    HRFPN,
+    HRNet,
+    MobileNetV2,
+    MobileNetV2Stage,
+    SmallResNet,
+    TimmBackbone,
+    bottom_heavy,
+)
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, ImageClassifier
 from lowres_d2.modeling.resample import AnyFactor, Bicubic, Identity
 from lowres_d2.modeling.weights import load_weights
@@ -81,6 +89,34 @@ def test_the_head_of_a_c4_detector_is_the_classifiers_last_stage(tmp_path):
     assert_same(res4, features(trained.backbone, ["res4"]))
     with torch.no_grad():
         assert torch.equal(detector.roi_heads.res5.eval()(res4[0]), res5)
+
+
+def test_a_c4_detector_takes_a_bottom_heavy_classifier(tmp_path):
+    trained = classifier(bottom_heavy(SmallResNet(WIDTHS, (1, 1, 2, 1)), blocks=[2, 1, 1, 1]))
+    detector = faster_rcnn_c4()
+    start = SmallResNet(WIDTHS[:4], (1, 1, 2), out_features=["res2", "res4"])
+    detector.backbone = bottom_heavy(start, blocks=[2, 1, 1])
+    report = load_weights(detector, saved(trained, tmp_path))
+    assert not report.unexpected and not report.misshapen
+    res4 = features(detector.backbone, ["res4"])
+    assert_same(res4, features(trained.backbone, ["res4"]))
+    with torch.no_grad():
+        assert_same([detector.roi_heads.res5.eval()(res4[0])], features(trained.backbone, ["res5"]))
+
+
+def test_a_c4_detector_on_an_hrnet_takes_all_but_its_head(tmp_path):
+    """Of which an HRNet has no stage: its branches end together."""
+    few = dict(width=5, stages=((1, 1), (1, 1), (1, 1)))
+    trained = classifier(HRFPN(HRNet(**few), ["res2", "res3", "res4", "res5"], 8, 1), "p2")
+    detector = faster_rcnn_c4()
+    detector.backbone = HRNet(out_features=["res4"], **few)
+    report = load_weights(detector, saved(trained, tmp_path))
+    assert_same(
+        features(detector.backbone, ["res4"]), features(trained.backbone.bottom_up, ["res4"])
+    )
+    assert {name.split(".")[1] for name in report.unexpected} == {"reduce", "outputs"}
+    assert any(name.startswith("roi_heads.res5.") for name in report.missing)
+    assert not any(name.startswith("backbone.") for name in report.missing)
 
 
 def test_a_stage_of_a_mobilenet_is_found_in_the_head(tmp_path):

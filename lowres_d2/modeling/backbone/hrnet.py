@@ -12,11 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import Backbone
 from jaxtyping import Float
 from torch import Tensor, nn
 
 NAMES = ("res2", "res3", "res4", "res5")
+# Modules of timm's network that are frozen one after the other, the stem being the first.
+PARTS = (
+    ("conv1", "bn1", "conv2", "bn2"),
+    ("layer1",),
+    ("transition1", "stage2"),
+    ("transition2", "stage3"),
+    ("transition3", "stage4"),
+)
 STEM_CHANNELS = 64  # of HRNets of any width
 # Table 4: (modules, blocks in each branch of a module) of stages 2, 3, 4.
 STANDARD = ((1, 4), (4, 4), (3, 4))
@@ -36,9 +45,11 @@ class HRNet(Backbone):
         in_channels: channels of the image.
         stages: for stages 2, 3 and 4 the number of modules, and of basic blocks in each branch of
             a module.
+        freeze_at: number of frozen parts, as of Detectron2's ResNets: 1 is the stem, 2 stage 1,
+            too, and 5 is all. Their batch norm becomes ``FrozenBatchNorm2d``.
 
     Raises:
-        ValueError: ``out_features`` is empty or has an unknown branch.
+        ValueError: ``out_features`` is empty or has an unknown branch, or there are fewer parts.
     """
 
     def __init__(
@@ -47,14 +58,20 @@ class HRNet(Backbone):
         out_features: Sequence[str] = NAMES,
         in_channels: int = 3,
         stages: Sequence[tuple[int, int]] = STANDARD,
+        freeze_at: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= freeze_at <= len(PARTS):
+            raise ValueError(f"{type(self).__name__}: freeze_at={freeze_at}: expected 0 to 5")
         if not out_features or set(out_features) - set(NAMES):
             raise ValueError(f"out_features={[*out_features]}: expected some of {', '.join(NAMES)}")
         self._out_features = [name for name in NAMES if name in out_features]
         self._out_feature_channels = {name: width * 2**k for k, name in enumerate(NAMES)}
         self._out_feature_strides = {name: 4 * 2**k for k, name in enumerate(NAMES)}
         self.network = _network(self.first_stage(width), width, stages, in_channels)
+        for name in (name for part in PARTS[:freeze_at] for name in part):
+            module = getattr(self.network, name).requires_grad_(False)
+            setattr(self.network, name, FrozenBatchNorm2d.convert_frozen_batchnorm(module))
 
     def first_stage(self, width: int) -> dict[str, Any]:
         """What stage 1 is made of, as timm describes it: four bottleneck blocks."""
@@ -85,9 +102,11 @@ class BottomHeavyHRNet(HRNet):
         in_channels: likewise.
         as_printed: whether the max pooling belongs to the stem, and W32's stage 2 has one module.
         stages: likewise; None: the paper's, for a width of 18 or 32.
+        freeze_at: as in :class:`HRNet`.
 
     Raises:
-        ValueError: ``out_features`` as in :class:`HRNet`, or the paper has no stages for a width.
+        ValueError: ``out_features`` or ``freeze_at`` as in :class:`HRNet`, or the paper has no
+            stages for a width.
     """
 
     def __init__(
@@ -97,15 +116,15 @@ class BottomHeavyHRNet(HRNet):
         in_channels: int = 3,
         as_printed: bool = False,
         stages: Sequence[tuple[int, int]] | None = None,
+        freeze_at: int = 0,
     ) -> None:
         known = PRINTED if as_printed else AT_EQUAL_COST
         if stages is None and width not in known:
             raise ValueError(
                 f"BottomHeavyHRNet: width={width}: the paper has stages for 18 and 32; give stages"
             )
-        super().__init__(
-            width, out_features, in_channels, known[width] if stages is None else stages
-        )
+        stages = known[width] if stages is None else stages
+        super().__init__(width, out_features, in_channels, stages, freeze_at)
         # The first downsampling comes one convolution later, and a pooling makes up for it.
         self.network.conv1.stride = (1, 1)
         pool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -20,8 +20,9 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 _KINDS = (nn.Conv2d, Conv2d, nn.Linear)
 
 GROUPS = {
-    "first": ("*stem",),
-    "shortcuts": ("*.shortcut",),
+    # The second ones are timm's names, of HRNets and others.
+    "first": ("*stem", "*network.conv[12]"),
+    "shortcuts": ("*.shortcut", "*.downsample"),
     "last": (
         # Dense heads, RPN, box predictors of R-CNN, classifiers.
         "*.cls_score",
@@ -32,7 +33,14 @@ GROUPS = {
         "classifier",
         "*.linear",
     ),
-    "pyramid": ("*.fpn_lateral?", "*.fpn_output?", "*.top_block"),
+    # Of FPN and HRFPN.
+    "pyramid": (
+        "*.fpn_lateral?",
+        "*.fpn_output?",
+        "*.top_block",
+        "*backbone.reduce",
+        "*backbone.outputs",
+    ),
 }
 # DFR-Det, Sec. 4.1: "all convolution and FC layers except for the 1-st layer, shortcut layer, and
 # last layers" are binarised.

@@ -14,6 +14,7 @@ from lowres_d2.modeling.without_values import without_values
 import pytest
 import timm
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from safetensors.torch import save_file
 from torch import nn
 
@@ -93,10 +94,37 @@ def test_it_gives_the_branches_that_are_asked_for_and_is_a_classifiers_backbone(
 
 
 @pytest.mark.parametrize(
+    ("kind", "freeze_at", "frozen"),
+    [
+        (HRNet, 0, set()),
+        (HRNet, 1, {"conv1", "bn1", "conv2", "bn2"}),
+        (BottomHeavyHRNet, 2, {"conv1", "bn1", "conv2", "bn2", "layer1"}),
+        (BottomHeavyHRNet, 4, {"conv1", "bn1", "conv2", "bn2", "layer1", "stage2", "stage3"}),
+        (HRNet, 5, None),
+    ],
+)
+def test_frozen_parts_have_no_gradients_and_fixed_statistics(kind, freeze_at, frozen):
+    network = kind(4, stages=FEW, freeze_at=freeze_at).train()
+    parts = dict(network.network.named_children())
+    frozen = parts.keys() if frozen is None else frozen
+    if freeze_at > 2:
+        frozen = frozen | {"transition1", "transition2"}
+    for name, part in parts.items():
+        norms = [type(m) for m in part.modules() if "BatchNorm" in type(m).__name__]
+        assert not norms or {*norms} == {FrozenBatchNorm2d if name in frozen else nn.BatchNorm2d}
+        assert {p.requires_grad for p in part.parameters()} <= {name not in frozen}
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    sum(f.sum() for f in network(torch.rand(2, 3, 32, 32)).values())
+    changed = {n.split(".")[1] for n, t in network.state_dict().items() if not t.equal(before[n])}
+    assert not changed & frozen and bool(changed) == (freeze_at < 5)
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: HRNet(4, [], stages=FEW), "expected some of res2, res3"),
         (lambda: HRNet(4, ["stage1"], stages=FEW), "expected some of res2, res3"),
+        (lambda: HRNet(4, stages=FEW, freeze_at=6), "HRNet: freeze_at=6: expected 0 to 5"),
         (lambda: BottomHeavyHRNet(48), "width=48: the paper has stages for 18 and 32"),
         (lambda: HRFPN(HRNet(4, stages=FEW), ["p2"]), r"\['p2'\]: expected some of res2"),
         (lambda: HRFPN(HRNet(4, stages=FEW), []), "expected some of res2"),

@@ -1,4 +1,4 @@
-"""Table 5, ImageNet: BH-ResNet50; of ResNet-50 there are public weights."""
+"""Table 5, ImageNet: BH-ResNet50."""
 
 from .....configs.classification.full_shortcut_resnet18_224_imagenet import (
     data,
