@@ -142,12 +142,12 @@ def mapper_of(cfg: DictConfig) -> Callable[[dict], dict | None]:
 
 
 def class_names(cfg: DictConfig, model: nn.Module, weights: Identity) -> list[str]:
-    """Names of the classes: those of the weights, else those of the test data.
+    """Names of the classes: those of the weights, else those that the recipe or its data has.
 
-    The weights come first, since they cannot be another data set's, and building a data set may
-    read or generate much. Where neither is there, classes have numbers.
+    The weights come first, since they cannot be another data set's; the data last, since building a
+    data set may read or generate much. Where none is there, classes have numbers.
     """
-    names = list(weights.classes)
+    names = list(weights.classes or OmegaConf.select(cfg, "dataloader.test.dataset.classes") or ())
     if not names:
         try:
             names = list(build(cfg, "dataloader.test.dataset").classes)

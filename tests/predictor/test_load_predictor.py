@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import lowres_d2
 from lowres_d2.engine.build import build_model
-from lowres_d2.engine.identity import ZOO, identify, recipe_text
+from lowres_d2.engine.identity import ZOO, Identity, identify, recipe_text
 from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.predictor.loading import class_names, load, mapper_of
 from lowres_d2.recipes.load import load_recipe
@@ -15,6 +15,7 @@ from lowres_d2.recipes.load import load_recipe
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from toys.data import CLASSES
@@ -174,6 +175,11 @@ def test_weights_of_the_zoo_have_the_names_of_coco(tmp_path):
     model.num_classes = 3
     with pytest.raises(ValueError, match="num_classes is 3"):
         class_names(None, model, identify(tmp_path / "zoo.pkl"))
+
+
+def test_a_recipe_that_names_its_classes_needs_no_data_for_them():
+    cfg = OmegaConf.create({"dataloader": {"test": {"dataset": {"classes": ["nut", "bolt"]}}}})
+    assert class_names(cfg, torch.nn.Module(), Identity("bare.pth")) == ["nut", "bolt"]
 
 
 def test_importing_the_package_imports_nothing_heavy():
