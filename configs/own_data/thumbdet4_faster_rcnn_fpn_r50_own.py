@@ -1,20 +1,14 @@
 """ThumbDet, 4x, of the zoo's Faster R-CNN, on your images that it has labelled (pseudo-label)."""
 
-from lowres_d2.data.datasets import count_classes
-
-from detectron2.config import LazyCall as L
-
 from ...projects.ThumbDet.configs.coco.thumbdet4_faster_rcnn_fpn_r50_200_coco_1x import (
     model,
     optimizer,
     train,
 )
-from ..common.data.coco_format import data, dataloader
+from ..common.data.coco_format import data, dataloader, num_classes
 from ..common.schedule import one_cycle as lr_multiplier
 
-model.detector.roi_heads.num_classes = L(count_classes)(
-    json_file="${data.train_json}", classes="${data.classes}"
-)
+model.detector.roi_heads.num_classes = num_classes
 # The detector that has labelled the images; the student starts with its weights.
 model.teacher.checkpoint = (
     "detectron2://COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl"

@@ -15,6 +15,7 @@ from typing import Any
 from lowres_d2.data.classification import count_class_folders
 from lowres_d2.data.datasets import VOC_CLASSES
 from lowres_d2.data.datasets.categories import count_classes
+from lowres_d2.data.folders import count_own_classes
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.recipes.load import load_recipe
@@ -28,8 +29,12 @@ from omegaconf import DictConfig
 
 ZOO = "Detectron2 Model Zoo"  # the author that the files of the zoo name
 _ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of them
-# Functions that count classes, and the argument that says of which file or folder.
-_COUNTED = {count_classes: "json_file", count_class_folders: "root"}
+# Functions that count classes, and the arguments, one of which says of which file or folder.
+_COUNTED = {
+    count_own_classes: ("path", "json_file"),
+    count_classes: ("json_file",),
+    count_class_folders: ("root",),
+}
 _PREDICTORS = ("cls_score.bias", "cls_score.weight")
 
 
@@ -133,8 +138,9 @@ def _count_known(cfg: DictConfig, classes: Sequence[str]) -> None:
     for holder, key in computed(cfg.model):
         call = holder._get_node(key)
         target = call.get("_target_")
-        counted = _COUNTED.get(locate(target) if isinstance(target, str) else target)
-        if classes and counted and not Path(call[counted]).expanduser().exists():
+        counted = _COUNTED.get(locate(target) if isinstance(target, str) else target, ())
+        given = [call[name] for name in counted if call.get(name) is not None]
+        if classes and counted and not any(Path(place).expanduser().exists() for place in given):
             holder[key] = len(classes)
 
 

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lowres_d2.data.folders import recognise
+from lowres_d2.data.folders.recognition import FINDERS
 from lowres_d2.data.generated import num_cores
 from lowres_d2.data.image import MAX_PIXELS, ImageReader
 from lowres_d2.data.validation import Findings, Report, Split, read_split, validate
+from lowres_d2.data.validation.folders import MISSING_SPLIT, read_folder_split
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.data.validation.sizes import SIZE_LIMITS
 from lowres_d2.data.validation.text import report_text
@@ -49,6 +52,17 @@ def make_parser() -> argparse.ArgumentParser:
         "ImageSets/Main, or WiderFace's .mat or text; the first is the training set, further ones "
         "are checked against it",
     )
+    data.add_argument(
+        "--path",
+        metavar="FOLDER",
+        help="folder of a data set in COCO's, YOLO's or VOC's form, or YOLO's data.yaml: all of "
+        "its splits are checked",
+    )
+    parser.add_argument(
+        "--format",
+        choices=list(FINDERS),
+        help="which one is meant where --path has several",
+    )
     parser.add_argument(
         "--images",
         nargs="+",
@@ -56,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="image folders of --annotations: one for all, or one each",
     )
     parser.add_argument(
-        "--classes", nargs="+", metavar="NAME", help="classes of --annotations to use, in order"
+        "--classes", nargs="+", metavar="NAME", help="classes of --annotations or --path to use"
     )
     reading = parser.add_mutually_exclusive_group()
     reading.add_argument("--no-images", action="store_true", help="check annotations only")
@@ -71,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=MAX_PIXELS,
         metavar="N",
-        help="most pixels that an image of --annotations may have, default %(default)s",
+        help="most pixels that an image of --annotations or --path may have, default %(default)s",
     )
     parser.add_argument(
         "--size-ranges",
@@ -103,6 +117,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.opts and not args.config_file:
         parser.error(f"{args.opts[0]} changes a recipe: give --config-file")
+    if args.format and not args.path:
+        parser.error("--format: is for --path")
+    if args.images and not args.annotations:
+        parser.error("--images: is for --annotations")
     if args.images and len(args.images) not in (1, len(args.annotations or ())):
         parser.error(f"--images: expected 1 or {len(args.annotations or ())} folders")
     return args
@@ -110,7 +128,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> None:
     check_own(filter(None, (args.json_report, args.sheet)))
-    report = _recipe_report(args) if args.config_file else _files_report(args)
+    if args.path:
+        report = _folder_report(args)
+    else:
+        report = _recipe_report(args) if args.config_file else _files_report(args)
     print(report_text(report, args.examples))
     if args.json_report:
         with own_path(args.json_report) as beside:
@@ -136,6 +157,26 @@ def _files_report(args: argparse.Namespace) -> Report:
         )
     ]
     return _report(args, [split for split in splits if split], findings, args.size_ranges or "coco")
+
+
+def _folder_report(args: argparse.Namespace) -> Report:
+    folder = recognise(args.path, args.format)
+    findings = Findings()
+    for name, reason in folder.missing.items():
+        findings.add(MISSING_SPLIT, name, reason)
+    reader = ImageReader(max_pixels=args.max_pixels)
+    read = [
+        read_folder_split(folder, name, findings, classes=args.classes, reader=reader)
+        for name in folder.splits
+    ]
+    splits = [split for split in read if split]
+    counts = [
+        f"{split.name} {len(split.images):,} images, {len(split.objects):,} objects"
+        for split in splits
+    ]
+    classes = f"{len(splits[0].class_list)} classes" if splits else "nothing that can be read"
+    print(f"{folder}: {'; '.join([*counts, classes])}; {folder.described()}")
+    return _report(args, splits, findings, args.size_ranges or "coco")
 
 
 def _recipe_report(args: argparse.Namespace) -> Report:

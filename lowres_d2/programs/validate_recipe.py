@@ -10,8 +10,11 @@ from typing import Any
 from lowres_d2.analysis.matching.match_report import TINY, match_shares
 from lowres_d2.data.datasets import VOC_CLASSES, BoxDataset, CocoDataset, VocDataset
 from lowres_d2.data.datasets.voc import chosen_classes
+from lowres_d2.data.folders import own_dataset, recognise
+from lowres_d2.data.folders.own import chosen_split
 from lowres_d2.data.image import reader_of
 from lowres_d2.data.validation import Check, Findings, Split, read_split
+from lowres_d2.data.validation.folders import read_folder_split
 from lowres_d2.data.validation.read import join_splits, split_of_dataset
 from lowres_d2.data.validation.report import ModelFacts
 from lowres_d2.engine.channels import check_channels, follow_channels
@@ -77,9 +80,16 @@ def _split(cfg: DictConfig, key: str, findings: Findings) -> Split | None:
         spec = OmegaConf.to_container(loader.dataset, resolve=True)
         target = spec.pop("_target_")
         target = locate(target) if isinstance(target, str) else target
-        if target in (CocoDataset, VocDataset):
+        if target in (CocoDataset, VocDataset, own_dataset):
             settings["skips_boxes"] = spec.get("invalid_boxes") == "skip"
             settings["classes"] = spec.get("classes")
+        by_folder = target is own_dataset and spec.get("path") and not spec.get("json_file")
+        if by_folder and spec.get("held_out") is None:
+            folder = recognise(spec["path"], spec.get("format"))
+            name = chosen_split(folder, spec.get("split"), spec.get("evaluated", False), None)
+            return read_folder_split(folder, name, findings, key, **settings)
+        if target is own_dataset and spec.get("json_file") and not spec.get("path"):
+            target = CocoDataset
         if target is CocoDataset and not spec.get("ignored_classes"):
             images = spec.get("image_root")
             return read_split(spec["json_file"], findings, key, images, **settings)

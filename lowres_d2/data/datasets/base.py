@@ -31,8 +31,9 @@ class BoxDataset(Sequence):
     a fresh copy, unpickled from one buffer whose memory worker processes share.
 
     Args:
-        records: dataset dicts. An annotation may carry ``unclipped_bbox`` where ``bbox`` was
-            clipped; an ignore region that is none of one class only, ``of_every_class`` True.
+        records: dataset dicts, each of which is asked for once. An annotation may carry
+            ``unclipped_bbox`` where ``bbox`` was clipped; an ignore region that is none of one
+            class only, ``of_every_class`` True.
         classes: class names; position k names the contiguous category k.
         category_ids: ids of these classes in the data set's file; 1, 2, ... by default.
         source: file or folder of the data set, which messages name.
@@ -50,7 +51,7 @@ class BoxDataset(Sequence):
 
     def __init__(
         self,
-        records: list[dict],
+        records: Sequence[dict],
         classes: list[str],
         *,
         source: str | Path,
@@ -62,11 +63,11 @@ class BoxDataset(Sequence):
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
-        crowds = Counter(bool(a["iscrowd"]) for r in records for a in r["annotations"])
-        self.num_objects, self.num_crowds = crowds[False], crowds[True]
+        counted = _Counted(records)
         # As one buffer: reading Python objects changes their reference counts, and so makes every
         # forked worker copy their memory. Unpickling gives new objects, so that no copy is needed.
-        self._records = DatasetFromList(records, copy=False, serialize=True)
+        self._records = DatasetFromList(counted, copy=False, serialize=True)
+        self.num_objects, self.num_crowds = counted.numbers[False], counted.numbers[True]
         self.classes = list(classes)
         ids = range(1, len(classes) + 1) if category_ids is None else category_ids
         self.category_ids = list(ids)
@@ -82,7 +83,7 @@ class BoxDataset(Sequence):
                 "on, ignored in evaluation",
                 source,
                 self.num_crowds,
-                crowds.total(),
+                counted.numbers.total(),
             )
 
     def __len__(self) -> int:
@@ -130,6 +131,23 @@ class BoxDataset(Sequence):
             for category_id, name in zip(self.category_ids, self.classes, strict=True)
         ]
         return {"images": images, "annotations": annotations, "categories": categories}
+
+
+class _Counted(Sequence):
+    """Records that are counted as they are read, since reading may make them: once, in order."""
+
+    def __init__(self, records: Sequence[dict]) -> None:
+        self._records = records
+        self.numbers: Counter[bool] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict:
+        record = self._records[index]
+        for annotation in record["annotations"]:
+            self.numbers[bool(annotation["iscrowd"])] += 1
+        return record
 
 
 def make_annotation(

@@ -123,13 +123,13 @@ def check_images_exist(source: Path, root: Path, names: Sequence[str], remedy: s
             f"{root}: no such folder, for the {len(names)} images of {source} "
             f"({first_few(names)}); {remedy}"
         )
-    listed: dict[Path, set[str]] = {}
+    listed: dict[str, set[str]] = {}
     missing = []
     for name in names:
-        path = root / name
-        if path.parent not in listed:
-            listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
-        if path.name not in listed[path.parent]:
+        folder, file = os.path.split(os.path.join(root, name))
+        if folder not in listed:
+            listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if file not in listed[folder]:
             missing.append(name)
     if missing:
         raise FileNotFoundError(

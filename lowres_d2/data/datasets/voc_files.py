@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from xml.etree import ElementTree
 from lowres_d2.data.datasets.box_forms import FORMS, LEAST
 from lowres_d2.data.datasets.json_values import is_finite
 from lowres_d2.data.image import readable_endings
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class VocObject(NamedTuple):
@@ -36,10 +39,11 @@ def read_voc_xml(path: str | Path) -> VocImage:
     VOC counts pixels from 1 and includes the last one, so pixels a to b cover a - 1 to b.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such annotation file")
     try:
-        tree = ElementTree.parse(path).getroot()
+        with open(path, "rb", buffering=0) as file:
+            tree = ElementTree.fromstring(file.readall())
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(f"{path}: no such annotation file") from None
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: encodings
         raise ValueError(f"{path}: is not XML ({error})") from None
     height, width = (_number(path, tree, f"size/{side}") for side in ("height", "width"))
@@ -47,15 +51,29 @@ def read_voc_xml(path: str | Path) -> VocImage:
         raise ValueError(
             f"{path}: size is {width:g}x{height:g}; expected the image's width and height"
         )
-    objects = []
-    for node in tree.iterfind("object"):
-        x0, y0, x1, y1 = (
-            _number(path, node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")
-        )
-        # Detectron2's load_voc_instances also subtracts 1 from xmin and ymin only.
-        box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
-        objects.append(VocObject(_text(path, node, "name"), box, node.findtext("difficult") == "1"))
+    objects = [_object(path, node) for node in tree.iterfind("object")]
     return VocImage(tree.findtext("filename") or "", int(height), int(width), objects)
+
+
+def _object(path: Path, node: ElementTree.Element) -> VocObject:
+    # One walk in place of a search for each key: there may be a million objects.
+    parts = {part.tag: part for part in reversed(node)}
+    texts = {part.tag: part.text for part in reversed(parts.get("bndbox", ()))}
+    try:
+        x0, y0, x1, y1 = (float(texts[side]) for side in _SIDES)
+        sound = abs(x0) + abs(y0) + abs(x1) + abs(y1) < 1e15  # nor is NaN
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:  # again, with a message
+        x0, y0, x1, y1 = (_number(path, node, f"bndbox/{side}") for side in _SIDES)
+    named = parts.get("name")
+    name = (named.text or "").strip() if named is not None else ""
+    # Detectron2's load_voc_instances also subtracts 1 from xmin and ymin only.
+    box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
+    difficult = parts.get("difficult")
+    return VocObject(
+        name or _text(path, node, "name"), box, difficult is not None and difficult.text == "1"
+    )
 
 
 def _text(path: Path, node: ElementTree.Element, key: str) -> str:
@@ -115,14 +133,24 @@ def image_names(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     """
     known = readable_endings()
     there: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in known:
-            there.setdefault(path.stem, []).append(path.name)
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in known:
+            there.setdefault(stem, []).append(name)
     names = {}
     for stem, file_name in given.items():
-        suffix = Path(file_name).suffix
+        suffix = os.path.splitext(file_name)[1]
         wished = [stem + suffix] if suffix.lower() in known else []
         candidates = [*wished, f"{stem}.jpg"]
         found = there.get(stem, [])
         names[stem] = next((n for n in candidates if n in found), (found or candidates)[0])
     return names
+
+
+def voc_image_folder(annotations: Path) -> Path:
+    """Where VOC's images are: ``JPEGImages`` or ``images`` beside or in the folder, or in it."""
+    for place in (annotations.parent, annotations):
+        for name in ("JPEGImages", "images"):
+            if (place / name).is_dir():
+                return place / name
+    return annotations

@@ -1,4 +1,4 @@
-"""Recognizes YOLO's format, which cannot be read yet, so that an error can say so."""
+"""Recognizes YOLO's format where another is expected, so that an error can say how it is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def check_not_yolo(path: Path) -> None:
     """Raise an error that names the way on where a path is YOLO's: a folder, yaml or label file."""
     if _is_yolo(path):
         raise ValueError(
-            f"{path}: looks like YOLO's format, which is not supported yet: convert it to COCO "
-            "json (most annotation programs export it)"
+            f"{path}: looks like YOLO's format, which is read by folder: data.path=FOLDER in "
+            "recipes for own data, --path FOLDER in lowres-d2 validate"
         )
 
 
@@ -20,25 +20,25 @@ def _is_yolo(path: Path) -> bool:
     if path.suffix.lower() in (".yaml", ".yml"):
         return True
     if path.suffix.lower() == ".txt":
-        return path.is_file() and _has_labels(path)
+        return path.is_file() and has_labels(path)
     if not path.is_dir():
         return False
     if any((path / mark).is_file() for mark in _MARKS):
         return True
     folders = (path, path / "labels", path / "labels" / "train", path / "train" / "labels")
-    return any(_has_labels(file) for folder in folders for file in _first_texts(folder))
+    return any(has_labels(file) for folder in folders for file in _first_texts(folder))
 
 
 def _first_texts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.txt"))[:3]
 
 
-def _has_labels(path: Path) -> bool:
+def has_labels(path: Path) -> bool:
     """Whether the first line of a file is a class's number and coordinates between 0 and 1."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        words = file.readline(1000).split()
     try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            words = file.readline(1000).split()
         values = [float(word) for word in words]
-    except ValueError:
+    except (OSError, ValueError):
         return False
     return len(values) >= 5 and words[0].isdecimal() and all(0 <= v <= 1 for v in values[1:])

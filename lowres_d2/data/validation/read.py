@@ -24,6 +24,7 @@ from lowres_d2.data.datasets.voc_files import (
     image_names,
     listed_stems,
     read_voc_xml,
+    voc_image_folder,
 )
 from lowres_d2.data.datasets.widerface import FaceImage, is_wider_file, read_wider_faces
 from lowres_d2.data.datasets.yolo import check_not_yolo
@@ -89,13 +90,13 @@ def read_split(
                 return _read_visdrone(path, findings, name, images, settings)
             if not files:  # annotation programs write YOLO's classes.txt beside VOC's files
                 check_not_yolo(path)
-            return _read_voc(path, files, findings, name, images, settings)
+            return read_voc(path, files, findings, name, images, settings)
         check_not_yolo(path)
         if is_wider_file(path):
             return _read_faces(path, findings, name, images, settings)
         if path.suffix == ".txt":
             files = _listed_xml(path)
-            return _read_voc(path, files, findings, name, images, settings)
+            return read_voc(path, files, findings, name, images, settings)
         if path.is_file() and is_tt100k_json(path):
             return _read_tt100k(path, findings, name, images, settings)
         content = read_coco_json(path)
@@ -178,7 +179,7 @@ def _listed_xml(path: Path) -> list[Path]:
     return [folder / f"{stem}.xml" for stem in listed_stems(path)]
 
 
-def _read_voc(
+def read_voc(
     source: Path,
     files: Sequence[Path],
     findings: Findings,
@@ -189,7 +190,7 @@ def _read_voc(
     """Read VOC's files."""
     if not files:
         raise FileNotFoundError(f"{source}: has no xml files; expected VOC's annotations")
-    root = Path(images) if images is not None else _voc_images(files[0].parent)
+    root = Path(images) if images is not None else voc_image_folder(files[0].parent)
     read = {}
     for path in files:
         try:
@@ -337,12 +338,3 @@ def _with_categories(split: Split) -> Split:
         entry.update(id=k, category_id=id_of[entry["category_id"]])
     split.categories = [{"id": k, "name": name} for name, k in id_of.items()]
     return split
-
-
-def _voc_images(annotations: Path) -> Path:
-    """Where VOC's images are: ``JPEGImages`` or ``images`` beside or in the folder, or in it."""
-    for place in (annotations.parent, annotations):
-        for name in ("JPEGImages", "images"):
-            if (place / name).is_dir():
-                return place / name
-    return annotations
