@@ -24,10 +24,9 @@ from toys.runs import PLAIN
 
 NAMES = ("螺栓", "나사")
 ODD = "x\udcff图"  # a name of bytes that are no text, and letters that few encodings have
-ENCODINGS = [
-    {"PYTHONIOENCODING": "cp1252"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-]
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+WINDOWS = {"PYTHONIOENCODING": "cp1252"}
+PRINTS = "from lowres_d2.programs.screen import print_any_text; print_any_text(); print('\u87ba')"
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +44,21 @@ def odd_json(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS, ids=["cp1252", "C"])
-def test_a_program_prints_any_text(odd_json, encoding):
+def test_a_program_prints_any_text(odd_json):
     done = subprocess.run(
         [sys.executable, "-m", "lowres_d2", "validate", "--annotations", str(odd_json)],
         capture_output=True,
-        env=os.environ | encoding,
+        env=os.environ | ASCII,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert NAMES[0].encode("ascii", "backslashreplace") in done.stdout
+
+
+@pytest.mark.parametrize("encoding", [WINDOWS, ASCII], ids=["cp1252", "C"])
+def test_a_screen_takes_any_text(encoding):
+    command = [sys.executable, "-c", PRINTS]
+    done = subprocess.run(command, capture_output=True, env=os.environ | encoding)
+    assert (done.stdout.strip(), done.stderr) == (rb"\u87ba", b"")
 
 
 def test_every_program_starts_with_a_screen_for_any_text(monkeypatch):
