@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,12 @@ def _imports_restored() -> Iterator[None]:
 
 
 def _known_train_keys() -> DictConfig:
-    return LazyConfig.load(str(find_recipe("configs/common/train.py")), "train")
+    return _train_of(find_recipe("configs/common/train.py").resolve())
+
+
+@cache
+def _train_of(path: Path) -> DictConfig:
+    return LazyConfig.load(str(path), "train")
 
 
 def _one_line(error: Exception) -> str:

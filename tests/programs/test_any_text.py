@@ -26,7 +26,7 @@ NAMES = ("螺栓", "나사")
 ODD = "x\udcff图"  # a name of bytes that are no text, and letters that few encodings have
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 WINDOWS = {"PYTHONIOENCODING": "cp1252"}
-PRINTS = "from lowres_d2.programs.screen import print_any_text; print_any_text(); print('\u87ba')"
+PRINTS = "from lowres_d2.programs.screen import print_any_text; print_any_text(); print('\\u87ba')"
 
 
 @pytest.fixture(scope="module")
