@@ -1,7 +1,8 @@
 """Detect on images, folders and videos: boxes drawn, and in a json file.
 
 Every image goes through the recipe's test mapper, so its pixels are those of evaluation. Each
-record of ``detections.json`` is an image, or a frame of a video, and says what its boxes are.
+record of ``detections.json`` is an image, or a frame of a video, and says what its boxes are. Those
+of a GeoTIFF are written as GeoJSON, too.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
+from lowres_d2.data.image.map_frame import NoMapFrameError
 from lowres_d2.engine.identity import recipe_of
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
@@ -25,6 +27,7 @@ from lowres_d2.predictor import Predictor
 from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
+from lowres_d2.programs.demo_geojson import map_files, write_geojson
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
@@ -94,10 +97,12 @@ class Demo:
     Attributes:
         detector: finds them.
         threshold: lowest score that counts.
+        maps: GeoJSON file of those images that have one, by the file that they are drawn into.
     """
 
     detector: Predictor
     threshold: float
+    maps: Mapping[Path, Path] = field(default_factory=dict)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -161,13 +166,19 @@ class Demo:
         }
 
     def image(self, file: Path, target: Path) -> list[dict]:
-        """Detect on one image and write it with its boxes."""
+        """Detect on one image and write it with its boxes, of a GeoTIFF also as GeoJSON."""
         found = self.detect(file, str(file))
-        image = reader_of(self.detector.mapper).show(str(file))
+        image, orientation = reader_of(self.detector.mapper).show_turned(str(file))
         drawn = self.draw(image, found)
         with own_path(target) as part:
             drawn.save(part, quality=95)
-        return [self.record(str(file), image, found)]
+        record = self.record(str(file), image, found)
+        if target in self.maps:
+            try:
+                write_geojson(self.maps[target], file, record, found.boxes, orientation)
+            except NoMapFrameError as error:
+                print(f"{file}: no GeoJSON: {error}", file=sys.stderr)
+        return [record]
 
     def video(self, file: Path, target: Path) -> list[dict]:
         """Detect on every frame of a video and write it with its boxes."""
@@ -192,7 +203,8 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError(f"--confidence-threshold {args.confidence_threshold}: expected 0 to 1")
     files = find_inputs(args.input)
     targets, json_file = find_targets(files, args.output)
-    check_own([*targets, json_file])
+    maps = map_files(files, targets)
+    check_own([*targets, json_file, *maps.values()])
     cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
     if task_of(cfg) != BOXES.task:
         raise ValueError(
@@ -200,7 +212,7 @@ def _run(args: argparse.Namespace) -> None:
             "`lowres-d2 visualize all` shows what classifiers take test images for, and what "
             "super-resolution makes of them"
         )
-    demo = Demo(predictor_of(cfg, weights), args.confidence_threshold)
+    demo = Demo(predictor_of(cfg, weights), args.confidence_threshold, maps)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):
         try:

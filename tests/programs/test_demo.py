@@ -88,6 +88,32 @@ def test_records_say_whether_exif_turned_the_image(trained_weights, tmp_path):
         assert (shown.height > shown.width) == (rule == "apply")
 
 
+def test_geotiffs_become_geojson_too(trained_weights, tmp_path, capsys):
+    rasterio = pytest.importorskip("rasterio", reason="needs rasterio: extra `geo`")
+    image = np.asarray(Image.open(trained_weights[2] / "1.png").convert("RGB")).transpose(2, 0, 1)
+    place = dict(crs="EPSG:4326", transform=rasterio.Affine(0.5, 0, 10, 0, -0.25, 50))
+    form = dict(driver="GTiff", count=3, height=64, width=64, dtype="uint8")
+    for name, more in (("a.tif", place), ("b.tif", {})):
+        with rasterio.open(tmp_path / name, "w", **form, **more) as file:
+            file.write(image)
+    run(trained_weights, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
+    assert names == {"a.tif", "a.geojson", "b.tif", "detections.json"}
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "GeoJSON" in line] == [
+        f"{tmp_path / 'b.tif'}: no GeoJSON: it has no geotransform and no CRS"
+    ]
+    (record, same) = json.loads((tmp_path / "out" / "detections.json").read_text())
+    features = json.loads((tmp_path / "out" / "a.geojson").read_text())["features"]
+    assert len(features) == len(record["detections"]) > 0
+    for feature, row, other in zip(features, record["detections"], same["detections"], strict=True):
+        x, y, width, height = row["bbox"]
+        assert row["bbox"] == other["bbox"] and feature["properties"]["score"] == row["score"]
+        upper_left, _, lower_right, *_ = feature["geometry"]["coordinates"][0]
+        assert upper_left == pytest.approx([10 + x / 2, 50 - y / 4], abs=1e-7)
+        assert lower_right == pytest.approx([10 + (x + width) / 2, 50 - (y + height) / 4], abs=1e-7)
+
+
 def test_inputs_that_cannot_hold_a_drawing_become_png(trained_weights, tmp_path):
     array = np.zeros((40, 50, 3), np.uint8)
     np.save(tmp_path / "a.npy", array)

@@ -152,6 +152,14 @@ class ImageReader:
         Raises:
             FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
         """
+        return self.show_turned(path)[0]
+
+    def show_turned(self, path: str) -> tuple[np.ndarray, int]:
+        """An image for display, and the EXIF orientation that was applied: 1 is none.
+
+        Raises:
+            FileNotFoundError, OSError, SyntaxError, ValueError: as :meth:`read`.
+        """
         own = self.image_format is None
         with open_regular(path) as file:
             decoded = decode(file, None if own else "RGB", self.max_pixels)
@@ -161,11 +169,12 @@ class ImageReader:
             values = _stretch(values, float(low), float(high) if high > low else float(low) + 1)
         else:
             values = self._scaled(values, decoded)
-        if self.exif != "ignore":
-            values = turned(values, decoded.orientation)
+        orientation = 1 if self.exif == "ignore" else decoded.orientation
+        values = turned(values, orientation)
         if values.dtype != np.uint8:
             values = values.round().astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
+        shown = np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
+        return shown, orientation
 
     def _with_channels(self, values: np.ndarray, mode: str) -> np.ndarray:
         """The channels asked for, in the order RGB."""
