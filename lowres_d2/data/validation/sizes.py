@@ -1,6 +1,7 @@
 """Object sizes, objects per image, and whether the caps on detections allow for them.
 
-Size is sqrt(width x height) of a box, in pixels of the stored image.
+Size is sqrt(width x height) of a box, in pixels of the stored image; Ning et al. (VISAPP 2023) call
+it absolute size in Table 1. Relative size is its ratio to that of the image (Yu et al., WACV 2020).
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Summary:
         size_ranges: number of objects by size range; size ranges may overlap.
         quantiles: sizes of the smallest, median and largest object.
         spread: mean and standard deviation of the sizes.
+        relative: the same of the relative sizes.
         shares: share of the objects of at most so many pixels, 0 to 1, by this limit.
         densest: images with most objects: name and number of objects.
     """
@@ -82,6 +84,7 @@ class Summary:
     size_ranges: dict[str, int]
     quantiles: tuple[float, float, float] | None
     spread: tuple[float, float] | None
+    relative: tuple[float, float] | None
     shares: dict[float, float]
     densest: list[tuple[str, int]]
 
@@ -98,7 +101,10 @@ def summarize(
         size_ranges: from and to in pixels by name, both ends included.
         limits: sizes for :attr:`Summary.shares`.
     """
-    sizes = sorted(math.sqrt(e["bbox"][2] * e["bbox"][3]) for e in split.objects)
+    of_image = {k: math.sqrt(i["width"] * i["height"]) for k, i in split.image_of.items()}
+    sized = [(math.sqrt(e["bbox"][2] * e["bbox"][3]), e["image_id"]) for e in split.objects]
+    relative = [size / of_image[image_id] for size, image_id in sized]
+    sizes = sorted(size for size, _ in sized)
     per_image = Counter(entry["image_id"] for entry in split.objects)
     densest = [
         (split.image_of[image_id]["file_name"], number)
@@ -114,12 +120,17 @@ def summarize(
             for name, (low, high) in size_ranges.items()
         },
         quantiles=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
-        spread=(statistics.fmean(sizes), statistics.pstdev(sizes)) if sizes else None,
+        spread=_spread(sizes),
+        relative=_spread(relative),
         shares={limit: sum(size <= limit for size in sizes) / len(sizes) for limit in limits}
         if sizes
         else {},
         densest=densest,
     )
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float] | None:
+    return (statistics.fmean(values), statistics.pstdev(values)) if values else None
 
 
 def check_sizes(

@@ -70,9 +70,12 @@ def _numbers(summary: Summary) -> dict[str, object]:
 
 def size_statistics(summary: Summary) -> dict[str, str]:
     """Mean and deviation of the objects' sizes, and shares of small ones, as text by their name."""
-    if summary.spread is None:
+    if summary.spread is None or summary.relative is None:
         return {}
-    named = {"size: mean ± deviation": "{:.1f} ± {:.1f}".format(*summary.spread)}
+    named = {
+        "size: mean ± deviation": "{:.1f} ± {:.1f}".format(*summary.spread),
+        "size / image's: mean ± deviation": "{:.3f} ± {:.3f}".format(*summary.relative),
+    }
     return named | {
         f"size up to {limit:g} px": f"{share:.1%}" for limit, share in summary.shares.items()
     }

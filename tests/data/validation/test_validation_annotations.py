@@ -56,6 +56,10 @@ def test_sizes_have_a_mean_a_deviation_and_shares(sound):
     # Squares of the distances from 14: 100, 36, 4, 4, 36, 100.
     assert summary.spread == pytest.approx((14, math.sqrt(280 / 6)))
     assert summary.shares == {20: pytest.approx(5 / 6), 32: 1}
+    shape = sound.content["images"][0]["height"], sound.content["images"][0]["width"]
+    side = math.sqrt(shape[0] * shape[1])  # of an image, a different shape than a square
+    assert summary.relative == pytest.approx((14 / side, math.sqrt(280 / 6) / side))
+    assert shape[0] != shape[1]
     text = report_text(checked(sound.json_file))
     assert re.search(r"size: mean ± deviation +14\.0 ± 6\.8\n", text)
     assert re.search(r"size up to 20 px +83\.3%\nsize up to 32 px +100\.0%", text)
