@@ -83,18 +83,19 @@ def objects_on_crop(
 
 
 def _part(corners: np.ndarray, size: tuple[int, int]) -> tuple[float, list[float]]:
-    """Share of an outline's area that is on a crop, and the box around that part."""
+    """Share of an outline that is on a crop, and the box around that part."""
     # Corners of a few objects are not in the order of the outline.
     outline = corners[cv2.convexHull(corners.astype(np.float32), returnPoints=False)[:, 0]]
     part = outline
     for axis in (0, 1):
         part = _cut(part, axis, 0, 1)
         part = _cut(part, axis, size[axis], -1)
-    whole = _area(outline)
-    if len(part) == 0 or whole == 0:
+    if len(part) == 0:
         return 0.0, [0.0, 0.0, 0.0, 0.0]
+    # Corners of one line have no area, and across a crop still a box.
+    measured = _area if _area(outline) > 0 else _length
     low, high = part.min(axis=0), part.max(axis=0)
-    return _area(part) / whole, [*low.tolist(), *(high - low).tolist()]
+    return measured(part) / measured(outline), [*low.tolist(), *(high - low).tolist()]
 
 
 def _cut(outline: np.ndarray, axis: int, edge: float, side: int) -> np.ndarray:
@@ -110,6 +111,10 @@ def _cut(outline: np.ndarray, axis: int, edge: float, side: int) -> np.ndarray:
     return np.array(kept).reshape(-1, 2)
 
 
+def _length(line: np.ndarray) -> float:
+    return float(np.linalg.norm(line.max(axis=0) - line.min(axis=0)))
+
+
 def _area(outline: np.ndarray) -> float:
-    x, y = outline.T
+    x, y = (outline - outline[0]).T  # exactly 0 for two corners
     return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)

@@ -34,6 +34,23 @@ def test_an_object_is_what_is_on_the_crop_of_it():
     assert on(180, 60, 8, 10) == [] and on(110, 45, 9, 5) == []
 
 
+def test_corners_of_one_line_are_an_object_too():
+    """Its box has an area, and the crop's border cuts it as that of any other."""
+
+    def on(*corners):
+        found = objects_on_crop([Outline(1, corners)], Window(100, 50, 180, 110), 0.5)
+        return [(pytest.approx(row.bbox), row.ignored) for row in found]
+
+    assert on((110, 60), (120, 80)) == [([10, 10, 10, 20], False)]  # not cut
+    assert on((170, 60), (186, 68)) == [([70, 10, 10, 5], False)]  # 10 of 16 columns are inside
+    assert on((174, 60), (182, 64), (190, 68)) == [([74, 10, 6, 3], True)]
+    assert on((90, 40), (130, 80), (110, 60), (90, 40)) == [([0, 0, 30, 30], False)]
+    far = [(x + 0.3, 30_000.7 - x) for x in (29_900, 29_940, 29_920)]
+    (row,) = objects_on_crop([Outline(1, tuple(far))], Window(29_910, 0, 30_000, 200), 0.5)
+    assert row.bbox == pytest.approx([0, 60.7, 30.3, 30.3], abs=0.01) and not row.ignored
+    assert on((170, 40), (190, 60)) == []  # it passes the crop's corner by
+
+
 @pytest.fixture
 def data(tmp_path):
     """Two images in folders of their own, one with an ignore region, one smaller than a crop."""
