@@ -1,7 +1,8 @@
 """TIFF files with any number of bands, read with ``tifffile`` where that is installed.
 
-It is no dependency of this project: ``pip install tifffile``. Pillow reads one, three or four
-bands of 8 bits, and one of more bits.
+It is no dependency of this project: ``pip install tifffile``, and ``imagecodecs`` for compressions
+such as LZW and JPEG (the extra ``large``). Pillow reads one, three or four bands of 8 bits, and one
+of more bits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from PIL import ExifTags, Image
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _BANDS = 277  # TIFF tag: values of a pixel
 _SETTING = "image_format=null"
-_MORE = " and install tifffile, or store the image as .npy"
+_MORE = " and pip install tifffile, or store the image as .npy"
 
 
 def is_tiff(file: IO[bytes]) -> bool:
@@ -68,8 +69,8 @@ def lacks_codec(error: ValueError) -> UnfitImageError | None:
     if "imagecodecs" not in str(error):
         return None
     return UnfitImageError(
-        f"is a TIFF whose compression needs another package ({error}): pip install "
-        "imagecodecs, or store the image uncompressed or as .npy"
+        f"is a TIFF whose compression needs another package ({error}): pip install imagecodecs "
+        "(the extra 'large'), or store the image uncompressed or as .npy"
     )
 
 

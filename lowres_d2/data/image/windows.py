@@ -95,7 +95,10 @@ class _TiffFile:
         try:
             import tifffile
         except ModuleNotFoundError:
-            raise ValueError("TIFF files are read in windows by tifffile: install it") from None
+            raise ValueError(
+                "TIFF files are read in windows by tifffile: pip install tifffile imagecodecs "
+                "(the extra 'large')"
+            ) from None
         self._tiff = tifffile.TiffFile(path)
         page = self._page = self._tiff.pages[0]
         images = len(self._tiff.series[0].pages)

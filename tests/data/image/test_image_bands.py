@@ -81,7 +81,7 @@ def test_a_tiff_with_bands_needs_tifffile_and_says_so(tmp_path, monkeypatch, ban
     if bands > 2:
         with pytest.raises(
             UnfitImageError,
-            match=r"image_format=null and install tifffile, or store the image as \.npy",
+            match=r"image_format=null and pip install tifffile, or store the image as \.npy",
         ):
             ImageReader("RGB").read(path)
 
@@ -98,13 +98,18 @@ def test_a_tiff_of_one_band_needs_nothing_more(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tifffile") is None, reason="no tifffile")
-@pytest.mark.skipif(importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs")
-def test_a_compression_that_needs_another_package_says_which(tmp_path):
+def test_a_compression_that_needs_another_package_says_which(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tifffile"]:
+        monkeypatch.delitem(sys.modules, name)  # which looks for it once
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(
         tmp_path / "a.tif", compression="tiff_lzw"
     )
-    with pytest.raises(BrokenImageError, match=r"a\.tif: .*pip install imagecodecs, or store"):
-        mapped(tmp_path / "a.tif")
+    says = r"a\.tif: .*pip install imagecodecs \(the extra 'large'\), or store"
+    for windows in ({}, {"windows": True}):
+        with pytest.raises(BrokenImageError, match=says):
+            mapper = DetectionMapper(False, image_format=None, **windows)
+            mapper({"file_name": str(tmp_path / "a.tif")})["image"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tifffile") is None, reason="no tifffile")

@@ -1,6 +1,7 @@
 """Windows of image files have the pixels that reading the whole file gives."""
 
 import pickle
+import sys
 
 from lowres_d2.data.image import FileImage, ImageReader
 
@@ -55,6 +56,23 @@ def test_tiff_files(tmp_path, name):
     content, options, form = CASES[name]
     tifffile.imwrite(tmp_path / "a.tif", content, **options)
     same(tmp_path / "a.tif", ImageReader(form))
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zstd", "packbits"])
+def test_compressions_of_the_extra(tmp_path, compression):
+    pytest.importorskip("imagecodecs")
+    options = dict(tile=(32, 48), photometric="rgb", compression=compression)
+    content = values(70, 110, 3)
+    tifffile.imwrite(tmp_path / "a.tif", content, **options)
+    found = FileImage(str(tmp_path / "a.tif"), ImageReader("RGB"))[:, 9:61, 5:99]
+    assert np.array_equal(found, content[9:61, 5:99].transpose(2, 0, 1))
+
+
+def test_a_missing_tifffile_is_named(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", values(7, 9))
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(ValueError, match=r"pip install tifffile imagecodecs \(the extra 'large'"):
+        FileImage(str(tmp_path / "a.tif"), ImageReader())
 
 
 @pytest.mark.parametrize("shape", [(70, 110), (70, 110, 3), (70, 110, 7)])
