@@ -9,7 +9,7 @@ PACKAGE = Path("lowres_d2")
 TESTS = Path("tests")
 # A room may import those on the lines below its own, and not those beside it.
 ORDER = (
-    ["programs"],
+    ["programs", "interop"],
     ["predictor"],
     ["engine"],
     ["analysis"],
