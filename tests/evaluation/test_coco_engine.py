@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import math
+import runpy
+import sys
 from pathlib import Path
 
 from lowres_d2.evaluation.coco_engine import score_boxes
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "annotations"
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "data" / "annotations"
 AREAS = [(0, math.inf), *SizeRanges.from_config("coco").areas()]
 
 
@@ -90,6 +93,16 @@ def test_equal_to_pycocotools_on_random_cases(case):
     if truth["annotations"] and detections:
         expected = pycocotools_metrics(truth, detections)
         np.testing.assert_allclose(twelve_metrics(truth, detections), expected, atol=1e-9, rtol=0)
+
+
+def test_the_benchmark_runs(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["coco_evaluation.py", "--quick"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "benchmarks" / "coco_evaluation.py"), run_name="__main__")
+    assert end.value.code == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        *("classes", "8", "1")
+    ]
 
 
 @pytest.mark.parametrize(
