@@ -33,6 +33,7 @@ PROGRAMS = (
     "prepare-visdrone",
     "prepare-widerface",
     "prepare-seadronessee",
+    "convert-data",
     "crop",
     "analyze",
     "receptive-field",

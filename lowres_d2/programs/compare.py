@@ -40,7 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
         "opts",
         nargs="+",
         metavar="KEY=VALUE",
-        help="data.train_json=FILE data.val_json=FILE, and changes to all recipes",
+        help="data.path=FOLDER, or data.train_json=FILE data.val_json=FILE, and changes to all "
+        "recipes",
     )
     return parser
 
