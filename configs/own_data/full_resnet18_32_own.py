@@ -1,4 +1,4 @@
-"""ResNet-18 on your images, a folder for each class: data.train_folder=... data.val_folder=..."""
+"""ResNet-18 on your images, a folder for each class in train and in val: data.path=..."""
 
 from lowres_d2.data.classification import count_class_folders
 
@@ -8,7 +8,7 @@ from ..classification.full_resnet18_32_cifar10 import lr_multiplier, model, opti
 from ..common.data.class_folders import data, dataloader
 
 model.detector.num_classes = L(count_class_folders)(
-    root="${data.train_folder}", classes="${data.classes}"
+    root="${data.train_folder}", path="${data.path}", classes="${data.classes}"
 )
 
 # Remove the flip if left and right differ (digits, arrows).

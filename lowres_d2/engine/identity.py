@@ -33,7 +33,7 @@ _ANCHORS = 9  # of a cell, in the zoo's RetinaNet, whose predictor has all of th
 _COUNTED = {
     count_own_classes: ("path", "json_file"),
     count_classes: ("json_file",),
-    count_class_folders: ("root",),
+    count_class_folders: ("path", "root"),
 }
 _PREDICTORS = ("cls_score.bias", "cls_score.weight")
 

@@ -94,8 +94,8 @@ IN_MEMORY = ["cifar10", "cifar100", "class_folders", "imagenet32", "plates_class
 def test_training_and_test_images_are_two_splits_with_the_same_settings(name):
     cfg = load(name)
     train, test = (cfg.dataloader[part].dataset for part in ("train", "test"))
-    where = "root" if name == "class_folders" else "split"
-    assert train[where] != test[where]
+    where = "evaluated" if name == "class_folders" else "split"
+    assert train.get(where) != test[where]
     own = {where, "num_images", "may_lack_classes", "_target_"}
     assert {k: v for k, v in train.items() if k not in own} == {
         k: v for k, v in test.items() if k not in own
@@ -115,13 +115,16 @@ def folders(tmp_path):
     return [f"data.{split}_folder={tmp_path / split}" for split in ("train", "val")]
 
 
-def test_own_images_to_classify_build_from_two_folders(folders):
+def test_own_images_to_classify_build_from_two_folders(folders, tmp_path):
     recipe = str(FOLDER.parents[1] / "own_data/full_resnet18_32_own.py")
     cfg = load_recipe(recipe, [*folders, "data.size=10"])
     assert instantiate(cfg.model.detector.num_classes) == 3
     train, test = (instantiate(cfg.dataloader[part]).dataset for part in ("train", "test"))
     assert (train.labels, test.labels) == ([0, 1, 2], [0, 1])
     assert train.images.shape == (3, 3, 10, 10) and test.images.shape == (2, 3, 10, 10)
+    by_path = load_recipe(recipe, [f"data.path={tmp_path}", "data.size=10"])
+    assert instantiate(by_path.model.detector.num_classes) == 3
+    assert instantiate(by_path.dataloader.test.dataset).source == str(tmp_path / "val")
     cfg = load_recipe(recipe, [*folders, "data.classes=[c,b]"])
     assert instantiate(cfg.model.detector.num_classes) == 2
     test = instantiate(cfg.dataloader.test.dataset)

@@ -1,7 +1,7 @@
 """Your own images to classify: a folder for each class, one of these for training and one to test.
 
-Recipes import ``data`` and ``dataloader``; the command line says data.train_folder=FOLDER and
-data.val_folder=FOLDER.
+Recipes import ``data`` and ``dataloader``; the command line says data.path=FOLDER, with ``train``
+and ``val`` in it, or data.train_folder=FOLDER and data.val_folder=FOLDER.
 """
 
 from lowres_d2.data.classification import ClassFolders
@@ -12,9 +12,11 @@ from detectron2.config import LazyCall as L
 from .arrays import dataloader
 
 data = dict(
-    # Folders of the class folders, to train on and to evaluate on.
-    train_folder="datasets/own/train",
-    val_folder="datasets/own/val",
+    # Folder of train and val, or test, which have a folder for each class.
+    path=None,
+    # In its place: folders of the class folders, to train on and to evaluate on.
+    train_folder=None,
+    val_folder=None,
     # Height and width that images get: the shorter side is resized, the middle of the longer kept.
     size=32,
     # Classes to use, in this order, such as [cat,dog]; null: all of the training folder's.
@@ -29,6 +31,7 @@ data = dict(
 
 dataloader.train.dataset = L(ClassFolders)(
     root="${data.train_folder}",
+    path="${data.path}",
     size="${data.size}",
     classes="${data.classes}",
     on_broken="${data.on_broken}",
@@ -37,6 +40,8 @@ dataloader.train.dataset = L(ClassFolders)(
 )
 dataloader.test.dataset = L(ClassFolders)(
     root="${data.val_folder}",
+    path="${data.path}",
+    evaluated=True,
     size="${data.size}",
     classes="${data.classes}",
     # A test set may lack some classes.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lowres_d2.data.aug_input import ImageInput
 from lowres_d2.data.classification.arrays import ImageArrays
+from lowres_d2.data.classification.class_splits import class_root
 from lowres_d2.data.classification.crops import ResizedCenterCrop
 from lowres_d2.data.classification.folder_files import ClassFolderFiles, warn_of_no_images
 from lowres_d2.data.classification.labelled import check_choice
@@ -32,7 +33,7 @@ class ClassFolders(ImageArrays):
     that should not be held in memory, there are ``ClassFolderFiles`` and ``ClassificationMapper``.
 
     Args:
-        root: folder of the class folders.
+        root: folder of the class folders; None: it is found in ``path``.
         size: height and width of the images.
         classes: classes to use, in this order; None: all, in alphabetical order.
         may_lack_classes: whether some of ``classes`` may have no images, as a test set.
@@ -40,6 +41,8 @@ class ClassFolders(ImageArrays):
         value_range: values of the files that become 0 and 255; None: 0 and the largest value of
             each file's depth.
         max_pixels: the most pixels that a file may have; None: any number.
+        path: folder of the splits' folders, in place of ``root``.
+        evaluated: whether the split to evaluate on is meant, of ``path``.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -48,14 +51,17 @@ class ClassFolders(ImageArrays):
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | None,
         size: int,
         classes: Sequence[str] | None = None,
         may_lack_classes: bool = False,
         on_broken: str = "error",
         value_range: Sequence[float] | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        path: str | Path | None = None,
+        evaluated: bool = False,
     ) -> None:
+        root = class_root(root, path, evaluated)
         check_choice("on_broken", on_broken, ["error", "skip"])
         reader = ImageReader("RGB", value_range, max_pixels)
         crop = ResizedCenterCrop(size)

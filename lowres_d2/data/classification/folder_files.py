@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowres_d2.data.classification.class_splits import class_root
 from lowres_d2.data.classification.labelled import LabelledImages
 from lowres_d2.data.datasets.base import log_left_out
 from lowres_d2.data.datasets.categories import select_classes
@@ -71,18 +72,23 @@ class ClassFolderFiles(LabelledImages):
         return item | {"file_name": self._file_names[index % len(self)]}
 
 
-def count_class_folders(root: str | Path, classes: Sequence[str] | None = None) -> int:
+def count_class_folders(
+    root: str | Path | None,
+    classes: Sequence[str] | None = None,
+    path: str | Path | None = None,
+) -> int:
     """Number of classes for ``num_classes`` of a recipe.
 
     Args:
-        root: folder of the class folders.
+        root: folder of the class folders; None: it is found in ``path``.
         classes: classes that are used; None: all.
+        path: folder of the splits' folders, in place of ``root``.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it has no class folders, or lacks one of the classes.
     """
-    root = Path(root).expanduser()
+    root = class_root(root, path)
     return len(select_classes(root, dict(enumerate(_class_folders(root))), classes))
 
 
