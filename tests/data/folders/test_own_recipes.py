@@ -5,7 +5,7 @@ from pathlib import Path
 from lowres_d2.data.validation import Findings
 from lowres_d2.programs.validate import main
 from lowres_d2.programs.validate_recipe import recipe_splits
-from lowres_d2.recipes.load import load_recipe
+from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.recipes.standalone import computed
 
 import pytest
@@ -27,6 +27,10 @@ def test_a_recipe_needs_the_folder_alone(folder, name):
         for holder, key in computed(cfg.model)
     }
     assert counts == {"count_own_classes": 2}
+    if "small" in name:
+        model = build(cfg, "model")
+        heads = [m for m in model.modules() if isinstance(getattr(m, "num_classes", None), int)]
+        assert heads and {head.num_classes for head in heads} == {2}
     train, test = (instantiate(cfg.dataloader[part].dataset) for part in ("train", "test"))
     assert (len(train), len(test), train.classes) == (2, 1, ["cat", "dog"])
 
