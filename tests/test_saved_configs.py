@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from detectron2.config import LazyConfig
+from omegaconf import OmegaConf
 from torch import nn
 
 QUICK = "configs/quick/full_fcos_small_256_plates.py"
@@ -192,3 +193,15 @@ def test_what_is_defined_in_a_private_module_is_no_part(monkeypatch):
 
 def test_no_part_is_a_whole_library():
     assert not {"torch", "torchvision", "detectron2", "lowres_d2", "fvcore"} & {*PARTS}
+
+
+def test_names_of_files_that_are_no_text_are_read(tmp_path):
+    content = {"folder": "x\udcff图", "sides": [1, 2.5, None, True]}
+    LazyConfig.save(OmegaConf.create(content), str(tmp_path / "config.yaml"))
+    assert read_saved_config((tmp_path / "config.yaml").read_text(), "config.yaml") == content
+
+
+def test_every_parser_of_yaml_reads_the_same(saved, monkeypatch):
+    content = read_saved_config(saved, "config.yaml")
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert read_saved_config(saved, "config.yaml") == content

@@ -4,6 +4,7 @@ Recipes run with narrow networks on toy images, through the real run with its ho
 as it takes for every part of every recipe to be in one that runs.
 """
 
+import contextlib
 import json
 import shutil
 import signal
@@ -18,6 +19,7 @@ from lowres_d2.evaluation import SizedCOCOEvaluator
 import pytest
 import torch
 from detectron2.config import LazyCall as L
+from detectron2.engine import HookBase
 from omegaconf import OmegaConf
 
 from toys.data import write_coco
@@ -164,10 +166,24 @@ def of_labels(cfg, images):
             frozen.checkpoint = None  # random weights
 
 
-def run(cfg, resume=False):
+class Stopped(BaseException):
+    """Ends a run as a kill does."""
+
+
+class StopBefore(HookBase):
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_step(self):
+        if self.trainer.iter + 1 == self.iteration:
+            raise Stopped
+
+
+def run(cfg, resume=False, end=None):
     made = engine._Run(cfg.copy())
     start = made.load(resume)
-    with as_in_a_new_process():
+    made.trainer.register_hooks([StopBefore(end)])  # last: the checkpoint is written before
+    with as_in_a_new_process(), contextlib.suppress(Stopped):
         made.trainer.train(start, cfg.train.max_iter)
     return start
 
@@ -210,15 +226,20 @@ def test_every_part_of_the_projects_recipes_resumes_to_the_same_bits(images, tmp
         whole = read(folder, "model_final")
         before = read(folder, "model_0000000")
         assert list(differences(before["model"], whole["model"])), f"{name} trains nothing"
-        # Inside the first stage, so that its end comes later, and inside the second.
-        for stop in (0, STAGE) if cfg.train.stages else (0,):
+        # Inside the first stage, over its end to where the other one goes on, inside the second.
+        # Both together go the whole way: a checkpoint is all that the second one starts with.
+        ways = {0: f"model_{STAGE:07d}", STAGE: "model_final"}
+        for stop, last in ways.items() if cfg.train.stages else [(0, "model_final")]:
+            end = STAGE + 1 if last != "model_final" else None
+            expected = whole if end is None else read(folder, last)
             (folder / "last_checkpoint").write_text(f"model_{stop:07d}.pth")
-            assert run(cfg, resume=True) == stop + 1
-            found = list(differences(whole, read(folder, "model_final")))
+            (folder / f"{last}.pth").unlink()
+            assert run(cfg, resume=True, end=end) == stop + 1
+            found = list(differences(expected, read(folder, last)))
             if found:
                 wrong[f"{name} from {stop}"] = found[:3]
         resumed |= kinds[name]
-    assert not wrong
+    assert not wrong, wrong
     assert not set(STATEFUL.split()) - resumed
 
 
