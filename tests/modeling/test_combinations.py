@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lowres_d2.deploy.one_bit import pack
 from lowres_d2.layers.one_bit import BinaryWeights
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import (
@@ -11,7 +12,10 @@ from lowres_d2.modeling.backbone import (
     SmallShortcutResNet,
     bottom_heavy,
 )
+from lowres_d2.modeling.deformable_detr.criterion import SetCriterion
+from lowres_d2.modeling.deformable_detr.matcher import HungarianMatcher
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
+from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.modeling.objectives import (
     DenseBoxDistillation,
     DenseLogitDistillation,
@@ -21,6 +25,7 @@ from lowres_d2.modeling.objectives import (
     ImageDecoder,
     MomentMatching,
     ProposalLogitDistillation,
+    QueryLogitDistillation,
     WeightReconstruction,
 )
 from lowres_d2.modeling.one_bit import binarized
@@ -34,7 +39,15 @@ from detectron2.modeling.box_regression import Box2BoxTransformLinear
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from toys.detectors import CHANNELS, DETECTORS, LEVELS, STRIDES, training_input
+from toys.detectors import (
+    CHANNELS,
+    DETECTORS,
+    LEVELS,
+    NUM_CLASSES,
+    PIXELS,
+    STRIDES,
+    training_input,
+)
 
 FEW = ((1, 1), (1, 1), (1, 1))  # modules and blocks of an HRNet's stages
 STAGES = ["res2", "res3", "res4", "res5"]
@@ -130,3 +143,48 @@ def test_the_converters_groups_know_hrnets(backbone):
         "head.bbox_pred",
         "head.ctrness",
     }
+
+
+def test_a_packed_hrnet_has_the_same_features():
+    torch.manual_seed(0)
+    network = binarized(BottomHeavyHRNet(18, stages=FEW), ["first", "shortcuts"]).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    images = torch.randn(1, 3, 32, 64)
+    with torch.no_grad():
+        for found, expected in zip(
+            pack(network)(images).values(), network(images).values(), strict=True
+        ):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("backbone", ["hrnet", "bh_resnet"])
+def test_deformable_detr_learns_queries_with_each(backbone):
+    torch.manual_seed(0)
+    size = dict(num_queries=6, channels=32, num_heads=2, feedforward=16)
+    student, other = (
+        DeformableDETR(
+            BACKBONES[backbone](),
+            ["res3", "res4", "res5"],
+            NUM_CLASSES,
+            SetCriterion(NUM_CLASSES, HungarianMatcher()),
+            **PIXELS,
+            **size,
+            encoder_layers=1,
+            decoder_layers=1,
+        )
+        for _ in range(2)
+    )
+    model = LowResDetector(
+        binarized(student, ["first", "shortcuts", "neck*", "encoder*", "decoder*", "*_heads"]),
+        LearnedDownsampler(2),
+        teacher=Teacher(other, checkpoint=None),
+        objectives=[QueryLogitDistillation(threshold=1.0)],
+    ).train()
+    with EventStorage(0):
+        losses = model([training_input(128, 192)])
+    losses["loss_logit_cls"].backward()
+    layers = [m for m in student.backbone.modules() if isinstance(m, BinaryWeights)]
+    assert torch.isfinite(losses["loss_logit_cls"]) and layers

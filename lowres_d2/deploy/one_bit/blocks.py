@@ -79,8 +79,8 @@ class PackedTower(nn.Sequential):
         super().__init__(*layers)
         self.shortcuts = shortcuts
 
-    def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O h w"]:
-        """Features of the same size."""
+    def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O out_h out_w"]:
+        """Features, of the same size where no layer has a stride."""
         bits = self[0].pack(x)
         for layer, following in zip_longest(self, list(self)[1:]):
             skip = x if self.shortcuts and layer.in_channels == layer.out_channels else None
