@@ -92,3 +92,11 @@ def test_a_recipe_beside_an_installed_package_leaves_it_alone(tmp_path, monkeypa
     for path in (one, two):
         assert values(path)[0] == 1  # what is installed counts
         assert sys.modules["settings_of_mine"] is installed
+
+
+def test_modules_inside_packages_are_not_looked_up_one_by_one(tmp_path, monkeypatch):
+    # A process may have loaded thousands, and a quick recipe loads several others.
+    asked, home = [], nesting._home
+    monkeypatch.setattr(nesting, "_home", lambda name: asked.append(name) or home(name))
+    load_recipe(make(tmp_path / "a", 1))
+    assert "torch" in asked and not any("." in name for name in asked)
