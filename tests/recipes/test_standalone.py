@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 
-from lowres_d2.data.datasets import count_classes
+from lowres_d2.data.folders import count_own_classes
 from lowres_d2.engine.identity import recipe_of
 from lowres_d2.programs import analyze, demo, train
 from lowres_d2.programs.extract import extract_detector
@@ -74,7 +74,7 @@ def test_classes_are_written_where_they_were_null_and_kept_where_not():
 
 def test_a_recipe_counts_its_classes_once(coco_json):
     cfg = load_recipe(PLAIN, [f"data.train_json={coco_json}"])
-    assert cfg.model.detector.num_classes._target_ is count_classes
+    assert cfg.model.detector.num_classes._target_ is count_own_classes
     assert standalone(cfg).model.detector.num_classes == len(CLASSES)
 
 
@@ -122,4 +122,4 @@ def test_classes_of_weights_are_counted_where_the_recipes_file_is_missing(traine
     assert cfg.model.detector.num_classes == len(CLASSES)
     there = [f"data.train_json={trained.data.json_file}"]
     cfg, _ = recipe_of(PLAIN, tmp_path / "plain.pth", there)  # which may have others
-    assert cfg.model.detector.num_classes._target_ is count_classes
+    assert cfg.model.detector.num_classes._target_ is count_own_classes
