@@ -26,6 +26,7 @@ from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.evaluation.tables import metric
+from lowres_d2.modeling.tiles import counting_tiles, sum_of_tiles
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.own_files import check_own
 from lowres_d2.recipes.load import build
@@ -57,11 +58,15 @@ def evaluate(
     """
     loader = build(cfg, "dataloader.test")
     # In every process: the evaluator gathers the detections of all in the main one.
-    results = inference_on_dataset(model, loader, evaluator)
+    with counting_tiles(model) as count:
+        results = inference_on_dataset(model, loader, evaluator)
+    looked_at = sum_of_tiles(comm.gather(count()))
     if not comm.is_main_process():
         return {}
     if show and hasattr(evaluator, "tables"):
         logger.info("%s", evaluator.tables())
+    if looked_at.of:
+        logger.info("tiles looked at: %s", looked_at)
     write_evaluation(cfg.train.output_dir, results, subject_of(cfg, model))
     return results
 

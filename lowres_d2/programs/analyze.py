@@ -18,7 +18,7 @@ from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
 from lowres_d2.engine.identity import recipe_of
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.modeling.tiles import LookedAt, TiledDetector, counting_tiles
 from lowres_d2.predictor.info import USUAL_SIZE
 from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command import docstring_of
@@ -128,13 +128,16 @@ def _costs(
     model: nn.Module, images: Sequence[dict[str, Any]], rule: CountingRule
 ) -> dict[str, Any]:
     """Quantities by part; OPs, which are MACs otherwise, only of a model with low-bit layers."""
-    found = measure_complexity(model, images, rule)
+    with counting_tiles(model) as count:
+        found = measure_complexity(model, images, rule)
     costs = {
         "parameters": found.parameters,
         "memory": found.memory.by_part,
         "weight_memory": found.memory.weights,
         "macs": found.macs,
     }
+    if count().of:
+        costs["tiles"] = {"looked_at": count().tiles, "of": count().of}
     if found.low_bit_macs:
         costs |= {"low_bit_macs": found.low_bit_macs, "ops": found.ops}
     return costs
@@ -197,9 +200,14 @@ def _table(report: Mapping[str, Mapping[str, Any]], rule: CountingRule) -> str:
         f"{name}: {sum(costs['weight_memory'].values()) / 1e6:.3f} MB without biases, norms, scales"
         for name, costs in report.items()
     ]
+    tiles = [
+        f"{name}: tiles looked at: {LookedAt(*costs['tiles'].values())}"
+        for name, costs in report.items()
+        if "tiles" in costs
+    ]
     speeds = [
         f"{name}: {costs['images_per_second']:.2f} images/s"
         for name, costs in report.items()
         if "images_per_second" in costs
     ]
-    return "\n".join([text, *weights, *speeds])
+    return "\n".join([text, *weights, *tiles, *speeds])

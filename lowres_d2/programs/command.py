@@ -38,6 +38,7 @@ PROGRAMS = (
     "analyze",
     "receptive-field",
     "sweep",
+    "tiles",
     "visualize",
     "replay",
     "extract",

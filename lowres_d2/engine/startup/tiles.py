@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.modeling.tiles import FirstLook, TiledDetector
 
 from torch import nn
 
 
 def describe_tiles(model: nn.Module) -> str:
-    """Size and overlap of the tiles; empty for a model that sees whole images."""
+    """Size and overlap of the tiles, and which; empty for a model that sees whole images."""
     if not isinstance(model, TiledDetector):
         return ""
     (height, width), (rows, columns) = model.grid.size, model.grid.overlap
     overlap = rows if rows == columns else f"{columns} and {rows}"
-    whole = "; also the whole image, shrunk to a tile" if model.whole_image else ""
-    return f"{width}x{height} px, overlapping by {overlap}, {model.batch_size} at a time{whole}"
+    more = "; also the whole image, shrunk to a tile" if model.whole_image else ""
+    look = model.first_look
+    if look:
+        more = f"; first the whole image at 1/{look.factor}, then {_chosen(look)}"
+    return f"{width}x{height} px, overlapping by {overlap}, {model.batch_size} at a time{more}"
+
+
+def _chosen(look: FirstLook) -> str:
+    if look.unsure is None:
+        return "no tile"
+    low, high = look.unsure
+    return f"tiles with scores from {low:g} to {high:g} or objects under {look.tiny:g} px there"
 
 
 def resized_tiles_warning(model: nn.Module, augmentations: Iterable[Any]) -> str:

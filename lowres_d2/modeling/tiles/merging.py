@@ -25,6 +25,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+def seam_distances(
+    boxes: Float[Tensor, "*#any 4"], windows: Float[Tensor, "*#any 4"], size: Size
+) -> Float[Tensor, " *any"]:
+    """Pixels from boxes to the nearest border of a tile that is not one of the image.
+
+    Negative for a box that lies beyond it, infinite for a tile without such a border.
+
+    Args:
+        boxes: detections.
+        windows: tiles, XYXY.
+        size: of the image.
+    """
+    ends = boxes.new_tensor([0, 0, size[1], size[0]])
+    inside = (boxes - windows) * boxes.new_tensor([1, 1, -1, -1])
+    return inside.masked_fill(windows == ends, torch.inf).amin(dim=-1)
+
+
 def cut_by_seams(
     boxes: Float[Tensor, "M 4"], windows: Float[Tensor, "M 4"], size: Size, margin: float
 ) -> Bool[Tensor, " M"]:
@@ -36,9 +53,7 @@ def cut_by_seams(
         size: of the image.
         margin: distance in pixels up to which a box ends at a border.
     """
-    ends = boxes.new_tensor([0, 0, size[1], size[0]])
-    away = (boxes - windows) * boxes.new_tensor([1, 1, -1, -1])
-    return ((away <= margin) & (windows != ends)).any(dim=1)
+    return seam_distances(boxes, windows, size) <= margin
 
 
 def merge(

@@ -2,27 +2,33 @@
 
     image -> tiles -> detector, in batches -> detections in the image's pixels -> merged
 
+It may look at a thumbnail first, and then only at the tiles that need it.
+
 Images are (C, H, W), 0 to 255; boxes XYXY.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from lowres_d2.modeling.tiles.merging import merge
-from lowres_d2.modeling.tiles.shrunk import shrunk
-from lowres_d2.structures import Size, TileGrid, Window, WindowedImage, fit_instances
+from lowres_d2.modeling.tiles.choice import TINY, UNSURE, FirstLook, LookedAt, sum_of_tiles
+from lowres_d2.modeling.tiles.merging import merge, seam_distances
+from lowres_d2.modeling.tiles.parts import ImageParts, Part
+from lowres_d2.structures import Size, TileGrid, Window, fit_instances
 
 import torch
 from detectron2.structures import Boxes, Instances
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 _DETECTOR = "detector."
-_OF_THE_FRAME = ("image", "height", "width", "instances")
+# On a CPU larger batches are no faster, and their memory is taken from the system each time anew.
+_PIXELS_ON_CPU = 512 * 512
+_MOST_AT_ONCE = 4
 
 
 class TiledDetector(nn.Module):
@@ -36,7 +42,8 @@ class TiledDetector(nn.Module):
         size: of a tile in pixels of the mapper's image, a number or [height, width].
         overlap: of neighbouring tiles, likewise; None: a fifth of the size. Objects up to this
             size are seen as a whole.
-        batch_size: number of tiles that the detector gets at once.
+        batch_size: number of tiles that the detector gets at once; None: 4, on a CPU fewer of
+            more than 256x256 pixels.
         whole_image: whether it also gets the image shrunk to a tile, for objects that are larger
             than the overlap.
         iou_threshold: intersection over union from which boxes of two tiles are one object.
@@ -44,6 +51,13 @@ class TiledDetector(nn.Module):
             :func:`lowres_d2.modeling.tiles.merging.merge`.
         seam_margin: distance in pixels from a tile's border up to which it may have cut a box.
         max_detections: the most detections of an image; None: those of all tiles.
+        first: whole number by which the image is shrunk to a thumbnail that the detector sees
+            first; then it sees the tiles where that leaves something to be found, which ``unsure``
+            and ``tiny`` say. None: it sees all tiles.
+        unsure: lowest and highest score of the thumbnail's detections whose tiles are looked at;
+            [0, 1] are all tiles, None is no tile.
+        tiny: square root of the area in pixels of the mapper's image, under which detections of
+            higher scores are looked at, too.
     """
 
     def __init__(
@@ -51,12 +65,15 @@ class TiledDetector(nn.Module):
         detector: nn.Module,
         size: int | Sequence[int] = 640,
         overlap: int | Sequence[int] | None = None,
-        batch_size: int = 4,
+        batch_size: int | None = None,
         whole_image: bool = False,
         iou_threshold: float = 0.5,
         seam_threshold: float = 0.5,
         seam_margin: float = 2.0,
         max_detections: int | None = None,
+        first: int | None = None,
+        unsure: Sequence[float] | None = UNSURE,
+        tiny: float = TINY,
     ) -> None:
         super().__init__()
         if not isinstance(detector, nn.Module):
@@ -72,6 +89,13 @@ class TiledDetector(nn.Module):
                 raise ValueError(f"tiles: {name}={value}: expected 1 or more")
         if seam_margin < 0:
             raise ValueError(f"tiles: seam_margin={seam_margin}: expected 0 or more pixels")
+        if first is None and (unsure != UNSURE or tiny != TINY):
+            raise ValueError("tiles: unsure, tiny: they choose tiles after a first look: set first")
+        if first is not None and whole_image:
+            raise ValueError(
+                f"tiles: whole_image=true, first={first}: both look at the whole image; leave "
+                "one of them out"
+            )
         self.detector = detector
         self._settings = {
             "size": size,
@@ -82,9 +106,13 @@ class TiledDetector(nn.Module):
             "seam_threshold": seam_threshold,
             "seam_margin": seam_margin,
             "max_detections": max_detections,
+            "first": first,
+            "unsure": unsure,
+            "tiny": tiny,
         }
         self.grid = TileGrid(size, overlap)
-        self.batch_size, self.whole_image = batch_size, whole_image
+        self.first_look = None if first is None else FirstLook(first, unsure, tiny)
+        self.whole_image = whole_image
         self.iou_threshold, self.seam_threshold = iou_threshold, seam_threshold
         self.seam_margin, self.max_detections = seam_margin, max_detections
         self.register_state_dict_post_hook(_name_as_in_detector)
@@ -103,30 +131,64 @@ class TiledDetector(nn.Module):
 
         Returns:
             In evaluation ``{"instances": Instances}`` for each image, with highest scores first,
-            in the frame of its ``height`` and ``width``.
+            in the frame of its ``height`` and ``width``; with ``first`` also ``looked_at``, the
+            :class:`LookedAt` of an image that is cut.
         """
         if self.training:
             return self.detector(batched_inputs)
-        images = [_Image(x, self.grid) for x in batched_inputs]
-        waiting: dict[Size, list[tuple[_Image, int, dict[str, Any]]]] = defaultdict(list)
-        for image in images:
-            for index, part in enumerate(image.parts(self.whole_image)):
-                # Together only those of one size, so that none gets padding from another one.
-                alike = waiting[part["image"].shape[-2:]]
-                alike.append((image, index, part))
-                if len(alike) == self.batch_size:
-                    self._detect(alike)
-        for alike in waiting.values():
-            self._detect(alike)
+        images = [ImageParts(x, self.grid) for x in batched_inputs]
+        if self.first_look:
+            self._detect_all((image, image.whole(self.first_look.factor)) for image in images)
+            for image in images:
+                self._choose(image)
+        self._detect_all((image, image.tiles()) for image in images)
+        if self.whole_image:
+            self._detect_all((image, image.whole()) for image in images)
         return [self._merged(image) for image in images]
 
-    def around(self, detector: nn.Module) -> TiledDetector:
-        """Another detector in the same tiles, in the mode that it is in."""
-        tiled = TiledDetector(detector, **self._settings)
+    @property
+    def batch_size(self) -> int:
+        """Number of tiles that the detector gets at once."""
+        given = self._settings["batch_size"]
+        device = next((p.device.type for p in self.detector.parameters()), "cpu")
+        if given is not None or device != "cpu":
+            return given or _MOST_AT_ONCE
+        return min(max(_PIXELS_ON_CPU // math.prod(self.grid.size), 1), _MOST_AT_ONCE)
+
+    def around(self, detector: nn.Module, **changes: Any) -> TiledDetector:
+        """Another detector in the same tiles, in the mode that it is in.
+
+        Args:
+            detector: the other one.
+            changes: arguments that differ.
+        """
+        tiled = TiledDetector(detector, **self._settings | changes)
         tiled.training = detector.training
         return tiled
 
-    def _detect(self, parts: list[tuple[_Image, int, dict[str, Any]]]) -> None:
+    def _detect_all(self, images: Iterable[tuple[ImageParts, Iterator[Part]]]) -> None:
+        """Give parts of images to the detector, in batches."""
+        waiting: dict[Size, list[tuple[ImageParts, int, dict[str, Any]]]] = defaultdict(list)
+        at_once = self.batch_size
+        for image, parts in images:
+            for index, part in parts:
+                # Together only those of one size, so that none gets padding from another one.
+                alike = waiting[part["image"].shape[-2:]]
+                alike.append((image, index, part))
+                if len(alike) == at_once:
+                    self._detect(alike)
+        for alike in waiting.values():
+            self._detect(alike)
+
+    def _choose(self, image: ImageParts) -> None:
+        """Leave out the tiles that the thumbnail leaves nothing to be found on."""
+        if image.windows:
+            found = _instances(image.outputs[len(image.windows)])
+            image.looked_at = self.first_look.chosen(
+                found.pred_boxes.tensor, found.scores, image.windows, image.size
+            )
+
+    def _detect(self, parts: list[tuple[ImageParts, int, dict[str, Any]]]) -> None:
         """Give parts of images to the detector, and its detections to the images."""
         if not parts:
             return
@@ -135,27 +197,20 @@ class TiledDetector(nn.Module):
             image.outputs[index] = output
         parts.clear()
 
-    def _merged(self, image: _Image) -> dict[str, Any]:
+    def _merged(self, image: ImageParts) -> dict[str, Any]:
         if not image.windows:
             return image.outputs[0]
         size = image.size
         found, tiles = [], []
         for index, output in sorted(image.outputs.items()):
-            if "instances" not in output:
-                raise ValueError(
-                    f"tiles are for detectors with boxes, and this one gives {', '.join(output)}: "
-                    "leave tiles out"
-                )
-            instances = output["instances"]
+            instances = _instances(output)
             boxes = instances.pred_boxes.tensor
             if index < len(image.windows):
                 x, y = image.windows[index][:2]
                 boxes = boxes + boxes.new_tensor([x, y, x, y])
             else:
-                # Those that fit into the overlap are whole on a tile, which shows them better.
-                room = [max(side - 2 * self.seam_margin, 0) for side in self.grid.overlap[::-1]]
-                large = ((boxes[:, 2:] - boxes[:, :2]) > boxes.new_tensor(room)).any(dim=1)
-                instances, boxes = instances[large], boxes[large]
+                left = ~self._shown_better(boxes, image)
+                instances, boxes = instances[left], boxes[left]
             fields = instances.get_fields() | {"pred_boxes": Boxes(boxes)}
             found.append(Instances(size, **fields))
             tiles += [index] * len(boxes)
@@ -175,66 +230,50 @@ class TiledDetector(nn.Module):
         merged = everything[kept]
         merged.pred_boxes = Boxes(boxes)
         merged = merged[: self.max_detections] if self.max_detections else merged
-        return {"instances": fit_instances(merged, size, image.wanted)}
+        output = {"instances": fit_instances(merged, size, image.wanted)}
+        if self.first_look:
+            output["looked_at"] = LookedAt(len(image.looked_at), len(image.windows))
+        return output
+
+    def _shown_better(self, boxes: Float[Tensor, "M 4"], image: ImageParts) -> Bool[Tensor, " M"]:
+        """Which boxes of the shrunk image fit into the overlap and are whole on a tile."""
+        room = [max(side - 2 * self.seam_margin, 0) for side in self.grid.overlap[::-1]]
+        fit = ((boxes[:, 2:] - boxes[:, :2]) <= boxes.new_tensor(room)).all(dim=1)
+        if len(image.looked_at) == len(image.windows):
+            return fit  # into the overlap, so into a tile
+        places = boxes.new_tensor([image.windows[k] for k in image.looked_at]).reshape(-1, 4)
+        distances = seam_distances(boxes[:, None], places[None], image.size)
+        return fit & (distances >= self.seam_margin).any(dim=1)
 
 
-@dataclass
-class _Image:
-    """An image, and what was found on its parts.
+def _instances(output: dict[str, Any]) -> Instances:
+    if "instances" not in output:
+        raise ValueError(
+            f"tiles are for detectors with boxes, and this one gives {', '.join(output)}: "
+            "leave tiles out"
+        )
+    return output["instances"]
 
-    Attributes:
-        given: input of the detector.
-        grid: how it is cut.
-        windows: its tiles; none if it is not cut.
-        outputs: of the detector, by the index of the part; behind the tiles the whole image's.
+
+@contextmanager
+def counting_tiles(model: nn.Module) -> Iterator[Callable[[], LookedAt]]:
+    """Count the tiles that a model looks at while the block runs.
+
+    Yields:
+        Function that returns the count so far; of a model that looks at no thumbnail first, or at
+        images that are not cut, both numbers are 0.
     """
+    counts: list[LookedAt] = []
 
-    given: dict[str, Any]
-    grid: TileGrid
-    windows: list[Window] = field(init=False)
-    outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    def count(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        if isinstance(module, TiledDetector) and not module.training:
+            counts.extend(output["looked_at"] for output in outputs if "looked_at" in output)
 
-    def __post_init__(self) -> None:
-        one = self.grid.has_one_tile(self.size)
-        self.windows = [] if one else self.grid.windows(self.size)
-
-    @property
-    def image(self) -> WindowedImage:
-        return self.given["image"]
-
-    @property
-    def size(self) -> Size:
-        height, width = self.image.shape[-2:]
-        return height, width
-
-    @property
-    def wanted(self) -> Size:
-        """Size of the frame that detections are wanted in."""
-        return self.given.get("height", self.size[0]), self.given.get("width", self.size[1])
-
-    def parts(self, whole: bool) -> Iterator[dict[str, Any]]:
-        """Inputs of the detector: tiles, then the shrunk image where it is asked for."""
-        if not self.windows:
-            image = self.image
-            read = (
-                image if isinstance(image, Tensor) else image[:, 0 : self.size[0], 0 : self.size[1]]
-            )
-            yield self.given | {"image": read}
-            return
-        more = {key: value for key, value in self.given.items() if key not in _OF_THE_FRAME}
-        for key, value in more.items():
-            if isinstance(value, Instances) or (isinstance(value, Tensor) and value.dim() > 1):
-                raise ValueError(
-                    f"input '{key}' may have the image's coordinates and cannot be cut into tiles: "
-                    "remove it in the mapper"
-                )
-        for window in self.windows:
-            tile = self.image[:, window.y0 : window.y1, window.x0 : window.x1]
-            height, width = window.size
-            yield more | {"image": tile, "height": height, "width": width}
-        if whole:
-            small, (height, width) = shrunk(self.image, self.grid.size)
-            yield more | {"image": small, "height": height, "width": width}
+    handle = model.register_forward_hook(count)
+    try:
+        yield lambda: sum_of_tiles(counts)
+    finally:
+        handle.remove()
 
 
 def untiled(model: nn.Module) -> nn.Module:

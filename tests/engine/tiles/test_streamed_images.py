@@ -32,9 +32,9 @@ def files(folder, image):
     return [folder / name for name in ("tiled.tif", "array.npy", "whole.png")]
 
 
-@pytest.mark.parametrize("whole_image", [False, True])
-def test_detections_are_those_of_the_image_in_memory(tmp_path, image, whole_image):
-    model = TiledDetector(RectangleDetector(), 100, 30, whole_image=whole_image).eval()
+@pytest.mark.parametrize("more", [{}, {"whole_image": True}, {"first": 2, "unsure": [0.5, 0.8]}])
+def test_detections_are_those_of_the_image_in_memory(tmp_path, image, more):
+    model = TiledDetector(RectangleDetector(), 100, 30, **more).eval()
     expected = rows(model([{"image": image}])[0])
     mapper = DetectionMapper(False, image_format="L", windows=True)
     for path in files(tmp_path, image):

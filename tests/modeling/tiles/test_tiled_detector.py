@@ -66,6 +66,13 @@ def test_tiles_go_in_batches(batch_size):
     assert {size for batch in detector.seen for size in batch} == {(100, 100)}
 
 
+def test_batches_on_a_cpu_have_few_pixels():
+    sizes = (48, 256, 512, 640)
+    assert [TiledDetector(RectangleDetector(), size).batch_size for size in sizes] == [4, 4, 1, 1]
+    assert TiledDetector(RectangleDetector(), 640, batch_size=7).batch_size == 7
+    assert TiledDetector(RectangleDetector().to("meta"), 640).batch_size == 4
+
+
 @pytest.mark.parametrize("cut_scores_higher", [False, True])
 def test_a_whole_box_stays_also_where_a_part_of_it_has_a_higher_score(cut_scores_higher):
     def score(box, size, own):
