@@ -16,7 +16,7 @@ from lowres_d2.analysis.figures.curves import (
 )
 from lowres_d2.analysis.figures.drawing import Panel
 from lowres_d2.analysis.figures.sheets import headings
-from lowres_d2.evaluation.precision_recall import RECALLS
+from lowres_d2.evaluation.coco_engine import RECALLS
 from lowres_d2.programs import sweep
 
 import numpy as np

@@ -1,28 +1,30 @@
-"""COCO's box metrics for any size ranges, computed by faster-coco-eval in one pass.
+"""COCO's box metrics for any size ranges, computed by hotcoco in one pass.
 
-The engine's own summary is fixed to three size ranges and 100 detections; here only its arrays are
-read. Their axes, in pycocotools' letters: T IoU thresholds, R 101 recall levels, K categories, A
-ranges of area, M caps on detections. Boxes are XYWH in pixels of the original image. An entry of -1
-in the arrays means that there is no ground truth for it; outside of this file that is None.
+Its arrays are pycocotools' own, bit for bit, also with crowds, equal scores, no detections, and
+10,000 classes. Its summary is fixed to three size ranges, so that only the arrays are read. Their
+axes, in pycocotools' letters: T IoU thresholds, R 101 recall levels, K categories, A ranges of
+area, M caps on detections. Boxes are XYWH in pixels of the original image. An entry of -1 in the
+arrays means that there is no ground truth for it; outside of this file that is None.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+    from hotcoco import COCOeval
 
 # As pycocotools makes them; 0.9 becomes 0.8999999999999999, hence isclose below.
 COCO_IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
-logger = logging.getLogger(__name__)
+RECALLS = np.linspace(0, 1, 101)  # COCO's recall levels
 
 
 @dataclass(frozen=True)
@@ -72,69 +74,101 @@ class BoxScores:
         return [t for t, known in enumerate(self.iou_thresholds) if math.isclose(iou, known)]
 
 
-def open_engine(
-    ground_truth: dict,
-    detections: Sequence[dict],
-    areas: Sequence[tuple[float, float]],
-    max_dets: Sequence[int],
-    iou_thresholds: Sequence[float],
-    **settings: bool,
-) -> COCOeval_faster:
-    """faster-coco-eval's evaluation of boxes, not yet run.
+@dataclass(frozen=True)
+class Matches:
+    """What became of detections in one range of area, as pycocotools matches them.
 
-    Objects and detections have the ids 1, 2, ... there, in the order given; images are in the
-    order of their ids.
+    Rows are detections under the cap, image by image and class by class, highest score first. Image
+    ``k`` is the one with the ``k``-th lowest id.
+
+    Attributes:
+        detections: (D,) index of each among those given.
+        objects: (T, D) index of the annotation that it is matched to; -1 for none.
+        ignored: (T, D) which count neither as hit nor as miss.
+        images: (D,) number of its image.
+    """
+
+    detections: np.ndarray
+    objects: np.ndarray
+    ignored: np.ndarray
+    images: np.ndarray
+
+
+class _Engine:
+    """Ground truth and detections as hotcoco has them.
+
+    There, images, objects and detections have the ids 1, 2, ...: images in the order of their ids,
+    which may be of any type that can be sorted, the others in the order given.
 
     Args:
-        ground_truth: as :func:`score_boxes` takes it, like the others.
+        ground_truth: as :func:`score_boxes` takes it.
         detections: COCO results.
-        areas: the A ranges.
-        max_dets: caps on detections.
-        iou_thresholds: the T thresholds.
-        **settings: further settings of ``COCOeval_faster``.
     """
-    from faster_coco_eval.core.coco import COCO
-    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-    # The engine takes only integers as image ids, and annotation id 0 for 'not matched', so both
-    # are renumbered. The order is kept: it breaks ties between equal scores.
-    ids = sorted(image["id"] for image in ground_truth["images"])
-    number = {image_id: k for k, image_id in enumerate(ids, start=1)}
-    frame = {
-        "images": [{"id": k} for k in number.values()],
-        "categories": [{"id": category["id"]} for category in ground_truth["categories"]],
-    }
-    keep = ("category_id", "bbox", "area", "iscrowd")
-    targets = [
-        {key: annotation[key] for key in keep}
-        | {"id": k, "image_id": number[annotation["image_id"]]}
-        for k, annotation in enumerate(ground_truth["annotations"], start=1)
-    ]
-    found = [
-        {
-            "id": k,
-            "image_id": number[detection["image_id"]],
-            "category_id": detection["category_id"],
-            "bbox": detection["bbox"],
-            "score": detection["score"],
-            # COCO ignores an unmatched detection in ranges that its own area lies outside of.
-            "area": detection["bbox"][2] * detection["bbox"][3],
-            "iscrowd": 0,
-        }
-        for k, detection in enumerate(detections, start=1)
-    ]
-    run = COCOeval_faster(
-        COCO(frame | {"annotations": targets}, print_function=logger.debug),
-        COCO(frame | {"annotations": found}, print_function=logger.debug),
-        iouType="bbox",
-        print_function=logger.debug,
-        **settings,
-    )
-    run.params.areaRng = [list(pair) for pair in areas]
-    run.params.areaRngLbl = [str(k) for k in range(len(areas))]
-    run.params.maxDets = sorted(max_dets)
-    run.params.iouThrs = np.asarray(iou_thresholds, dtype=np.float64)
-    return run
+    def __init__(self, ground_truth: dict, detections: Sequence[dict]) -> None:
+        ids = sorted(image["id"] for image in ground_truth["images"])
+        number = {image_id: k for k, image_id in enumerate(ids, start=1)}
+        self._images = [{"id": k} for k in number.values()]
+        self._categories = [
+            {"id": category["id"], "name": str(category["id"])}
+            for category in ground_truth["categories"]
+        ]
+        objects = ground_truth["annotations"]
+        self._image_ids = _column(map(number.__getitem__, _values(objects, "image_id")), np.int64)
+        self._category_ids = _column(_values(objects, "category_id"), np.int64)
+        self._boxes = _boxes(objects)
+        self._areas = _column(_values(objects, "area"), np.float64)
+        self._crowds = _column(_values(objects, "iscrowd"), bool)
+        # Image, box, score and category, as the engine takes results.
+        self._found = np.empty((len(detections), 7))
+        self._found[:, 0] = _column(
+            map(number.__getitem__, _values(detections, "image_id")), np.float64
+        )
+        self._found[:, 1:5] = _boxes(detections)
+        self._found[:, 5] = _column(_values(detections, "score"), np.float64)
+        self._found[:, 6] = _column(_values(detections, "category_id"), np.float64)
+
+    def run(
+        self,
+        areas: Sequence[tuple[float, float]],
+        max_dets: Sequence[int],
+        iou_thresholds: Sequence[float],
+        outside_is_crowd: bool = False,
+        use_classes: bool = True,
+    ) -> COCOeval:
+        """A matching in ranges of area.
+
+        Args:
+            areas: the A ranges; one, if ``outside_is_crowd``.
+            max_dets: as :func:`score_boxes` takes it, like the next.
+            iou_thresholds: the T thresholds.
+            outside_is_crowd: whether objects outside of the range are ignored as crowds are.
+            use_classes: whether only an object of its class can be matched to a detection.
+        """
+        from hotcoco import COCO, COCOeval
+
+        crowds = self._crowds
+        if outside_is_crowd:
+            ((low, high),) = areas
+            crowds = crowds | (self._areas < low) | (self._areas > high)
+        truth = COCO.from_arrays(
+            self._images,
+            self._categories,
+            self._image_ids,
+            self._category_ids,
+            self._boxes,
+            ids=np.arange(1, len(crowds) + 1),
+            area=self._areas,
+            iscrowd=crowds,
+        )
+        run = COCOeval(truth, truth.load_res(self._found), "bbox")
+        run.params.area_rng = [list(map(float, pair)) for pair in areas]
+        run.params.area_rng_lbl = [str(k) for k in range(len(areas))]
+        run.params.max_dets = sorted(max_dets)
+        run.params.iou_thrs = [float(iou) for iou in iou_thresholds]
+        run.params.use_cats = use_classes
+        run.evaluate()
+        return run
 
 
 def score_boxes(
@@ -143,6 +177,7 @@ def score_boxes(
     areas: Sequence[tuple[float, float]],
     max_dets: Sequence[int],
     iou_thresholds: Sequence[float] = COCO_IOU_THRESHOLDS,
+    outside_is_crowd: int = 0,
 ) -> BoxScores:
     """Run COCO's box evaluation.
 
@@ -153,19 +188,79 @@ def score_boxes(
         areas: the A ranges in square pixels, both ends included.
         max_dets: caps on detections per image and category.
         iou_thresholds: the T thresholds, ascending.
+        outside_is_crowd: of how many ranges, the first ones, objects outside are ignored as crowds
+            are, TinyPerson's rule. Each takes a pass of its own.
 
     Returns:
         The arrays, with categories in ascending order of id.
     """
-    run = open_engine(ground_truth, detections, areas, max_dets, iou_thresholds)
-    run.evaluate()
-    run.accumulate()
+    engine = _Engine(ground_truth, detections)
+    own = [[area] for area in areas[:outside_is_crowd]]
+    rest = [list(areas[outside_is_crowd:])] if areas[outside_is_crowd:] else []
+    parts = []
+    for k, ranges in enumerate([*own, *rest]):
+        run = engine.run(ranges, max_dets, iou_thresholds, outside_is_crowd=k < len(own))
+        run.accumulate()
+        arrays = run.eval  # made at each access
+        parts.append((arrays["precision"][..., -1], arrays["recall"]))
+    precision, recall = zip(*parts, strict=True)
     return BoxScores(
-        precision=np.asarray(run.eval["precision"])[..., -1],
-        recall=np.asarray(run.eval["recall"]),
+        precision=np.concatenate(precision, axis=3),
+        recall=np.concatenate(recall, axis=2),
         iou_thresholds=tuple(iou_thresholds),
-        max_dets=tuple(run.params.maxDets),
+        max_dets=tuple(sorted(max_dets)),
     )
+
+
+def match_boxes(
+    ground_truth: dict,
+    detections: Sequence[dict],
+    max_dets: int,
+    iou_thresholds: Sequence[float],
+    area: tuple[float, float] = (0.0, math.inf),
+    outside_is_crowd: bool = False,
+    use_classes: bool = True,
+) -> Matches:
+    """Match detections with objects, highest score first, one to one but for crowds.
+
+    Args:
+        ground_truth: as :func:`score_boxes` takes it, like the next.
+        detections: COCO results.
+        max_dets: cap on detections per image and category.
+        iou_thresholds: the T lowest IoUs of a match.
+        area: range in square pixels.
+        outside_is_crowd: whether objects outside of it are ignored as crowds are.
+        use_classes: whether only an object of its class can be matched to a detection.
+    """
+    engine = _Engine(ground_truth, detections)
+    run = engine.run([area], [max_dets], iou_thresholds, outside_is_crowd, use_classes)
+    rows = [row for row in run.eval_imgs if row is not None and row["dtIds"]]
+    nothing = np.zeros((len(iou_thresholds), 0), dtype=np.int64)
+
+    def joined(key: str) -> np.ndarray:
+        return np.concatenate([nothing, *(np.array(row[key]) for row in rows)], axis=1)
+
+    counts = [len(row["dtIds"]) for row in rows]
+    numbers = [row["image_id"] - 1 for row in rows]
+    return Matches(
+        detections=_column((k for row in rows for k in row["dtIds"]), np.int64) - 1,
+        objects=joined("dtMatches") - 1,
+        ignored=joined("dtIgnore").astype(bool),
+        images=np.repeat(np.array(numbers, dtype=np.int64), counts),
+    )
+
+
+def _column(values: Iterable, kind: type) -> np.ndarray:
+    return np.fromiter(values, dtype=kind)
+
+
+def _values(rows: Iterable[dict], key: str) -> Iterable:
+    return map(itemgetter(key), rows)
+
+
+def _boxes(rows: Sequence[dict]) -> np.ndarray:
+    numbers = chain.from_iterable(_values(rows, "bbox"))  # faster than an array of lists
+    return _column(numbers, np.float64).reshape(-1, 4)
 
 
 def has_iou(iou: float, iou_thresholds: Sequence[float]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from lowres_d2.evaluation.coco_engine import open_engine
+from lowres_d2.evaluation.coco_engine import match_boxes
 from lowres_d2.evaluation.evaluated import Evaluated
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 def confusion_matrix(evaluated: Evaluated, threshold: float, iou: float = 0.5) -> np.ndarray:
     """Numbers of objects by their class and by the class of the detection matched to them.
 
-    Detections are matched by faster-coco-eval as for AP, highest score first, but with objects of
+    Detections are matched as for AP, highest score first, but with objects of
     any class. What is matched to a crowd is left out.
 
     Args:
@@ -28,30 +26,23 @@ def confusion_matrix(evaluated: Evaluated, threshold: float, iou: float = 0.5) -
     found = [row for row in evaluated.detections if row["score"] >= threshold]
     label = {category: k for k, category in enumerate(evaluated.category_ids)}
     none = len(label)
-    run = open_engine(
+    matches = match_boxes(
         evaluated.truth,
         found,
-        [(0.0, math.inf)],
-        [max(len(found), 1)],  # no cap: what is drawn is counted
+        max(len(found), 1),  # no cap: what is drawn is counted
         [iou],
-        extra_calc=True,
+        use_classes=False,
     )
-    run.params.useCats = 0
-    run.evaluate()
-    run.accumulate()
-    # Keys are "detection_object", both numbered from 1 in the order given.
-    pairs = [tuple(map(int, key.split("_"))) for key in run.eval["matched"]]
-    objects = evaluated.truth["annotations"]
-    counts = np.zeros((none + 1, none + 1), np.int64)
-    for detection, target in pairs:
-        truth = objects[target - 1]
-        if not truth["iscrowd"]:
-            counts[label[truth["category_id"]], label[found[detection - 1]["category_id"]]] += 1
-    matched, hit = {detection for detection, _ in pairs}, {target for _, target in pairs}
-    for k, row in enumerate(found, start=1):
-        if k not in matched:
-            counts[none, label[row["category_id"]]] += 1
-    for k, row in enumerate(objects, start=1):
+    objects, counts = evaluated.truth["annotations"], np.zeros((none + 1, none + 1), np.int64)
+    hit = set()
+    for detection, target in zip(matches.detections, matches.objects[0], strict=True):
+        column = label[found[detection]["category_id"]]
+        if target < 0:
+            counts[none, column] += 1
+        elif not objects[target]["iscrowd"]:
+            counts[label[objects[target]["category_id"]], column] += 1
+            hit.add(int(target))
+    for k, row in enumerate(objects):
         if k not in hit and not row["iscrowd"]:
             counts[label[row["category_id"]], none] += 1
     return counts

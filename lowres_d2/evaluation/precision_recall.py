@@ -9,8 +9,6 @@ from lowres_d2.evaluation.evaluated import Evaluated
 
 import numpy as np
 
-RECALLS = np.linspace(0, 1, 101)  # COCO's recall levels
-
 
 def precision_by_recall(evaluated: Evaluated, iou: float = 0.5) -> np.ndarray:
     """Precision at each level of recall, in percent, averaged over the classes with objects.
@@ -22,7 +20,7 @@ def precision_by_recall(evaluated: Evaluated, iou: float = 0.5) -> np.ndarray:
         iou: lowest IoU of a correct detection.
 
     Returns:
-        (101,), at the levels :data:`RECALLS`.
+        (101,), at the levels :data:`lowres_d2.evaluation.coco_engine.RECALLS`.
     """
     scores = score_boxes(
         evaluated.truth, evaluated.detections, [(0.0, math.inf)], [evaluated.max_dets], [iou]

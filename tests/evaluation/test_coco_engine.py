@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from lowres_d2.evaluation.coco_engine import score_boxes
+from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, match_boxes, score_boxes
 from lowres_d2.evaluation.size_ranges import SizeRanges
 
 import numpy as np
@@ -35,6 +35,20 @@ def twelve_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
     return np.array([-1 if metric is None else metric for metric in metrics])
 
 
+def pycocotools_arrays(truth: dict, detections: list[dict], caps: list[int]) -> dict:
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        found = coco.loadRes(detections) if detections else COCO()
+        run = COCOeval(coco, found, "bbox")
+        run.params.areaRng, run.params.areaRngLbl = AREAS, [str(k) for k in range(len(AREAS))]
+        run.params.maxDets = caps
+        run.evaluate()
+        run.accumulate()
+    return run.eval
+
+
 def pycocotools_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -49,13 +63,21 @@ def pycocotools_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
 
 @st.composite
 def cases(draw) -> tuple[dict, list[dict]]:
-    """Ground truth and detections with ties, borders of size ranges, crowds and near misses."""
+    """Scenes of few images, some without objects or detections."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    ids = rng.choice(1000, draw(st.integers(1, 4)), replace=False).tolist()
-    categories = draw(st.sampled_from([[1], [0, 7], [3, 1, 2]]))
-    truth, detections = [], []
+    number, most = draw(st.integers(1, 4)), draw(st.sampled_from([0, 1, 9]))
+    truth, detections = crowded(rng, draw(st.sampled_from([[1], [0, 7], [3, 1, 2]])), number, most)
+    return truth, draw(st.sampled_from([detections, detections, []]))
+
+
+def crowded(
+    rng: np.random.Generator, classes: list[int], number: int = 4, most: int = 9
+) -> tuple[dict, list[dict]]:
+    """Ground truth and detections with ties, borders of size ranges, crowds and near misses."""
+    categories, truth, detections = classes, [], []
+    ids = rng.choice(2**40, number, replace=False).tolist()
     for image_id in ids:
-        for _ in range(rng.integers(0, 9)):
+        for _ in range(rng.integers(0, most + 1)):
             side = rng.choice([6, 12, 32, 40, 96, 130], 2)
             box = [*rng.integers(0, 200, 2).tolist(), *side.tolist()]
             category = int(rng.choice(categories))
@@ -87,12 +109,49 @@ def cases(draw) -> tuple[dict, list[dict]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(cases())
-def test_equal_to_pycocotools_on_random_cases(case):
+@given(cases(), st.sampled_from([[1, 10, 100], [2], [1, 3, 1500]]))
+def test_every_entry_is_pycocotools_own(case, caps):
     truth, detections = case
-    if truth["annotations"] and detections:
-        expected = pycocotools_metrics(truth, detections)
-        np.testing.assert_allclose(twelve_metrics(truth, detections), expected, atol=1e-9, rtol=0)
+    expected = pycocotools_arrays(truth, detections, caps)
+    scores = score_boxes(truth, detections, AREAS, caps)
+    np.testing.assert_array_equal(scores.precision, expected["precision"][..., -1])
+    np.testing.assert_array_equal(scores.recall, expected["recall"])
+
+
+def test_ten_thousand_classes_are_as_few():
+    truth, detections = crowded(np.random.default_rng(1), classes=[3, 7, 8000])
+    settings = (detections, AREAS[:1], (1, 100), [0.5])
+    few = score_boxes(truth, *settings)
+    many = score_boxes(truth | {"categories": [{"id": k} for k in range(10_000)]}, *settings)
+    classes = [3, 7, 8000]
+    np.testing.assert_array_equal(many.precision[:, :, classes], few.precision)
+    np.testing.assert_array_equal(many.recall[:, classes], few.recall)
+    rest = np.delete(many.precision, classes, axis=2)
+    assert (rest == -1).all() and many.ap(0) == few.ap(0) > 0
+
+
+def test_matches_are_those_of_the_recall():
+    truth, detections = crowded(np.random.default_rng(2), classes=[1, 2])
+    for area, cap in ((AREAS[0], 100), (AREAS[1], 100), (AREAS[0], 3)):
+        matches = match_boxes(truth, detections, cap, COCO_IOU_THRESHOLDS, area)
+        recall = score_boxes(truth, detections, [area], [cap]).recall[:, :, 0, 0]
+        labels = np.array([detections[k]["category_id"] for k in matches.detections])
+        hits = (matches.objects >= 0) & ~matches.ignored
+        for k, category in enumerate((1, 2)):
+            objects = sum(
+                not a["iscrowd"] and area[0] <= a["area"] <= area[1]
+                for a in truth["annotations"]
+                if a["category_id"] == category
+            )
+            np.testing.assert_allclose(hits[:, labels == category].sum(1) / objects, recall[:, k])
+        ids = [detections[k]["image_id"] for k in matches.detections]
+        in_order = sorted(image["id"] for image in truth["images"])
+        assert [in_order[k] for k in matches.images] == ids
+        assert max(map(ids.count, ids)) <= 2 * cap
+        matched = np.argwhere(matches.objects >= 0)
+        for t, d in matched:
+            row = truth["annotations"][matches.objects[t, d]]
+            assert (row["image_id"], row["category_id"]) == (ids[d], labels[d])
 
 
 def test_the_benchmark_runs(capsys, monkeypatch):

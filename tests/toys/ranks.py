@@ -81,7 +81,7 @@ class Ranks:
 
 
 def serve():
-    import faster_coco_eval.core.faster_eval_api  # noqa: F401
+    import hotcoco  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
     import toys.failing_run  # noqa: F401

@@ -20,7 +20,7 @@ from lowres_d2.engine.train import train
 from lowres_d2.recipes.load import load_recipe
 
 # Imported during a run, by the engine or its dependencies.
-import faster_coco_eval.core.faster_eval_api  # noqa: F401
+import hotcoco  # noqa: F401
 import torch
 import torch.utils.tensorboard
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowres_d2.evaluation.precision_recall import RECALLS
+from lowres_d2.evaluation.coco_engine import RECALLS
 from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.own_files import own_path
 

@@ -73,7 +73,9 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
             if name == _TINY
         }
         return {
-            name: resampled_ap(self._scored_in(area), detections, self.max_dets, draws, [0.5], area)
+            name: resampled_ap(
+                self._truth, detections, self.max_dets, draws, [0.5], area, outside_is_crowd=True
+            )
             for name, area in areas.items()
         }
 
@@ -90,25 +92,10 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
     def _score(
         self, detections: list[dict], areas: list[tuple[float, float]], caps: list[int]
     ) -> BoxScores:
-        # The engine has this rule for crowds, and these depend on the range: a pass for each.
         of_benchmark = 1 + len(self.size_ranges.names)
-        parts = [
-            score_boxes(self._scored_in(area), detections, [area], caps, self.iou_thresholds)
-            for area in areas[:of_benchmark]
-        ]
-        parts.append(
-            score_boxes(self._truth, detections, areas[of_benchmark:], caps, self.iou_thresholds)
+        return score_boxes(
+            self._truth, detections, areas, caps, self.iou_thresholds, outside_is_crowd=of_benchmark
         )
-        return BoxScores(
-            np.concatenate([part.precision for part in parts], axis=3),
-            np.concatenate([part.recall for part in parts], axis=2),
-            parts[0].iou_thresholds,
-            parts[0].max_dets,
-        )
-
-    def _scored_in(self, area: tuple[float, float]) -> dict:
-        """The ground truth of a range of area: what is outside of it is ignored."""
-        return self._truth | {"annotations": _ignored_outside(self._truth["annotations"], area)}
 
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         rows = self._summary["size_ranges"]

@@ -1,16 +1,14 @@
 """Detections of each class with the IoU of the object that they are matched to.
 
-Matched by faster-coco-eval as for AP: highest score first, one to one within an image and class.
+Matched as for AP: highest score first, one to one within an image and class.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lowres_d2.evaluation.coco_engine import open_engine
+from lowres_d2.evaluation.coco_engine import match_boxes
 
 import numpy as np
 
@@ -41,23 +39,18 @@ def match_classes(
         max_dets: cap on detections per image and class.
         iou: lowest IoU of a match.
     """
-    run = open_engine(
-        ground_truth, detections, [(0.0, math.inf)], [max_dets], [iou], extra_calc=True
-    )
-    run.evaluate()
-    run.accumulate()
+    matches = match_boxes(ground_truth, detections, max_dets, [iou])
+    kept, matched = ~matches.ignored[0], matches.objects[0]
     objects = ground_truth["annotations"]
-    overlap = np.zeros(len(detections))
-    kept = _under_the_cap(detections, max_dets)
-    # Keys are "detection_object", both numbered from 1 in the order given.
-    for key, value in run.eval["matched"].items():
-        detection, target = map(int, key.split("_"))
-        if objects[target - 1]["iscrowd"]:
-            kept[detection - 1] = False
-        else:
-            overlap[detection - 1] = value
-    scores = np.array([row["score"] for row in detections], dtype=float)
-    category = np.array([row["category_id"] for row in detections])
+    given = [detections[k] for k in matches.detections]
+    overlap = np.zeros(len(given))
+    rows = np.flatnonzero(kept & (matched >= 0))
+    overlap[rows] = _iou(
+        np.array([given[k]["bbox"] for k in rows], dtype=np.float64).reshape(-1, 4),
+        np.array([objects[matched[k]]["bbox"] for k in rows], dtype=np.float64).reshape(-1, 4),
+    )
+    scores = np.array([row["score"] for row in given], dtype=float)
+    category = np.array([row["category_id"] for row in given])
     found = {}
     for class_id in (entry["id"] for entry in ground_truth["categories"]):
         rows = np.flatnonzero(kept & (category == class_id))
@@ -67,12 +60,9 @@ def match_classes(
     return found
 
 
-def _under_the_cap(detections: Sequence[dict], max_dets: int) -> np.ndarray:
-    """Whether a detection is among the highest-scoring ones of its image and class."""
-    groups = defaultdict(list)
-    for k, row in enumerate(detections):
-        groups[row["image_id"], row["category_id"]].append(k)
-    kept = np.zeros(len(detections), dtype=bool)
-    for group in groups.values():
-        kept[sorted(group, key=lambda k: -detections[k]["score"])[:max_dets]] = True
-    return kept
+def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n,) IoU of boxes XYWH, pair by pair."""
+    low = np.maximum(boxes[:, :2], others[:, :2])
+    high = np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:])
+    shared = (high - low).clip(0).prod(axis=1)
+    return shared / (boxes[:, 2:].prod(axis=1) + others[:, 2:].prod(axis=1) - shared)

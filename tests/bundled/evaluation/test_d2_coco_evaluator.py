@@ -270,7 +270,7 @@ def test_img_ids_choose_images(tmp_path, register):
     path = small_truth(tmp_path, **truth)
     evaluator = COCOEvaluator(register(path, {5: 0}, ["x"]))
     assert evaluate(evaluator, detections([10, 10, 30, 30]))["bbox"]["AP"] < 60
-    assert evaluate(evaluator, detections([10, 10, 30, 30]), img_ids=[1])["bbox"]["AP"] == 100
+    assert evaluate(evaluator, detections([10, 10, 30, 30]), img_ids=[1])["bbox"]["AP"] > 99.9
 
 
 def test_proposals_average_recall(tmp_path, register):

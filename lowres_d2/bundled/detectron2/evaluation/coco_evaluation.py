@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ class COCOEvaluator(DatasetEvaluator):
         distributed: gather from all ranks; otherwise each evaluates what it has.
         output_dir: for results as json and torch files; None writes none.
         max_dets_per_image: detections per image and category that count; None for 100.
-        use_fast_impl: evaluate in C++ by faster-coco-eval, else by pycocotools.
+        use_fast_impl: evaluate in Rust by hotcoco, else by pycocotools.
         kpt_oks_sigmas: of keypoints, which are not covered.
         allow_cached_coco: reuse a converted json in ``output_dir``.
     """
@@ -298,7 +299,8 @@ def _evaluate_predictions_on_coco(
     """
     if iou_type != "bbox" or kpt_oks_sigmas:
         needs_upstream(f"COCO's evaluation of {'keypoints' if kpt_oks_sigmas else iou_type}")
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # hotcoco's, of limits that are not COCO's
         evaluation = cocoeval_fn(coco_gt, coco_gt.loadRes(coco_results), iou_type)
         evaluation.params.maxDets = list(max_dets_per_image or (1, 10, 100))
         if img_ids is not None:

@@ -1,15 +1,15 @@
-"""COCO's evaluation in C++: faster-coco-eval behind pycocotools' interface."""
+"""COCO's evaluation in Rust: hotcoco, whose interface is pycocotools'."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import hotcoco
 from detectron2._uncovered import needs_upstream
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 
-class COCOeval_opt(COCOeval_faster):
-    """``pycocotools.cocoeval.COCOeval``, faster; results of single images stay in C++.
+class COCOeval_opt:
+    """``pycocotools.cocoeval.COCOeval``, faster: a ``hotcoco.COCOeval``.
 
     Args:
         cocoGt: ground truth, a pycocotools ``COCO``.
@@ -17,7 +17,8 @@ class COCOeval_opt(COCOeval_faster):
         iouType: ``bbox`` or ``segm``.
     """
 
-    def __init__(self, cocoGt: Any = None, cocoDt: Any = None, iouType: str = "segm") -> None:
+    def __new__(cls, cocoGt: Any, cocoDt: Any, iouType: str = "segm") -> hotcoco.COCOeval:
         if iouType == "keypoints":
             needs_upstream("COCOeval_opt of keypoints")
-        super().__init__(cocoGt, cocoDt, iouType, print_function=print)
+        truth, found = hotcoco.COCO(cocoGt.dataset), hotcoco.COCO(cocoDt.dataset)
+        return hotcoco.COCOeval(truth, found, iouType)

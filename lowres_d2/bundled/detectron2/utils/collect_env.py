@@ -26,7 +26,7 @@ _PACKAGES = (
     "omegaconf",
     "hydra",
     "pycocotools",
-    "faster_coco_eval",
+    "hotcoco",
 )
 
 
