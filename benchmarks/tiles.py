@@ -42,8 +42,9 @@ from lowres_d2.recipes.load import build, load_recipe
 
 import numpy as np
 import torch
-from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 RECIPE = "configs/quick/full_fcos_small_256_plates.py"
@@ -96,7 +97,7 @@ def average_precision(truth: COCO, found: Found) -> float:
         for (x, y, x1, y1), s, k in zip(*found, strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval_faster(truth, truth.loadRes(rows), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
         evaluation.params.maxDets = [len(rows)]
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.evaluate()
