@@ -49,6 +49,7 @@ from lowres_d2.engine.run_folder import (
     claimed,
     save_config,
 )
+from lowres_d2.engine.stage_checks import DeadChannelWarning
 from lowres_d2.engine.stages import (
     Stage,
     StageSchedule,
@@ -323,6 +324,7 @@ class _Run:
             hooks.IterationTimer(),
             SeedEachIteration(cfg.seed),
             StageSchedule(self.model, self.stages, self.state) if self.stages else None,
+            DeadChannelWarning(self.model, cfg.eval_period),
             # Before NonFiniteStop, whose forward pre-hook records whether autocast is on.
             CPUAutocast() if self.mixed == torch.bfloat16 else None,
             self.memory,

@@ -1,7 +1,7 @@
 import re
 
 from lowres_d2.engine.checkpoint import RunState
-from lowres_d2.engine.stage_checks import NoDeadChannels
+from lowres_d2.engine.stage_checks import DeadChannelWarning, NoDeadChannels
 from lowres_d2.engine.stages import (
     Stage,
     StageSchedule,
@@ -15,6 +15,7 @@ from lowres_d2.modeling.resample.learned import LearnedDownsampler
 
 import pytest
 import torch
+from detectron2.utils.events import EventStorage
 from fvcore.common.param_scheduler import ConstantParamScheduler, LinearParamScheduler
 from torch import nn
 
@@ -220,6 +221,33 @@ def test_dead_channels_are_named(dead):
     with pytest.raises(ValueError, match=rf"channels \[{str(dead)[1:-1]}\] .*init='box'") as caught:
         NoDeadChannels()(model, batch)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("resampler", [LearnedDownsampler(2), Identity()])
+def test_channels_that_die_later_are_warned_of(resampler, caplog):
+    model = LowResDetector(nn.Identity(), resampler)
+    hook = DeadChannelWarning(model, 2)
+    hook.trainer = Trainer()
+    hook.trainer.max_iter = 5
+    batch = [{"image": torch.full((3, 16, 16), 90, dtype=torch.uint8)}]
+    for hook_of_model in model._forward_pre_hooks.values():
+        hook_of_model(model, (batch,))
+    found = []
+    with EventStorage() as hook.trainer.storage:
+        for iteration in range(5):
+            if iteration == 2 and resampler.factor == 2:
+                with torch.no_grad():
+                    resampler.layers[-1].bias[1] = -100
+            hook.trainer.iter = iteration
+            caplog.clear()
+            hook.after_step()
+            found.append([*caplog.messages])
+        counts = hook.trainer.storage.latest().get("dead_channels", (None,))[0]
+    if resampler.factor == 1:
+        assert not any(found) and counts is None
+        return
+    assert [len(lines) for lines in found] == [0, 0, 0, 1, 1] and counts == 1
+    assert "model.resampler: channels [1] of the thumbnails are dead" in found[-1][0]
 
 
 @pytest.mark.parametrize("model", [nn.Linear(1, 1), LowResDetector(nn.Linear(1, 1), Identity())])
