@@ -1,15 +1,17 @@
 """By how much one model is better than another, with what the choice of images leaves open.
 
 The metrics are those that the models' evaluator redraws: its main one first, with the benchmark's
-own rules. Where it does not redraw the main one, a line says so in place of an interval.
+own rules. Where it does not redraw the main one, or few images have objects for a metric, a line
+says so in place of an interval.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from lowres_d2.evaluation.bootstrap import DRAWS, draw_images, gain_interval
+from lowres_d2.evaluation.bootstrap import DRAWS, FEWEST_IMAGES, draw_images, gain_interval
 
 import numpy as np
 from tabulate import tabulate
@@ -27,11 +29,26 @@ class Predicted(Protocol):
             draws: (B, images): indices of images in the order of their ids.
         """
 
+    def informative_images(self, metric: str) -> int:
+        """Number of images that have objects for one of these metrics."""
+
 
 def redrawn(predicted: Sequence[Predicted]) -> list[Mapping[str, np.ndarray]]:
-    """Metrics of models on the same redraws of one test set."""
+    """Metrics of models on the same redraws of one test set.
+
+    On the redraws they are NaN where fewer than ``FEWEST_IMAGES`` images have objects: what these
+    few have in common is no sign of what other images would give.
+    """
     draws = draw_images(predicted[0].num_images)
-    return [one.redrawn(draws) for one in predicted]
+    return [
+        {
+            metric: values
+            if one.informative_images(metric) >= FEWEST_IMAGES
+            else np.append(values[:1], np.full(len(draws), np.nan))
+            for metric, values in one.redrawn(draws).items()
+        }
+        for one in predicted
+    ]
 
 
 def gains_tables(found: Mapping[str, Mapping[str, np.ndarray]], main: str, kind: str) -> list[str]:
@@ -47,7 +64,13 @@ def gains_tables(found: Mapping[str, Mapping[str, np.ndarray]], main: str, kind:
         _table({name: own[metric] for name, own in found.items()}, metric) for metric in metrics
     ]
     missing = [] if main in metrics else [_not_redrawn(main)]
-    return [*missing, *tables, *([_explanation(metrics, kind)] if metrics else [])]
+    few = _with_few_images(list(found.values()), metrics)
+    return [
+        *missing,
+        *tables,
+        *([_explanation(metrics, kind, len(few) < len(metrics))] if metrics else []),
+        *([_too_few(few)] if few else []),
+    ]
 
 
 def gain_sentence(
@@ -74,16 +97,24 @@ def gain_sentence(
     columns = {metric: [own[metric] for own in found] for metric in metrics}
     number = len(better)
     gains = ", ".join(f"{m} {gain(rows[:number], rows[number:])}" for m, rows in columns.items())
+    few = _with_few_images(found, metrics)
     intervals = "its 95 % interval" if len(metrics) == 1 else "their 95 % intervals"
-    return (
-        f"**{ours}** against {baseline}: {gains}, with {intervals} over {DRAWS} redraws of the "
-        f"test images, the same ones for both.{missing}"
+    explained = (
+        f", with {intervals} over {DRAWS} redraws of the test images, the same ones for both"
+        if len(few) < len(metrics)
+        else ""
     )
+    too_few = f" {_too_few(few)}" if few else ""
+    return f"**{ours}** against {baseline}: {gains}{explained}.{missing}{too_few}"
 
 
 def gain(better: Sequence[np.ndarray], worse: Sequence[np.ndarray]) -> str:
-    """``+2.1 (+0.9 to +3.3)``: see :func:`gain_interval`."""
+    """``+2.1 (+0.9 to +3.3)``, or ``+2.1`` without an interval: see :func:`gain_interval`."""
     value, low, high = gain_interval(better, worse)
+    if math.isnan(value):
+        return "n/a"
+    if math.isnan(low):
+        return f"{value:+.1f}"
     return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
@@ -97,12 +128,29 @@ def _not_redrawn(main: str) -> str:
     return f"{main} has no interval: its evaluator does not measure it on redraws of the images."
 
 
-def _explanation(metrics: Sequence[str], kind: str) -> str:
+def _with_few_images(
+    found: Sequence[Mapping[str, np.ndarray]], metrics: Sequence[str]
+) -> list[str]:
+    """Metrics that have no interval, since :func:`redrawn` found too few images for one."""
+    return [m for m in metrics if any(np.isnan(own[m][1:]).all() for own in found)]
+
+
+def _too_few(metrics: Sequence[str]) -> str:
+    has = "has no interval: it rests" if len(metrics) == 1 else "have no intervals: they rest"
     return (
-        f"{', '.join(metrics)} of the row's {kind} minus that of the column's, with its 95 % "
-        f"interval over {DRAWS} redraws of the test images, the same ones for both {kind}s. An "
-        "interval without 0: the order is not these images' chance. How far it is the training's "
-        "chance only further seeds tell."
+        f"{', '.join(metrics)} {has} on fewer than {FEWEST_IMAGES} test images, whose redraws say "
+        "little of other images."
+    )
+
+
+def _explanation(metrics: Sequence[str], kind: str, has_intervals: bool) -> str:
+    difference = f"{', '.join(metrics)} of the row's {kind} minus that of the column's"
+    if not has_intervals:
+        return f"{difference}."
+    return (
+        f"{difference}, with its 95 % interval over {DRAWS} redraws of the test images, the same "
+        f"ones for both {kind}s. An interval without 0: the order is not these images' chance. How "
+        "far it is the training's chance only further seeds tell."
     )
 
 

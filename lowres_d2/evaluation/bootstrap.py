@@ -24,6 +24,10 @@ from lowres_d2.evaluation.coco_engine import (
 import numpy as np
 
 DRAWS = 300
+# Images with objects under which a metric has no interval. Of n normal values the bootstrap's 95 %
+# interval of the mean holds the true one in 90 % of the cases at n = 10, 85 at 5, 75 at 3, and is a
+# point at 1.
+FEWEST_IMAGES = 10
 
 
 def draw_images(number: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -66,6 +70,22 @@ def resampled_ap(
         aps = [ap for one in classes if (ap := one.ap(times)) is not None]
         found.append(100 * np.mean(aps) if aps else np.nan)
     return np.array(found)
+
+
+def images_with_objects(ground_truth: dict, area: tuple[float, float] = (0.0, math.inf)) -> int:
+    """Number of images that have an object.
+
+    Args:
+        ground_truth: as for :func:`resampled_ap`.
+        area: range of area in square pixels.
+    """
+    return len(
+        {
+            row["image_id"]
+            for row in ground_truth["annotations"]
+            if not row["iscrowd"] and area[0] <= row["area"] <= area[1]
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -149,9 +169,12 @@ def gain_interval(
         level: of the interval.
 
     Returns:
-        The gain on the whole set, and the lower and upper end; means over the seeds.
+        The gain on the whole set, and the lower and upper end; means over the seeds. NaN where
+        there are none.
     """
     gains = np.mean(better, axis=0) - np.mean(worse, axis=0)
+    if np.isnan(gains[1:]).all():
+        return float(gains[0]), math.nan, math.nan
     tail = 50 * (1 - level)
     low, high = np.nanpercentile(gains[1:], [tail, 100 - tail])
     return float(gains[0]), float(low), float(high)

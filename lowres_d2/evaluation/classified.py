@@ -80,6 +80,10 @@ class Classified:
         right = self.right
         return {"top1": 100 * np.concatenate([[right.mean()], right[draws].mean(axis=1)])}
 
+    def informative_images(self, metric: str) -> int:
+        """Number of test images that a metric is about: all of them."""
+        return self.num_images
+
     def by_class(self) -> list[tuple[int, float | None]]:
         """Of each class the number of images, and the share in percent that was given it."""
         totals = np.bincount(self.labels, minlength=self.num_classes).tolist()

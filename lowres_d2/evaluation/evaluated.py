@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from lowres_d2.evaluation.bootstrap import images_with_objects
 
 import numpy as np
 
@@ -18,6 +20,8 @@ class Evaluated:
         category_ids: id of each class, in the order of the labels.
         max_dets: cap on detections per image and class.
         redraw: the evaluator's metrics on redraws of the images, see :meth:`redrawn`.
+        with_objects: for each of these metrics the number of images that have objects for it;
+            for one that is not there it is that of all objects.
     """
 
     truth: dict
@@ -25,6 +29,7 @@ class Evaluated:
     category_ids: Sequence[int]
     max_dets: int
     redraw: Callable[[Sequence[dict], np.ndarray], Mapping[str, np.ndarray]]
+    with_objects: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -38,3 +43,8 @@ class Evaluated:
             draws: (B, images): indices of images in the order of their ids.
         """
         return self.redraw(self.detections, draws)
+
+    def informative_images(self, metric: str) -> int:
+        """Number of test images that have objects for a metric of :meth:`redrawn`."""
+        known = self.with_objects.get(metric)
+        return images_with_objects(self.truth) if known is None else known

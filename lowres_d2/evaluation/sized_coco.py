@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.evaluation.bootstrap import resampled_ap
+from lowres_d2.evaluation.bootstrap import images_with_objects, resampled_ap
 from lowres_d2.evaluation.coco_engine import COCO_IOU_THRESHOLDS, BoxScores, score_boxes
 from lowres_d2.evaluation.evaluated import Evaluated
 from lowres_d2.evaluation.found_boxes import PREDICTIONS, FoundBoxes, GroundTruth
@@ -161,7 +161,14 @@ class SizedCOCOEvaluator(FoundBoxes):
             predictions_file: its ``coco_instances_results.json``.
         """
         detections = self._counted(json.loads(Path(predictions_file).read_text(encoding="utf-8")))
-        return Evaluated(self._truth, detections, self._category_ids, self.max_dets, self.redrawn)
+        return Evaluated(
+            self._truth,
+            detections,
+            self._category_ids,
+            self.max_dets,
+            self.redrawn,
+            self.redrawn_images(),
+        )
 
     def redrawn(self, detections: Sequence[dict], draws: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics of :meth:`evaluate` on redraws of the images, with which models are compared.
@@ -174,6 +181,10 @@ class SizedCOCOEvaluator(FoundBoxes):
             By name (1 + B,) in percent, first that of the whole set; NaN without an object.
         """
         return {"AP": self._redrawn_ap(detections, draws, self.iou_thresholds)}
+
+    def redrawn_images(self) -> dict[str, int]:
+        """Number of images that have objects, for each metric of :meth:`redrawn`."""
+        return {"AP": images_with_objects(self._truth, self._overall())}
 
     @staticmethod
     def is_error(name: str) -> bool:

@@ -138,3 +138,12 @@ def test_titles_and_names_of_a_matrix_are_inside_the_figure():
             (left, bottom), (right, top) = ax.get_tightbbox().get_points() / figure.dpi
             width, height = figure.get_size_inches()
             assert left >= 0 and bottom >= 0 and right <= width and top <= height
+
+
+def test_few_images_give_no_interval_and_no_standard_error(tmp_path):
+    toys = LabelledToys(9)
+    runs = [classified_run(toys, tmp_path, *wrong) for wrong in (("a", {0, 1}), ("b", set()))]
+    text = write_report(tmp_path / "report", runs, toys, "Few").read_text()
+    assert "percent; so few images give top1 no standard error." in text
+    assert cells(text, "**b**") == ["+22.2"]
+    assert "top1 has no interval: it rests on fewer than 10 test images" in text

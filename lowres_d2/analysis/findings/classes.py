@@ -18,6 +18,7 @@ from lowres_d2.analysis.findings.base import Findings
 from lowres_d2.analysis.findings.tables import MOST_CLASSES, metric, table
 from lowres_d2.analysis.gains import gains_tables, redrawn
 from lowres_d2.analysis.run import Run
+from lowres_d2.evaluation.bootstrap import FEWEST_IMAGES
 from lowres_d2.evaluation.classified import Classified
 
 
@@ -42,11 +43,15 @@ class ClassFindings(Findings):
 
     def about(self) -> str:
         """What the metrics are measured on, and how far they can be trusted."""
+        counted = (
+            f"{len(self.dataset)} test images, {len(self.dataset.classes)} classes. Metrics in "
+            "percent; "
+        )
+        if len(self.dataset) < FEWEST_IMAGES:
+            return f"{counted}so few images give {self._main} no standard error."
         errors = [_standard_error(one) for one in self._predicted.values()]
         return (
-            f"{len(self.dataset)} test images, {len(self.dataset.classes)} classes. Metrics in "
-            f"percent; the standard error of {self._main} over images is at most "
-            f"{max(errors):.2f}."
+            f"{counted}the standard error of {self._main} over images is at most {max(errors):.2f}."
         )
 
     def overall(self) -> dict[str, Mapping[str, float | None]]:

@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lowres_d2.evaluation.bootstrap import resampled_ap
+from lowres_d2.evaluation.bootstrap import images_with_objects, resampled_ap
 from lowres_d2.evaluation.coco_engine import BoxScores, score_boxes
 from lowres_d2.evaluation.found_boxes import GroundTruth
 from lowres_d2.evaluation.size_ranges import SizeRanges
@@ -66,18 +66,23 @@ class TinyPersonEvaluator(SizedCOCOEvaluator):
 
     def redrawn(self, detections: Sequence[dict], draws: np.ndarray) -> dict[str, np.ndarray]:
         """``AP50`` and that of the tiny objects, as :meth:`SizedCOCOEvaluator.redrawn`."""
-        areas = {"AP50": self._overall()}
-        areas |= {
-            f"AP50-{name}": area
-            for name, area in zip(self.size_ranges.names, self.size_ranges.areas(), strict=True)
-            if name == _TINY
-        }
         return {
             name: resampled_ap(
                 self._truth, detections, self.max_dets, draws, [0.5], area, outside_is_crowd=True
             )
-            for name, area in areas.items()
+            for name, area in self._redrawn_areas().items()
         }
+
+    def redrawn_images(self) -> dict[str, int]:
+        """As :meth:`SizedCOCOEvaluator.redrawn_images`."""
+        areas = self._redrawn_areas()
+        return {name: images_with_objects(self._truth, area) for name, area in areas.items()}
+
+    def _redrawn_areas(self) -> dict[str, tuple[float, float]]:
+        """Range of area of each metric of :meth:`redrawn`."""
+        ranges = zip(self.size_ranges.names, self.size_ranges.areas(), strict=True)
+        tiny = {f"AP50-{name}": area for name, area in ranges if name == _TINY}
+        return {"AP50": self._overall()} | tiny
 
     def _overall(self) -> tuple[float, float]:
         return min(low for low, _ in self.size_ranges.limits) ** 2, math.inf

@@ -107,6 +107,14 @@ class WiderFaceEvaluator(SizedCOCOEvaluator):
             metrics[subset] = np.array([np.nan if ap is None else ap for ap in aps])
         return metrics
 
+    def redrawn_images(self) -> dict[str, int]:
+        """As :meth:`SizedCOCOEvaluator.redrawn_images`."""
+        overall = super().redrawn_images()["AP"]
+        return {"AP50": overall} | {
+            subset: sum(bool(face.chosen.any()) for face in faces.values())
+            for subset, faces in self._faces.items()
+        }
+
     def _more_metrics(self, found: dict) -> dict[str, float | None]:
         scores = np.concatenate([s for _, s, _ in found.values()]) if found else np.zeros(0)
         ends = (scores.min(), scores.max()) if len(scores) else (0.0, 1.0)

@@ -212,6 +212,13 @@ def test_metrics_of_redraws_are_those_of_their_images(write, tmp_path, threshold
     drawn = WiderFaceEvaluator(Faces(again[0]), write(*again), thresholds=thresholds)
     expected = evaluate(drawn, [detections[k] for k in draw])
     assert list(redrawn) == ["AP50", "easy", "medium", "hard"]
+    chosen = [
+        [len(own[2]) > 0 for images in parts.values() for own in images.values()]
+        for parts in subsets
+    ]
+    assert [read.informative_images(name) for name in ("easy", "medium", "hard")] == [
+        sum(own) for own in chosen
+    ]
     for name, values in redrawn.items():
         assert values == pytest.approx([metrics[name], expected[name]]), name
 
