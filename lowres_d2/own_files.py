@@ -117,10 +117,15 @@ def _listed(target: Path) -> bytes:
     return file.read_bytes() if file.is_file() else b""
 
 
-def _line(name: str, file: Path) -> bytes:
+def content_digest(file: Path) -> str:
+    """SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def _line(name: str, file: Path) -> bytes:
     # As json: a name may hold line breaks, and bytes that are no text.
-    return f"{digest.hexdigest()} {json.dumps(name)}\n".encode("ascii")
+    return f"{content_digest(file)} {json.dumps(name)}\n".encode("ascii")

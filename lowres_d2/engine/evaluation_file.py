@@ -19,6 +19,7 @@ from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.run_folder import EVALUATION
 from lowres_d2.evaluation.classification import CLASSIFICATIONS
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
+from lowres_d2.evaluation.super_resolution.evaluator import SIMILARITIES
 from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import own_path
 
@@ -121,7 +122,8 @@ def _without_objects(node: Any, known: Any) -> Any:
 
 
 def _predictions_digest(folder: str | Path) -> str:
-    return "".join(_file_digest(Path(folder, name)) for name in (PREDICTIONS, CLASSIFICATIONS))
+    names = (PREDICTIONS, CLASSIFICATIONS, SIMILARITIES)
+    return "".join(_file_digest(Path(folder, name)) for name in names)
 
 
 def _file_digest(path: Path) -> str:

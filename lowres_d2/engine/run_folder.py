@@ -23,6 +23,7 @@ from lowres_d2.evaluation.classification import CLASSIFICATIONS, SUMMARY_CLASSES
 from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.evaluation.sized_coco import SUMMARY
 from lowres_d2.evaluation.sized_f1 import SUMMARY_F1
+from lowres_d2.evaluation.super_resolution.evaluator import SIMILARITIES
 from lowres_d2.numbered import next_numbered
 from lowres_d2.own_files import LIST, adopt, why_unwritable
 from lowres_d2.saved_configs import CONFIG
@@ -35,18 +36,26 @@ logger = logging.getLogger(__name__)
 
 LOCK, METRICS, EVALUATION = ".lock", "metrics.json", "evaluation.json"
 # What evaluations write.
-RESULTS = (EVALUATION, PREDICTIONS, SUMMARY, SUMMARY_F1, CLASSIFICATIONS, SUMMARY_CLASSES)
+RESULTS = (
+    *(EVALUATION, PREDICTIONS, SUMMARY, SUMMARY_F1),
+    *(CLASSIFICATIONS, SUMMARY_CLASSES, SIMILARITIES),
+)
+# What `compare` and its like note of a run: what it is made from when it starts, its results when
+# it has ended. Versions before this file wrote the digest of the recipe alone.
+MADE_FROM, RECIPE_DIGEST, DONE = "made_from.json", "recipe.sha256", "done.json"
 MOVING = ".earlier.part"
 # Left by a start that is to begin anew, until it does: one that torchrun or SLURM makes in its
 # place must not resume what an earlier run has left.
 ANEW = ".starts_anew"
-# What runs and evaluations write; subfolders are those of `--quick` and of comparisons.
+# What runs and evaluations write; subfolders are those of `--quick`, comparisons and sweeps.
 _WRITTEN = re.compile(
     r"config(-earlier\d+)?\.yaml(\.pkl)?|log\.txt(\.rank\d+)?|metrics(-earlier\d+)?\.json"
     r"|events\.out\..*|last_checkpoint(-earlier\d+)?|model_(\d+|best|final)\.pth"
     r"|non_finite_.*\.pth"
     r"|evaluation\.json|coco_instances_results\.json|sized_\w+\.json|classifications\.json"
-    r"|classification_summary\.json|on_\d+|full_resolution"
+    r"|classification_summary\.json|super_resolution\.json|on_\d+|full_resolution"
+    r"|(sweep|tiles)\.(json|md|png)|resolution_\d+(_\d+)?"
+    r"|made_from\.json|recipe\.sha256|done\.json"
 )
 
 
@@ -107,6 +116,24 @@ def _unwritable(folder: str | Path, reason: str | None) -> str:
     return f"{folder} cannot be written to ({reason}): choose {ELSEWHERE} for log and results"
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run: it has a run's log, or nothing but what runs write."""
+    if any((folder / name).is_file() for name in (MADE_FROM, RECIPE_DIGEST)):
+        return True
+    log = folder / LOG
+    if log.is_file() and log.stat().st_size:
+        return _is_runs_log(log)
+    names = [path.name for path in folder.iterdir()]
+    hidden = (LIST, MOVING, ANEW)
+    return all(
+        _WRITTEN.fullmatch(name)
+        or re.fullmatch(r"earlier\d+", name)
+        or name in hidden
+        or name.startswith(LOCK)
+        for name in names
+    )
+
+
 def put_aside(folder: Path) -> Path | None:
     """Move the files of an earlier run into ``earlier<k>``.
 
@@ -150,15 +177,18 @@ def _check_log(folder: Path) -> None:
     log = folder / LOG
     if not log.exists():
         return
-    with log.open("rb") as file:
-        beginning = file.read(4000)
-    # Names of the loggers that write first.
-    if beginning and not re.search(rb"lowres_d2|detectron2", beginning):
+    if log.stat().st_size and not _is_runs_log(log):
         raise FileExistsError(
             f"{log} exists, and no run of this program wrote it: choose {ELSEWHERE}"
         )
     if not (folder / LIST).exists():  # of a version that kept no list
         adopt(folder / name for name in RESULTS if (folder / name).is_file())
+
+
+def _is_runs_log(log: Path) -> bool:
+    with log.open("rb") as file:
+        # Names of the loggers that write first.
+        return bool(re.search(rb"lowres_d2|detectron2", file.read(4000)))
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> None:

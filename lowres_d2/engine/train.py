@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.between_ranks import share_buffers, share_loss_normalizers
 from lowres_d2.engine.processes.folder_lock import ELSEWHERE
 from lowres_d2.engine.run_folder import (
+    MADE_FROM,
     METRICS,
+    RECIPE_DIGEST,
     check_sources,
     check_writable,
     claimed,
@@ -93,6 +96,7 @@ def train(
     resume: bool = False,
     allow_partial: bool = False,
     own: DictConfig | None = None,
+    started: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train a recipe to its end and evaluate it.
 
@@ -102,6 +106,7 @@ def train(
         allow_partial: start even if much of ``train.init_checkpoint`` has no place in the model.
         own: the recipe without command-line overrides, to compare batch size and learning rate
             with; None: there are no overrides.
+        started: called by the main process once the files of an earlier run are put aside.
 
     Returns:
         The results of the last evaluation.
@@ -130,6 +135,11 @@ def train(
     with claimed(cfg.train.output_dir, fresh=not run.resumed):
         if comm.is_main_process():
             save_config(run.recipe, cfg.train.output_dir)
+            if run.changed:  # what the run was started from is not what it is of any more
+                for name in (MADE_FROM, RECIPE_DIGEST):
+                    Path(cfg.train.output_dir, name).unlink(missing_ok=True)
+            if started is not None:
+                started()
         run.train(start)
         if comm.is_main_process():
             detects = ShownMetrics.of(run.evaluator).task == BOXES.task
@@ -145,7 +155,7 @@ class _Run:
         self.loaded: LoadReport | None = None
         self.best: BestWeights | None = None
         self.evaluated_after = 0  # iterations, the last time
-        self.resumed = False
+        self.resumed = self.changed = False
         recipe = cfg.copy()  # later cfg holds data sets, which yaml cannot
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
@@ -263,6 +273,7 @@ class _Run:
         """Name the settings that a resumed run takes from its recipe and did not have before."""
         changes = changed_settings(self.checkpointer.resumed_recipe, self.checkpointer.recipe)
         changes = [change for change in changes if not change.startswith("train.output_dir ")]
+        self.changed = bool(changes)
         if changes:
             logger.info("settings changed since that checkpoint: %s", "; ".join(changes))
 

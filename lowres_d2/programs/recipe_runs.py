@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from lowres_d2.engine.build import build_datasets
 from lowres_d2.engine.checkpoint import RunState, read_checkpoint
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
-from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.processes.log_files import logging_to
-from lowres_d2.engine.run_folder import LOCK, METRICS
+from lowres_d2.engine.run_folder import DONE, LOCK, MADE_FROM, METRICS, RECIPE_DIGEST, is_run
 from lowres_d2.engine.stages import StageSchedule, with_lengths
 from lowres_d2.engine.train import train
 from lowres_d2.engine.trained import trained_model
@@ -30,6 +28,8 @@ from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.run_weights import FINAL
 from lowres_d2.modeling.without_values import without_values
 from lowres_d2.numbered import next_numbered
+from lowres_d2.own_files import content_digest
+from lowres_d2.programs.made_from import DATA, RECIPE, made_from, what_changed
 from lowres_d2.programs.mistakes import one_line
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.saved_configs import CONFIG
@@ -123,38 +123,75 @@ class RecipeRun:
             raise kind(f"{self.recipe}: {one_line(error)}") from error
 
     def finish(self) -> FinishedRun:
-        """Train to the end, unless an earlier call did with the very same recipe.
+        """Train to the end, unless an earlier call did from the same recipe, data and weights.
 
-        An interrupted run is resumed; a run of another recipe is renamed and kept.
+        An interrupted run is resumed; a run of other ones is renamed and kept.
 
         Raises:
             FolderInUse: another run writes into the folder.
+            FileExistsError: the folder is no run's.
         """
         cfg = self.config()
-        digest = recipe_hash(cfg)
-        path = self.folder / "done.json"
-        if path.is_file():
-            done = json.loads(path.read_text(encoding="utf-8"))
-            if done["recipe"] == digest:
-                print(f"done before: {self.folder}")
-                return FinishedRun(**{**done, "results": self._results})
-        _make_room(self.folder, digest)
+        self.check_folder()
+        made, known = made_from(cfg), _noted(self.folder)
+        done = _read(self.folder / DONE)
+        why = self._why_anew(made, known, done)
+        if why:
+            _make_room(self.folder, f"{self.title}: {why}")
+        elif done and self.weights.is_file():
+            print(f"done before: {self.folder}")
+            if DATA not in known:  # of a version that did not note it
+                print(
+                    f"{self.title}: trained by an earlier version, so it is not known whether its "
+                    "training data or start weights have changed since"
+                )
+            fields = {name: done[name] for name in FinishedRun.__dataclass_fields__ if name in done}
+            return FinishedRun(**{**fields, "results": self._results})
         print(f"{self.title}: {cfg.train.max_iter} iterations, in {self.folder}")
         whole = not any(self.folder.glob("*.pth"))  # else there is something to resume
         seconds, cores = time.perf_counter(), _core_seconds()
         with logging_to(self.folder):
-            results = train(cfg, resume=not whole)
+            note = partial(_write, self.folder / MADE_FROM, made)
+            results = train(cfg, resume=not whole, started=note)
         finished = FinishedRun(
-            recipe=digest,
+            recipe=made[RECIPE],
             # Fewer than train.max_iter where the run stopped early.
             iterations=read_checkpoint(self.weights)["iteration"] + 1,
             seconds=time.perf_counter() - seconds if whole else None,
             core_seconds=_core_seconds() - cores if whole else None,
             results=results,
         )
-        with atomic_path(path) as beside:
-            beside.write_text(json.dumps(asdict(finished)), encoding="utf-8")
+        record = {"weights": content_digest(self.weights), "made_from": made}
+        _write(self.folder / DONE, asdict(finished) | record)
         return finished
+
+    def check_folder(self) -> None:
+        """Check that the folder is new, empty or a run's.
+
+        Raises:
+            FileExistsError: it is somebody's own.
+        """
+        if self.folder.exists() and not (self.folder.is_dir() and is_run(self.folder)):
+            raise FileExistsError(
+                f"{self.folder}: exists, and is not the folder of a run; move it away, or choose "
+                "another --output"
+            )
+
+    def _why_anew(
+        self, made: Mapping[str, str], known: Mapping[str, str], done: Mapping[str, Any]
+    ) -> str:
+        """Why what is in the folder is neither resumed nor shown; empty: it is."""
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            return ""
+        if RECIPE not in known:
+            return "it is not known what the run in its folder was made from"
+        changed = what_changed(known, made)
+        if changed:
+            return f"{changed} changed since it was trained"
+        weights = done.get("weights")
+        if weights and self.weights.is_file() and content_digest(self.weights) != weights:
+            return f"{self.weights.name} was replaced since it was trained"
+        return ""
 
     @cached_property
     def _results(self) -> dict[str, Any]:
@@ -194,25 +231,39 @@ def check_runs(runs: Iterable[RecipeRun]) -> None:
 
     Raises:
         KeyError, ValueError: as :meth:`RecipeRun.check`.
+        FileExistsError: as :meth:`RecipeRun.check_folder`.
     """
+    runs = list(runs)
+    for run in runs:
+        run.check_folder()
     for run in runs:
         run.check()
 
 
-def recipe_hash(cfg: DictConfig) -> str:
-    """Changes with every value of a recipe, overrides included."""
-    return hashlib.sha256(recipe_text(cfg).encode()).hexdigest()
+def _noted(folder: Path) -> dict[str, str]:
+    """What the run in a folder is made from; nothing: it is not known."""
+    found = _read(folder / DONE).get("made_from") or _read(folder / MADE_FROM)
+    old = folder / RECIPE_DIGEST
+    if not found and old.is_file():
+        found = {RECIPE: old.read_text(encoding="utf-8")}
+    return found
 
 
-def _make_room(folder: Path, digest: str) -> None:
-    marker = folder / "recipe.sha256"
-    if folder.exists() and (not marker.exists() or marker.read_text(encoding="utf-8") != digest):
-        # Weights and curves of another recipe: kept, but not resumed.
-        with folder_lock(folder / LOCK):  # of a run that is not writing any more
-            kept = folder.rename(next_numbered(folder.parent, f"{folder.name}-earlier"))
-            (kept / LOCK).unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(digest, encoding="utf-8")
+def _make_room(folder: Path, why: str) -> None:
+    """Rename a folder with weights and curves of another run: they are kept, but not resumed."""
+    with folder_lock(folder / LOCK):  # of a run that is not writing any more
+        kept = folder.rename(next_numbered(folder.parent, f"{folder.name}-earlier"))
+        (kept / LOCK).unlink()
+    print(f"{why}; what was in {folder} is in {kept} now")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    with atomic_path(path) as beside:
+        beside.write_text(json.dumps(record), encoding="utf-8")
 
 
 def _core_seconds() -> float:

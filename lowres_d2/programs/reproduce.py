@@ -14,6 +14,7 @@ import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from lowres_d2.analysis import (
@@ -104,6 +105,8 @@ def reproduce(
         seed: _student_runs(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
         for seed in seeds
     }
+    for run in chain.from_iterable(of_seed.values()):
+        run.check_folder()
     check_runs([*shared, *of_seed[seeds[0]]])  # those of other seeds differ by the seed alone
     number = len(benchmark.prepared)
     prepared = {seed: runs[:number] for seed, runs in of_seed.items()}

@@ -38,6 +38,12 @@ OF_A_RUN = (
     "sized_coco.json",
     "classifications.json",
     "classification_summary.json",
+    "super_resolution.json",
+    "sweep.json",
+    "tiles.png",
+    "made_from.json",
+    "recipe.sha256",
+    "done.json",
 )
 OF_THE_USER = ("notes.txt", "model_teacher.pth", "train.json", "earlier.txt", ".lock")
 
@@ -59,9 +65,10 @@ def contents(folder):
 def test_a_runs_files_are_moved_as_one_and_all_others_stay(tmp_path):
     fill(tmp_path, *OF_A_RUN, *OF_THE_USER)
     fill(tmp_path / "on_200", "evaluation.json")
+    fill(tmp_path / "resolution_3_2", "evaluation.json")
     assert put_aside(tmp_path) == tmp_path / "earlier1"
     assert names(tmp_path) == {*OF_THE_USER, "earlier1"}
-    assert names(tmp_path / "earlier1") == {*OF_A_RUN, "on_200"}
+    assert names(tmp_path / "earlier1") == {*OF_A_RUN, "on_200", "resolution_3_2"}
     assert put_aside(tmp_path) is None
     fill(tmp_path, "metrics.json")
     shutil.rmtree(tmp_path / "earlier1")
@@ -147,12 +154,14 @@ def test_a_fresh_run_that_is_stopped_at_once_leaves_nothing_to_resume(
 def test_a_resumed_run_names_the_settings_that_changed(finished, caplog):
     folder, arguments = finished
     before = (folder / "config.yaml").read_text()
+    fill(folder, "made_from.json")
     with caplog.at_level(logging.INFO):
         main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
     (line,) = [m for m in caplog.messages if m.startswith("settings changed")]
     assert "optimizer.lr 0.012 -> 0.0001" in line and "train.max_iter 2 -> 3" in line
     assert "output_dir" not in line
     assert not (folder / "earlier1").exists()
+    assert not (folder / "made_from.json").exists()  # of other settings
     assert "lr: 0.0001" in (folder / "config.yaml").read_text()
     assert (folder / "config-earlier1.yaml").read_text() == before
     main(["--resume", *arguments, "train.max_iter=3", "optimizer.lr=0.0001"])
