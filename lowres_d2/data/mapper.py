@@ -94,7 +94,9 @@ class DetectionMapper:
             raise ValueError(f"on_broken={on_broken!r}: expected 'error' or 'skip'")
         if crowds not in CROWDS:
             raise ValueError(f"crowds={crowds!r}: expected one of {', '.join(map(repr, CROWDS))}")
-        if windows and (is_train or augmentations):
+        if windows and is_train:
+            raise ValueError("mapper.windows=true is for evaluation: training reads whole images")
+        if windows and augmentations:
             raise ValueError(
                 "mapper.windows=true is for evaluation without augmentations: set "
                 "dataloader.test.mapper.augmentations=[]"

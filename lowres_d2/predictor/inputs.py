@@ -6,6 +6,7 @@ sizes are treated as in evaluation. H x W pixels, C channels.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import os
@@ -54,13 +55,14 @@ class Inputs:
             image: see :class:`lowres_d2.predictor.Predictor`.
             name: of an image in memory, for messages.
             channel_order: of an array or tensor.
-            value_range: of an image in memory.
+            value_range: of the image, in place of the recipe's.
 
         Raises:
             BrokenImageError: the image cannot be used; names it.
+            ValueError: an argument is not valid, or not for this recipe's mapper.
         """
         if isinstance(image, str | os.PathLike):
-            return self._of_file(os.fspath(image))
+            return self._of_file(os.fspath(image), value_range)
         if not isinstance(self.mapper, DetectionMapper):
             raise ValueError(
                 f"{name}: this recipe's mapper, a {type(self.mapper).__name__}, takes files alone: "
@@ -70,16 +72,29 @@ class Inputs:
             self._pixels(image, name, channel_order, value_range), name
         )
 
-    def _of_file(self, path: str) -> dict[str, Any]:
+    def _of_file(self, path: str, value_range: Sequence[float] | None) -> dict[str, Any]:
         if "://" not in path and not Path(path).is_file():
             raise BrokenImageError(f"{path}: {_what_else(Path(path))}")
         record = {"file_name": path, "image_id": 0}
         if isinstance(self.mapper, DetectionMapper):
-            return self.mapper.sample_of_file(record)
+            return self._mapper_with(value_range).sample_of_file(record)
+        if value_range is not None:
+            raise ValueError(
+                f"{path}: value_range is nothing that this recipe's mapper, a "
+                f"{type(self.mapper).__name__}, takes: leave it out for files"
+            )
         sample = self.mapper(record)
         if sample is None:
             raise BrokenImageError(f"{path}: cannot be read as an image")
         return sample
+
+    def _mapper_with(self, value_range: Sequence[float] | None) -> DetectionMapper:
+        """The mapper, which reads files with this range, if there is one."""
+        if value_range is None:
+            return self.mapper
+        mapper = copy.copy(self.mapper)
+        mapper.reader = dataclasses.replace(mapper.reader, value_range=value_range)
+        return mapper
 
     def _pixels(
         self, image: Any, name: str, order: str, value_range: Sequence[float] | None

@@ -105,7 +105,8 @@ class Predictor:
             score: detections of lower scores are left out.
             channel_order: of arrays and tensors with several channels: RGB, BGR (OpenCV's), RGBA
                 or BGRA.
-            value_range: values of images in memory that become black and white, such as (0, 1).
+            value_range: values of the images that become black and white, such as (0, 1), in place
+                of the recipe's.
             batch_size: of images that the model gets at once, those of one size together; the
                 results do not depend on it.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import ENDINGS, is_image
+from lowres_d2.natural_order import natural_order
 from lowres_d2.programs.demo_video import ENCODERS
 
 WRITTEN = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -33,7 +34,8 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
         elif Path(item).exists():
             found = [Path(item)]
         else:
-            found = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
+            matches = sorted(glob.glob(item, recursive=True), key=natural_order)
+            found = [Path(match) for match in matches]
             missing = f"--input {item}: no such file or folder, and no file matches it"
         if not found:
             raise FileNotFoundError(missing)
@@ -43,7 +45,7 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
 
 def _inputs_of_folder(folder: Path) -> list[Path]:
     found, others = [], []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=lambda path: natural_order(path.name)):
         if path.suffix.lower() in IMAGES + VIDEOS or (path.is_file() and is_image(path)):
             found.append(path)
         elif not path.name.startswith("."):

@@ -1,8 +1,8 @@
 """Label images with a trained detector's detections, to train on them.
 
 Writes ``train.json`` and ``val.json``, COCO json files that recipes for your own data take. The
-last images, in the order of their names, are those of ``val.json``: successive images of a camera
-are alike, and images between the others would be known from training.
+last images, in the order of their names and of the numbers in these, are those of ``val.json``:
+successive images of a camera are alike, and images between the others would be known from training.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lowres_d2.data.datasets.unlabelled import UnlabelledImages
 from lowres_d2.engine.identity import Identity, recipe_of
 from lowres_d2.evaluation.found_boxes import FoundBoxes
 from lowres_d2.evaluation.shown import BOXES, task_of
+from lowres_d2.natural_order import natural_order
 from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command import docstring_of
@@ -112,7 +113,9 @@ def _run(args: argparse.Namespace) -> None:
         print(f"{lost:,} of {len(images):,} images cannot be read, and are left out")
     _check_any_object(args, found)
     first = len(found.images) - _held_out(args, len(found.images))
-    parts = {TRAIN: found.images[:first], VAL: found.images[first:]}
+    # Those of a json file may be in any order.
+    ordered = sorted(found.images, key=lambda image: natural_order(image["file_name"]))
+    parts = {TRAIN: ordered[:first], VAL: ordered[first:]}
     files = {name: labels.coco(parts[name], found.detections, found.categories) for name in names}
     _write(args, files)
     print(f"No ground truth: {labels}. Look at some of them before you train on them.")

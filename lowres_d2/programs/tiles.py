@@ -36,7 +36,7 @@ from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tabulate import tabulate
 from torch import nn
 
@@ -148,6 +148,11 @@ def compare_tiles(
     """
     if not cfg.train.init_checkpoint:
         raise ValueError("a comparison needs weights: train.init_checkpoint=FILE")
+    if OmegaConf.select(cfg, "dataloader.test.mapper.windows"):
+        raise ValueError(
+            "dataloader.test.mapper.windows=true: whole images are compared, too, so set it to "
+            "false"
+        )
     run_folder = cfg.train.output_dir  # a sample's is below it
     model, report = model_with_weights(cfg)
     if not isinstance(model, TiledDetector) or not model.first_look:

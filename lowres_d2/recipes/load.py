@@ -14,7 +14,7 @@ from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
-from lowres_d2.recipes.tiles import asks_for_tiles, put_in_tiles
+from lowres_d2.recipes.tiles import asks_for_tiles, check_windows, put_in_tiles
 from lowres_d2.saved_configs import CONFIG, RefusedConfigError, read_saved_config
 
 from detectron2.config import LazyConfig, instantiate
@@ -70,6 +70,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     try:
         check_train(cfg.train, _known_train_keys())
         check_calls(cfg)
+        if not is_nested():  # the recipe that loads it may put it in tiles
+            check_windows(cfg)
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     note(cfg)

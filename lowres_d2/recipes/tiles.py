@@ -1,10 +1,11 @@
-"""``+tiles.size=640``: a recipe whose model sees its images in tiles."""
+"""``+tiles.size=640``: a recipe whose model sees its images in tiles, and what needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 
 KEY = "tiles"
@@ -36,6 +37,30 @@ def put_in_tiles(cfg: DictConfig, overrides: Iterable[str]) -> None:
         raise ValueError(f"+{KEY}={given}: expected arguments, such as +{KEY}.size=640")
     tiled = {"_target_": TARGET, "detector": cfg.model, **given}
     cfg.model = OmegaConf.create(tiled, flags={"allow_objects": True})
+
+
+def check_windows(cfg: DictConfig) -> None:
+    """Raise where images are read window by window, and the model wants whole ones.
+
+    Raises:
+        ValueError: names the key, and what would be right.
+    """
+    for split in ("train", "test"):
+        key = f"dataloader.{split}.mapper.windows"
+        if not OmegaConf.select(cfg, key, throw_on_resolution_failure=False):
+            continue
+        if split == "train":
+            raise ValueError(f"{key}=true: training reads whole images: leave it out")
+        if not _is_tiled(cfg.model.get("_target_")):
+            raise ValueError(
+                f"{key}=true: is for a model in tiles, and this one sees whole images: add "
+                f"+{KEY}.size=640, or set it to false"
+            )
+
+
+def _is_tiled(target: Any) -> bool:
+    target = locate(target) if isinstance(target, str) else target
+    return isinstance(target, type) and issubclass(target, locate(TARGET))
 
 
 def _name(target: Any) -> str:

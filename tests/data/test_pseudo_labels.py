@@ -76,6 +76,16 @@ def test_images_of_a_folder_come_in_the_order_of_their_names(folder):
     assert sample["image"].shape == (3, 20, 30)
 
 
+def test_numbers_in_names_are_numbers(tmp_path):
+    """Without leading zeros, too, the frames of a video are in its order."""
+    right = ["a/9.png", "a1/2.png", "a1/10.png", "b/f2.png", "b/f10.png", "b/f010.png", "c.png"]
+    for name in sorted(right, key=lambda name: name[::-1]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    right[4:6] = ["b/f010.png", "b/f10.png"]
+    assert [*UnlabelledImages(tmp_path).names.values()] == right
+
+
 def test_images_of_a_json_keep_their_ids_and_lose_their_labels(tmp_path):
     data = ToyData(tmp_path, 3)
     for annotations in (data.content["annotations"], None):

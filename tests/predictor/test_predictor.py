@@ -244,6 +244,20 @@ def test_arguments_that_cannot_be_are_refused():
         assert refused(lambda a=arguments: detector(scene(), **a)).startswith(message)
 
 
+def test_a_range_of_values_is_that_of_files_as_well(tmp_path):
+    dark = scene().astype(np.uint16) * 4  # up to 1000 of 65535
+    np.save(tmp_path / "a.npy", dark)
+    np.save(tmp_path / "b.npy", (dark / 1000).astype(np.float32))
+    detector = predictor()
+    assert box_of(detector(tmp_path / "a.npy", 0.0)) == [0, 0, 0, 0]  # nothing is red
+    for given in (tmp_path / "a.npy", dark):
+        assert box_of(detector(given, value_range=(0, 1000))) == BOX
+    assert box_of(detector(tmp_path / "b.npy", value_range=(0, 1))) == BOX
+    assert box_of(detector(tmp_path / "a.npy", 0.0)) == [0, 0, 0, 0]  # for that call alone
+    said = refused(lambda: detector(tmp_path / "a.npy", value_range=(1, 0)))
+    assert said.startswith("value_range=[1, 0]: expected [low, high]")
+
+
 def test_a_truncated_file_that_pillow_has_opened_is_refused_by_name(tmp_path):
     path = tmp_path / "whole.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)).save(path)
@@ -259,6 +273,10 @@ def test_a_mapper_of_files_takes_files(tmp_path):
     )
     assert detector(tmp_path / "a.png", score=0).image_size == (8, 9)
     assert "takes files alone: give a path" in refused(lambda: detector(scene()))
+    said = refused(lambda: detector(tmp_path / "a.png", value_range=(0, 1)))
+    assert said.startswith(
+        f"{tmp_path / 'a.png'}: value_range is nothing that this recipe's mapper"
+    )
 
 
 def test_few_values_of_deep_images_are_warned_of_once(caplog):

@@ -150,6 +150,22 @@ def test_a_json_keeps_its_ids_and_a_broken_image_is_left_out(teacher, coco_json,
     assert said.startswith(f"error: {images / '1.png'}: cannot be read as an image (")
 
 
+def test_the_last_images_are_those_of_the_highest_numbers(teacher, tmp_path):
+    numbers = [10, 2, 1, 9, 11]
+    for k in numbers:
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64), (240, 5 * k, 0)).save(tmp_path / "images" / f"frame{k}.png")
+    sizes = {"height": 64, "width": 64}
+    entries = [{"id": k, "file_name": f"frame{k}.png", **sizes} for k in numbers]
+    (tmp_path / "images.json").write_text(json.dumps({"images": entries}))
+    for source in ("images", "images.json"):
+        output = tmp_path / f"labels of {source}"
+        run(teacher[0], tmp_path / source, output, "--threshold=0.01", "--held-out=0.4")
+        train, val = (read(output / f"{name}.json") for name in ("train", "val"))
+        names = [[image["file_name"] for image in part["images"]] for part in (train, val)]
+        assert names == [["frame1.png", "frame2.png", "frame9.png"], ["frame10.png", "frame11.png"]]
+
+
 def test_of_broken_images_alone_there_are_no_labels(teacher, tmp_path, capsys):
     (tmp_path / "images").mkdir()
     for k in range(3):

@@ -51,6 +51,34 @@ def test_mistakes_are_named(override, message):
         load_recipe(QUICK, [override])
 
 
+WINDOWS = "dataloader.test.mapper.windows=true"
+
+
+def test_windows_need_tiles(tmp_path):
+    says = r"dataloader.test.mapper.windows=true: is for a model in tiles.*: add \+tiles.size=640"
+    with pytest.raises(ValueError, match=says):
+        load_recipe(QUICK, [WINDOWS])
+    cfg = load_recipe(QUICK, [WINDOWS, "+tiles.size=96"])
+    assert cfg.dataloader.test.mapper.windows
+    LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
+    assert load_recipe(tmp_path / "config.yaml").model.size == 96
+    with pytest.raises(ValueError, match=r"train.mapper.windows=true: training reads whole images"):
+        load_recipe(QUICK, ["+dataloader.train.mapper.windows=true", "+tiles.size=96"])
+
+
+def test_a_recipe_that_puts_another_in_tiles_may_have_set_windows(tmp_path):
+    (tmp_path / "tiled.py").write_text(
+        "from detectron2.config import LazyCall as L\n"
+        "from lowres_d2.modeling.tiles import TiledDetector\n"
+        "from lowres_d2.recipes.load import load_recipe\n"
+        f"cfg = load_recipe({QUICK!r}, [{WINDOWS!r}])\n"
+        "model = L(TiledDetector)(detector=cfg.model, size=96)\n"
+        "dataloader, optimizer, train = cfg.dataloader, cfg.optimizer, cfg.train\n"
+        "lr_multiplier = cfg.lr_multiplier\n"
+    )
+    assert load_recipe(tmp_path / "tiled.py").dataloader.test.mapper.windows
+
+
 def test_tiles_that_cannot_be_are_named():
     with pytest.raises(ValueError, match="size 64, overlap 100: expected an overlap"):
         build(load_recipe(QUICK, ["+tiles={size: 64, overlap: 100}"]), "model")

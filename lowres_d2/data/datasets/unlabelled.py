@@ -8,6 +8,7 @@ from pathlib import Path
 from lowres_d2.data.datasets.coco_json import checked_images, read_coco_json
 from lowres_d2.data.datasets.image_folder import checked_image_root
 from lowres_d2.data.image import ENDINGS
+from lowres_d2.natural_order import natural_order
 
 
 class UnlabelledImages(Sequence):
@@ -16,9 +17,9 @@ class UnlabelledImages(Sequence):
     A dict has ``file_name`` and ``image_id``; of a json file ``height`` and ``width``, too.
 
     Args:
-        source: a folder, whose images, also in folders below it, are in the order of their names;
-            or a COCO json file, with the ids and the order of its images. Its annotations may be
-            missing, and are not used.
+        source: a folder, whose images, also in folders below it, are in the order of their names,
+            2.png before 10.png; or a COCO json file, with the ids and the order of its images. Its
+            annotations may be missing, and are not used.
 
     Attributes:
         source: the folder or file, which messages name.
@@ -63,13 +64,14 @@ class UnlabelledImages(Sequence):
 
 def _of_folder(folder: Path) -> list[dict]:
     found = [path.relative_to(folder) for path in folder.rglob("*")]
-    names = sorted(
+    names = [
         path.as_posix()
         for path in found
         if path.suffix.lower() in ENDINGS
         and not any(part.startswith(".") for part in path.parts)
         and (folder / path).is_file()
-    )
+    ]
+    names.sort(key=natural_order)
     return [{"file_name": name, "image_id": k} for k, name in enumerate(names, start=1)]
 
 

@@ -11,6 +11,7 @@ from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.folders.layout import ALL, FolderData
 from lowres_d2.data.folders.recognition import recognise
+from lowres_d2.natural_order import natural_order
 
 _logger = logging.getLogger(__name__)
 _NO_DATA = (
@@ -148,8 +149,8 @@ def chosen_split(
 
 
 def _part(dataset: BoxDataset, held_out: float, evaluated: bool) -> BoxDataset:
-    """The last images of a data set by their names, or all others."""
-    order = sorted(range(len(dataset)), key=lambda k: dataset[k]["file_name"])
+    """The last images of a data set by their names and the numbers in these, or all others."""
+    order = sorted(range(len(dataset)), key=lambda k: natural_order(dataset[k]["file_name"]))
     first = len(order) - round(held_out * len(order))
     if not 0 < first < len(order):
         raise ValueError(

@@ -1,7 +1,8 @@
 """Reads image files as a network gets them: channels of 0 to 255, rotated as EXIF says.
 
 A file of 8 bits gives uint8, as Detectron2 reads it. A deeper one gives float32, of which 255 is
-the largest value that the file's depth can hold.
+the largest value that the file's depth can hold. Of a TIFF of several pages the first one is read,
+which is said once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from lowres_d2.data.image.decode import Decoded, decode, turned
 from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, open_regular
+from lowres_d2.data.image.pages import warn_of_further_pages
 
 import numpy as np
 
@@ -89,6 +91,8 @@ class ImageReader:
         """
         with open_regular(path) as file:
             decoded = decode(file, self.mode, self.max_pixels)
+            if self.image_format is not None:  # or pages are bands, and all of them are read
+                warn_of_further_pages(file, path)
         return self.upright(decoded), decoded.orientation
 
     @property

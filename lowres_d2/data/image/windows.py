@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from lowres_d2.data.image.bands import is_tiff, lacks_codec
 from lowres_d2.data.image.decode import Decoded, array_header
 from lowres_d2.data.image.files import open_regular
+from lowres_d2.data.image.pages import warn_of_further_pages
 from lowres_d2.data.image.reader import ImageReader
 
 import numpy as np
@@ -38,7 +39,7 @@ class FileImage:
 
     def __init__(self, path: str, reader: ImageReader) -> None:
         self._path, self._reader = path, reader
-        self._file = _opened(path)
+        self._file = _opened(path, reader)
         height, width = self._file.size
         self.shape = (len(self[:, 0:1, 0:1]), height, width)
 
@@ -65,10 +66,12 @@ class _WindowedFile(Protocol):
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray: ...
 
 
-def _opened(path: str) -> _WindowedFile:
+def _opened(path: str, reader: ImageReader) -> _WindowedFile:
     with open_regular(path) as file:
         header = array_header(file)
         tiff = is_tiff(file)
+        if tiff and reader.image_format is not None:
+            warn_of_further_pages(file, path)
     if header is not None:
         return _ArrayFile(path, header[1])
     if not tiff:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 from lowres_d2.data.folders import count_own_classes, own_dataset, recognise
 from lowres_d2.data.folders.layout import split_of
@@ -93,6 +94,15 @@ def test_voc_has_the_classes_of_its_objects_and_pixels_from_1(folder):
     (folder.root / "images/a.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 2 images are not in .*complete the folder"):
         own_dataset(folder.root, held_out=0.5)
+
+
+def test_the_part_held_out_has_the_highest_numbers(folder):
+    folder.image(*(f"images/f{k}.png" for k in (2, 9, 10, 11)))
+    for k in (2, 9, 10, 11):
+        folder.xml(f"annotations/f{k}.xml", ("cat", 1, 1, 10, 20))
+    train, test = (own_dataset(folder.root, held_out=0.5, evaluated=e) for e in (False, True))
+    names = [[Path(record["file_name"]).stem for record in part] for part in (train, test)]
+    assert names == [["f2", "f9"], ["f10", "f11"]]
 
 
 def test_several_data_sets_are_an_error_that_lists_them(folder):

@@ -11,6 +11,7 @@ from lowres_d2.programs.train import main as train
 
 import numpy as np
 import pytest
+from detectron2.data import transforms as T
 from PIL import Image
 
 from toys.data import ToyData
@@ -68,8 +69,10 @@ def test_the_limit_is_for_files_that_are_decoded_as_a_whole(tmp_path, image):
 
 
 def test_windows_are_for_evaluation_alone():
-    with pytest.raises(ValueError, match="windows=true is for evaluation without augmentations"):
+    with pytest.raises(ValueError, match="windows=true is for evaluation: training reads whole"):
         DetectionMapper(True, windows=True)
+    with pytest.raises(ValueError, match="windows=true is for evaluation without augmentations"):
+        DetectionMapper(False, [T.RandomFlip()], windows=True)
 
 
 def test_evaluation_of_whole_images_reads_them_tile_by_tile(trained, tmp_path):
