@@ -21,7 +21,7 @@ from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
 
-VERSION = 1  # of the crops: older ones are made anew
+VERSION = 2  # of the crops: older ones are made anew
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -87,6 +87,7 @@ def _run(args: argparse.Namespace) -> None:
         "version": VERSION,
         "rules": asdict(rules),
         "classes": dataset.classes,
+        "info": dataset.info,
         # Not the images' content, which would have to be read every time.
         "sources": [
             [str(s.path), s.path.stat().st_size, [[o.label, o.bbox, o.ignored] for o in s.outlines]]
@@ -96,7 +97,8 @@ def _run(args: argparse.Namespace) -> None:
     ids = {number: number for number in dataset.category_ids}
 
     def write(part: Path) -> None:
-        write_crops(part, args.output.name, sources, rules, ids, dataset.classes, args.workers)
+        classes, name = dataset.classes, args.output.name
+        write_crops(part, name, sources, rules, ids, classes, args.workers, dataset.info)
 
     ensure_generated(args.output, settings, write)
     content = json.loads((args.output / "annotations.json").read_text(encoding="utf-8"))

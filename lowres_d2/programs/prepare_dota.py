@@ -34,7 +34,7 @@ from lowres_d2.programs.mistakes import run_reporting_mistakes
 
 from tabulate import tabulate
 
-VERSION = 1  # of the tiles: older ones are made anew
+VERSION = 2  # of the tiles: older ones are made anew
 SIZE_RANGES = {"<2 px": [0, 2], "2-8": [2, 8], "8-16": [8, 16], "16-32": [16, 32]}
 SIZE_RANGES |= {"32-64": [32, 64], ">=64 px": [64, None]}
 

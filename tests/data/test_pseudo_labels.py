@@ -4,6 +4,7 @@ from lowres_d2.data import DetectionMapper
 from lowres_d2.data.crowds import blank_crowds
 from lowres_d2.data.datasets import CocoDataset, with_classes
 from lowres_d2.data.datasets.pseudo_labels import PseudoLabels, labelled_by
+from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.data.datasets.unlabelled import UnlabelledImages
 from lowres_d2.evaluation import SizedCOCOEvaluator
 from lowres_d2.programs.train import main as train
@@ -183,6 +184,8 @@ def test_evaluation_says_that_it_is_agreement_and_ignores_what_was_uncertain(tmp
     assert dataset.labelled_by == "detections of teacher.pth with scores from 0.5"
     more = with_classes(dataset, ["red", "green", "blue"])
     assert more.classes == ["red", "green", "blue"] and more.labelled_by == dataset.labelled_by
+    for each in (dataset, more, EvenSample(dataset, 2)):
+        assert labelled_by(each.coco_dict()) == dataset.labelled_by
     evaluator = SizedCOCOEvaluator(dataset, output_dir=tmp_path / "out")
     for record in dataset:
         boxes = torch.tensor([a["bbox"] for a in record["annotations"]], dtype=torch.float32)

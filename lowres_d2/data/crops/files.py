@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from lowres_d2.data.crops.objects import CropObject, Outline, objects_on_crop
+from lowres_d2.data.crops.saving import (
+    Save,
+    array_saver,
+    kind_of,
+    pixel_saver,
+    png_holds,
+    reading_mode,
+    value_saver,
+)
 from lowres_d2.data.generated import generate_in_processes
 from lowres_d2.data.image import exif_fault
 from lowres_d2.data.image.decode import array_header, decode, orientation_of, turned
@@ -18,8 +27,6 @@ from lowres_d2.structures import Size, TileGrid, Window
 import numpy as np
 from PIL import ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
-
-Save = Callable[[Window, Path], str]  # from a window and a name without its ending to a file's
 
 
 class Source(NamedTuple):
@@ -50,8 +57,9 @@ class Crop(NamedTuple):
 class CropWriter(Dataset):
     """Item k: cut image k into crops and save them, and return these.
 
-    A crop is a PNG file of the image's own mode; where PNG cannot hold its values it is an array of
-    numpy (.npy). Arrays are read window by window, other files are decoded once.
+    A crop is a PNG file, or an array (.npy) or TIFF where PNG cannot hold its values, see
+    ``saving.py``: a reader gets of it what it gets of the whole image. Arrays are read window by
+    window, other files are decoded once.
 
     Args:
         sources: the images.
@@ -95,41 +103,26 @@ def _opened(file: IO[bytes], source: Source) -> Iterator[tuple[Size, Save]]:
     """Size of an image as its objects are annotated on it, and what saves a window of it."""
     if array_header(file) is not None:
         values = np.load(source.path, mmap_mode="r", allow_pickle=False)
-        yield _checked(values.shape[:2], source), _array_saver(values)
+        yield _checked(values.shape[:2], source), array_saver(values)
         return
+    kind, mode = None, None
     try:
         with open_image(file, max_pixels=None) as image:
-            orientation = 1 if source.size is None else orientation_of(image)
-            deep_colours = image.mode.startswith("RGB") and ";16" in str(image.tile)
-            if not deep_colours:
+            if png_holds(image):
+                orientation = 1 if source.size is None else orientation_of(image)
                 turns = orientation != 1 and _turns(image.size[::-1], orientation, source)
                 pixels = ImageOps.exif_transpose(image) if turns else image
-                size = _checked(pixels.size[::-1], source)
-
-                def save(window: Window, path: Path) -> str:
-                    path = path.with_name(f"{path.name}.png")
-                    pixels.crop(tuple(window)).save(path)
-                    return path.name
-
-                yield size, save
+                yield _checked(pixels.size[::-1], source), pixel_saver(pixels)
                 return
+            kind, mode = kind_of(image), reading_mode(image)
     except UnidentifiedImageError:  # such as a TIFF with many bands
         pass
     file.seek(0)
-    decoded = decode(file, None, max_pixels=None)
+    decoded = decode(file, mode, max_pixels=None)
     values, orientation = decoded.values, decoded.orientation
     if orientation != 1 and source.size and _turns(values.shape[:2], orientation, source):
         values = turned(values, orientation)
-    yield _checked(values.shape[:2], source), _array_saver(values)
-
-
-def _array_saver(values: np.ndarray) -> Save:
-    def save(window: Window, path: Path) -> str:
-        path = path.with_name(f"{path.name}.npy")
-        np.save(path, values[window.y0 : window.y1, window.x0 : window.x1])
-        return path.name
-
-    return save
+    yield _checked(values.shape[:2], source), value_saver(values, decoded.top, kind)
 
 
 def _turns(stored: Size, orientation: int, source: Source) -> bool:
@@ -153,13 +146,19 @@ def _checked(size: Sequence[int], source: Source) -> Size:
     return height, width
 
 
-def crops_to_coco(crops: Sequence[Crop], ids: Mapping[Any, int], names: Sequence[str]) -> dict:
+def crops_to_coco(
+    crops: Sequence[Crop],
+    ids: Mapping[Any, int],
+    names: Sequence[str],
+    info: Mapping[str, Any] | None = None,
+) -> dict:
     """Ground truth of crops in COCO's form.
 
     Args:
         crops: all of them.
         ids: category id of each label.
         names: of the categories, in the order of ``ids``.
+        info: of the data set's file, such as whose detections its objects are; None: it has none.
     """
     images, annotations = [], []
     for image_id, crop in enumerate(crops, start=1):
@@ -178,7 +177,8 @@ def crops_to_coco(crops: Sequence[Crop], ids: Mapping[Any, int], names: Sequence
                 }
             )
     categories = [{"id": k, "name": name} for k, name in zip(ids.values(), names, strict=True)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    about = {"info": dict(info)} if info else {}
+    return about | {"images": images, "annotations": annotations, "categories": categories}
 
 
 def write_crops(
@@ -189,6 +189,7 @@ def write_crops(
     ids: Mapping[Any, int],
     names: Sequence[str],
     workers: int,
+    info: Mapping[str, Any] | None = None,
 ) -> None:
     """Cut all images into an empty folder: ``images`` and ``annotations.json``.
 
@@ -200,10 +201,11 @@ def write_crops(
         ids: see :func:`crops_to_coco`.
         names: likewise.
         workers: number of processes.
+        info: see :func:`crops_to_coco`.
     """
     (part / "images").mkdir()
     writer = CropWriter(sources, rules.grid, rules.least_inside, part / "images")
     processes = 0 if workers < 2 else min(workers, len(writer))
     made = generate_in_processes(writer, name, processes)
-    content = json.dumps(crops_to_coco([crop for crops in made for crop in crops], ids, names))
-    (part / "annotations.json").write_text(content, encoding="utf-8")
+    content = crops_to_coco([crop for crops in made for crop in crops], ids, names, info)
+    (part / "annotations.json").write_text(json.dumps(content), encoding="utf-8")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.datasets.json_values import shortened
+from lowres_d2.data.datasets.pseudo_labels import labelled_by
 
 from detectron2.data import DatasetFromList
 from detectron2.structures import BoxMode
@@ -41,12 +42,14 @@ class BoxDataset(Sequence):
         image_root: the folder that image names are relative to.
         lacking: those of the classes that the data set's file does not have, so that their ids are
             none of its own.
-        labelled_by: whose detections the annotations are; empty: they are ground truth.
+        info: what the data set's file says of itself, COCO's ``info``; None: nothing.
 
     Attributes:
         num_objects: number of annotations that are objects.
         num_crowds: number of crowds (``iscrowd`` 1, VOC's 'difficult'), which are not trained on
             and are ignored in evaluation.
+        labelled_by: whose detections the annotations are, by ``info``; empty: they are ground
+            truth.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class BoxDataset(Sequence):
         json_file: Path | None = None,
         image_root: Path | None = None,
         lacking: Sequence[str] = (),
-        labelled_by: str = "",
+        info: Mapping[str, Any] | None = None,
     ) -> None:
         if not records:
             raise ValueError(f"{source}: has no images; expected at least one")
@@ -75,7 +78,8 @@ class BoxDataset(Sequence):
         self.json_file = json_file
         self.image_root = image_root
         self.lacking = list(lacking)
-        self.labelled_by = labelled_by
+        self.info = dict(info) if isinstance(info, Mapping) else {}
+        self.labelled_by = labelled_by({"info": self.info})
         if self.num_crowds:
             _logger.log(
                 logging.INFO if self.num_objects else logging.WARNING,
@@ -100,7 +104,7 @@ class BoxDataset(Sequence):
         return f"{name}({self.source}: {len(self)} images, {len(self.classes)} classes)"
 
     def coco_dict(self) -> dict:
-        """The ground truth in COCO format, with the ids and the unclipped boxes of its file."""
+        """The ground truth in COCO format, with ids, unclipped boxes and ``info`` of its file."""
         images, annotations, repeated = [], [], []
         for record in self:
             image = {key: record[key] for key in ("file_name", "height", "width")}
@@ -130,7 +134,8 @@ class BoxDataset(Sequence):
             {"id": category_id, "name": name}
             for category_id, name in zip(self.category_ids, self.classes, strict=True)
         ]
-        return {"images": images, "annotations": annotations, "categories": categories}
+        about = {"info": dict(self.info)} if self.info else {}
+        return about | {"images": images, "annotations": annotations, "categories": categories}
 
 
 class _Counted(Sequence):
@@ -271,7 +276,7 @@ def with_classes(
         json_file=dataset.json_file,
         image_root=dataset.image_root,
         lacking=lacking,
-        labelled_by=dataset.labelled_by,
+        info=dataset.info,
     )
 
 

@@ -20,7 +20,6 @@ from lowres_d2.data.datasets.coco_json import (
     read_coco_json,
 )
 from lowres_d2.data.datasets.image_folder import checked_image_root
-from lowres_d2.data.datasets.pseudo_labels import labelled_by
 
 _logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class CocoDataset(BoxDataset):
             json_file=path,
             image_root=root,
             lacking=[name for name in selected.values() if name not in categories.values()],
-            labelled_by=labelled_by(content),
+            info=content.get("info"),
         )
 
 

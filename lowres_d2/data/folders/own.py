@@ -166,5 +166,5 @@ def _part(dataset: BoxDataset, held_out: float, evaluated: bool) -> BoxDataset:
         json_file=dataset.json_file,
         image_root=dataset.image_root,
         lacking=dataset.lacking,
-        labelled_by=dataset.labelled_by,
+        info=dataset.info,
     )

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.data.datasets.pseudo_labels import labelled_by
+
 NAME = "panlabel"
 _EXTRA = "pip install 'lowres-d2[data]'"
 
@@ -41,6 +43,7 @@ def to_coco(source: Path, target: Path, form: str = "auto", allow_lossy: bool = 
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     lost = _warnings(done.stdout)
     if done.returncode == 0 and target.is_file():
+        _keep_labeller(source, target)
         return lost
     if lost and not allow_lossy:
         raise ValueError(
@@ -50,6 +53,19 @@ def to_coco(source: Path, target: Path, form: str = "auto", allow_lossy: bool = 
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     reason = said[0].removeprefix("Error: ").removeprefix("error: ") if said else "no reason given"
     raise ValueError(f"{source}: {NAME} cannot convert it: {reason}")
+
+
+def _keep_labeller(source: Path, target: Path) -> None:
+    """Say in the target that its objects are a detector's, where a COCO source says so."""
+    if source.suffix != ".json" or not source.is_file():
+        return
+    try:
+        given = json.loads(source.read_bytes())
+    except ValueError:  # json lines, or another encoding: no COCO file
+        return
+    if isinstance(given, dict) and labelled_by(given):
+        content = json.loads(target.read_bytes())
+        target.write_text(json.dumps(content | {"info": given["info"]}), encoding="utf-8")
 
 
 def find_program() -> str | None:

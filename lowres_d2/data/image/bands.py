@@ -30,11 +30,14 @@ def is_tiff(file: IO[bytes]) -> bool:
 def read_bands(
     file: IO[bytes], max_pixels: int | None
 ) -> tuple[np.ndarray, int | None, str, int] | None:
-    """All bands of a TIFF file, stored pixel by pixel or one after the other; None: no tifffile.
+    """All bands of a TIFF file, stored pixel by pixel or one after the other.
 
     Returns:
         Values (H, W, C), the largest one of their depth (None: unknown), their type, and the EXIF
-        orientation.
+        orientation. None: there is no tifffile, or Pillow has to convert the file's YCbCr.
+
+    Raises:
+        UnfitImageError: its values are no channels, or too many.
     """
     try:
         import tifffile
@@ -43,18 +46,56 @@ def read_bands(
     with tifffile.TiffFile(file) as tiff:
         series, page = tiff.series[0], tiff.pages[0]
         axes = series.axes
+        kind, kinds = page.photometric, tifffile.PHOTOMETRIC
         check_pixels(page.imagewidth, page.imagelength, max_pixels)
+        if kind == kinds.PALETTE:
+            raise has_palette("P")
+        if kind == kinds.YCBCR and not is_rgb_by_jpeg(page):
+            return None
         if len(axes) not in (2, 3) or not {"Y", "X"} <= set(axes):
             raise UnfitImageError(
                 f"is a TIFF of shape {series.shape} ({axes}): expected one image with bands"
             )
         values = np.moveaxis(_pixels(series), [axes.index("Y"), axes.index("X")], [0, 1])
+        if values.dtype.kind not in "buif":
+            raise UnfitImageError(f"is a TIFF of type {values.dtype}: expected real numbers")
         top = 2**page.bitspersample - 1 if values.dtype.kind in "bu" else None
         orientation = page.tags.valueof(ExifTags.Base.Orientation, 1)
     values = values if values.ndim == 3 else values[..., None]
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and top is not None:
+    if kind == kinds.MINISWHITE and top is not None:
         values = top - values
+    if kind == kinds.CIELAB and top is not None:
+        values = with_grey_between(values, top)
     return values, top, values.dtype.name, orientation if orientation in range(1, 9) else 1
+
+
+def with_grey_between(values: np.ndarray, top: int) -> np.ndarray:
+    """L*a*b* of which grey has a* and b* in the middle of their range; and back.
+
+    In files they are signed: of two almost grey pixels, one would have 0 and the other ``top``.
+
+    Args:
+        values: (H, W, C) unsigned, as stored.
+        top: the largest one of their depth.
+    """
+    values = values.copy()
+    values[..., 1:3] ^= values.dtype.type(top // 2 + 1)
+    return values
+
+
+def has_palette(mode: str) -> UnfitImageError:
+    """The error for an image of indices, whose colours are elsewhere.
+
+    Args:
+        mode: Pillow's.
+    """
+    fault = f"mode {mode}: has a palette, so its values are no channels"
+    return UnfitImageError(fault, "image_format=RGB")
+
+
+def is_rgb_by_jpeg(page: Any) -> bool:
+    """Whether tifffile's values of a page in YCbCr are RGB: JPEG's decoders convert them."""
+    return "JP" in page.compression.name
 
 
 def _pixels(series: Any) -> np.ndarray:

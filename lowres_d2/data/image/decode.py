@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO
 
-from lowres_d2.data.image.bands import check_all_bands, is_tiff, read_bands, unread_tiff
+from lowres_d2.data.image.bands import (
+    check_all_bands,
+    has_palette,
+    is_tiff,
+    read_bands,
+    unread_tiff,
+    with_grey_between,
+)
 from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, check_pixels, open_image
 
 import cv2
@@ -137,11 +144,9 @@ def _bytes(image: Image.Image, convert: str | None) -> np.ndarray:
     """Values of 8 bits (H, W, C)."""
     if convert is None:
         if image.mode in ("P", "PA"):
-            raise UnfitImageError(
-                f"mode {image.mode}: has a palette, so its values are no channels",
-                "image_format=RGB",
-            )
+            raise has_palette(image.mode)
         pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
+        pixels = with_grey_between(pixels, 255) if image.mode == "LAB" else pixels
     elif image.mode == "LAB":
         raise UnfitImageError(f"mode LAB: cannot be converted to {convert}; store it as RGB")
     else:

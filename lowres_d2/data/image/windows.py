@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from lowres_d2.data.image.bands import is_tiff, lacks_codec
+from lowres_d2.data.image.bands import is_rgb_by_jpeg, is_tiff, lacks_codec
 from lowres_d2.data.image.decode import Decoded, array_header
 from lowres_d2.data.image.files import open_regular
 from lowres_d2.data.image.pages import warn_of_further_pages
@@ -107,7 +107,7 @@ class _TiffFile:
         images = len(self._tiff.series[0].pages)
         if images > 1:
             raise ValueError(f"a TIFF of {images} images is not read in windows")
-        plain = ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR")
+        plain = ["MINISBLACK", "MINISWHITE", "RGB"] + ["YCBCR"] * is_rgb_by_jpeg(page)
         if page.photometric.name not in plain or page.imagedepth != 1:
             raise ValueError(f"a TIFF of {page.photometric.name} values is not read in windows")
         if page.tags.valueof("Orientation", 1) != 1:

@@ -4,6 +4,7 @@ import json
 
 from lowres_d2.data.crops import PRESETS, CropRules, Outline, objects_on_crop
 from lowres_d2.data.datasets import CocoDataset
+from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.programs.crop import main
 from lowres_d2.structures import Window
 
@@ -190,3 +191,16 @@ def test_mistakes_are_one_line(data, capsys):
 def test_rules_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         CropRules(**wrong)
+
+
+def test_crops_of_pseudo_labels_are_no_ground_truth_either(data, capsys):
+    file, output = data / "all.json", data / "crops"
+    arguments = ["--annotations", str(file), "--output", str(output), *SMALL]
+    main(arguments)
+    assert CocoDataset(output / "annotations.json").labelled_by == ""
+    info = PseudoLabels("teacher.pth", 0.4).coco([], [], {})["info"]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"info": info}))
+    main(arguments)  # anew, although the boxes are the same
+    assert json.loads((output / "annotations.json").read_text())["info"] == info
+    labelled_by = CocoDataset(output / "annotations.json").labelled_by
+    assert labelled_by == "detections of teacher.pth with scores from 0.4"

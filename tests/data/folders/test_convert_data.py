@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 
+from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.data.folders import panlabel
 from lowres_d2.programs.convert_data import main
 
@@ -56,6 +57,18 @@ def test_a_conversion_ends_in_our_validation(folder, stub, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(convert(folder))
     assert "data.json: written, with the errors above" in capsys.readouterr().out
+
+
+def test_pseudo_labels_stay_pseudo_labels(folder, stub):
+    source, target = folder.root / "pseudo.json", folder.root / "data.json"
+    content = json.loads((folder.root / "source.json").read_text())
+    info = PseudoLabels("teacher.pth").coco([], [], {})["info"]
+    source.write_text(json.dumps(content | {"info": info}))
+    main([str(source), str(target)])
+    assert json.loads(target.read_text()) == content | {"info": info}
+    source.write_text("{}\n{}\n")  # json lines, of another program
+    main([str(source), str(target)])
+    assert json.loads(target.read_text()) == content
 
 
 def test_what_would_be_lost_is_refused_unless_allowed(folder, stub, capsys):

@@ -124,3 +124,27 @@ def test_tifffile_reads_bands_side_by_side_and_one_after_the_other(tmp_path):
     assert np.abs(image - FIVE / 257).max() < 1e-3
     with pytest.raises(BrokenImageError, match="max_pixels=140"):
         mapped(side_by_side, max_pixels=139)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tifffile") is None, reason="no tifffile")
+def test_what_is_no_channel_is_no_channel_in_a_tiff_either(tmp_path, monkeypatch):
+    image = Image.fromarray((FIVE[..., :3] >> 8).astype(np.uint8))
+    image.convert("P").save(tmp_path / "p.tif")
+    image.convert("YCbCr").save(tmp_path / "y.tif")
+    image.convert("YCbCr").save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    image.convert("LAB").save(tmp_path / "lab.tif")
+    lightness, *colours = image.convert("LAB").split()
+    lab = np.dstack([lightness, *(np.asarray(c) for c in colours)])
+    lzw = np.asarray(Image.open(tmp_path / "lzw.tif"))  # which Pillow converts to RGB
+    for missing in (False, True):
+        if missing:
+            monkeypatch.setitem(sys.modules, "tifffile", None)
+        with pytest.raises(BrokenImageError, match=r"p\.tif: mode P: has a palette, .*format=RGB"):
+            mapped(tmp_path / "p.tif")
+        ycbcr = np.asarray(image.convert("YCbCr"))
+        assert np.array_equal(mapped(tmp_path / "y.tif").permute(1, 2, 0), ycbcr)
+        assert np.array_equal(mapped(tmp_path / "lzw.tif").permute(1, 2, 0), lzw)
+        assert np.array_equal(mapped(tmp_path / "lab.tif").permute(1, 2, 0), lab)
+    Image.new("RGB", (14, 10), (99, 99, 99)).convert("LAB").save(tmp_path / "grey.tif")
+    grey = mapped(tmp_path / "grey.tif")[1:].numpy().astype(int)
+    assert np.abs(grey - 128).max() <= 1

@@ -120,6 +120,7 @@ class TinyPersonDataset(BoxDataset):
             source=path,
             json_file=path,
             image_root=root,
+            info=content.get("info"),
         )
 
 
