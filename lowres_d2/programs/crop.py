@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Cut the data set."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -11,7 +11,7 @@ from lowres_d2.own_files import check_own
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
-from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
+from lowres_d2.programs.recipe_runs import TRIAL, RecipeRun, check_runs
 
 from detectron2.config import instantiate
 
@@ -27,7 +27,10 @@ STUDENTS = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = argparse.ArgumentParser(
+        description=docstring_of(__file__),
+        epilog=f"For a trial that trains everything for a few iterations only: {TRIAL}",
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -41,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)  # overrides may stand before options
     run_reporting_mistakes(lambda: quickstart(args.output, args.opts))
 
 

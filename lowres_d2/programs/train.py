@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import re
@@ -71,12 +72,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; an unknown or misplaced flag ends the program."""
+    """Read the command line; an unknown flag ends the program."""
     parser = make_parser()
-    args = parser.parse_args(arguments)
-    misplaced = [word for word in args.opts if word.startswith("--")]
-    if misplaced:
-        parser.error(f"{misplaced[0]} stands after a key=value: flags come first")
+    args, overrides = parser.parse_args(arguments), []
+    # Detectron2's parser takes everything from the first key=value on for overrides, flags too.
+    while args.opts:
+        before = [*itertools.takewhile(lambda word: not _is_flag(word), args.opts)]
+        overrides += before
+        args = parser.parse_args(args.opts[len(before) :], args)
+    args.opts = overrides
     if args.quick < 0 or (args.quick and not args.eval_only):
         parser.error("--quick takes a number of images, and stands with --eval-only")
     if not args.config_file:
@@ -84,6 +88,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"
         )
     return args
+
+
+def _is_flag(word: str) -> bool:
+    return re.match(r"--\w|-h$", word) is not None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,6 +21,7 @@ from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
@@ -38,12 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = argparse.ArgumentParser(description=docstring_of(__file__), epilog=_EPILOG)
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument(
+    parser.add_argument(
         "--config-file",
         metavar="RECIPE",
-        help="recipe whose data is checked, also against its model",
+        help="recipe whose data is checked, also against its model; one for your own data takes "
+        "--path, or two files of --annotations, for its data",
     )
+    data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--annotations",
         nargs="+",
@@ -114,7 +116,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
+    several = ("annotations", "images", "classes")
+    move_overrides(args, *(name for name in several if getattr(args, name)))
+    if not (args.config_file or args.annotations or args.path):
+        parser.error("give the data set: --path, --annotations or --config-file")
+    if args.config_file and args.annotations and len(args.annotations) != 2:
+        parser.error("--annotations: with --config-file two files, to train and to evaluate on")
     if args.opts and not args.config_file:
         parser.error(f"{args.opts[0]} changes a recipe: give --config-file")
     if args.format and not args.path:
@@ -128,10 +136,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> None:
     check_own(filter(None, (args.json_report, args.sheet)))
-    if args.path:
-        report = _folder_report(args)
+    if args.config_file:
+        report = _recipe_report(args)
     else:
-        report = _recipe_report(args) if args.config_file else _files_report(args)
+        report = _folder_report(args) if args.path else _files_report(args)
     print(report_text(report, args.examples))
     if args.json_report:
         with own_path(args.json_report) as beside:
@@ -180,7 +188,7 @@ def _folder_report(args: argparse.Namespace) -> Report:
 
 
 def _recipe_report(args: argparse.Namespace) -> Report:
-    cfg = load_recipe(args.config_file, args.opts)
+    cfg = load_recipe(args.config_file, [*_given_data(args), *args.opts])
     if task_of(cfg) != BOXES.task:
         raise ValueError(
             f"{args.config_file}: its images have no boxes, which are what is validated; labels "
@@ -194,6 +202,30 @@ def _recipe_report(args: argparse.Namespace) -> Report:
     if model is not None and splits:
         report.notes.append(check_cover(cfg, model, splits[0], size_ranges, findings))
     return report
+
+
+def _given_data(args: argparse.Namespace) -> list[str]:
+    """Overrides that give a recipe for own data the data of the flags."""
+    if not (args.path or args.annotations):
+        return []
+    train, val = args.annotations or (None, None)
+    images = args.images or [None]
+    # All of them: a run's config.yaml has other values already.
+    keys = {
+        "path": args.path,
+        "format": args.format,
+        "train_json": train,
+        "val_json": val,
+        "train_images": images[0],
+        "val_images": images[-1],
+    }
+    overrides = [f"data.{key}={'null' if x is None else x}" for key, x in keys.items()]
+    if args.classes:
+        overrides.append(f"data.classes=[{','.join(args.classes)}]")
+    if args.max_pixels != MAX_PIXELS:
+        splits = ("train", "test")
+        overrides += [f"dataloader.{x}.mapper.max_pixels={args.max_pixels}" for x in splits]
+    return overrides
 
 
 def _report(

@@ -49,12 +49,6 @@ def test_no_recipe_at_all(capsys):
     assert "--config-file" in capsys.readouterr().err
 
 
-def test_flag_after_an_override(toy_arguments, capsys):
-    with pytest.raises(SystemExit):
-        main([*toy_arguments, "--resume"])
-    assert "--resume stands after" in capsys.readouterr().err
-
-
 def test_evaluation_without_weights(toy_arguments, tmp_path, capsys):
     assert "train.init_checkpoint" in error_of(["--eval-only", *toy_arguments], capsys)
     assert not (tmp_path / "run").exists()

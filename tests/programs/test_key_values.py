@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import argparse
 
+from lowres_d2.programs.crop import main as crop
 from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.quickstart import main as quickstart
 from lowres_d2.programs.receptive_field import main as receptive_field
 from lowres_d2.programs.sweep import main as sweep
+from lowres_d2.programs.validate import main as validate
 
 import pytest
 
@@ -32,6 +35,15 @@ def test_programs_take_changes_behind_such_an_argument(capsys, program, option, 
         with pytest.raises(SystemExit, match="1"):
             program(["--config-file", RECIPE, *words])
         assert "train.nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [crop, quickstart, validate])
+def test_flags_may_stand_behind_changes(program, tmp_path, capsys):
+    recipe = [] if program is quickstart else ["--config-file", RECIPE]
+    flag = ["--no-images"] if program is validate else ["--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="1"):
+        program([*recipe, "train.seed=1", *flag, "train.nothing=1"])
+    assert "train.nothing" in capsys.readouterr().err
 
 
 def test_widths_that_are_no_numbers_are_named(capsys):

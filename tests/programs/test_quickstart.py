@@ -1,7 +1,15 @@
 from pathlib import Path
 
 from lowres_d2.engine.stages import with_lengths
-from lowres_d2.programs.quickstart import FULL, STUDENTS, quickstart, quickstart_runs
+from lowres_d2.programs.compare import main as compare
+from lowres_d2.programs.quickstart import (
+    FULL,
+    STUDENTS,
+    main,
+    quickstart,
+    quickstart_runs,
+)
+from lowres_d2.programs.recipe_runs import TRIAL
 from lowres_d2.recipes.load import build
 
 import pytest
@@ -40,7 +48,7 @@ def lengths(overrides=()):
 
 def test_stages_of_the_students_fit_into_any_number_of_iterations():
     assert lengths() == [(1500,), (1300,), (1300, 32, 1268), (1300, 32, 748, 520)]
-    assert lengths(["train.max_iter=70"]) == [(70,), (70,), (70, 2, 68), (70, 2, 40, 28)]
+    assert lengths(TRIAL.split()) == [(20,), (20,), (20, 1, 19), (20, 1, 11, 8)]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,15 @@ def test_all_recipes_are_checked_before_the_first_trains(override, words, tmp_pa
     with pytest.raises((KeyError, ValueError), match=words):
         quickstart(tmp_path / "out", [override])
     assert not (tmp_path / "out").exists()
+
+
+def test_help_says_how_to_try_it_and_then_a_teacher_of_a_few_iterations_passes(capsys):
+    for program in (main, compare):
+        with pytest.raises(SystemExit, match="0"):
+            program(["--help"])
+        assert TRIAL in " ".join(capsys.readouterr().out.split())
+    full, *_ = quickstart_runs(Path("out"), TRIAL.split())
+    assert full.config().train.teacher_check.min_ap == 0
 
 
 @pytest.mark.slow

@@ -31,6 +31,42 @@ def test_contradictory_flags_of_several_processes_are_one_line(flags, words, tmp
     assert words in error_of([*flags.split(), *arguments, "train.device=cpu"], capsys)
 
 
+KEYS = ["train.seed=1", "train.output_dir=", "+model.new=-1", "train.max_iter=2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--config-file x.py --resume --num-gpus 2 {} {} {} {}",
+        "{} --resume {} --config-file x.py {} {} --num-gpus=2",
+        "--config-file x.py {} {} {} --num-gpus 2 {} --resume",
+    ],
+)
+def test_flags_and_overrides_come_in_any_order(line):
+    args = program.parse(line.format(*KEYS).split())
+    assert args.opts == KEYS
+    assert (args.config_file, args.resume, args.num_gpus) == ("x.py", True, 2)
+
+
+@pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        ("--resum-e", "--resum-e"),
+        ("--quick 7", "stands with --eval-only"),
+        ("--num-gpus", "expect"),
+    ],
+)
+def test_flags_behind_overrides_are_checked_as_those_before_them(behind, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        program.parse(["--config-file", "x.py", "train.seed=1", *behind.split()])
+    assert words in capsys.readouterr().err
+
+
+def test_words_that_are_no_flags_remain_overrides_and_are_refused_there():
+    words = ["train.seed=1", "--", "-1", "x"]
+    assert program.parse(["--config-file", "x.py", *words]).opts == words
+
+
 def start(monkeypatch, folder, flags=(), **environ):
     """Whether a process with these variables resumes."""
     with monkeypatch.context() as patch:

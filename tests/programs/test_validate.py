@@ -129,6 +129,7 @@ def test_a_missing_file_does_not_keep_the_other_from_being_checked(splits, tmp_p
     [
         (),
         ("--annotations", "a.json", "--config-file", PLAIN),
+        ("--annotations", "a.json", "--path", "b"),
         ("--annotations", "a.json", "--images", "a", "b"),
         ("--annotations", "a.json", "--deep", "--no-decode"),
     ],
@@ -149,6 +150,23 @@ def test_a_recipe_is_held_against_its_model(splits, capsys):
     assert "matched by the model (3 images of train)" in text
     assert run(*recipe_arguments(splits, "model.detector.num_classes=80")) == 1
     assert "model.detector.num_classes is 80, the data has 2" in capsys.readouterr().out
+
+
+def test_a_recipe_for_own_data_takes_that_of_the_flags(splits, tmp_path, capsys):
+    own = ("--config-file", PLAIN, "train.device=cpu")
+    images = (tmp_path / name / "images" for name in ("train", "val"))
+    assert run(*own, "--images", *images, "--annotations", *splits, "train.seed=1") == 0
+    assert "matched by the model (3 images of train)" in capsys.readouterr().out
+    assert run(*own, "--annotations", *splits, "--classes", "red", "--max-pixels", 100) == 1
+    text = capsys.readouterr().out
+    assert "max_pixels" in text and "green" not in text
+    assert run(*own, "--path", tmp_path / "none") == 1
+    assert f"{tmp_path / 'none'}: no such folder" in capsys.readouterr().out
+
+
+def test_a_recipe_with_data_of_its_own_takes_no_other(splits, capsys):
+    assert run("--config-file", VOC_RECIPE, "--annotations", *splits) == 1
+    assert "recipes for your own data" in capsys.readouterr().err
 
 
 def test_a_recipe_whose_data_break_its_model_is_still_reported(splits, capsys):

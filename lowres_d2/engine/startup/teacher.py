@@ -81,8 +81,21 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     if reached < wanted.min_ap:
         raise ValueError(
             f"the teacher reaches only {metric} {reached:.1f} on {len(sample)} images of the test "
-            f"set, train.teacher_check.min_ap is {wanted.min_ap:g}: check its weights "
-            "(model.teacher.checkpoint) and channel order (model.teacher.flip_channels), or lower "
-            "train.teacher_check.min_ap"
+            f"set, train.teacher_check.min_ap is {wanted.min_ap:g}: {_remedy(teacher)}"
         )
     return reached
+
+
+def _remedy(teacher: Teacher) -> str:
+    """What to do about a bad teacher; the commonest cause is that it was trained for a trial."""
+    iterations = teacher.report.iterations if teacher.report else None
+    if iterations is None:
+        return (
+            "check its weights (model.teacher.checkpoint) and channel order "
+            "(model.teacher.flip_channels), or lower train.teacher_check.min_ap"
+        )
+    return (
+        f"its weights were trained for {iterations:,} iterations: where that is few, train it "
+        "longer, or set train.teacher_check.min_ap=0 for a trial; otherwise check its channel "
+        "order (model.teacher.flip_channels)"
+    )

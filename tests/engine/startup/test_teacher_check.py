@@ -5,6 +5,7 @@ from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import build_datasets
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
 
@@ -65,6 +66,17 @@ def test_a_teacher_below_the_floor_stops_the_run(cfg):
     with pytest.raises(ValueError, match=r"AP 50\.\d on 4 images .*min_ap is 60: ") as caught:
         check_teacher_accuracy(cfg, teacher)
     assert "\n" not in str(caught.value)
+    assert "60: check its weights (model.teacher.checkpoint) and channel" in str(caught.value)
+
+
+def test_a_teacher_of_a_run_is_below_the_floor_first_of_all_for_a_short_training(cfg):
+    cfg.train.teacher_check = {"images": 4, "min_ap": 60.0}
+    teacher = Teacher(Oracle(cfg.dataloader.test.dataset, good=2))
+    teacher.report = LoadReport("teacher/model_final.pth", 1, iterations=4)
+    with pytest.raises(
+        ValueError, match=r"60: its weights were trained for 4 iterations: .*=0 for"
+    ):
+        check_teacher_accuracy(cfg, teacher)
 
 
 def test_an_untrained_teacher_is_refused_before_the_first_iteration(
