@@ -110,6 +110,10 @@ def test_other_files_are_refused(tmp_path):
     palette.save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="a TIFF of PALETTE values is not read in windows"):
         FileImage(str(tmp_path / "a.tif"), ImageReader())
+    # Not JPEG's, of which the decoder makes RGB.
+    Image.fromarray(values(7, 9, 3)).convert("YCbCr").save(tmp_path / "y.tif")
+    with pytest.raises(ValueError, match="a TIFF of YCBCR values is not read in windows"):
+        FileImage(str(tmp_path / "y.tif"), ImageReader())
     tifffile.imwrite(tmp_path / "b.tif", values(70, 110), extratags=[(274, "H", 1, 6, True)])
     tifffile.imwrite(tmp_path / "c.tif", values(5, 70, 110), photometric="minisblack")
     with pytest.raises(ValueError, match="a TIFF of 5 images is not read in windows"):
