@@ -279,7 +279,7 @@ class _Run:
 
     def _load_initial_weights(self, allow_partial: bool) -> None:
         if self.teacher is not None:
-            check_teacher_accuracy(self.cfg, self.teacher)
+            check_teacher_accuracy(self.cfg, self.teacher, self.tiles)
         if self.cfg.train.student_from_teacher:
             self.loaded = start_from_teacher(self.model)
         elif self.cfg.train.init_checkpoint:

@@ -10,6 +10,7 @@ from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import check_classes, check_trained_classes
 from lowres_d2.engine.compare import FullResolutionModel, evaluate_apart, metric_of
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.modeling.tiles import TiledDetector
 
 from detectron2.utils import comm
 from omegaconf import DictConfig
@@ -40,13 +41,16 @@ def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
         check_trained_classes(teacher.report, classes)
 
 
-def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
+def check_teacher_accuracy(
+    cfg: DictConfig, teacher: Teacher, tiles: TiledDetector | None = None
+) -> float | None:
     """Evaluate the teacher, at its full resolution, on some images of the test set.
 
     Args:
         cfg: the recipe with its data sets built; ``train.teacher_check`` has the number of images
             (0: no check) and the floor.
         teacher: teacher with its weights loaded.
+        tiles: in which the run evaluates its model, and the teacher, too; None: whole images.
 
     Returns:
         The teacher's ``train.best.val_metric``; None without a check.
@@ -61,8 +65,9 @@ def check_teacher_accuracy(cfg: DictConfig, teacher: Teacher) -> float | None:
     cfg.dataloader.test.dataset = sample = EvenSample(test_set, wanted.images)
     try:
         # Elsewhere: a start that is refused leaves nothing in the run's folder.
+        full = FullResolutionModel(teacher).eval()
         with tempfile.TemporaryDirectory() as folder:
-            results = evaluate_apart(cfg, FullResolutionModel(teacher).eval(), folder)
+            results = evaluate_apart(cfg, tiles.around(full) if tiles else full, folder)
     finally:
         cfg.dataloader.test.dataset = test_set
     # Only the main process has results, but all processes have to stop.

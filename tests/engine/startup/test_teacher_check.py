@@ -5,6 +5,7 @@ from lowres_d2.data.datasets.sample import EvenSample
 from lowres_d2.engine.build import build_datasets
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy
 from lowres_d2.modeling.teacher import Teacher
+from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.programs.train import main
 from lowres_d2.recipes.load import load_recipe
@@ -25,13 +26,14 @@ class Oracle(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.truth = {record["image_id"]: record["annotations"] for record in dataset}
-        self.good, self.seen = good, []
+        self.good, self.seen, self.largest = good, [], 0
 
     def forward(self, inputs):
         return [{"instances": self.find(x)} for x in inputs]
 
     def find(self, given):
         self.seen.append(given["image_id"])
+        self.largest = max(self.largest, *given["image"].shape[1:])
         objects = self.truth[given["image_id"]] if len(self.seen) <= self.good else []
         boxes = torch.tensor([a["bbox"] for a in objects]).reshape(-1, 4)
         found = Instances((given["height"], given["width"]))
@@ -58,6 +60,15 @@ def test_the_teacher_is_evaluated_on_a_few_images(cfg, images, tmp_path):
     assert not oracle.training
     assert cfg.dataloader.test.dataset is whole
     assert cfg.train.output_dir == str(tmp_path / "run")
+
+
+def test_of_a_model_in_tiles_the_teacher_sees_tiles(cfg):
+    """As the run evaluates; with ``mapper.windows=true`` there are no whole images."""
+    oracle = Oracle(cfg.dataloader.test.dataset, good=99)
+    cfg.train.teacher_check = {"images": 2, "min_ap": 0.0}
+    tiles = TiledDetector(nn.Identity(), size=48, overlap=8)
+    check_teacher_accuracy(cfg, Teacher(oracle), tiles)
+    assert len(oracle.seen) > 2 and oracle.largest <= 48
 
 
 def test_a_teacher_below_the_floor_stops_the_run(cfg):
