@@ -93,6 +93,7 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
     def view(entry: Mapping) -> Seen:
         in_memory = IN_MEMORY in entry
         image = (entry if in_memory else read(dict(entry)))["image"]
+        image = image[:, :, :]  # as a whole, where the mapper's is read window by window
         factor = entry["height"] / image.shape[-2]
         stretch = entry["width"] / image.shape[-1] / factor
         values = image.to(device).float() / 255

@@ -106,3 +106,11 @@ def test_the_stored_image_lies_as_the_mapper_has_it(tmp_path, exif, shape, confi
     mapper = {"exif": exif, "max_pixels": 7} if config else DetectionMapper(False, exif=exif)
     assert stored_view_of(mapper)(record).values.shape == shape
     assert stored_view(record).values.shape == (60, 40, 3)
+
+
+def test_images_that_are_read_in_windows_are_drawn_as_a_whole(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    stored = {"file_name": str(tmp_path / "a.npy"), "height": 12, "width": 16}
+    view = input_view(DetectionMapper(False, image_format="RGB", windows=True))
+    assert np.allclose(view(stored).values, pixels / np.float32(255), atol=1e-6)
