@@ -26,18 +26,27 @@ def summary_tables(summary: dict) -> str:
     """
     rows = [summary["all"], *summary["size_ranges"]]
     agreed = summary.get("labelled_by")
+    coarser, finer = (
+        why_not_all(summary[kind], summary["all"]["GT"]) for kind in ("size_ranges", "sizes")
+    )
     parts = [
         f"AGREEMENT with the {agreed}: GT are these, not ground truth" if agreed else "",
         f"{summary['images']} images, {summary['all']['GT']} objects, maxDets "
         f"{summary['max_dets']}, size by {summary['area']}, metrics in percent",
         _table("size", rows, COLUMNS),
-        why_not_all(summary["size_ranges"], summary["all"]["GT"]),
+        coarser,
         _olrp(summary.get("olrp")),
         _table("class", summary["classes"], ("AP", "AP50", "AR", "oLRP")),
         _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
-        why_not_all(summary["sizes"], summary["all"]["GT"]),
+        _without_repetition(finer, coarser),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _without_repetition(finer: str, coarser: str) -> str:
+    """What the note of a second table says that the first one's does not."""
+    reason = coarser.partition(": ")[0]
+    return "" if finer == coarser else finer.removeprefix(f"{reason}: ")
 
 
 def _olrp(parts: dict | None) -> str:

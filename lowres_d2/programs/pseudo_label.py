@@ -119,6 +119,8 @@ def _run(args: argparse.Namespace) -> None:
     files = {name: labels.coco(parts[name], found.detections, found.categories) for name in names}
     _write(args, files)
     print(f"No ground truth: {labels}. Look at some of them before you train on them.")
+    if any(map(_is_empty, files.values())):
+        return
     keys = _keys(args.output, images, names)
     print(f"To train on them, add to a recipe of configs/own_data:\n  {keys}")
 
@@ -175,11 +177,16 @@ def _write(args: argparse.Namespace, files: Mapping[str, Mapping[str, Any]]) -> 
             part.write_text(json.dumps(content), encoding="utf-8")
     for name, content in files.items():
         print(f"{args.output / name}: {describe(content)}")
-        if all(a["iscrowd"] for a in content["annotations"]):
+        if _is_empty(content):
             print(
-                f"{args.output / name}: has no object: give another --held-out than "
-                f"{args.held_out:g}, or lower --threshold {args.threshold:g}"
+                f"{args.output / name}: no detection on its images reaches --threshold "
+                f"{args.threshold:g}: lower it, or give another --held-out than {args.held_out:g}"
             )
+
+
+def _is_empty(content: Mapping[str, Any]) -> bool:
+    """Whether a COCO json has no object that is not ignored."""
+    return all(a["iscrowd"] for a in content["annotations"])
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,8 @@ def describe(content: Mapping[str, Any]) -> str:
     empty = len(content["images"]) - len({a["image_id"] for a in objects})
     return (
         f"{len(content['images']):,} images ({empty:,} without objects), {len(objects):,} objects, "
-        f"{len(content['annotations']) - len(objects):,} ignored; {shown}"
+        f"{len(content['annotations']) - len(objects):,} ignored"
+        + (f"; {shown}" if shown else "")
         + (f", ... ({len(counts)} classes)" if len(counts) > _SHOWN_CLASSES else "")
     )
 

@@ -5,7 +5,7 @@ A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. 
 in the figures. ``data`` shows training images with their boxes or classes as the network gets them.
 ``outcomes`` has the images of ``detections`` with hits, misses and false alarms in plain boxes;
 ``saliency`` shows which cells of a feature map the scores depend on. ``stages`` divides the MACs of
-each backbone, of a bare ``RECIPE`` too, and needs no data. ``all`` leaves out these three.
+each backbone, of a bare ``RECIPE`` too, and needs no data. ``all`` leaves out these four.
 """
 
 from __future__ import annotations

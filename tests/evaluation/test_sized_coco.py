@@ -134,7 +134,13 @@ def test_tables_say_why_size_ranges_do_not_add_up():
     text = evaluator.tables()
     assert "| small (<=32 px)   | 1 " in text and "| medium (32-96 px) | 2 " in text
     why = "objects exactly as large as an edge count in both size ranges, as in COCO: they add up"
-    assert text.count(f"{why} to 3 of 2 objects") == 2  # also in the finer sizes
+    assert text.count(why) == text.count(f"{why} to 3 of 2 objects") == 1  # of both tables
+    finer = Truth([*edge.rows, (5, 1, 200, 200, 16, 16)])  # 16 is an edge of the finer sizes alone
+    evaluator = SizedCOCOEvaluator(finer)
+    run(evaluator, finer, [5])
+    text = evaluator.tables()
+    assert text.count(f"{why} to 4 of 3 objects") == 1
+    assert text.endswith("they add up to 5 of 3 objects") and text.count(why) == 1
     evaluator = SizedCOCOEvaluator(FEW)
     run(evaluator, FEW, [5, 9])
     assert "add up" not in evaluator.tables()

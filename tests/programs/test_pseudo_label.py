@@ -209,8 +209,10 @@ def test_a_part_without_objects_does_not_cost_the_other_its_labels(
         }
         assert not objects.pop(empty) and all(objects.values())
         said = capsys.readouterr().out
-        assert f"{out / empty}.json: has no object: give another --held-out than 0.2, or" in said
-        assert said.count("has no object") == 1
+        assert f"{out / empty}.json: no detection on its images reaches --threshold" in said
+        assert said.count("another --held-out than 0.2") == 1
+        assert "ignored; \n" not in said and "0 objects, 0 ignored\n" in said
+        assert "To train on them" not in said
 
 
 def test_the_teacher_agrees_with_itself_alone(teacher, camera, tmp_path):

@@ -36,8 +36,7 @@ from torch import nn
 
 _NOTE = (
     "Left the stored image with its ground truth, then what the detector is trained on: boxes that "
-    "augmentation or downsampling left too small are gone. A dashed white box is a crowd, which "
-    "trains nothing."
+    "augmentation or downsampling left too small are gone."
 )
 _CROWD = "crowd"
 
@@ -64,21 +63,34 @@ def write_training_data(
     """
     titles = ["stored", "augmented", *resampled_title(model)]
     colors, names, side = class_colors(len(classes)), drawable_names(classes), panel_side(3)
-    lines = [heading_row(titles, side)]
+    lines, any_crowd = [heading_row(titles, side)], False
     for entry in entries:
         sample = mapper(dict(entry))
         if sample is None:  # an image that the mapper skips
             continue
         full, *low = detector_inputs(model, sample)
         cells = [_stored(entry, mapper), _input(full, mapper)]
+        any_crowd |= len(cells[0].crowds) > 0
         # The same places of the downsampled image are zoomed.
         cells += [replace(_input(x, mapper), zooms=cells[1].scaled_zooms(x)) for x in low]
         cells = [cell.draw(colors, names, side) for cell in cells]
         lines.append(row(cells))
-    labels = [*zip(names, colors, strict=True), (_CROWD, MISSED)]
-    lines.append(legend(labels, lines[0].width, dashed=[_CROWD]))
-    lines.append(text_block(_NOTE, lines[0].width, 16))
+    labels = [*zip(names, colors, strict=True), *[(_CROWD, MISSED)] * any_crowd]
+    lines.append(legend(labels, lines[0].width, dashed=[_CROWD] * any_crowd))
+    note = f"{_NOTE} {crowds_note(mapper)}" if any_crowd else _NOTE
+    lines.append(text_block(note, lines[0].width, 16))
     return save_sheet(stack(lines), path)
+
+
+def crowds_note(mapper: DetectionMapper) -> str:
+    """What the dashed boxes are, and what the training makes of them."""
+    if mapper.blanks_crowds:
+        made = "which has the image's mean colour in training"
+    elif mapper.passes_crowds:
+        made = "in which training takes nothing for background"
+    else:
+        made = "which is background in training"
+    return f"A dashed white box is a crowd, {made}."
 
 
 def resampled_title(model: nn.Module) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lowres_d2.analysis.figures import training_data
 from lowres_d2.analysis.figures.training_data import detector_inputs, write_training_data
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
@@ -75,6 +76,36 @@ def test_stored_augmented_and_downsampled_images_are_side_by_side(tmp_path, entr
         column = x + round(512 * (2 / 3 if mirrored else 1 / 3))
         reds = (three[:, column] - (250, 0, 0)).__abs__().max(-1) < 20
         assert reds.sum() > 60, (x, mirrored)
+
+
+@pytest.mark.parametrize(
+    ("crowds", "made"),
+    [
+        ("background", "which is background in training"),
+        ("blank", "which has the image's mean colour in training"),
+        ("ignore", "in which training takes nothing for background"),
+    ],
+)
+def test_the_note_says_what_this_recipe_makes_of_crowds_where_there_are_any(
+    tmp_path, entry, monkeypatch, crowds, made
+):
+    said = []
+    for name in ("text_block", "legend"):
+        drawn = getattr(training_data, name)
+        monkeypatch.setattr(
+            training_data,
+            name,
+            lambda x, *a, _drawn=drawn, **k: said.append(x) or _drawn(x, *a, **k),
+        )
+    mapper = DetectionMapper(True, crowds=crowds)
+    write_training_data(tmp_path / "crowd.png", [entry], mapper, nn.Identity(), ["a", "b"])
+    *_, labels, note = said
+    assert [name for name, _ in labels] == ["a", "b", "crowd"]
+    assert note.endswith(f" A dashed white box is a crowd, {made}.")
+    entry["annotations"].pop()
+    write_training_data(tmp_path / "none.png", [entry], mapper, nn.Identity(), ["a", "b"])
+    *_, labels, note = said
+    assert [name for name, _ in labels] == ["a", "b"] and "crowd" not in note
 
 
 def test_an_image_that_the_mapper_skips_is_left_out(tmp_path, entry):
