@@ -6,6 +6,7 @@ post-processing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -17,6 +18,7 @@ from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.latency import time_models
 from lowres_d2.deploy.one_bit import is_packed
 from lowres_d2.engine.build import check_classes, check_trained_classes
+from lowres_d2.engine.startup.weights import check_weights, network_weights
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.teacher import Teacher
 from lowres_d2.modeling.tiles import TiledDetector, untiled
@@ -56,6 +58,29 @@ class FullResolutionModel(nn.Module):
         return self.detector(batched_inputs)
 
 
+def check_compared_weights(cfg: DictConfig) -> None:
+    """Raise if the teacher's weights are missing, before data is read or generated.
+
+    Raises:
+        FileNotFoundError: as :func:`full_resolution_model`.
+    """
+    # Packed models, which are not compared, are such files.
+    if cfg.train.compare_teacher and not str(cfg.train.init_checkpoint).endswith(".safetensors"):
+        with _naming_the_key():
+            teachers = (k for k in network_weights(cfg) if k.endswith(".teacher.checkpoint"))
+            check_weights(cfg, *teachers)
+
+
+@contextlib.contextmanager
+def _naming_the_key() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; set train.compare_teacher=False to evaluate without the teacher"
+        ) from None
+
+
 def full_resolution_model(cfg: DictConfig, model: nn.Module) -> nn.Module | None:
     """The teacher to compare with, its weights loaded; None if no comparison is possible or wanted.
 
@@ -77,12 +102,8 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> nn.Module | None
     if is_packed(model):
         logger.info("no comparison with full resolution: a packed model has no MACs to count")
         return None
-    try:
+    with _naming_the_key():
         teacher.load()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error}; set train.compare_teacher=False to evaluate without the teacher"
-        ) from None
     dataset = cfg.dataloader.test.dataset
     if hasattr(dataset, "classes"):
         check_classes(teacher.model, dataset.classes, "model.teacher.model")

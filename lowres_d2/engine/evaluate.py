@@ -16,12 +16,12 @@ from lowres_d2.engine.build import (
     check_classes,
     check_trained_classes,
 )
-from lowres_d2.engine.compare import compare, full_resolution_model
+from lowres_d2.engine.compare import check_compared_weights, compare, full_resolution_model
 from lowres_d2.engine.evaluation_file import subject_of, write_evaluation
 from lowres_d2.engine.run_folder import RESULTS, check_writable, claimed
 from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
-from lowres_d2.engine.startup.weights import naming_weights
+from lowres_d2.engine.startup.weights import INIT, check_weights, naming_weights
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation import DetectionWriter
 from lowres_d2.evaluation.shown import ShownMetrics
@@ -81,9 +81,10 @@ def model_with_weights(cfg: DictConfig) -> tuple[nn.Module, LoadReport]:
         ValueError: the weights do not cover the model, or were trained on other classes than the
             data has.
     """
-    build_datasets(cfg, ["test"])
     path = cfg.train.init_checkpoint
-    with naming_weights("train.init_checkpoint", path):
+    check_weights(cfg, INIT)
+    build_datasets(cfg, ["test"])
+    with naming_weights(INIT, path):
         model, report = trained_model(cfg, path)
     cfg.dataloader.test.dataset = with_classes(
         cfg.dataloader.test.dataset, report.classes, report.category_ids
@@ -119,6 +120,8 @@ def evaluate_only(cfg: DictConfig, images: int = 0) -> dict[str, Any]:
         raise ValueError("--eval-only needs weights: set train.init_checkpoint=FILE")
     folder = cfg.train.output_dir
     check_writable(folder)
+    check_weights(cfg, INIT)
+    check_compared_weights(cfg)
     cfg.model = standalone(cfg).model  # as in the config.yaml of a run, for what is evaluated
     model, report = model_with_weights(cfg)
     if images:

@@ -17,6 +17,7 @@ from lowres_d2.data.datasets import VOC_CLASSES
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.folders import count_own_classes
 from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.modeling.run_weights import weights_file
 from lowres_d2.recipes.load import load_recipe
 from lowres_d2.recipes.standalone import computed
@@ -93,7 +94,8 @@ def identify(path: str | Path) -> Identity:
         FileNotFoundError: no such file, or the folder has no weights.
         ValueError: the file is broken.
     """
-    path = weights_file(path)
+    with naming_weights("", path):
+        path = weights_file(path)
     contents = read_checkpoint(path)
     classes = contents.get("classes") or _zoo_classes(contents)
     recipe, ids = contents.get("recipe", ""), contents.get("category_ids")

@@ -65,15 +65,19 @@ from lowres_d2.engine.startup.metric import check_metric
 from lowres_d2.engine.startup.report import StartUp, log_start_up
 from lowres_d2.engine.startup.teacher import check_teacher_accuracy, check_teacher_fits
 from lowres_d2.engine.startup.weights import (
+    INIT,
     check_complete,
     check_used,
+    check_weights,
     load_frozen_networks,
     naming_weights,
+    network_weights,
 )
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
 from lowres_d2.evaluation.shown import BOXES, ShownMetrics
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
+from lowres_d2.modeling.run_weights import saved_weights
 from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.changes import changed_settings
@@ -121,6 +125,9 @@ def train(
             "start from"
         )
     check_writable(cfg.train.output_dir)
+    check_weights(cfg, *network_weights(cfg))
+    if not (resume and saved_weights(cfg.train.output_dir)):
+        check_weights(cfg, INIT)
     run = _Run(cfg, resume)
     start = run.load(resume, allow_partial)
     if not run.resumed:
@@ -284,7 +291,7 @@ class _Run:
             self.loaded = start_from_teacher(self.model)
         elif self.cfg.train.init_checkpoint:
             path = self.cfg.train.init_checkpoint
-            with naming_weights("train.init_checkpoint", path):
+            with naming_weights(INIT, path):
                 self.loaded = load_weights(self.model, path)
             check_used(self.loaded, allow_partial)
         if self.average:

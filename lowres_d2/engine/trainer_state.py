@@ -31,10 +31,17 @@ class TrainerState:
         groups = trainer.optimizer.param_groups
         # In the optimizer's order, in which its state counts them.
         self._names = [names[p] for p in chain.from_iterable(g["params"] for g in groups)]
+        self._left: dict[str, Any] = {}  # states of hooks that this run has not
 
     def state_dict(self) -> dict[str, Any]:
-        """The trainer's own, with the last finished iteration, and the parameters' names."""
+        """The trainer's own, with the last finished iteration, and the parameters' names.
+
+        States of hooks that were loaded and have no hook in this run are in it, too: the best
+        metric outlives a start without evaluation.
+        """
         state = self.trainer.state_dict() | {"parameters": self._names}
+        if hooks := self._left | state.get("hooks", {}):
+            state["hooks"] = hooks
         at_the_end = 0 < self.trainer.max_iter == self.trainer.iter
         return state | {"iteration": self.trainer.iter - 1} if at_the_end else state
 
@@ -60,6 +67,11 @@ class TrainerState:
         if scaler is not None and not state.get("grad_scaler"):
             # Mixed precision was off until now: the scale starts as in a new run.
             state["grad_scaler"] = scaler.state_dict()
+        registered = {type(hook).__qualname__ for hook in self.trainer._hooks}
+        hooks = state.get("hooks", {})
+        self._left = {name: part for name, part in hooks.items() if name not in registered}
+        # Without them: Detectron2 warns of each.
+        state["hooks"] = {name: part for name, part in hooks.items() if name in registered}
         self.trainer.load_state_dict(state)
 
     def _moments_in_order(self, state: Mapping[str, Any]) -> dict[int, Any]:

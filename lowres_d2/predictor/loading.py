@@ -12,6 +12,7 @@ from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.identity import Identity, identify, recipe_of
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling.meta_arch import SuperResolver
+from lowres_d2.modeling.run_weights import ENDINGS, near_weights
 from lowres_d2.predictor.info import Info, describe, noise
 from lowres_d2.predictor.predictor import Predictor
 from lowres_d2.recipes.find import find_recipe, nearest_recipe
@@ -23,10 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 RECIPES = (".py", ".yaml", ".yml")
-WEIGHTS = (".pth", ".pt", ".pkl", ".pyth", ".safetensors")
 EXPECTED = (
     f"expected a recipe ({' '.join(RECIPES)}), the folder of a run, or a file of weights "
-    f"({' '.join(WEIGHTS)})"
+    f"({' '.join(ENDINGS)})"
 )
 # Of the images of classification sets in memory that do not say their size: CIFAR's, for one.
 IN_MEMORY_SIZE = 32
@@ -95,9 +95,10 @@ def _recipe_and_weights(source: str, weights: str | os.PathLike | None) -> tuple
         return str(recipe), os.fspath(weights)
     if weights is not None:
         raise ValueError(f"{source}: with weights={os.fspath(weights)}, expected a recipe or a run")
-    if not path.exists() and "://" not in source and path.suffix not in WEIGHTS:
-        raise FileNotFoundError(f"{source}: is not there; {EXPECTED}{nearest_recipe(source)}")
-    if path.exists() and path.suffix not in ("", *WEIGHTS):
+    if not path.exists() and "://" not in source and path.suffix not in ENDINGS:
+        hint = near_weights(source) or nearest_recipe(source)
+        raise FileNotFoundError(f"{source}: is not there; {EXPECTED}{hint}")
+    if path.exists() and path.suffix not in ("", *ENDINGS):
         raise ValueError(f"{source}: {EXPECTED}")
     return None, source
 

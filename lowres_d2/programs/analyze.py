@@ -12,6 +12,7 @@ from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.analysis.cost.counting_rules import MACS, RULES, CountingRule
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
+from lowres_d2.data.datasets.base import NoDataGivenError
 from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.compare import FullResolutionModel, first_images, machine
@@ -23,6 +24,7 @@ from lowres_d2.predictor.info import USUAL_SIZE
 from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -45,7 +47,7 @@ LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",
@@ -170,10 +172,10 @@ def _images(cfg: DictConfig, number: int | None, channels: int) -> tuple[list[di
         raise ValueError(f"--images {number}: expected a positive number")
     try:
         build_datasets(cfg, ["test"])
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NoDataGivenError) as error:
         # Images of a set in memory have no mapper that would say their size.
         if number is not None or "mapper" not in cfg.dataloader.test:
-            raise FileNotFoundError(f"{error}; --size H W needs no data") from None
+            raise type(error)(f"{error}; --size H W needs no data") from None
         image = _noise(USUAL_SIZE, channels)
         height, width = USUAL_SIZE
         mapped = Inputs(build(cfg, "dataloader.test.mapper"))(image["image"], "noise")

@@ -12,6 +12,7 @@ from lowres_d2.own_files import check_own
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.recipe_runs import TRIAL, RecipeRun, check_runs
 
 from detectron2.config import instantiate
@@ -21,7 +22,7 @@ _RECIPES = "configs/own_data/"
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=summary_of(__file__),
         epilog=f"For a trial that trains everything for a few iterations only: {TRIAL}",
     )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.programs.command import COMMAND, PROGRAMS, docstring_of, module_of, summary_of
+from lowres_d2.programs.parser import Parser
 
 import shtab
 
@@ -89,7 +90,7 @@ complete -o bashdefault -F _lowres_d2 {COMMAND}
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("shell", choices=sorted(PREAMBLE), help="for which shell")

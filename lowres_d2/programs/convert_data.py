@@ -20,11 +20,12 @@ from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument("source", type=Path, metavar="SOURCE", help="file or folder of annotations")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="COCO json file to write")
     parser.add_argument(

@@ -11,6 +11,7 @@ from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.weight_files import read_weight_file
 
@@ -20,7 +21,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "recipe", metavar="RECIPE", help="whose model has the variant and size of the weights"
     )

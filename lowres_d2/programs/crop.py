@@ -19,6 +19,7 @@ from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.data.generated import ensure_generated, num_cores
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 
 VERSION = 2  # of the crops: older ones are made anew
@@ -26,7 +27,7 @@ VERSION = 2  # of the crops: older ones are made anew
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "--annotations", type=Path, metavar="FILE", help="COCO json file of the data set"
     )

@@ -31,6 +31,7 @@ from lowres_d2.programs.demo_geojson import map_files, write_geojson
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 import numpy as np
 from PIL import Image
@@ -46,7 +47,7 @@ LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be rea
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=summary_of(__file__))
+    parser = Parser(description=summary_of(__file__))
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",

@@ -9,6 +9,7 @@ from importlib import metadata
 
 from lowres_d2 import __version__
 from lowres_d2.programs.command import docstring_of, version
+from lowres_d2.programs.parser import Parser
 
 from detectron2.utils.collect_env import collect_env_info
 from tabulate import tabulate
@@ -18,7 +19,7 @@ DISTRIBUTION = "lowres-d2"
 
 def make_parser() -> argparse.ArgumentParser:
     """The program has no arguments."""
-    return argparse.ArgumentParser(description=docstring_of(__file__))
+    return Parser(description=docstring_of(__file__))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

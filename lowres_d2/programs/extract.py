@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.engine.checkpoint import read_checkpoint
+from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.layers.norm_by_factor import weights_for_factor
 from lowres_d2.modeling.checkpoint_keys import (
     PREFIX,
@@ -17,13 +18,14 @@ from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 import torch
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="checkpoint of a run")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
     parser.add_argument("--factor", help="factor whose norms to keep, for an any-factor detector")
@@ -51,7 +53,8 @@ def extract_detector(weights: Path, output: Path, factor: str | None = None) -> 
     if output.resolve() == weights.resolve():
         raise ValueError(f"{output}: is the checkpoint that is read: choose another OUTPUT")
     check_own([output])
-    checkpoint = read_checkpoint(weights)
+    with naming_weights("", weights):
+        checkpoint = read_checkpoint(weights)
     detector = bare_detector_state_dict(evaluated_state_dict(checkpoint))
     if not detector:
         raise ValueError(f"{weights} has no {PREFIX}* tensors: it is no composition's checkpoint")

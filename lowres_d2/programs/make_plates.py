@@ -13,6 +13,7 @@ from lowres_d2.data.plates.dataset import SPLITS, VARIANTS, PlatesDataset
 from lowres_d2.data.plates.sheet import plate_sheet
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 _CLASSIFICATION = "classification"
 
@@ -31,7 +32,7 @@ def default_root() -> Path:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=docstring_of(__file__),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

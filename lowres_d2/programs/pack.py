@@ -14,11 +14,12 @@ from lowres_d2.engine.identity import recipe_of, recipe_text
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "weights", type=Path, metavar="WEIGHTS", help="checkpoint, or the folder of a run"
     )

@@ -31,6 +31,7 @@ from lowres_d2.data.generated import ensure_generated, num_cores
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 
 from tabulate import tabulate
 
@@ -42,7 +43,7 @@ SIZE_RANGES |= {"32-64": [32, 64], ">=64 px": [64, None]}
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     rules = TileRules()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=docstring_of(__file__),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -28,6 +28,7 @@ from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build
 
 from omegaconf import DictConfig, OmegaConf
@@ -39,7 +40,7 @@ _LOWEST = 0.05  # of the highest score, from which on a lower threshold may give
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",

@@ -10,6 +10,7 @@ from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 from lowres_d2.programs.recipe_runs import TRIAL, RecipeRun, check_runs
 
@@ -27,7 +28,7 @@ STUDENTS = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=docstring_of(__file__),
         epilog=f"For a trial that trains everything for a few iterations only: {TRIAL}",
     )

@@ -15,6 +15,7 @@ from lowres_d2.modeling.tiles import untiled
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import load_recipe
 
 from tabulate import tabulate
@@ -30,7 +31,7 @@ EXPLANATION = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector"
     )

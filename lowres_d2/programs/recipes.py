@@ -10,13 +10,15 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 
+from lowres_d2.near_names import near
 from lowres_d2.programs.command import docstring_of, summary_of
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.find import find_recipe, shipped_recipes
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument("words", nargs="*", metavar="WORD", help="all of them must be there")
     parser.add_argument("--names", action="store_true", help="paths alone, one a line")
     parser.add_argument(
@@ -36,8 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(name if args.names else f"{name}\n    {summary}")
     if not found:
         raise SystemExit(
-            f"error: no recipe has {' and '.join(args.words)}; without words all are listed"
+            f"error: no recipe has {' and '.join(args.words)}{_nearest(args.words)}; without words "
+            "all are listed"
         )
+
+
+def _nearest(words: Sequence[str]) -> str:
+    """The nearest word for the first that no recipe has; empty: none is near, or each has some."""
+    lacking = next((word for word in words if not any(matching_recipes([word]))), "")
+    texts = (f"{name} {summary}" for name, summary in matching_recipes([]))
+    return near(lacking.lower(), {word for text in texts for word in _words(text)})
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+[0-9]*", text.lower())
 
 
 def _print_keys(recipe: str) -> None:

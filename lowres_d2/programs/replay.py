@@ -21,6 +21,7 @@ from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.weights import fill_model
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import load_recipe
 
 import torch
@@ -63,7 +64,7 @@ class Replay:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="non_finite_<iteration>.pth of a run"
     )

@@ -36,6 +36,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark, Row
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
@@ -45,7 +46,7 @@ from detectron2.config import instantiate
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=summary_of(__file__))
+    parser = Parser(description=summary_of(__file__))
     parser.add_argument("benchmark", choices=sorted(BENCHMARKS), help="the paper, and its factor")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder of runs and report"

@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from lowres_d2.programs.parser import Parser
+
 
 def root_parser(title: str, folder: str, content: str) -> argparse.ArgumentParser:
     """A parser with ``--root``.
@@ -15,7 +17,7 @@ def root_parser(title: str, folder: str, content: str) -> argparse.ArgumentParse
         folder: its folder in that of all data sets, ``DETECTRON2_DATASETS`` or ``datasets``.
         content: what lies in the folder.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=f"Check that {title} is where the recipes look, and count it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -14,16 +14,17 @@ from lowres_d2.engine.build import build_datasets, build_model
 from lowres_d2.engine.evaluate import evaluate
 from lowres_d2.engine.evaluation_file import read_evaluation, subject_of
 from lowres_d2.engine.identity import identify
+from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import ShownMetrics, task_of
-from lowres_d2.modeling.run_weights import FINAL
+from lowres_d2.modeling.run_weights import ENDINGS, FINAL, near_weights, saved_weights, weights_file
+from lowres_d2.predictor.loading import RECIPES
+from lowres_d2.recipes.find import find_recipe, nearest_recipe
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.saved_configs import CONFIG
 
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
-
-WEIGHT_FILES = (".pth", ".pkl", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,24 @@ def open_run(
     return ShownRun(name, cfg, model, bool(weights), folders)
 
 
+def check_there(texts: Sequence[str]) -> None:
+    """Raise if recipes or weights of runs are missing, before the first run is opened.
+
+    Args:
+        texts: as in :func:`open_run`.
+
+    Raises:
+        FileNotFoundError: names the nearest.
+    """
+    for text in texts:
+        _, recipe, weights, _ = _sources(text)
+        if recipe:
+            find_recipe(recipe)
+        if weights:
+            with naming_weights("", weights):
+                weights_file(weights)
+
+
 def untrained_model(text: str, overrides: Sequence[str] = ()) -> tuple[str, nn.Module]:
     """Name and model of a run as it starts, for figures that need no weights and no data.
 
@@ -171,11 +190,16 @@ def _sources(text: str) -> tuple[str, str, str, Path | None]:
     if folder.is_dir():
         recipe, weights = str(folder / CONFIG), weights or str(folder / FINAL)
         for file in (recipe, weights):
-            if not Path(file).is_file():
-                raise FileNotFoundError(f"{file} is not there: {folder} is no finished run")
+            if not Path(file).exists():
+                saved = saved_weights(folder)
+                other = f"; it has {', '.join(saved[:4])}, which RUN@WEIGHTS takes" if saved else ""
+                raise FileNotFoundError(f"{file} is not there: {folder} is no finished run{other}")
         return name, recipe, weights, folder
-    if folder.suffix in WEIGHT_FILES and not weights:
+    if folder.suffix in ENDINGS and not weights:
         recipe, weights = "", recipe
+    elif not folder.exists() and folder.suffix not in RECIPES:
+        hint = near_weights(recipe) or nearest_recipe(recipe)
+        raise FileNotFoundError(f"no run {recipe}{hint}")
     return name, recipe, weights, None
 
 

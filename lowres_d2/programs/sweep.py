@@ -38,6 +38,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import summary_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.structures import as_factor
 
@@ -55,7 +56,7 @@ FACTORS = ("1", "2", "4", "8", "16", "32")
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=summary_of(__file__))
+    parser = Parser(description=summary_of(__file__))
     parser.add_argument(
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector and the data"
     )

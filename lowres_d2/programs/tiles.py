@@ -34,6 +34,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 
 from omegaconf import DictConfig, OmegaConf
@@ -75,7 +76,7 @@ class Seen:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__))
+    parser = Parser(description=docstring_of(__file__))
     parser.add_argument(
         "--config-file", required=True, metavar="RECIPE", help="recipe of the detector and the data"
     )

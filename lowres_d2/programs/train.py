@@ -30,6 +30,7 @@ from lowres_d2.engine.train import train
 from lowres_d2.modeling.run_weights import LAST
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.diff import describe_recipe
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.load import load_recipe
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = default_argument_parser(
         epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
     )
+    parser.__class__ = Parser  # Detectron2 makes it: argparse's would name no nearest flag
     parser.description = docstring_of(__file__)
     parser.add_argument(
         "--print-config",

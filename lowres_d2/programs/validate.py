@@ -23,6 +23,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
 from lowres_d2.recipes.load import load_recipe
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(description=docstring_of(__file__), epilog=_EPILOG)
+    parser = Parser(description=docstring_of(__file__), epilog=_EPILOG)
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",

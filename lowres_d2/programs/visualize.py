@@ -52,11 +52,13 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.shown_runs import (
     ShownRun,
     check_caps,
     check_comparable,
     check_names,
+    check_there,
     check_trained,
     file_name,
     mapper_of,
@@ -88,7 +90,7 @@ DATA, STAGES = "data", "stages"
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=[*FILES, "all", DATA, STAGES], help="which figure to draw")
@@ -349,6 +351,7 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
 def _run(args: argparse.Namespace) -> None:
     if args.images < 1:
         raise ValueError(f"--images {args.images}: expected a positive number")
+    check_there(args.runs)
     if args.part == DATA:
         runs = [open_run(text, args.output, args.opts, "train") for text in args.runs]
         check_names([run.name for run in runs])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from lowres_d2.near_names import listed, near
 from lowres_d2.recipes.find import shipped_recipes
 
 # Keys that earlier versions had, by their present names.
 RENAMED = {"bands": "size_ranges", "pictures": "images"}
-LISTED = 12  # as many names are listed where none is near
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -17,16 +17,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
     names = list(map(str, known))
     if RENAMED.get(key) in names:
         return f", it is {RENAMED[key]!r} now"
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    if near:
-        return f", nearest: {near[0]!r}"
-    return _listed(names) or ", nor any other"
-
-
-def _listed(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"; there are {', '.join(names[:LISTED])}" + (", ..." if len(names) > LISTED else "")
+    return near(key, names) or listed(names) or ", nor any other"
 
 
 def nearest_of_all(key: str, known: Iterable[str]) -> str:
@@ -41,10 +32,10 @@ def nearest_of_all(key: str, known: Iterable[str]) -> str:
     # Not what the key lies in: its spelling is right.
     others = [other for other in keys if not key.startswith(f"{other}.")]
     for names, cutoff in ((beside, _cutoff(above, tail)), (same, 0.0), (others, 0.75)):
-        near = difflib.get_close_matches(key, names, n=1, cutoff=cutoff)
-        if near:
-            return f", nearest: {near[0]!r}"
-    return _listed([other.rpartition(".")[2] for other in beside])
+        found = difflib.get_close_matches(key, names, n=1, cutoff=cutoff)
+        if found:
+            return f", nearest: {found[0]!r}"
+    return listed([other.rpartition(".")[2] for other in beside])
 
 
 def _cutoff(above: str, tail: str) -> float:

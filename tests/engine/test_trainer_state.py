@@ -154,3 +154,20 @@ def test_a_run_resumed_with_a_lower_rate_trains_with_it(toy_arguments, tmp_path)
     final = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
     groups = final["trainer"]["optimizer"]["param_groups"]
     assert max(group["weight_decay"] for group in groups) == 0.5
+
+
+def test_the_state_of_a_hook_that_is_off_is_kept_and_not_talked_of(caplog):
+    model = Net()
+    state = TrainerState(trainer_of(model), model).state_dict() | {"iteration": 2}
+    best = {"best_metric": 3.0, "best_iter": 1}
+    state["hooks"] = state.get("hooks", {}) | {"BestWeights": best}
+    resumed = TrainerState(trainer_of(model), model)
+    with caplog.at_level("WARNING"):
+        resumed.load_state_dict(state)
+    assert not caplog.records
+    assert resumed.state_dict()["hooks"] == state["hooks"]
+    evaluated = trainer_of(model)
+    evaluated.register_hooks([BestWeights(1, None, "bbox/AP")])
+    again = TrainerState(evaluated, model)
+    again.load_state_dict(resumed.state_dict() | {"iteration": 2})
+    assert again.state_dict()["hooks"]["BestWeights"]["best_metric"] == 3.0

@@ -175,8 +175,32 @@ def test_recipes_are_all_listed_and_found_by_words(capsys):
     ]
     main(["recipes", "--names", "own"])
     assert "bicubic4_retinanet" not in capsys.readouterr().out  # "downsampled" has no word own
-    with pytest.raises(SystemExit, match="no recipe has thumbdet4 and nothing"):
-        main(["recipes", "thumbdet4", "nothing"])
+    with pytest.raises(SystemExit, match="no recipe has thumbdet4 and zzz; without"):
+        main(["recipes", "thumbdet4", "zzz"])
+    with pytest.raises(SystemExit, match="no recipe has thumbdt, nearest: 'thumbdet'; without"):
+        main(["recipes", "thumbdt"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "--factr", "2"], "unknown flag --factr, nearest: '--factor'"),
+        (["compare", "--factr"], "unknown flag --factr, nearest: '--factor'"),
+        (["reproduce", "thumbdet2", "--output", "o"], "nearest: 'thumbdet"),
+        (["reproduce", "thumbdet", "--outptu=o"], "unknown flag --outptu=o, nearest: '--output'"),
+        (["visualize", "detection", "--runs", "a", "--output", "o"], "nearest: 'detections'"),
+        (["train", "--config-file", "a.py", "--resme"], "--resme, nearest: '--resume'"),
+        (["train", "--config-file", "a.py", "a.b=1", "--resme"], "--resme, nearest: '--resume'"),
+        (["crop", "--overlp", "3"], "unknown flag --overlp, nearest: '--overlap'"),
+        (["prepare-dota", "--rot", "d"], "unknown flag --rot, nearest: '--root'"),
+        (["env", "--zzz"], "unknown flag --zzz\n"),
+    ],
+)
+def test_mistyped_flags_and_choices_name_the_nearest(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 COMPLETE = """

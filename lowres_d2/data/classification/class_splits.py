@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lowres_d2.data.datasets.base import NoDataGivenError
 from lowres_d2.data.folders.layout import one_each, split_folders
 
 
@@ -19,10 +20,11 @@ def class_root(
 
     Raises:
         FileNotFoundError: there is no such folder, or none of that split.
-        ValueError: neither or both are given, or two folders are of one split.
+        NoDataGivenError: neither is given.
+        ValueError: both are given, or two folders are of one split.
     """
     if (root is None) == (path is None):
-        raise ValueError(
+        raise (NoDataGivenError if root is None else ValueError)(
             "data: give data.path=FOLDER with train and val in it, or data.train_folder=FOLDER "
             "data.val_folder=FOLDER" + ("" if root is None else ", and not both")
         )

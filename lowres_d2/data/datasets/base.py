@@ -24,6 +24,10 @@ _SHOWN_DIFFERENCES = 10
 _logger = logging.getLogger(__name__)
 
 
+class NoDataGivenError(ValueError):
+    """A recipe for own data is used without any; names the keys that give it."""
+
+
 class BoxDataset(Sequence):
     """Images with boxes, each a Detectron2 dataset dict.
 

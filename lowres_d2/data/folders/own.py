@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lowres_d2.data.datasets.base import BoxDataset
+from lowres_d2.data.datasets.base import BoxDataset, NoDataGivenError
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
 from lowres_d2.data.folders.layout import ALL, FolderData
@@ -51,8 +51,8 @@ def own_dataset(
         cache: folder for sizes of images, where no file has them; None: they are read every time.
 
     Raises:
-        ValueError: neither or both of ``path`` and ``json_file`` are given, or the folder is
-            ambiguous or has no such split.
+        NoDataGivenError: neither ``path`` nor ``json_file`` is given.
+        ValueError: both are given, or the folder is ambiguous or has no such split.
         FileNotFoundError: there is no such folder or file, or no data set in it.
     """
     if _by_json(path, json_file):
@@ -103,7 +103,7 @@ def _by_json(path: str | Path | None, json_file: str | Path | None) -> bool:
             "null"
         )
     if path is None and json_file is None:
-        raise ValueError(_NO_DATA)
+        raise NoDataGivenError(_NO_DATA)
     return path is None
 
 

@@ -8,18 +8,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.modeling.checkpoint_keys import COUNTER
 from lowres_d2.modeling.resample import SuperResolved
+from lowres_d2.modeling.run_weights import saved_weights, weights_file
 from lowres_d2.modeling.super_resolution import FeatureContent
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.find import shipped_recipes
 
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 LEAST_USED = 0.99  # share of a file's tensors
 LEAST_ALIKE = 0.5  # share of them that weights for a part of the model have to fit
 FLAG = "--allow-partial"
+INIT = "train.init_checkpoint"
 # Ignored on purpose: class predictors, which were trained on other classes, objectives, which only
 # training needs, and batch norm's counters, which a frozen one has not. Caffe2's name for a class
 # predictor is ``fc1000_w``.
@@ -91,12 +95,12 @@ def check_complete(report: LoadReport) -> None:
 
 
 @contextlib.contextmanager
-def naming_weights(key: str, path: str | None) -> Iterator[None]:
+def naming_weights(key: str, path: str | Path | None) -> Iterator[None]:
     """In this context, weights that are missing are named with their key and with what makes them.
 
     Args:
-        key: of the recipe.
-        path: its value; the default folder of a recipe's run stands for that run.
+        key: of the recipe; empty: they were given otherwise.
+        path: their file or folder; the default folder of a recipe's run stands for that run.
 
     Raises:
         FileNotFoundError: the weights are missing.
@@ -104,12 +108,51 @@ def naming_weights(key: str, path: str | None) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if error.filename is not None:  # of the system, which names its file
+            raise
         text = str(error) if key in str(error) else f"{key}: {error}"
-        runs = {Path("output", recipe.stem): recipe for recipe in shipped_recipes()}
-        recipe = runs.get(Path(path or "")) or runs.get(Path(path or "").parent)
-        if recipe is not None:
+        # Of two with one name the first, in configs.
+        recipes = reversed([*shipped_recipes()])
+        runs = {Path("output", recipe.stem): recipe for recipe in recipes}
+        folder = next((p for p in (Path(path or ""), Path(path or "").parent) if p in runs), None)
+        recipe = runs.get(folder)
+        if recipe is not None and not saved_weights(folder) and recipe.name not in text:
             text += f"; it is the folder of {recipe}: train that first"
         raise FileNotFoundError(text) from error
+
+
+def check_weights(cfg: DictConfig, *keys: str) -> None:
+    """Raise if weights are missing, before data is read or generated and a model is built.
+
+    Args:
+        cfg: the recipe.
+        keys: of files, folders or addresses of weights; empty ones are left out.
+
+    Raises:
+        FileNotFoundError: names the key, and what is there instead.
+    """
+    for key in keys:
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str | Path) and str(path):
+            with naming_weights(key, path):
+                weights_file(path)
+
+
+def network_weights(cfg: DictConfig) -> list[str]:
+    """Keys of the weights of networks that a recipe's model has and does not train itself."""
+    return [*_checkpoints(cfg.model, "model")]
+
+
+def _checkpoints(node: Any, where: str) -> Iterator[str]:
+    names = node if isinstance(node, DictConfig) else range(len(node))
+    for name in names:
+        child = node._get_node(name)
+        if child._is_none() or (child._is_interpolation() and name != "checkpoint"):
+            continue
+        if name == "checkpoint":
+            yield f"{where}.{name}"
+        elif isinstance(child, DictConfig | ListConfig):
+            yield from _checkpoints(child, f"{where}.{name}")
 
 
 def describe_weights(report: LoadReport) -> str:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from lowres_d2.data.validation import Findings
+from lowres_d2.programs.analyze import main as analyze
+from lowres_d2.programs.train import main as train
 from lowres_d2.programs.validate import main
 from lowres_d2.programs.validate_recipe import recipe_splits
 from lowres_d2.recipes.load import build, load_recipe
@@ -33,6 +35,29 @@ def test_a_recipe_needs_the_folder_alone(folder, name):
         assert heads and {head.num_classes for head in heads} == {2}
     train, test = (instantiate(cfg.dataloader[part].dataset) for part in ("train", "test"))
     assert (len(train), len(test), train.classes) == (2, 1, ["cat", "dog"])
+
+
+BOXES = "data: no data set is given: data.path=FOLDER, or data.train_json=FILE data.val_json=FILE"
+
+
+@pytest.mark.parametrize("program", [train, analyze])
+@pytest.mark.parametrize(
+    ("name", "line"), [("full_fcos_small_own", BOXES), ("full_resnet18_32_own", "data: give data.")]
+)
+def test_forgotten_data_is_said_by_its_keys(program, name, line, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        opts = [] if program is analyze else [f"train.output_dir={tmp_path}"]
+        program(["--config-file", f"configs/own_data/{name}.py", *opts])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {line}")
+
+
+def test_costs_need_no_data_where_classes_are_given(capsys):
+    recipe = "configs/own_data/full_fcos_small_own.py"
+    analyze(["--config-file", recipe, "model.detector.num_classes=3"])
+    said = capsys.readouterr()
+    assert said.err.strip() == f"{BOXES}: measured on noise; --size H W sets its size"
+    assert "MACs" in said.out
 
 
 def validate(folder, capsys, *arguments):
