@@ -134,7 +134,8 @@ def check_weights(cfg: DictConfig, *keys: str) -> None:
     for key in keys:
         path = OmegaConf.select(cfg, key)
         if isinstance(path, str | Path) and str(path):
-            with naming_weights(key, path):
+            teacher = key.endswith(".teacher.checkpoint")
+            with naming_weights(f"the teacher ({key})" if teacher else key, path):
                 weights_file(path)
 
 
@@ -144,14 +145,13 @@ def network_weights(cfg: DictConfig) -> list[str]:
 
 
 def _checkpoints(node: Any, where: str) -> Iterator[str]:
-    names = node if isinstance(node, DictConfig) else range(len(node))
-    for name in names:
+    if isinstance(node, DictConfig) and "checkpoint" in node:
+        yield f"{where}.checkpoint"
+        return  # which has the weights of everything here
+    for name in node if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(name)
-        if child._is_none() or (child._is_interpolation() and name != "checkpoint"):
-            continue
-        if name == "checkpoint":
-            yield f"{where}.{name}"
-        elif isinstance(child, DictConfig | ListConfig):
+        is_group = isinstance(child, DictConfig | ListConfig)
+        if is_group and not child._is_none() and not child._is_interpolation():
             yield from _checkpoints(child, f"{where}.{name}")
 
 
