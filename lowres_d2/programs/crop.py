@@ -18,6 +18,7 @@ from lowres_d2.data.crops import PRESETS, CropRules, sources_of, write_crops
 from lowres_d2.data.datasets import CocoDataset
 from lowres_d2.data.generated import ensure_generated, num_cores
 from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.key_values import move_overrides, number_or_change
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
@@ -51,10 +52,18 @@ def make_parser() -> argparse.ArgumentParser:
         + "; ".join(f"{name} {_text(rules)}" for name, rules in PRESETS.items()),
     )
     parser.add_argument(
-        "--size", type=int, nargs="+", metavar="N", help="of a crop: height and width, or one side"
+        "--size",
+        type=number_or_change(int),
+        nargs="+",
+        metavar="N",
+        help="of a crop: height and width, or one side",
     )
     parser.add_argument(
-        "--overlap", type=int, nargs="+", metavar="N", help="of neighbouring crops, likewise"
+        "--overlap",
+        type=number_or_change(int),
+        nargs="+",
+        metavar="N",
+        help="of neighbouring crops, likewise",
     )
     parser.add_argument(
         "--least-inside",
@@ -74,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Cut the data set."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = make_parser().parse_intermixed_args(arguments)
+    move_overrides(args, *(name for name in ("size", "overlap") if getattr(args, name)))
     run_reporting_mistakes(lambda: _run(args))
 
 

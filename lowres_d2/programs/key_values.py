@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -12,7 +13,8 @@ def move_overrides(args: argparse.Namespace, *names: str) -> None:
 
     Args:
         args: of the command line.
-        names: arguments; a word that names a file remains there, whatever it looks like.
+        names: arguments; a word that names a file remains there, whatever it looks like. Numbers
+            are read by :func:`number_or_change`.
     """
     for name in names:
         words = getattr(args, name) or []
@@ -20,6 +22,18 @@ def move_overrides(args: argparse.Namespace, *names: str) -> None:
         setattr(args, name, [word for word in words if not _is_override(word)])
 
 
-def _is_override(word: str) -> bool:
+def number_or_change(number: type[int] | type[float]) -> Callable[[str], float | str]:
+    """How an argument of several numbers reads a word, for :func:`move_overrides`."""
+
+    def read(word: str) -> float | str:
+        return word if _is_override(word) else number(word)
+
+    read.__name__ = number.__name__  # in argparse's message
+    return read
+
+
+def _is_override(word: float | str) -> bool:
     """Whether it changes a key such as ``train.device``: names of runs have no dot."""
+    if not isinstance(word, str):
+        return False
     return re.match(r"\+?\w+(\.\w+)+=", word) is not None and not Path(word).exists()

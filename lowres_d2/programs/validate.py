@@ -21,7 +21,7 @@ from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.key_values import move_overrides, number_or_change
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
@@ -98,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size-limits",
         nargs="+",
-        type=float,
+        type=number_or_change(float),
         default=list(SIZE_LIMITS),
         metavar="PX",
         help="sizes up to which the share of objects is printed, default 20 32",
@@ -118,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_intermixed_args(arguments)
-    several = ("annotations", "images", "classes")
+    several = ("annotations", "images", "classes", "size_limits")
     move_overrides(args, *(name for name in several if getattr(args, name)))
     if not (args.config_file or args.annotations or args.path):
         parser.error("give the data set: --path, --annotations or --config-file")

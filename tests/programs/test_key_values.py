@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from lowres_d2.programs.crop import main as crop
-from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.key_values import move_overrides, number_or_change
 from lowres_d2.programs.quickstart import main as quickstart
 from lowres_d2.programs.receptive_field import main as receptive_field
 from lowres_d2.programs.sweep import main as sweep
@@ -12,6 +13,10 @@ from lowres_d2.programs.validate import main as validate
 import pytest
 
 RECIPE = "configs/quick/full_fcos_small_256_plates.py"
+
+
+def with_output(program, arguments):
+    program(["--output", "none", *arguments])
 
 
 def test_words_that_change_keys_leave_arguments_of_several_values(tmp_path, monkeypatch):
@@ -27,7 +32,12 @@ def test_words_that_change_keys_leave_arguments_of_several_values(tmp_path, monk
 
 @pytest.mark.parametrize(
     ("program", "option", "values"),
-    [(receptive_field, "--widths", ["4", "8"]), (sweep, "--factors", ["1", "2"])],
+    [
+        (receptive_field, "--widths", ["4", "8"]),
+        (sweep, "--factors", ["1", "2"]),
+        (partial(with_output, crop), "--size", ["640", "512"]),
+        (validate, "--size-limits", ["8", "16.5"]),
+    ],
 )
 def test_programs_take_changes_behind_such_an_argument(capsys, program, option, values):
     """An unknown key is named: it got there."""
@@ -35,6 +45,13 @@ def test_programs_take_changes_behind_such_an_argument(capsys, program, option, 
         with pytest.raises(SystemExit, match="1"):
             program(["--config-file", RECIPE, *words])
         assert "train.nothing" in capsys.readouterr().err
+
+
+def test_words_are_numbers_or_changes():
+    read = number_or_change(int)
+    assert read("640") == 640 and read("train.seed=1") == "train.seed=1"
+    with pytest.raises(ValueError, match="wide"):
+        read("wide")
 
 
 @pytest.mark.parametrize("program", [crop, quickstart, validate])
