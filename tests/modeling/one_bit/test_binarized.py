@@ -188,7 +188,7 @@ def test_wrong_arguments_are_named(arguments, message):
 
 def test_a_network_without_a_group_s_layers_names_them():
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(), nn.Conv2d(4, 4, 3))
-    with pytest.raises(ValueError, match=r"'first' \(\*stem\) fits no .* nearest: "):
+    with pytest.raises(ValueError, match=r"'first' \(\*stem, .*\) fits no .* nearest: "):
         binarized(plain)
     model = binarized(plain, real_layers=["0", "shortcuts"])
     assert paths_of(model, BinaryWeights) == {"2"}
