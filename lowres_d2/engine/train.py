@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,7 @@ from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.modeling.weights import LoadReport
 from lowres_d2.recipes.changes import changed_settings
 from lowres_d2.recipes.load import build
+from lowres_d2.recipes.places import STARTED_IN
 from lowres_d2.recipes.standalone import standalone
 
 import torch
@@ -167,6 +169,7 @@ class _Run:
         build_datasets(cfg)
         dataset = cfg.dataloader.train.dataset
         self.recipe = standalone(recipe, getattr(dataset, "classes", ()))
+        self.recipe.train[STARTED_IN] = os.getcwd()
         cfg.model = self.recipe.model  # the classes of a large json are counted once
         built = build_model(cfg)
         # Training sees whole images of the loader, such as crops; evaluation sees them in tiles.
@@ -279,7 +282,8 @@ class _Run:
     def _log_changes(self) -> None:
         """Name the settings that a resumed run takes from its recipe and did not have before."""
         changes = changed_settings(self.checkpointer.resumed_recipe, self.checkpointer.recipe)
-        changes = [change for change in changes if not change.startswith("train.output_dir ")]
+        places = ("train.output_dir ", f"train.{STARTED_IN} ")
+        changes = [change for change in changes if not change.startswith(places)]
         self.changed = bool(changes)
         if changes:
             logger.info("settings changed since that checkpoint: %s", "; ".join(changes))

@@ -14,6 +14,7 @@ from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
+from lowres_d2.recipes.places import find_places, missing_places
 from lowres_d2.recipes.tiles import asks_for_tiles, check_windows, put_in_tiles
 from lowres_d2.saved_configs import CONFIG, RefusedConfigError, read_saved_config
 
@@ -37,7 +38,9 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
 
     Returns:
         The configuration; an empty ``train.output_dir`` is set from the file's name, and that of
-        a run's ``config.yaml`` is the folder that it is in, wherever it was written. Within a
+        a run's ``config.yaml`` is the folder that it is in, wherever it was written. Relative paths
+        of a saved config are also found from other folders, see
+        :mod:`lowres_d2.recipes.places`. Within a
         recipe it is empty, so that the recipe gets a folder of its own.
 
     Raises:
@@ -58,6 +61,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     _drop_unused_names(cfg)
     if _is_a_runs(path, cfg):
         cfg.train.output_dir = str(path.parent)
+    find_places(cfg)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
     put_in_tiles(cfg, overrides)
@@ -139,11 +143,16 @@ def build(cfg: DictConfig, key: str) -> Any:
     """Build what the recipe describes at ``key``, such as ``model`` or ``dataloader.test``.
 
     Raises:
+        FileNotFoundError: a file is missing; names the keys whose paths are not there.
         ValueError: a callable rejects its arguments; names the key.
     """
     node = OmegaConf.select(cfg, key)
     try:
         return instantiate(node)
+    except FileNotFoundError as error:
+        if error.filename is not None:  # of the system, which names its file
+            raise
+        raise FileNotFoundError(f"{error}{missing_places(node)}") from error
     except TypeError as error:
         raise ValueError(f"{key} cannot be built: {_one_line(error)}") from error
     except (ValueError, KeyError, AssertionError) as error:
