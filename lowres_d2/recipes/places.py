@@ -1,8 +1,8 @@
 """Paths in a recipe: those of a saved config are also found from another working directory.
 
 A config keeps relative paths as they were written, so that a project that is moved as a whole still
-finds its data. ``train.started_in`` has the folder that they were relative to; only runs set it, and
-loading a config removes it.
+finds its data. ``train.started_in`` has the folder that they were relative to; only runs set it,
+and loading a config removes it.
 """
 
 from __future__ import annotations
