@@ -31,6 +31,7 @@ def trainer_of(model, kind=torch.optim.AdamW, norm_decay=0.0, **settings):
     groups = get_default_optimizer_params(model, weight_decay=decay, weight_decay_norm=norm_decay)
     trainer = SimpleTrainer(model, [[]] * 99, kind(groups, **{"lr": 0.1} | settings))
     trainer.register_hooks([hooks.LRScheduler(scheduler=LinearParamScheduler(1.0, 0.5))])
+    trainer.max_iter = 0  # upstream's has none before it trains
     return trainer
 
 
