@@ -13,6 +13,7 @@ from lowres_d2.data.datasets.coco_json import read_coco_json
 from lowres_d2.data.folders.layout import (
     ALL,
     FolderData,
+    ReadRules,
     one_each,
     relative,
     split_folders,
@@ -32,19 +33,12 @@ class CocoFolder(FolderData):
 
     form = "COCO"
 
-    def dataset(
-        self,
-        split: str,
-        classes: list[str] | None,
-        invalid_boxes: str,
-        may_lack_classes: bool,
-        cache: str | None,
-    ) -> BoxDataset:
+    def dataset(self, split: str, rules: ReadRules) -> BoxDataset:
         return CocoDataset(
             self.splits[split],
-            classes=classes,
-            invalid_boxes=invalid_boxes,
-            may_lack_classes=may_lack_classes,
+            classes=rules.classes,
+            invalid_boxes=rules.invalid_boxes,
+            may_lack_classes=rules.may_lack_classes,
         )
 
     def class_names(self, split: str, classes: list[str] | None) -> list[str]:

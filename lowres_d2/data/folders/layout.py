@@ -22,6 +22,23 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
+class ReadRules:
+    """How the images and objects of a split are read.
+
+    Attributes:
+        classes: as in ``CocoDataset``.
+        invalid_boxes: "error" or "skip", as in ``CocoDataset``.
+        may_lack_classes: as in ``CocoDataset``.
+        cache: folder for sizes of images, where no file has them; None: they are read every time.
+    """
+
+    classes: list[str] | None = None
+    invalid_boxes: str = "error"
+    may_lack_classes: bool = False
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
 class FolderData(ABC):
     """A data set in a folder.
 
@@ -42,23 +59,8 @@ class FolderData(ABC):
     form: ClassVar[str]
 
     @abstractmethod
-    def dataset(
-        self,
-        split: str,
-        classes: list[str] | None,
-        invalid_boxes: str,
-        may_lack_classes: bool,
-        cache: str | None,
-    ) -> BoxDataset:
-        """The images of a split, checked.
-
-        Args:
-            split: one of :attr:`splits`.
-            classes: as in ``CocoDataset``.
-            invalid_boxes: "error" or "skip", as in ``CocoDataset``.
-            may_lack_classes: as in ``CocoDataset``.
-            cache: folder for sizes of images; None: they are read every time.
-        """
+    def dataset(self, split: str, rules: ReadRules) -> BoxDataset:
+        """The images of a split, one of :attr:`splits`, checked."""
 
     @abstractmethod
     def class_names(self, split: str, classes: list[str] | None) -> list[str]:

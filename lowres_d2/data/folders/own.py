@@ -9,7 +9,7 @@ from pathlib import Path
 from lowres_d2.data.datasets.base import BoxDataset, NoDataGivenError
 from lowres_d2.data.datasets.categories import count_classes
 from lowres_d2.data.datasets.coco import CocoDataset
-from lowres_d2.data.folders.layout import ALL, FolderData
+from lowres_d2.data.folders.layout import ALL, FolderData, ReadRules
 from lowres_d2.data.folders.recognition import recognise
 from lowres_d2.natural_order import natural_order
 
@@ -59,7 +59,7 @@ def own_dataset(
         return CocoDataset(json_file, image_root, classes, invalid_boxes, True, may_lack_classes)
     folder = recognise(path, format)
     name = chosen_split(folder, split, evaluated, held_out)
-    dataset = folder.dataset(name, classes, invalid_boxes, may_lack_classes, cache)
+    dataset = folder.dataset(name, ReadRules(classes, invalid_boxes, may_lack_classes, cache))
     part = ""
     if held_out is not None:
         dataset = _part(dataset, held_out, evaluated)

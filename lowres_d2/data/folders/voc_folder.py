@@ -10,7 +10,14 @@ from pathlib import Path
 
 from lowres_d2.data.datasets.base import BoxDataset
 from lowres_d2.data.datasets.voc_files import voc_image_folder
-from lowres_d2.data.folders.layout import ALL, FolderData, one_each, relative, split_folders
+from lowres_d2.data.folders.layout import (
+    ALL,
+    FolderData,
+    ReadRules,
+    one_each,
+    relative,
+    split_folders,
+)
 from lowres_d2.data.folders.voc import VocFolderDataset, VocSource, voc_class_names
 
 PLACES = "VOC2007/ImageSets/Main, Annotations/*.xml, *.xml beside images, train/*.xml"
@@ -25,15 +32,10 @@ class VocFolder(FolderData):
 
     form = "VOC"
 
-    def dataset(
-        self,
-        split: str,
-        classes: list[str] | None,
-        invalid_boxes: str,
-        may_lack_classes: bool,
-        cache: str | None,
-    ) -> BoxDataset:
-        return VocFolderDataset(self.splits[split], classes, invalid_boxes, may_lack_classes)
+    def dataset(self, split: str, rules: ReadRules) -> BoxDataset:
+        return VocFolderDataset(
+            self.splits[split], rules.classes, rules.invalid_boxes, rules.may_lack_classes
+        )
 
     def class_names(self, split: str, classes: list[str] | None) -> list[str]:
         return voc_class_names(self.splits[split], classes)

@@ -10,7 +10,14 @@ from pathlib import Path
 from lowres_d2.data.datasets.base import BoxDataset
 from lowres_d2.data.datasets.categories import select_classes
 from lowres_d2.data.datasets.yolo import has_labels
-from lowres_d2.data.folders.layout import ALL, FolderData, one_each, relative, split_folders
+from lowres_d2.data.folders.layout import (
+    ALL,
+    FolderData,
+    ReadRules,
+    one_each,
+    relative,
+    split_folders,
+)
 from lowres_d2.data.folders.yolo.dataset import YoloDataset
 from lowres_d2.data.folders.yolo.yaml_file import YoloYaml, read_yolo_yaml, yolo_yamls
 
@@ -34,23 +41,16 @@ class YoloFolder(FolderData):
     keypoints: int = 0
     form = "YOLO"
 
-    def dataset(
-        self,
-        split: str,
-        classes: list[str] | None,
-        invalid_boxes: str,
-        may_lack_classes: bool,
-        cache: str | None,
-    ) -> BoxDataset:
+    def dataset(self, split: str, rules: ReadRules) -> BoxDataset:
         return YoloDataset(
             self.splits[split],
             self.names,
             self.root,
             self.keypoints,
-            classes,
-            invalid_boxes,
-            may_lack_classes,
-            cache,
+            rules.classes,
+            rules.invalid_boxes,
+            rules.may_lack_classes,
+            rules.cache,
         )
 
     def class_names(self, split: str, classes: list[str] | None) -> list[str]:
