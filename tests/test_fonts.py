@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from types import SimpleNamespace
 
 from lowres_d2 import fonts
 from lowres_d2.analysis import Point, plot_trade_off
@@ -17,7 +16,7 @@ from lowres_d2.analysis.figures.curves import (
 from lowres_d2.analysis.figures.drawing import Panel
 from lowres_d2.analysis.figures.sheets import headings
 from lowres_d2.evaluation.coco_engine import RECALLS
-from lowres_d2.programs import sweep
+from lowres_d2.programs.variant_study import plot_accuracy
 
 import numpy as np
 import pytest
@@ -170,7 +169,7 @@ def test_every_figure_names_its_runs_in_any_script(machine, legend_of, tmp_path,
     assert "Squares" in next(iter(labels.values()))
 
 
-def test_a_sweep_names_the_metric_of_a_class(machine, tmp_path, monkeypatch):
+def test_a_plot_of_variants_names_the_metric_of_a_class(machine, tmp_path, monkeypatch):
     machine("螺栓")
     labels, save = [], Figure.savefig
 
@@ -179,11 +178,10 @@ def test_a_sweep_names_the_metric_of_a_class(machine, tmp_path, monkeypatch):
         save(figure, *arguments, **settings)
 
     monkeypatch.setattr(Figure, "savefig", kept)
-    low = SimpleNamespace(accuracy=50.0, timing=SimpleNamespace(images_per_second=10.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sweep._plot(tmp_path / "a.png", {"2": SimpleNamespace(low=low)}, "bbox/AP-螺栓")
-        sweep._plot(tmp_path / "b.png", {"2": SimpleNamespace(low=low)}, "bbox/AP-$a$ 螺나")
+        plot_accuracy(tmp_path / "a.png", "bbox/AP-螺栓", lambda ax: ax.plot([10.0], [50.0]))
+        plot_accuracy(tmp_path / "b.png", "bbox/AP-$a$ 螺나", lambda ax: ax.plot([10.0], [50.0]))
     assert labels[0].get_text() == "bbox/AP-螺栓, %" and "Squares" in labels[0].get_fontfamily()
     assert labels[1].get_text() == r"bbox/AP-\$a\$ 螺\ub098, %"
 
