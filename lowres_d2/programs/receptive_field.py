@@ -13,7 +13,7 @@ from lowres_d2.modeling.backbone import AtrousTwin
 from lowres_d2.modeling.channels import input_channels
 from lowres_d2.modeling.tiles import untiled
 from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.key_values import move_overrides, number_or_change
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import load_recipe
@@ -38,7 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--widths",
         nargs="+",
-        default=["4"],
+        type=number_or_change(int),
+        default=[4],
         metavar="N",
         help="widths of regions in cells; default 4",
     )
@@ -60,13 +61,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    parser = make_parser()
-    args = parser.parse_intermixed_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)
     move_overrides(args, "widths")
-    try:
-        args.widths = [int(width) for width in args.widths]
-    except ValueError:
-        parser.error(f"--widths {' '.join(args.widths)}: expected numbers")
     run_reporting_mistakes(lambda: _run(args))
 
 

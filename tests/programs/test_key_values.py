@@ -66,4 +66,4 @@ def test_flags_may_stand_behind_changes(program, tmp_path, capsys):
 def test_widths_that_are_no_numbers_are_named(capsys):
     with pytest.raises(SystemExit, match="2"):
         receptive_field(["--config-file", RECIPE, "--widths", "4", "wide"])
-    assert "--widths 4 wide: expected numbers" in capsys.readouterr().err
+    assert "--widths: invalid int value: 'wide'" in capsys.readouterr().err
