@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lowres_d2.cores import num_cores
 from lowres_d2.data.processes import stop_opencv_threads
 from lowres_d2.numbered import next_numbered
 
@@ -124,10 +125,3 @@ def generate_in_processes(
     else:
         yield from loader
     _logger.info("generated %s: %.1f s", name, time.perf_counter() - start)
-
-
-def num_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

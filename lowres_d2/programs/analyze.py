@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lowres_d2.analysis.cost.complexity import measure_complexity
-from lowres_d2.analysis.cost.counting_rules import MACS, RULES, CountingRule
+from lowres_d2.analysis.cost.counting_rules import RULES, CountingRule
 from lowres_d2.analysis.cost.latency import time_models, time_parts
 from lowres_d2.analysis.cost.parts import in_order
 from lowres_d2.data.datasets.base import NoDataGivenError
@@ -22,9 +22,8 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.tiles import LookedAt, TiledDetector, counting_tiles
 from lowres_d2.predictor.info import USUAL_SIZE
 from lowres_d2.predictor.inputs import Inputs
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.analyze import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 
 import torch
@@ -45,53 +44,9 @@ MEMORY = "Memory is 32 bits for each parameter, and k bits for each weight of a 
 LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe of the model; not needed with a run's --weights",
-    )
-    sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument(
-        "--size",
-        nargs=2,
-        type=int,
-        metavar=("H", "W"),
-        help="on noise of this full-resolution size",
-    )
-    sizes.add_argument(
-        "--images",
-        type=int,
-        metavar="N",
-        help="number of test images to average over; default 1, or noise without data",
-    )
-    parser.add_argument(
-        "--rule",
-        choices=list(RULES),
-        default=MACS.name,
-        help="what counts: multiply-accumulates alone, or as mmcv counts, whose FLOPs are those of "
-        "papers with mmdetection",
-    )
-    parser.add_argument("--latency", action="store_true", help="time the models too")
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="weights to time with, packed ones too, or the folder of a run; with random ones "
-        "post-processing is too fast",
-    )
-    parser.add_argument("--json", action="store_true", help="print json instead of a table")
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    parser = make_parser()
-    args = parser.parse_intermixed_args(arguments)
-    if not (args.config_file or args.weights):
-        parser.error("--config-file RECIPE is needed, or --weights of a run")
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -1,6 +1,7 @@
 """The one command: ``lowres-d2 PROGRAM ...``, and the same as ``python -m lowres_d2 PROGRAM ...``.
 
-A program is imported when it runs: listing programs takes no torch, and so no seconds.
+A program is imported when it runs, and after its command line was read: the list of programs, their
+--help and what is mistyped take no torch, and so no seconds.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from lowres_d2.programs.screen import print_any_text
 
 COMMAND = "lowres-d2"
 # In the order in which they are listed: a module of this folder each, whose name is the program's
-# with underscores.
+# with underscores, and one of command_lines, which has its `make_parser` and `parse`.
 PROGRAMS = (
     "train",
     "demo",
@@ -67,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(version())
         elif name in PROGRAMS:
             sys.argv = [f"{COMMAND} {name}", *rest]  # what its usage lines call the program
-            importlib.import_module(module_of(name)).main(rest)
+            command_line(name).parse(rest)  # ends the program on --help and on what is mistyped
+            importlib.import_module(f"{__package__}.{_stem(name)}").main(rest)
         else:
             near = difflib.get_close_matches(name, PROGRAMS, n=1, cutoff=0.5)
             hint = f", nearest: {near[0]}" if near else ""
@@ -78,16 +81,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def module_of(name: str) -> str:
-    """Name of the module that is the program."""
-    return f"{__package__}.{name.replace('-', '_')}"
+def command_line(name: str) -> ModuleType:
+    """The module that reads a program's command line, by ``make_parser`` and ``parse``."""
+    return importlib.import_module(f"{__package__}.command_lines.{_stem(name)}")
+
+
+def file_of(name: str) -> Path:
+    """A program's file, whose docstring says what it is for."""
+    return Path(__file__).with_name(f"{_stem(name)}.py")
+
+
+def _stem(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def overview() -> str:
     """All programs with a line each, the first one of their modules' docstrings."""
-    files = {name: Path(__file__).with_name(f"{name.replace('-', '_')}.py") for name in PROGRAMS}
     width = max(map(len, PROGRAMS)) + 2
-    rows = [f"  {name:{width}}{summary_of(path)}" for name, path in files.items()]
+    rows = [f"  {name:{width}}{summary_of(file_of(name))}" for name in PROGRAMS]
     return "\n".join(
         [
             f"usage: {COMMAND} PROGRAM ...",

@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
-from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command_lines.compare import parse
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
-from lowres_d2.programs.recipe_runs import TRIAL, RecipeRun, check_runs
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 
 from detectron2.config import instantiate
 
 _RECIPES = "configs/own_data/"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(
-        description=summary_of(__file__),
-        epilog=f"For a trial that trains everything for a few iterations only: {TRIAL}",
-    )
-    parser.add_argument(
-        "--factor",
-        type=int,
-        choices=(2, 4),
-        default=2,
-        help="how many times smaller the images become, default %(default)s",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("output/compare"),
-        metavar="DIR",
-        help="folder of runs and report, default %(default)s",
-    )
-    parser.add_argument(
-        "opts",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="data.path=FOLDER, or data.train_json=FILE data.val_json=FILE, and changes to all "
-        "recipes",
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program; what a former call finished is not done again."""
-    args = make_parser().parse_intermixed_args(arguments)  # overrides may stand behind options
+    args = parse(arguments)
     run_reporting_mistakes(lambda: compare(args.output, args.factor, args.opts))
 
 

@@ -7,12 +7,10 @@ zsh:   lowres-d2 completion zsh > DIRECTORY_OF_FPATH/_lowres-d2
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Sequence
-from pathlib import Path
 
-from lowres_d2.programs.command import COMMAND, PROGRAMS, docstring_of, module_of, summary_of
-from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.command import COMMAND, PROGRAMS, command_line, file_of, summary_of
+from lowres_d2.programs.command_lines.completion import parse
 
 import shtab
 
@@ -88,18 +86,9 @@ complete -o bashdefault -F _lowres_d2 {COMMAND}
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(
-        description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("shell", choices=sorted(PREAMBLE), help="for which shell")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the script."""
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     print(shtab.complete(whole_parser(), shell=args.shell, preamble=PREAMBLE))
     if args.shell == "bash":
         print(BASH_WRAPPER)
@@ -110,18 +99,15 @@ def whole_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND)
     programs = parser.add_subparsers()
     for name in PROGRAMS:
-        module = importlib.import_module(module_of(name))
-        own = module.make_parser()
+        own = command_line(name).make_parser()
         for action in own._actions:
             _say_what_completes(action)
-        summary = summary_of(Path(module.__file__))
-        programs.add_parser(name, parents=[own], add_help=False, help=summary)
+        programs.add_parser(name, parents=[own], add_help=False, help=summary_of(file_of(name)))
     return parser
 
 
 def _say_what_completes(action: argparse.Action) -> None:
-    # Detectron2's own parser, which train extends, calls a recipe FILE.
-    if action.metavar == "RECIPE" or action.dest == "config_file":
+    if action.metavar == "RECIPE":
         action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_recipe_files")
     elif action.dest == "opts":
         action.complete = dict.fromkeys(PREAMBLE, "_lowres_d2_override_keys")

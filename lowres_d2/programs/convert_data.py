@@ -10,47 +10,20 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+from lowres_d2.cores import num_cores
 from lowres_d2.data.folders.panlabel import to_coco
-from lowres_d2.data.generated import num_cores
 from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.data.validation.text import report_text
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.convert_data import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="file or folder of annotations")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="COCO json file to write")
-    parser.add_argument(
-        "--from",
-        dest="form",
-        default="auto",
-        metavar="FORMAT",
-        help="labelme, cvat, label-studio, openimages, hf, ... as panlabel names it; by default it "
-        "is recognised",
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the images; default: the source's"
-    )
-    parser.add_argument(
-        "--allow-lossy",
-        action="store_true",
-        help="convert also what COCO's format cannot hold in full, such as attributes; what is "
-        "lost is printed",
-    )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Convert; exits with 1 where the validation finds an error."""
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

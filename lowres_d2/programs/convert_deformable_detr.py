@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.modeling.deformable_detr.convert import convert_deformable_detr
 from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.convert_deformable_detr import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.weight_files import read_weight_file
 
@@ -19,28 +17,9 @@ import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="whose model has the variant and size of the weights"
-    )
-    parser.add_argument(
-        "weights", type=Path, metavar="WEIGHTS", help="their .pth, .bin or .safetensors file"
-    )
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
-    parser.add_argument(
-        "--coco",
-        action="store_true",
-        help="keep 80 of 91 classes: those that COCO has, in the order of their ids",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_intermixed_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(
         lambda: convert(args.recipe, args.weights, args.output, args.coco, args.overrides)
     )

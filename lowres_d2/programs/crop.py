@@ -16,74 +16,18 @@ from typing import Any
 
 from lowres_d2.data.crops import PRESETS, CropRules, sources_of, write_crops
 from lowres_d2.data.datasets import CocoDataset
-from lowres_d2.data.generated import ensure_generated, num_cores
-from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.key_values import move_overrides, number_or_change
+from lowres_d2.data.generated import ensure_generated
+from lowres_d2.programs.command_lines.crop import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build, load_recipe
 
 VERSION = 2  # of the crops: older ones are made anew
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "--annotations", type=Path, metavar="FILE", help="COCO json file of the data set"
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of its images, if not beside it"
-    )
-    parser.add_argument(
-        "--config-file", metavar="RECIPE", help="a recipe with the data set, instead of the file"
-    )
-    parser.add_argument(
-        "--split", choices=["train", "test"], default="train", help="of the recipe, default train"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder of the crops"
-    )
-    parser.add_argument(
-        "--preset",
-        choices=PRESETS,
-        default="bottom-heavy",
-        help="size and overlap: "
-        + "; ".join(f"{name} {_text(rules)}" for name, rules in PRESETS.items()),
-    )
-    parser.add_argument(
-        "--size",
-        type=number_or_change(int),
-        nargs="+",
-        metavar="N",
-        help="of a crop: height and width, or one side",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=number_or_change(int),
-        nargs="+",
-        metavar="N",
-        help="of neighbouring crops, likewise",
-    )
-    parser.add_argument(
-        "--least-inside",
-        type=float,
-        metavar="SHARE",
-        help="of an object's area on a crop, below which it is an ignore region there, default "
-        f"{CropRules().least_inside:g}",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=num_cores(), metavar="N", help="number of processes"
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Cut the data set."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_intermixed_args(arguments)
-    move_overrides(args, *(name for name in ("size", "overlap") if getattr(args, name)))
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 
@@ -115,8 +59,8 @@ def _run(args: argparse.Namespace) -> None:
     content = json.loads((args.output / "annotations.json").read_text(encoding="utf-8"))
     owners = [x["image_id"] for x in content["annotations"] if not x["iscrowd"]]
     print(
-        f"{args.output}: {len(content['images'])} crops ({_text(rules)}) of {len(sources)} images, "
-        f"{len(owners)} objects on {len({*owners})} of them, "
+        f"{args.output}: {len(content['images'])} crops ({text_of(rules)}) of {len(sources)} "
+        f"images, {len(owners)} objects on {len({*owners})} of them, "
         f"{len(content['annotations']) - len(owners)} ignore regions"
     )
 
@@ -137,6 +81,7 @@ def _sides(given: Sequence[int] | None) -> Sequence[int] | None:
     return given * 2 if given is not None and len(given) == 1 else given
 
 
-def _text(rules: CropRules) -> str:
+def text_of(rules: CropRules) -> str:
+    """Size and overlap of crops, for a reader."""
     (height, width), (rows, columns) = rules.size, rules.overlap
     return f"{width}x{height}, overlap {columns if rows == columns else f'{columns}x{rows}'}"

@@ -25,13 +25,11 @@ from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.predictor import Predictor
 from lowres_d2.predictor.loading import predictor_of
-from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command_lines.demo import parse
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
 from lowres_d2.programs.demo_geojson import map_files, write_geojson
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
-from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 
 import numpy as np
 from PIL import Image
@@ -45,49 +43,9 @@ BOX_FRAME = (
 LEAST_SIDE = 512  # smaller images are shown enlarged, so that labels can be read
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=summary_of(__file__))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where they are a run's",
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help=".pth, .pkl or .safetensors, a packed one too, or the folder of a run",
-    )
-    parser.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="images, folders, globs or videos",
-    )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="folder, or a file for a single input",
-    )
-    parser.add_argument(
-        "--confidence-threshold",
-        type=float,
-        default=0.5,
-        metavar="SCORE",
-        help="lowest score that is drawn, default 0.5",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the demo; exits with 1 where an input was broken or the user made a mistake."""
-    args = make_parser().parse_intermixed_args(arguments)
-    move_overrides(args, "input")
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

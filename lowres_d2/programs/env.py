@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 from lowres_d2 import __version__
-from lowres_d2.programs.command import docstring_of, version
-from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.command import version
+from lowres_d2.programs.command_lines.env import parse
 
 from detectron2.utils.collect_env import collect_env_info
 from tabulate import tabulate
@@ -17,14 +16,9 @@ from tabulate import tabulate
 DISTRIBUTION = "lowres-d2"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The program has no arguments."""
-    return Parser(description=docstring_of(__file__))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the report."""
-    make_parser().parse_args(arguments)
+    parse(arguments)
     print(environment_report())
 
 

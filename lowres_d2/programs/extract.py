@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,25 +15,15 @@ from lowres_d2.modeling.checkpoint_keys import (
 )
 from lowres_d2.modeling.weights import COUNTER
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.extract import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 
 import torch
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="checkpoint of a run")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".pth file to write")
-    parser.add_argument("--factor", help="factor whose norms to keep, for an any-factor detector")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: extract_detector(args.weights, args.output, args.factor))
 
 

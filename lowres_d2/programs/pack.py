@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from lowres_d2.deploy.one_bit import PackedConv2d, PackedLinear, pack, save_packed
 from lowres_d2.deploy.one_bit.file import check_name
@@ -12,29 +11,13 @@ from lowres_d2.engine.build import build_model
 from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import recipe_of, recipe_text
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.pack import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "weights", type=Path, metavar="WEIGHTS", help="checkpoint, or the folder of a run"
-    )
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help=".safetensors file to write")
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where they are a run's",
-    )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

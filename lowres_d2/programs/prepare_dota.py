@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +26,10 @@ from lowres_d2.data.datasets.dota import (
     sources_of_split,
 )
 from lowres_d2.data.datasets.dota.dataset import image_size
-from lowres_d2.data.generated import ensure_generated, num_cores
+from lowres_d2.data.generated import ensure_generated
 from lowres_d2.evaluation.size_ranges import SizeRanges
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.prepare_dota import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 
 from tabulate import tabulate
 
@@ -40,58 +38,10 @@ SIZE_RANGES = {"<2 px": [0, 2], "2-8": [2, 8], "8-16": [8, 16], "16-32": [16, 32
 SIZE_RANGES |= {"32-64": [32, 64], ">=64 px": [64, None]}
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    rules = TileRules()
-    parser = Parser(
-        description=docstring_of(__file__),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "dota"
-    parser.add_argument("--root", type=Path, default=root, metavar="DIR", help="folder of splits")
-    parser.add_argument(
-        "--splits", nargs="+", default=["train", "val"], metavar="NAME", help="folders in it"
-    )
-    parser.add_argument(
-        "--labels", default="labelTxt", metavar="NAME", help="folder of a split's label files"
-    )
-    parser.add_argument(
-        "--invalid-boxes",
-        choices=["error", "skip"],
-        default="error",
-        help="what to do with objects that have no area or lie outside their image",
-    )
-    parser.add_argument("--count", action="store_true", help="count only, and cut nothing")
-    parser.add_argument("--size", type=int, default=rules.size, help="side of a tile in pixels")
-    parser.add_argument(
-        "--overlap", type=int, default=rules.overlap, help="of neighbouring tiles, in pixels"
-    )
-    parser.add_argument(
-        "--least-inside",
-        type=float,
-        default=rules.least_inside,
-        metavar="SHARE",
-        help="of an object's area on a tile, below which it is an ignore region there",
-    )
-    parser.add_argument(
-        "--difficult",
-        choices=["ignore", "object"],
-        default=rules.difficult,
-        help="what difficult objects are: ignore regions, or objects like others",
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder of the tiles, ROOT/tiles_SIZE_OVERLAP"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=num_cores(), metavar="N", help="number of processes"
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set, and cut it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -7,22 +7,15 @@ import logging
 from collections.abc import Sequence
 
 from lowres_d2.data.datasets import SeaDronesSeeDataset
+from lowres_d2.programs.command_lines.prepare_seadronessee import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = root_parser("SeaDronesSee", "seadronessee", "with annotations in it")
-    parser.add_argument("--no-images", action="store_true", help="look at annotations only")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Sequence
 
 from lowres_d2.data.datasets import TinyPersonDataset
-from lowres_d2.data.datasets.tinyperson import TASKS
+from lowres_d2.programs.command_lines.prepare_tinyperson import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted
 
 # Of the data set's files; those of tiles have all objects of an image that lie on a tile.
@@ -21,24 +20,10 @@ FILES = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = root_parser("TinyPerson", "tiny_set", "with annotations in it")
-    parser.add_argument("--task", choices=TASKS, default="all", help="whose objects are counted")
-    parser.add_argument(
-        "--dense",
-        choices=("leave_out", "ignore", "object"),
-        default="leave_out",
-        help="what images with more than 200 boxes are for",
-    )
-    parser.add_argument("--no-images", action="store_true", help="look at annotations only")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from lowres_d2.data.datasets.tt100k import TT100K_CLASSES, Tt100kDataset, count_signs, read_tt100k
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.command_lines.prepare_tt100k import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import write_coco
 
 from tabulate import tabulate
@@ -19,20 +19,10 @@ from tabulate import tabulate
 EDGES = (32, 96, 400)  # the benchmark's sizes end before these
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = root_parser("Tsinghua-Tencent 100K", "tt100k", "of annotations.json")
-    parser.add_argument("--no-images", action="store_true", help="look at annotations only")
-    parser.add_argument(
-        "--coco", action="store_true", help="write tt100k_train.json and tt100k_test.json there"
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set, and write what the arguments ask for."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -8,26 +8,17 @@ from collections.abc import Sequence
 
 from lowres_d2.data.datasets import VisDroneDataset
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.command_lines.prepare_visdrone import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import classes_counted, counted, write_coco
 
 _SPLITS = ("train", "val", "test-dev")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = root_parser("VisDrone-DET", "visdrone", "of VisDrone2019-DET-train")
-    parser.add_argument(
-        "--coco", action="store_true", help="write visdrone_train.json and so on there"
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set, and write what the arguments ask for."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

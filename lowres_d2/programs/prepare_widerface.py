@@ -10,26 +10,17 @@ from pathlib import Path
 from lowres_d2.data.datasets import WiderFaceDataset
 from lowres_d2.data.datasets.widerface import read_wider_subsets
 from lowres_d2.own_files import check_own
+from lowres_d2.programs.command_lines.prepare_widerface import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.root_parser import root_parser
 from lowres_d2.programs.split_counts import counted, write_coco
 
 _FORMS = ("wider_face_{}.mat", "wider_face_{}_bbx_gt.txt")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = root_parser("WiderFace", "widerface", "of WIDER_train")
-    parser.add_argument(
-        "--coco", action="store_true", help="write widerface_train.json and widerface_val.json"
-    )
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check and count the data set, and write what the arguments ask for."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -26,9 +26,8 @@ from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.natural_order import natural_order
 from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.predictor.loading import predictor_of
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.pseudo_label import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import build
 
 from omegaconf import DictConfig, OmegaConf
@@ -38,60 +37,9 @@ _SHOWN_CLASSES = 5
 _LOWEST = 0.05  # of the highest score, from which on a lower threshold may give objects
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where they are a run's",
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help="of the detector: .pth, .pkl or .safetensors, an address, or the folder of a run",
-    )
-    parser.add_argument(
-        "--images",
-        required=True,
-        type=Path,
-        metavar="FOLDER",
-        help="folder of images, or a COCO json file, whose annotations are not used",
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="FOLDER", help="folder of the json files"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=PseudoLabels.threshold,
-        metavar="SCORE",
-        help="detections of this score or more become objects; default %(default)s",
-    )
-    parser.add_argument(
-        "--ignore-from",
-        type=float,
-        default=None,
-        metavar="SCORE",
-        help="those of this score or more become ignore regions (iscrowd), default "
-        f"{PseudoLabels.ignored_from}; equal to --threshold: none do",
-    )
-    parser.add_argument(
-        "--held-out",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="share of the images that are for evaluation; 0: only train.json is written; default "
-        "%(default)s",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_intermixed_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.analysis.report import REPORT_FILES, write_report
 from lowres_d2.own_files import check_own
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.quickstart import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS
-from lowres_d2.programs.recipe_runs import TRIAL, RecipeRun, check_runs
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 
 from detectron2.config import instantiate
 
@@ -26,26 +24,9 @@ STUDENTS = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(
-        description=docstring_of(__file__),
-        epilog=f"For a trial that trains everything for a few iterations only: {TRIAL}",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("output/quickstart"),
-        metavar="DIR",
-        help="folder of runs and report, default %(default)s",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to all recipes")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_intermixed_args(arguments)  # overrides may stand before options
+    args = parse(arguments)
     run_reporting_mistakes(lambda: quickstart(args.output, args.opts))
 
 

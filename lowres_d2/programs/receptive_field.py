@@ -12,10 +12,8 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import AtrousTwin
 from lowres_d2.modeling.channels import input_channels
 from lowres_d2.modeling.tiles import untiled
-from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.key_values import move_overrides, number_or_change
+from lowres_d2.programs.command_lines.receptive_field import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import load_recipe
 
 from tabulate import tabulate
@@ -29,40 +27,9 @@ EXPLANATION = (
 )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "--config-file", required=True, metavar="RECIPE", help="recipe of the detector"
-    )
-    parser.add_argument(
-        "--widths",
-        nargs="+",
-        type=number_or_change(int),
-        default=[4],
-        metavar="N",
-        help="widths of regions in cells; default 4",
-    )
-    parser.add_argument(
-        "--image",
-        type=int,
-        default=1600,
-        help="width of the detector's input in pixels; default 1600",
-    )
-    parser.add_argument(
-        "--ratio",
-        type=int,
-        default=2,
-        help="of downsampling, and of the twin's dilation; default 2",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_intermixed_args(arguments)
-    move_overrides(args, "widths")
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

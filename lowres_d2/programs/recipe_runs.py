@@ -38,9 +38,6 @@ from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-# What programs that train a teacher and then its students take to be tried in short.
-TRIAL = "train.max_iter=20 train.teacher_check.min_ap=0"
-
 
 @dataclass(frozen=True)
 class FinishedRun:

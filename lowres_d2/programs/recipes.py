@@ -6,30 +6,18 @@ case.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator, Sequence
 
 from lowres_d2.near_names import near
-from lowres_d2.programs.command import docstring_of, summary_of
-from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command_lines.recipes import parse
 from lowres_d2.recipes.find import find_recipe, shipped_recipes
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument("words", nargs="*", metavar="WORD", help="all of them must be there")
-    parser.add_argument("--names", action="store_true", help="paths alone, one a line")
-    parser.add_argument(
-        "--keys", metavar="RECIPE", help="list the keys of a recipe that key=value can change"
-    )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print each recipe's path with its description; exits with 1 where none has the words."""
-    args = make_parser().parse_args(arguments)
+    args = parse(arguments)
     if args.keys:
         _print_keys(args.keys)
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lowres_d2.engine.build import build_model
@@ -19,9 +18,8 @@ from lowres_d2.engine.hooks.repeatable import seed_iteration
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.weights import fill_model
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.replay import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.load import load_recipe
 
 import torch
@@ -62,25 +60,9 @@ class Replay:
         return "\n".join(lines)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=docstring_of(__file__))
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="non_finite_<iteration>.pth of a run"
-    )
-    parser.add_argument(
-        "--config-file",
-        required=True,
-        metavar="RECIPE",
-        help="the run's recipe, or its output folder's config.yaml",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="the run's own changes to it")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    args = make_parser().parse_intermixed_args(arguments)
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _print(args))
 
 

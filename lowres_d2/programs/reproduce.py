@@ -10,7 +10,6 @@ split with other seeds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,10 +32,9 @@ from lowres_d2.analysis.seed_summary import (
 )
 from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command_lines.reproduce import parse
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark, Row
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
 from lowres_d2.programs.reproduce_figures import write_sheets
@@ -44,31 +42,9 @@ from lowres_d2.programs.reproduce_figures import write_sheets
 from detectron2.config import instantiate
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(description=summary_of(__file__))
-    parser.add_argument("benchmark", choices=sorted(BENCHMARKS), help="the paper, and its factor")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder of runs and report"
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="train with seeds 1 to N, default 1"
-    )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help="also train the variants and controls that the method is compared with",
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to all recipes")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program; what a former call finished is not done again."""
-    parser = make_parser()
-    args = parser.parse_intermixed_args(arguments)  # overrides may stand behind options
-    if args.seeds < 1:
-        parser.error("--seeds: at least 1")
+    args = parse(arguments)
     benchmark = BENCHMARKS[args.benchmark]
     seeds = range(1, args.seeds + 1)
     run_reporting_mistakes(lambda: reproduce(benchmark, args.output, seeds, args.all, args.opts))

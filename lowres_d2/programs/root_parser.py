@@ -21,6 +21,12 @@ def root_parser(title: str, folder: str, content: str) -> argparse.ArgumentParse
         description=f"Check that {title} is where the recipes look, and count it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / folder
-    parser.add_argument("--root", type=Path, default=root, metavar="DIR", help=f"folder {content}")
+    parser.add_argument(
+        "--root", type=Path, default=data_root(folder), metavar="DIR", help=f"folder {content}"
+    )
     return parser
+
+
+def data_root(folder: str) -> Path:
+    """A data set's folder, where the recipes look too."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / folder

@@ -7,7 +7,6 @@ the images itself.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,9 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
 from lowres_d2.modeling.resample import Bicubic, Identity
 from lowres_d2.modeling.tiles import TiledDetector
-from lowres_d2.programs.command import summary_of
+from lowres_d2.programs.command_lines.sweep import parse
 from lowres_d2.programs.variant_study import Study, Variant
-from lowres_d2.programs.variants import run_program, variants_parser
+from lowres_d2.programs.variants import run_program
 from lowres_d2.structures import as_factor
 
 from omegaconf import DictConfig
@@ -32,21 +31,9 @@ if TYPE_CHECKING:
 FACTORS = ("1", "2", "4", "8", "16", "32")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    return variants_parser(
-        summary_of(__file__),
-        "--factors",
-        "train.init_checkpoint=FILE is needed",
-        metavar="FACTOR",
-        help=f"downsampling factors, the first is the reference; default {' '.join(FACTORS)}, "
-        "or those of an any-factor detector",
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    run_program(make_parser(), arguments, sweep)
+    run_program(parse(arguments), sweep)
 
 
 def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[str, Comparison]:

@@ -7,14 +7,13 @@ Compared are its detector on whole images, the thumbnail alone, the thumbnail wi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lowres_d2.modeling.tiles import TINY, UNSURE, TiledDetector
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.tiles import parse
 from lowres_d2.programs.variant_study import Evaluated, Study, Variant
-from lowres_d2.programs.variants import run_program, variants_parser
+from lowres_d2.programs.variants import run_program
 
 from omegaconf import DictConfig, OmegaConf
 from tabulate import tabulate
@@ -26,23 +25,10 @@ if TYPE_CHECKING:
 FULL, ALL, THUMBNAIL = "full frame", "all tiles", "thumbnail"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    return variants_parser(
-        docstring_of(__file__),
-        "--unsure",
-        "train.init_checkpoint=FILE and +tiles.first=FACTOR are needed",
-        metavar="LOW,HIGH",
-        help="scores of the thumbnail's detections whose tiles are looked at; default those of "
-        "+tiles.unsure",
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
     run_program(
-        make_parser(),
-        arguments,
+        parse(arguments),
         lambda cfg, unsure, quick: compare_tiles(cfg, [*map(_scores, unsure)], quick),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import logging
 import os
 import re
@@ -28,72 +27,20 @@ from lowres_d2.engine.processes.membership import (
 from lowres_d2.engine.run_folder import ANEW
 from lowres_d2.engine.train import train
 from lowres_d2.modeling.run_weights import LAST
-from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.command_lines.train import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.recipes.diff import describe_recipe
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.load import load_recipe
 
 import torch
 import torch.distributed as dist
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import launch
 from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 INTERRUPTED = "interrupted; --resume continues from the last checkpoint"
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Detectron2's flags and those added here."""
-    parser = default_argument_parser(
-        epilog="Overrides: key=value changes a key of the recipe, +key=value adds one."
-    )
-    parser.__class__ = Parser  # Detectron2 makes it: argparse's would name no nearest flag
-    parser.description = docstring_of(__file__)
-    parser.add_argument(
-        "--print-config",
-        action="store_true",
-        help="show what the recipe changes against the files it imports, and stop",
-    )
-    parser.add_argument(
-        "--allow-partial",
-        action="store_true",
-        help="start training also where much of train.init_checkpoint has no place in the model",
-    )
-    parser.add_argument(
-        "--quick",
-        type=int,
-        default=0,
-        metavar="N",
-        help="with --eval-only: evaluate on N images (200, say) spread over the test set; the "
-        "metrics' names say so",
-    )
-    return parser
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; an unknown flag ends the program."""
-    parser = make_parser()
-    args, overrides = parser.parse_args(arguments), []
-    # Detectron2's parser takes everything from the first key=value on for overrides, flags too.
-    while args.opts:
-        before = [*itertools.takewhile(lambda word: not _is_flag(word), args.opts)]
-        overrides += before
-        args = parser.parse_args(args.opts[len(before) :], args)
-    args.opts = overrides
-    if args.quick < 0 or (args.quick and not args.eval_only):
-        parser.error("--quick takes a number of images, and stands with --eval-only")
-    if not args.config_file:
-        parser.error(
-            "--config-file RECIPE is needed, e.g. configs/quick/full_fcos_small_256_plates.py"
-        )
-    return args
-
-
-def _is_flag(word: str) -> bool:
-    return re.match(r"--\w|-h$", word) is not None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -173,7 +120,7 @@ def _check_machines(args: argparse.Namespace) -> None:
         )
     url, several = args.dist_url, args.num_machines > 1
     wanted = "--dist-url tcp://HOST:PORT, a free port of machine 0"
-    if several and url in ("auto", make_parser().get_default("dist_url")):
+    if several and url == "auto":
         raise ValueError(
             f"--num-machines {args.num_machines} needs {wanted} that all machines can reach: {url} "
             "is for one machine"

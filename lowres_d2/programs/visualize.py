@@ -49,10 +49,8 @@ from lowres_d2.evaluation.classified import Classified
 from lowres_d2.evaluation.shown import BOXES
 from lowres_d2.evaluation.super_resolution.evaluator import TASK as SUPER_RESOLUTION
 from lowres_d2.own_files import check_own, own_path
-from lowres_d2.programs.command import docstring_of
-from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.command_lines.visualize import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.parser import Parser
 from lowres_d2.programs.shown_runs import (
     ShownRun,
     check_caps,
@@ -88,44 +86,9 @@ COLORS = {"detections": FOUR_OUTCOMES, "outcomes": THREE_OUTCOMES}
 DATA, STAGES = "data", "stages"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Arguments of the program."""
-    parser = Parser(
-        description=docstring_of(__file__), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("part", choices=[*FILES, "all", DATA, STAGES], help="which figure to draw")
-    parser.add_argument(
-        "--runs",
-        required=True,
-        nargs="+",
-        metavar="[NAME=]RUN",
-        help="runs in the order of the columns",
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="folder for the figures"
-    )
-    parser.add_argument(
-        "--images",
-        type=int,
-        default=2,
-        metavar="N",
-        help="images of each kind, default %(default)s",
-    )
-    roles = parser.add_argument_group(
-        "runs that the figure of detections or classified images compares, by name"
-    )
-    roles.add_argument("--ours", help="default: the last run")
-    roles.add_argument("--baseline", help="default: the first other low-resolution run")
-    roles.add_argument("--full", help="default: the first full-resolution run, if there is one")
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to all recipes")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program."""
-    # Overrides stand after the flags, apart from `part`.
-    args = make_parser().parse_intermixed_args(arguments)
-    move_overrides(args, "runs")
+    args = parse(arguments)
     run_reporting_mistakes(lambda: _run(args))
 
 

@@ -9,7 +9,7 @@ from lowres_d2.programs.quickstart import (
     quickstart,
     quickstart_runs,
 )
-from lowres_d2.programs.recipe_runs import TRIAL
+from lowres_d2.programs.trial import TRIAL
 from lowres_d2.recipes.load import build
 
 import pytest

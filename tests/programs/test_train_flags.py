@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lowres_d2.programs import train as program
-from lowres_d2.programs.train import make_parser
+from lowres_d2.programs.command_lines.train import make_parser
 
 import pytest
 from omegaconf import OmegaConf
@@ -62,9 +62,9 @@ def test_flags_behind_overrides_are_checked_as_those_before_them(behind, words, 
     assert words in capsys.readouterr().err
 
 
-def test_words_that_are_no_flags_remain_overrides_and_are_refused_there():
-    words = ["train.seed=1", "--", "-1", "x"]
-    assert program.parse(["--config-file", "x.py", *words]).opts == words
+def test_words_behind_a_double_dash_are_overrides_and_are_refused_there():
+    given = ["--config-file", "x.py", "train.seed=1", "--", "-1", "x"]
+    assert program.parse(given).opts == ["train.seed=1", "-1", "x"]
 
 
 def start(monkeypatch, folder, flags=(), **environ):
