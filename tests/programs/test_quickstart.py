@@ -9,6 +9,7 @@ from lowres_d2.programs.quickstart import (
     quickstart,
     quickstart_runs,
 )
+from lowres_d2.programs.reproduce import main as reproduce
 from lowres_d2.programs.trial import TRIAL
 from lowres_d2.recipes.load import build
 
@@ -65,7 +66,7 @@ def test_all_recipes_are_checked_before_the_first_trains(override, words, tmp_pa
 
 
 def test_help_says_how_to_try_it_and_then_a_teacher_of_a_few_iterations_passes(capsys):
-    for program in (main, compare):
+    for program in (main, compare, reproduce):
         with pytest.raises(SystemExit, match="0"):
             program(["--help"])
         assert TRIAL in " ".join(capsys.readouterr().out.split())
