@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from lowres_d2.data import BrokenImageError, DetectionMapper
 from lowres_d2.data.image import NARROW, ImageReader, UnfitImageError, reader_of
-from lowres_d2.data.image.decode import Decoded, decode_array, decode_pillow
+from lowres_d2.data.image.decode import Decoded, decode, decode_array, decode_pillow
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ from torch import Tensor
 _logger = logging.getLogger(__name__)
 # Orders of an array's channels: which channel of it is red, green, blue (and alpha).
 ORDERS = {"RGB": [0, 1, 2], "BGR": [2, 1, 0], "RGBA": [0, 1, 2, 3], "BGRA": [2, 1, 0, 3]}
-AnyImage = str | os.PathLike | Image.Image | np.ndarray | Tensor
-KINDS = "a path, an image of Pillow, an array (H, W, C) or a tensor (C, H, W)"
+AnyImage = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+KINDS = "a path, the bytes of a file, an image of Pillow, an array (H, W, C) or a tensor (C, H, W)"
 
 
 class Inputs:
@@ -106,6 +107,8 @@ class Inputs:
         try:
             if isinstance(image, Image.Image):
                 decoded = decode_pillow(image, reader.mode, reader.max_pixels)
+            elif isinstance(image, bytes):
+                decoded = decode(io.BytesIO(image), reader.mode, reader.max_pixels)
             else:
                 decoded = _decoded(image, order, wants_channels=reader.image_format is not None)
             if decoded.top is None and reader.value_range is None:

@@ -54,9 +54,10 @@ class Predictor:
     """Finds objects on images of any kind, or tells what they are of; :func:`load` makes one.
 
     A path (or an address that Detectron2's PathManager resolves) is read as the recipe's mapper
-    reads it in evaluation; an image of Pillow likewise, of which 16-bit colours have 8 bits. Arrays
-    are (H, W) or (H, W, C), tensors (H, W) or (C, H, W); uint8 and uint16 have the range of their
-    type, other numbers need ``value_range``. More axes are a batch. Sizes and kinds may differ.
+    reads it in evaluation, and so are the bytes of a file; an image of Pillow likewise, of which
+    16-bit colours have 8 bits. Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W); uint8
+    and uint16 have the range of their type, other numbers need ``value_range``. More axes are a
+    batch. Sizes and kinds may differ.
 
     Args:
         model: in evaluation mode; takes and gives lists of dicts, as Detectron2's models do.
@@ -181,7 +182,9 @@ def _is_one(images: Any) -> bool:
     """Whether this is one image; what is none is one that will be refused."""
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim != 4
-    return isinstance(images, str | os.PathLike | Image.Image) or not isinstance(images, Iterable)
+    return isinstance(images, str | os.PathLike | bytes | Image.Image) or not isinstance(
+        images, Iterable
+    )
 
 
 def _result(output: dict[str, Any], score: float) -> Instances | Classification:

@@ -22,6 +22,7 @@ COMMAND = "lowres-d2"
 PROGRAMS = (
     "train",
     "demo",
+    "predict",
     "quickstart",
     "compare",
     "reproduce",

@@ -18,26 +18,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from toys.data import CLASSES
-
-RECIPE = "configs/own_data/bicubic4_fcos_small_own.py"
-SIDE = 64  # of the network's images
+from toys.data import CLASSES, SIDE
+from toys.trained import UNTRAINED as RECIPE
 
 
 @pytest.fixture(scope="module")
-def run(coco_json, tmp_path_factory):
-    """The folder of a run of a detector with random weights, and the detector."""
-    folder = tmp_path_factory.mktemp("loaded") / "run"
-    folder.mkdir()
-    data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
-    resized = f"dataloader.test.mapper.augmentations.0.short_edge_length={SIDE}"
-    cfg = load_recipe(RECIPE, [*data, resized, "train.device=cpu", f"train.output_dir={folder}"])
-    text = recipe_text(cfg)
-    (folder / "config.yaml").write_text(text)
-    model = build_model(cfg).eval()
-    state = {"model": model.state_dict(), "classes": CLASSES, "recipe": text}
-    torch.save(state, folder / "model_final.pth")
-    return folder, model
+def run(untrained_run):
+    return untrained_run
 
 
 def image(height=SIDE, width=96, seed=0):

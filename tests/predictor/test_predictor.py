@@ -66,6 +66,7 @@ def kinds(folder):
     return {
         "path": (folder / "a.png", {}),
         "text": (str(folder / "a.png"), {}),
+        "bytes": ((folder / "a.png").read_bytes(), {}),
         "Pillow": (Image.fromarray(pixels), {}),
         "Pillow, opened": (Image.open(folder / "a.png"), {}),
         "Pillow with alpha": (Image.fromarray(rgba), {}),
@@ -216,7 +217,7 @@ def test_what_cannot_be_an_image_is_refused_by_name(tmp_path):
             tmp_path / "text.png",
             f"{tmp_path}/text.png: cannot be read as an image (is of no format that Pillow reads)",
         ),
-        (7, "the image: is a int: expected a path, an image of Pillow, an array"),
+        (7, "the image: is a int: expected a path, the bytes of a file, an image"),
         (zeros((3, 40, 60), np.uint8), "the image: is an array of shape (3, 40, 60): expected (h"),
         (zeros((40, 60, 4), np.uint8), "the image: has 4 channels, image_format='RGB' has 3"),
         (zeros((5, 40)), "the image: its values, 0 to 0, are float64, which has no known range"),

@@ -5,7 +5,7 @@ import pytest
 from toys.data import write_coco
 from toys.ranks import Ranks
 from toys.runs import PLAIN, run_overrides
-from toys.trained import Trained
+from toys.trained import Trained, write_untrained_run
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +37,9 @@ def toy_arguments(coco_json, tmp_path):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     return Trained(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def untrained_run(coco_json, tmp_path_factory):
+    """The folder of a run of a detector with random weights, and the detector."""
+    return write_untrained_run(tmp_path_factory.mktemp("untrained") / "run", coco_json)

@@ -1,12 +1,16 @@
-"""A finished run, whose weights and checkpoint tests corrupt."""
+"""Finished runs: one that is trained, to be corrupted, and a quick one of random weights."""
 
+from lowres_d2.engine.build import build_model
+from lowres_d2.engine.identity import recipe_text
 from lowres_d2.programs.train import main
+from lowres_d2.recipes.load import load_recipe
 
 import torch
 
-from toys.data import ToyData
+from toys.data import CLASSES, SIDE, ToyData
 from toys.runs import PLAIN
 
+UNTRAINED = "configs/own_data/bicubic4_fcos_small_own.py"  # recipe of the random weights
 SCORE = "detector.head.cls_score.weight"  # one of its tensors
 
 
@@ -29,3 +33,17 @@ class Trained:
         state = torch.load(self.file, weights_only=True)
         state["trainer"]["iteration"] = 0
         return state
+
+
+def write_untrained_run(folder, coco_json):
+    """Write recipe and random weights; returns the folder and the detector."""
+    folder.mkdir()
+    data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
+    resized = f"dataloader.test.mapper.augmentations.0.short_edge_length={SIDE}"
+    cfg = load_recipe(UNTRAINED, [*data, resized, "train.device=cpu", f"train.output_dir={folder}"])
+    text = recipe_text(cfg)
+    (folder / "config.yaml").write_text(text)
+    model = build_model(cfg).eval()
+    state = {"model": model.state_dict(), "classes": CLASSES, "recipe": text}
+    torch.save(state, folder / "model_final.pth")
+    return folder, model

@@ -8,6 +8,7 @@ from pathlib import Path
 from lowres_d2.data.datasets.coco_json import checked_images, read_coco_json
 from lowres_d2.data.datasets.image_folder import checked_image_root
 from lowres_d2.data.image import ENDINGS
+from lowres_d2.data.image.files import walk_images
 from lowres_d2.natural_order import natural_order
 
 
@@ -63,14 +64,7 @@ class UnlabelledImages(Sequence):
 
 
 def _of_folder(folder: Path) -> list[dict]:
-    found = [path.relative_to(folder) for path in folder.rglob("*")]
-    names = [
-        path.as_posix()
-        for path in found
-        if path.suffix.lower() in ENDINGS
-        and not any(part.startswith(".") for part in path.parts)
-        and (folder / path).is_file()
-    ]
+    names = [name for name in walk_images(folder) if (folder / name).is_file()]
     names.sort(key=natural_order)
     return [{"file_name": name, "image_id": k} for k, name in enumerate(names, start=1)]
 

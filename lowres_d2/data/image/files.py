@@ -72,6 +72,26 @@ def open_regular(path: str) -> IO[bytes]:
     return PathManager.open(path, "rb")
 
 
+def walk_images(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """Names of the image files in a folder and those below it, by their endings, one by one.
+
+    They are relative to the folder, and sorted within each. Hidden ones are left out.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = os.path.relpath(place, folder).replace(os.sep, "/")
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith("."):
+                yield name if relative == "." else f"{relative}/{name}"
+
+
 def is_image(path: str | os.PathLike[str]) -> bool:
     """Whether the first bytes of a file are those of an image that Pillow knows."""
     try:

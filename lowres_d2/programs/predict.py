@@ -1,0 +1,169 @@
+"""Detect on any number of images: a run that can be killed and started again.
+
+Detections are parquet files in DIR/detections, a row for each image; --coco writes them as one COCO
+json, too. Images that cannot be used are listed in DIR/broken.jsonl, and stop nothing. The same
+command goes on where a run was interrupted. It needs ``pip install 'lowres-d2[predict]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lowres_d2.data.generated import num_cores
+from lowres_d2.engine.identity import recipe_of
+from lowres_d2.evaluation.shown import BOXES, task_of
+from lowres_d2.predictor.inputs import Inputs
+from lowres_d2.programs.command import docstring_of
+from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.parser import Parser
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = Parser(description=docstring_of(__file__))
+    parser.add_argument(
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe that the weights belong to; not needed where they are a run's",
+    )
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help=".pth, .pkl or .safetensors, a packed one too, or the folder of a run",
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="a folder, images, a COCO json file, .parquet files with images or paths, .tar files "
+        "such as WebDataset's; globs and braces are resolved, too: 'shard-{000..009}.tar'",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="of the run")
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.05,
+        metavar="SCORE",
+        help="lowest score that is kept, default %(default)s",
+    )
+    parser.add_argument(
+        "--coco", action="store_true", help="write DIR/detections.json, a COCO json file, too"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default 8")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that read images, default one a core"
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        metavar="N",
+        help="images of an output file, and so the most that each process does again after a kill; "
+        "default 1000",
+    )
+    parser.add_argument(
+        "--image-column", metavar="NAME", help="of parquet files; default: the one that has images"
+    )
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="of parquet files; default: image_id, file_name, ..."
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    args = make_parser().parse_intermixed_args(arguments)
+    move_overrides(args, "input")
+    run_reporting_mistakes(lambda: _run(args), interrupted="interrupted: start again to go on")
+
+
+def _run(args: argparse.Namespace) -> None:
+    # Here, since they need pyarrow: `--help` does not.
+    from lowres_d2.predictor.scale.batches import BatchReader
+    from lowres_d2.predictor.scale.detect import Detect
+    from lowres_d2.predictor.scale.local import PieceStream, predict_locally
+    from lowres_d2.predictor.scale.model import Model
+    from lowres_d2.predictor.scale.results import write_broken, write_coco
+    from lowres_d2.predictor.scale.run import opened
+    from lowres_d2.predictor.scale.shards import Collector
+    from lowres_d2.predictor.scale.sources import find_source
+
+    _check_numbers(args)
+    source = find_source(args.input, args.image_column, args.id_column)
+    cfg, identity = recipe_of(args.config_file, args.weights, args.opts)
+    _check_recipe(cfg, args.weights)
+    model = Model.of(cfg, identity)
+    predictor = model.load(cfg.train.device)
+    fixed = (source, model, predictor.class_names, args.score, args.shard_size, args.input)
+    with opened(args.output, *fixed) as run:
+        missing, total = run.missing(), run.about["images"]
+        begun = total - run.num_images(missing)
+        if begun:
+            print(f"{args.output}: {begun:,} of {total:,} images were done before", flush=True)
+        start = time.perf_counter()
+        if len(missing):
+            inputs = Inputs(predictor.mapper)
+            reader = BatchReader(run.manifest, source.kind, source.column, inputs, args.batch_size)
+            detect = Detect(lambda: predictor, args.score)
+            workers = num_cores() if args.workers is None else args.workers
+            with _progress(total, begun) as done:
+                stream = PieceStream(reader, missing)
+                predict_locally(stream, detect, Collector(run.manifest, run.shards), workers, done)
+        seconds = time.perf_counter() - start
+        counts = write_broken(run)
+        if args.coco:
+            write_coco(run)
+    if counts.broken == total:
+        raise ValueError(f"none of the {total:,} images can be used: {run.broken_file} says why")
+    print(
+        f"{total - begun:,} images in {seconds:.1f} s, {(total - begun) / seconds:.1f} a second; "
+        f"{counts.detections:,} detections on {total - counts.broken:,} images in {run.results}"
+    )
+    if counts.broken:
+        print(f"{counts.broken:,} of {total:,} images are broken: {run.broken_file} says why")
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    if not 0 <= args.score <= 1:
+        raise ValueError(f"--score {args.score:g}: expected 0 to 1")
+    least = {"batch_size": 1, "shard_size": 1, "workers": 0}
+    for name, smallest in least.items():
+        value = getattr(args, name)
+        if value is not None and value < smallest:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} {value}: expected {smallest} or more")
+
+
+def _check_recipe(cfg: DictConfig, weights: str) -> None:
+    if task_of(cfg) != BOXES.task:
+        raise ValueError(f"{weights}: is of a model that finds no objects")
+    key = "dataloader.test.mapper.windows"
+    if OmegaConf.select(cfg, key):
+        raise ValueError(
+            f"{key}=true: the processes that read images pass them on as a whole: add {key}=false"
+        )
+
+
+@contextlib.contextmanager
+def _progress(total: int, begun: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere; gives what takes numbers of images done."""
+    if not sys.stderr.isatty():
+        yield lambda number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), "images, left", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=begun)
+        yield lambda number: bar.advance(task, number)
