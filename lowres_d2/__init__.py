@@ -16,9 +16,10 @@ from lowres_d2._provider import choose_provider, detectron2_provider
 
 if TYPE_CHECKING:
     from lowres_d2.predictor import load
+    from lowres_d2.quick_models import models
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "detectron2_provider", "load"]
+__all__ = ["__version__", "detectron2_provider", "load", "models"]
 
 # fvcore scripts its losses at import, which newer torch tells every user to stop doing.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -40,4 +41,8 @@ def __getattr__(name: str) -> Any:
         from lowres_d2.predictor import load
 
         return load
+    if name == "models":
+        from lowres_d2.quick_models import models
+
+        return models
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,6 @@ Pickles of model zoos need only numpy arrays and plain containers, see ``safe_pi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import warnings
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlparse
 
+from lowres_d2.file_notes import notes_in
 from lowres_d2.safe_pickle import bytes_of_python2, read_pickle, reconstruct, refused, scalar
 
 import numpy as np
 import torch
 
-METADATA = "lowres_d2"  # key in a .safetensors file's metadata, of json
 REMEDY = "give a .pth, .pkl or .safetensors file of weights"
 AGAIN = "copy or download it again"
 _CHECKSUM = "the checksum of its entry"
@@ -124,7 +123,7 @@ def _read_safetensors(path: Path) -> Any:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        known = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        known = notes_in(file.metadata())
         return {**known, "model": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
 
 

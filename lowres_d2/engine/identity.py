@@ -19,6 +19,7 @@ from lowres_d2.data.folders import count_own_classes
 from lowres_d2.engine.checkpoint import read_checkpoint
 from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.modeling.run_weights import weights_file
+from lowres_d2.quick_models import CARD
 from lowres_d2.recipes.load import load_recipe
 from lowres_d2.recipes.standalone import computed
 from lowres_d2.saved_configs import CONFIG
@@ -50,6 +51,7 @@ class Identity:
         recipe: the complete recipe that they were trained with, as the text of a ``config.yaml``;
             empty: not known.
         packed: whether it is a file of ``lowres-d2 pack``.
+        knows: what a quick model was trained on, and knows alone; empty: not known.
     """
 
     weights: str
@@ -57,6 +59,7 @@ class Identity:
     recipe: str = ""
     category_ids: tuple[int, ...] = ()
     packed: bool = False
+    knows: str = ""
 
     def load_recipe(self, overrides: Iterable[str] = ()) -> DictConfig:
         """The recipe, with ``key=value`` overrides, as :func:`lowres_d2.recipes.load.load_recipe`.
@@ -88,7 +91,7 @@ def identify(path: str | Path) -> Identity:
     of the ``config.yaml`` beside it; weights of Detectron2's zoo have the classes of COCO or VOC.
 
     Args:
-        path: a file of weights, its address, or the folder of a run.
+        path: a file of weights, its address, the folder of a run, or the name of a quick model.
 
     Raises:
         FileNotFoundError: no such file, or the folder has no weights.
@@ -99,6 +102,7 @@ def identify(path: str | Path) -> Identity:
     contents = read_checkpoint(path)
     classes = contents.get("classes") or _zoo_classes(contents)
     recipe, ids = contents.get("recipe", ""), contents.get("category_ids")
+    card = contents.get(CARD)
     beside = Path(path).with_name(CONFIG)
     # Only a run's checkpoint: any other file beside a run's config.yaml may be another model's.
     if not recipe and "trainer" in contents and beside.is_file():
@@ -109,6 +113,7 @@ def identify(path: str | Path) -> Identity:
         recipe=recipe if isinstance(recipe, str) else "",
         category_ids=tuple(k for k in ids if isinstance(k, int)) if isinstance(ids, list) else (),
         packed="packed" in contents,
+        knows=str(card.get("knows", "")) if isinstance(card, dict) else "",
     )
 
 

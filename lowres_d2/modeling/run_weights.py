@@ -1,4 +1,4 @@
-"""The weights that a run's folder stands for."""
+"""The weights that a run's folder, or the name of a quick model, stands for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from lowres_d2.near_names import listed, near, nearest_name
+from lowres_d2.quick_models import quick_file, quick_names
 from lowres_d2.saved_configs import CONFIG
 from lowres_d2.weight_files import REMEDY, split_query
 
@@ -21,7 +22,8 @@ def weights_file(path: str | Path) -> str:
     """The path itself; of a run's folder the best weights, else the final, else the last ones.
 
     Args:
-        path: a file or address of weights, or the folder of a run.
+        path: a file or address of weights, the folder of a run, or the name of a quick model, which
+            a file or folder of this name hides.
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder without weights; names the
@@ -32,6 +34,9 @@ def weights_file(path: str | Path) -> str:
     if not folder.is_dir():
         place, _ = split_query(str(path))
         if "://" not in place and not os.path.exists(place):
+            quick = quick_file(place)
+            if quick:
+                return str(quick)
             raise FileNotFoundError(f"no weights at {path}{_instead(Path(place))}")
         return str(path)
     names = _wanted(folder)
@@ -85,12 +90,15 @@ def _instead(path: Path) -> str:
 
 
 def near_weights(path: str | Path) -> str:
-    """The end of a message about a path that is not there: the nearest run or file of weights.
+    """The end of a message about a path that is not there: the nearest run, file or quick model.
 
-    Looked for where the path stops to exist. Where none is near, those there are listed; empty:
-    there are none.
+    A bare name may mean a quick model. Runs and files are looked for where the path stops to exist.
+    Where none is near, those there are listed; empty: there are none.
     """
     path = Path(path)
+    quick = near(path.name, quick_names()) if path == Path(path.name) else ""
+    if quick:
+        return quick
     above = next(part for part in path.parents if part == part.parent or part.is_dir())
     if above == Path(path.anchor):  # all of a machine, or nothing
         return ""

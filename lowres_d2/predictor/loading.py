@@ -15,6 +15,7 @@ from lowres_d2.modeling.meta_arch import SuperResolver
 from lowres_d2.modeling.run_weights import ENDINGS, near_weights
 from lowres_d2.predictor.info import Info, describe, noise
 from lowres_d2.predictor.predictor import Predictor
+from lowres_d2.quick_models import quick_file
 from lowres_d2.recipes.find import find_recipe, nearest_recipe
 from lowres_d2.recipes.load import build
 from lowres_d2.saved_configs import CONFIG
@@ -25,8 +26,8 @@ from torch import nn
 
 RECIPES = (".py", ".yaml", ".yml")
 EXPECTED = (
-    f"expected a recipe ({' '.join(RECIPES)}), the folder of a run, or a file of weights "
-    f"({' '.join(ENDINGS)})"
+    f"expected a recipe ({' '.join(RECIPES)}), the folder of a run, a file of weights "
+    f"({' '.join(ENDINGS)}), or the name of a quick model"
 )
 # Of the images of classification sets in memory that do not say their size: CIFAR's, for one.
 IN_MEMORY_SIZE = 32
@@ -45,10 +46,10 @@ def load(
 
     Args:
         source: the folder of a run, of which the best weights are taken; a file of weights that
-            says its recipe, as those of runs and packed 1-bit ones do, or its address; or a recipe,
-            with ``weights``.
-        weights: a file, an address or the folder of a run, for a recipe that is not theirs; with a
-            run's folder other weights than its best.
+            says its recipe, as those of runs and packed 1-bit ones do, or its address; the name of
+            one of :func:`lowres_d2.models`; or a recipe, with ``weights``.
+        weights: a file, an address, the folder of a run or a quick model's name, for a recipe that
+            is not theirs; with a run's folder other weights than its best.
         device: such as "cpu" or "cuda:1"; None: as the recipe says, by default a GPU if there is
             one. Packed detectors run on the CPU.
         overrides: ``key=value`` changes the recipe; ``+tiles.size=640`` puts the model in tiles.
@@ -57,7 +58,7 @@ def load(
         The predictor.
 
     Raises:
-        FileNotFoundError: there is no such recipe or file; names the nearest recipe.
+        FileNotFoundError: there is no such recipe, model or file; names the nearest.
         KeyError: an override's key does not exist; names the nearest.
         ValueError: it is something else, weights and recipe do not fit each other, or its model
             makes images and finds nothing.
@@ -95,7 +96,8 @@ def _recipe_and_weights(source: str, weights: str | os.PathLike | None) -> tuple
         return str(recipe), os.fspath(weights)
     if weights is not None:
         raise ValueError(f"{source}: with weights={os.fspath(weights)}, expected a recipe or a run")
-    if not path.exists() and "://" not in source and path.suffix not in ENDINGS:
+    is_there = path.exists() or quick_file(source)
+    if not is_there and "://" not in source and path.suffix not in ENDINGS:
         hint = near_weights(source) or nearest_recipe(source)
         raise FileNotFoundError(f"{source}: is not there; {EXPECTED}{hint}")
     if path.exists() and path.suffix not in ("", *ENDINGS):

@@ -27,6 +27,8 @@ PROGRAMS = (
     "compare",
     "reproduce",
     "recipes",
+    "models",
+    "make-models",
     "validate",
     "make-plates",
     "pseudo-label",

@@ -31,6 +31,7 @@ from lowres_d2.numbered import next_numbered
 from lowres_d2.own_files import content_digest
 from lowres_d2.programs.made_from import DATA, RECIPE, made_from, what_changed
 from lowres_d2.programs.mistakes import one_line
+from lowres_d2.programs.quick_benchmarks import Row
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.saved_configs import CONFIG
 
@@ -224,6 +225,26 @@ class RecipeRun:
             stored=stored_view_of(mapper),
             evaluator=self.evaluator,
         )
+
+
+def runs_of(
+    rows: Mapping[str, Row], folder: Path, first: Sequence[str], overrides: Sequence[str]
+) -> list[RecipeRun]:
+    """The runs of a comparison, in the order of its rows.
+
+    Args:
+        rows: by title; later ones may start from the weights of earlier ones.
+        folder: each run gets a folder in it.
+        first: ``key=value`` that give the weights of the first model to those that want them.
+        overrides: ``key=value`` for all.
+    """
+    runs: dict[str, RecipeRun] = {}
+    for title, row in rows.items():
+        start = [*first] if row.from_first else []
+        start += [f"{key}={runs[other].weights}" for key, other in row.weights_of.items()]
+        place = folder / row.folder(title)
+        runs[title] = RecipeRun(title, row.recipe, place, [*start, *row.overrides, *overrides])
+    return list(runs.values())
 
 
 def check_runs(runs: Iterable[RecipeRun]) -> None:

@@ -35,8 +35,8 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command_lines.reproduce import parse
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark, Row
-from lowres_d2.programs.recipe_runs import RecipeRun, check_runs
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
+from lowres_d2.programs.recipe_runs import RecipeRun, check_runs, runs_of
 from lowres_d2.programs.reproduce_figures import write_sheets
 
 from detectron2.config import instantiate
@@ -79,7 +79,7 @@ def reproduce(
     first = [f"{benchmark.weights_key}={run.weights}" for run in shared[:1]]
     rows = {**benchmark.prepared, **rows}
     of_seed = {
-        seed: _student_runs(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
+        seed: runs_of(rows, output / f"seed{seed}", first, [f"train.seed={seed}", *common])
         for seed in seeds
     }
     for run in chain.from_iterable(of_seed.values()):
@@ -94,19 +94,6 @@ def reproduce(
     report = _write(benchmark, output, shared, students, results, networks, prepared[seeds[0]])
     print(f"report: {report}")
     return report
-
-
-def _student_runs(
-    rows: Mapping[str, Row], folder: Path, first: Sequence[str], overrides: Sequence[str]
-) -> list[RecipeRun]:
-    """The runs of one seed, in the order of the rows, whose weights later ones may start from."""
-    runs: dict[str, RecipeRun] = {}
-    for title, row in rows.items():
-        start = [*first] if row.from_first else []
-        start += [f"{key}={runs[other].weights}" for key, other in row.weights_of.items()]
-        place = folder / row.folder(title)
-        runs[title] = RecipeRun(title, row.recipe, place, [*start, *row.overrides, *overrides])
-    return list(runs.values())
 
 
 def _report_files(benchmark: Benchmark, output: Path, seeds: Sequence[int]) -> list[Path]:

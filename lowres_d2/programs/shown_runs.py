@@ -19,6 +19,7 @@ from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import ShownMetrics, task_of
 from lowres_d2.modeling.run_weights import ENDINGS, FINAL, near_weights, saved_weights, weights_file
 from lowres_d2.predictor.loading import RECIPES
+from lowres_d2.quick_models import quick_file
 from lowres_d2.recipes.find import find_recipe, nearest_recipe
 from lowres_d2.recipes.load import build, load_recipe
 from lowres_d2.saved_configs import CONFIG
@@ -120,7 +121,8 @@ def open_run(
     """Build a run's model with its weights.
 
     Args:
-        text: ``[NAME=]FOLDER``, ``[NAME=]WEIGHTS``, ``[NAME=]RECIPE@WEIGHTS`` or ``[NAME=]RECIPE``.
+        text: ``[NAME=]FOLDER``, ``[NAME=]WEIGHTS``, ``[NAME=]RECIPE@WEIGHTS`` or ``[NAME=]RECIPE``;
+            weights may be a quick model's name.
         output: folder for what must be evaluated.
         overrides: ``key=value`` of the recipe.
         split: "train" or "test", the data set that is built.
@@ -195,7 +197,8 @@ def _sources(text: str) -> tuple[str, str, str, Path | None]:
                 other = f"; it has {', '.join(saved[:4])}, which RUN@WEIGHTS takes" if saved else ""
                 raise FileNotFoundError(f"{file} is not there: {folder} is no finished run{other}")
         return name, recipe, weights, folder
-    if folder.suffix in ENDINGS and not weights:
+    is_weights = folder.suffix in ENDINGS or (not folder.exists() and quick_file(recipe))
+    if is_weights and not weights:
         recipe, weights = "", recipe
     elif not folder.exists() and folder.suffix not in RECIPES:
         hint = near_weights(recipe) or nearest_recipe(recipe)

@@ -125,7 +125,7 @@ def test_what_makes_images_is_refused(tmp_path):
 def test_mistakes_are_named_in_one_line(run, tmp_path):
     folder, _ = run
     weights = folder / "model_final.pth"
-    kinds = "expected a recipe (.py .yaml .yml), the folder of a run, or a file of weights"
+    kinds = "expected a recipe (.py .yaml .yml), the folder of a run, a file of weights"
     said = refused("full_fcos_smal_256_plates")
     assert said.startswith(f"full_fcos_smal_256_plates: is not there; {kinds}")
     near = "nearest recipe: configs/quick/full_fcos_small_256_plates.py"
@@ -170,7 +170,8 @@ def test_a_recipe_that_names_its_classes_needs_no_data_for_them():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, lowres_d2; print({'torch', 'numpy', 'detectron2'} & {*sys.modules})"
+    heavy = "{'torch', 'numpy', 'detectron2', 'safetensors'}"
+    code = f"import sys, lowres_d2; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
     with pytest.raises(AttributeError, match="no attribute 'loads'"):

@@ -108,6 +108,7 @@ PROGRAMS = [
     (VISUALIZE, "thumbnails.png"),
     (["extract", "none.pth", "{out}/w.pth"], "w.pth"),
     (["convert-deformable-detr", PLAIN, "none.pth", "{out}/w.pth"], "w.pth"),
+    (["make-models", "--output", "{out}"], "thumbdet4.safetensors"),
     (["make-plates", "--sheet", "{out}/sheet.png"], "sheet.png"),
     (["validate", "--annotations", "a.json", "--json-report", "{out}/a.json"], "a.json"),
     (["validate", "--annotations", "a.json", "--sheet", "{out}/a.png"], "a.png"),

@@ -17,8 +17,8 @@ from typing import Any
 from lowres_d2.atomic import atomic_path
 from lowres_d2.deploy.one_bit.packing import pack
 from lowres_d2.deploy.one_bit.paths import chosen_path
+from lowres_d2.file_notes import METADATA
 from lowres_d2.modeling.weights import read_checkpoint
-from lowres_d2.weight_files import METADATA
 
 import torch
 from safetensors.torch import save_file

@@ -7,6 +7,7 @@ import lowres_d2  # noqa: F401
 from lowres_d2.deploy.one_bit import file, load_packed, pack, save_packed
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.identity import identify, recipe_text
+from lowres_d2.file_notes import METADATA
 from lowres_d2.layers.one_bit import BinaryConv2d
 from lowres_d2.modeling.backbone import SmallShortcutResNet
 from lowres_d2.modeling.one_bit import binarized
@@ -14,7 +15,6 @@ from lowres_d2.modeling.weights import load_weights
 from lowres_d2.programs import demo
 from lowres_d2.programs import pack as program
 from lowres_d2.recipes.load import load_recipe
-from lowres_d2.weight_files import METADATA
 
 import pytest
 import torch

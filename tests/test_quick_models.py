@@ -1,0 +1,55 @@
+"""The quick models of the package: every one has its card, loads by name, and finds plates."""
+
+from pathlib import Path
+
+import lowres_d2
+from lowres_d2.data.plates import PlatesDataset
+from lowres_d2.engine.identity import identify
+from lowres_d2.recipes.find import find_recipe
+
+import pytest
+from detectron2.structures import Boxes, pairwise_iou
+
+MODELS = lowres_d2.models()
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]
+
+
+def test_it_is_small(model):
+    assert model.size == model.file.stat().st_size < 3e6
+
+
+def test_its_card_is_complete(model):
+    card = model.card
+    assert all(card.record().values()) and find_recipe(card.recipe).is_file()
+    assert card.licence == "Apache-2.0" and card.command == "lowres-d2 make-models --output DIR"
+    assert len(card.commit) == 40 and not card.commit.endswith("-dirty")
+    assert card.iterations >= 1000 and card.measured_on.startswith("the 500 images")
+    assert card.ap_trained - card.ap <= 0.1 and min(card.ap_by_size.values()) < card.ap
+
+
+def test_it_says_what_it_knows(model):
+    assert "generated plates" in identify(model.name).knows
+    assert f"knows       {model.card.knows}, and nothing else" in str(model)
+
+
+def test_it_finds_the_largest_plates(model, tmp_path):
+    """Of images that no training has seen, drawn with another seed."""
+    detector = lowres_d2.load(model.name, device="cpu")
+    variant = "tiny" if " 4 to 16 px" in model.card.knows else "standard"
+    data = PlatesDataset(tmp_path, "test", 4, seed=7, variant=variant, num_workers=0)
+    for record in data:
+        largest = max(record["annotations"], key=lambda one: one["bbox"][2] * one["bbox"][3])
+        x, y, width, height = largest["bbox"]
+        found = detector(record["file_name"])
+        same = found.pred_boxes[found.pred_classes == largest["category_id"]]
+        assert pairwise_iou(Boxes([[x, y, x + width, y + height]]), same).max() > 0.5
+
+
+def test_all_have_a_row(capsys):
+    table = str(MODELS)
+    assert [name for name in MODELS if f"\n{name} " not in table] == []
+    assert Path(lowres_d2.__file__).with_name("quick").is_dir() or not MODELS
