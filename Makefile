@@ -1,4 +1,4 @@
-# make quickstart | test | lint | format | clean | help     (needs Python >= 3.10, make, a package index)
+# make quickstart | test | lint | format | dist | clean | help     (needs Python >= 3.10, make, a package index)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CHECKED := lowres_d2 configs projects tests benchmarks demo datasets train_net.py
 
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test lint format dist clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -34,6 +34,10 @@ lint: $(READY) ## ruff: rules and format
 format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(wildcard $(CHECKED))
 	$(BIN)/ruff format $(wildcard $(CHECKED))
+
+dist: $(READY) ## sdist and wheel, in dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 clean: ## remove the virtual environment and caches; output/ and datasets/ stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
