@@ -1,0 +1,72 @@
+"""Command line of ``predict``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowres_d2.programs.command import docstring_of, file_of
+from lowres_d2.programs.key_values import move_overrides
+from lowres_d2.programs.parser import Parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the program."""
+    parser = Parser(description=docstring_of(file_of("predict")))
+    parser.add_argument(
+        "--config-file",
+        metavar="RECIPE",
+        help="recipe that the weights belong to; not needed where they are a run's",
+    )
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help=".pth, .pkl or .safetensors, a packed one too, or the folder of a run",
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="a folder, images, a COCO json file, .parquet files with images or paths, .tar files "
+        "such as WebDataset's; globs and braces are resolved, too: 'shard-{000..009}.tar'",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="of the run")
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.05,
+        metavar="SCORE",
+        help="lowest score that is kept, default %(default)s",
+    )
+    parser.add_argument(
+        "--coco", action="store_true", help="write DIR/detections.json, a COCO json file, too"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default 8")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that read images, default one a core"
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        metavar="N",
+        help="images of an output file, and so the most that each process does again after a kill; "
+        "default 1000",
+    )
+    parser.add_argument(
+        "--image-column", metavar="NAME", help="of parquet files; default: the one that has images"
+    )
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="of parquet files; default: image_id, file_name, ..."
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    args = make_parser().parse_intermixed_args(arguments)
+    move_overrides(args, "input")
+    return args
