@@ -66,7 +66,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    args = make_parser().parse_intermixed_args(arguments)
+    """Read the command line; ends the program where a number cannot be."""
+    parser = make_parser()
+    args = parser.parse_intermixed_args(arguments)
+    if not 0 <= args.score <= 1:
+        parser.error(f"--score {args.score:g}: expected 0 to 1")
+    for name, smallest in {"batch_size": 1, "shard_size": 1, "workers": 0}.items():
+        value = getattr(args, name)
+        if value is not None and value < smallest:
+            flag = f"--{name.replace('_', '-')}"
+            parser.error(f"{flag} {value}: expected {smallest} or more")
     move_overrides(args, "input")
     return args

@@ -290,11 +290,24 @@ def test_inputs_that_are_none_are_named(untrained_run, images, tmp_path, capsys)
     whole = (tmp_path / "cut.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[:20000])
     assert "cut.tar: is no complete, uncompressed tar (" in said(tmp_path / "cut.tar")
-    assert said(images[0], more=["--workers=-1"]) == "--workers -1: expected 0 or more"
     assert "are for parquet files" in said(images[0], more=["--image-column", "x"])
     windows = ["dataloader.test.mapper.windows=true", "+tiles.size=64"]
     windows += ["dataloader.test.mapper.augmentations=[]"]
     assert "add dataloader.test.mapper.windows=false" in said(images[0], more=windows)
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        (["--workers=-1"], "--workers -1: expected 0 or more"),
+        (["--shard-size", "0"], "--shard-size 0: expected 1 or more"),
+        (["--score", "2"], "--score 2: expected 0 to 1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(flag, expected, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--weights", "w", "--input", "i", "--output", "o", *flag])
+    assert caught.value.code == 2 and capsys.readouterr().err.endswith(f"{expected}\n")
 
 
 def test_columns_are_named_where_several_can_be_meant(untrained_run, tmp_path, capsys):
