@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Check and count Tsinghua-Tencent 100K; with ``--coco`` write it in COCO's form too."""
 
-import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
-from lowres_d2.programs.prepare_tt100k import main
+import sys
+
+from lowres_d2.programs.command import main
 
 if __name__ == "__main__":
-    main()
+    main(["prepare-tt100k", *sys.argv[1:]])
