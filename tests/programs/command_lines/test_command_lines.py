@@ -18,19 +18,24 @@ from lowres_d2.programs.command import PROGRAMS, command_line
 import pytest
 from detectron2.engine import default_argument_parser
 
-LIGHT = """
+ALL = """
 import sys
-from lowres_d2.programs.command import PROGRAMS, command_line
+from lowres_d2.programs.command import PROGRAMS, main
 for name in PROGRAMS:
-    command_line(name).make_parser().format_help()
-    heavy = {"torch", "detectron2", "numpy"} & {*sys.modules}
-    assert not heavy, f"{name} imports {heavy}"
+    for flag in ("--help", "--no-such-flag"):
+        try:
+            main([name, flag])
+        except SystemExit:
+            print("ended", name, flag)
+        heavy = {"torch", "detectron2", "numpy"} & {*sys.modules}
+        assert not heavy, f"{name} {flag} imports {heavy}"
 """
 
 
-def test_help_of_no_program_imports_torch():
-    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
+def test_help_and_mistyped_flags_of_no_program_import_torch():
+    done = subprocess.run([sys.executable, "-c", ALL], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ended ") == 2 * len(PROGRAMS)
 
 
 def test_every_command_line_is_a_programs():
