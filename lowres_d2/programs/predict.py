@@ -12,6 +12,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lowres_d2.cores import num_cores
 from lowres_d2.engine.identity import recipe_of
@@ -20,7 +21,12 @@ from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command_lines.predict import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from lowres_d2.predictor import Predictor
+    from lowres_d2.predictor.scale.job import Job
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,19 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> None:
     # Here, so that a missing pyarrow is a line, and no traceback.
     from lowres_d2.predictor.scale.batches import BatchReader
-    from lowres_d2.predictor.scale.detect import Detect
-    from lowres_d2.predictor.scale.local import PieceStream, predict_locally
+    from lowres_d2.predictor.scale.job import Job
     from lowres_d2.predictor.scale.model import Model
     from lowres_d2.predictor.scale.results import write_broken, write_coco
     from lowres_d2.predictor.scale.run import opened
-    from lowres_d2.predictor.scale.shards import Collector
     from lowres_d2.predictor.scale.sources import find_source
 
     source = find_source(args.input, args.image_column, args.id_column)
     cfg, identity = recipe_of(args.config_file, args.weights, args.opts)
     _check_recipe(cfg, args.weights)
-    model = Model.of(cfg, identity)
-    predictor = model.load(cfg.train.device)
+    model, devices = Model.of(cfg, identity), args.devices or _devices(cfg.train.device)
+    here = args.engine == "local" and len(devices) == 1
+    predictor = model.load(devices[0] if here else "cpu")  # elsewhere it is checked, and not used
     fixed = (source, model, predictor.class_names, args.score, args.shard_size, args.input)
     with opened(args.output, *fixed) as run:
         missing, total = run.missing(), run.about["images"]
@@ -55,11 +60,9 @@ def _run(args: argparse.Namespace) -> None:
         if len(missing):
             inputs = Inputs(predictor.mapper)
             reader = BatchReader(run.manifest, source.kind, source.column, inputs, args.batch_size)
-            detect = Detect(lambda: predictor, args.score)
-            workers = num_cores() if args.workers is None else args.workers
+            job = Job(missing, reader, model, args.score, run.shards)
             with _progress(total, begun) as done:
-                stream = PieceStream(reader, missing)
-                predict_locally(stream, detect, Collector(run.manifest, run.shards), workers, done)
+                _look(args, job, predictor, devices, done)
         seconds = time.perf_counter() - start
         counts = write_broken(run)
         if args.coco:
@@ -72,6 +75,32 @@ def _run(args: argparse.Namespace) -> None:
     )
     if counts.broken:
         print(f"{counts.broken:,} of {total:,} images are broken: {run.broken_file} says why")
+
+
+def _look(
+    args: argparse.Namespace,
+    job: Job,
+    predictor: Predictor,
+    devices: Sequence[str],
+    done: Callable[[int], None],
+) -> None:
+    """Look at the images with the engine that was asked for."""
+    if args.engine == "ray":
+        from lowres_d2.predictor.scale.on_ray import predict_on_ray
+
+        predict_on_ray(job, devices[0], args.address, args.workers, done)
+        return
+    from lowres_d2.predictor.scale.detect import Detect
+    from lowres_d2.predictor.scale.local import predict_locally
+
+    workers = max(num_cores() // len(devices), 1) if args.workers is None else args.workers
+    predict_locally(job, Detect(lambda: predictor, args.score), devices, workers, done)
+
+
+def _devices(wish: str) -> list[str]:
+    """All GPUs, where the recipe leaves the choice and there are several."""
+    number = torch.cuda.device_count() if wish in ("auto", "cuda") else 0
+    return [f"cuda:{k}" for k in range(number)] if number > 1 else [wish]
 
 
 def _check_recipe(cfg: DictConfig, weights: str) -> None:

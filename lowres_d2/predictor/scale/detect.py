@@ -24,12 +24,12 @@ class Detect:
     """
 
     def __init__(self, load: Callable[[], Predictor], score: float) -> None:
-        self._load, self.score = load, score
+        self.load, self.score = load, score
 
     @cached_property
     def predictor(self) -> Predictor:
         """The model, loaded once in each process."""
-        return self._load()
+        return self.load()
 
     def __call__(self, batch: Batch) -> Batch:
         """What is on the images of a batch.

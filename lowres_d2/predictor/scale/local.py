@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from lowres_d2.data.processes import stop_opencv_threads
 from lowres_d2.predictor.scale.batches import Batch, BatchReader
 from lowres_d2.predictor.scale.detect import Detect
-from lowres_d2.predictor.scale.shards import Collector
+from lowres_d2.predictor.scale.job import Job
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
+
+_SPAWN = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
+_KILLED = (
+    "a process {} was killed, perhaps for want of memory: start again to go on, with fewer "
+    "--workers or a smaller --batch-size"
+)
+_GLANCE = 0.5  # seconds between two looks at what other processes have done
 
 
 class PieceStream(IterableDataset):
@@ -26,36 +36,80 @@ class PieceStream(IterableDataset):
 
     def __init__(self, reader: BatchReader, pieces: np.ndarray) -> None:
         self._reader, self._pieces = reader, pieces
-        self._taken = torch.zeros(1, dtype=torch.int64).share_memory_()
-        self._lock = multiprocessing.get_context().Lock()
+        self._taken = _SPAWN.Value("q", 0)
 
     def __iter__(self) -> Iterator[Batch]:
         while (piece := self._next()) is not None:
             yield from self._reader(piece)
 
     def _next(self) -> int | None:
-        with self._lock:
-            number = int(self._taken)
-            self._taken += 1
+        with self._taken.get_lock():
+            number = self._taken.value
+            self._taken.value += 1
         return int(self._pieces[number]) if number < len(self._pieces) else None
 
 
 def predict_locally(
-    stream: PieceStream,
-    detect: Detect,
-    collector: Collector,
-    workers: int,
-    done: Callable[[int], Any],
+    job: Job, detect: Detect, devices: Sequence[str], workers: int, done: Callable[[int], Any]
 ) -> None:
-    """Look at all pieces of a stream.
+    """Look at the pieces of a job.
 
     Args:
-        stream: gives batches.
-        detect: looks at them, in this process.
-        collector: takes what was found.
-        workers: processes that read; 0: this one does.
-        done: called with the number of images that were looked at, batch after batch.
+        job: what there is to do.
+        detect: looks at batches in this process, where there is one device.
+        devices: each gets a process with the model, if there are several.
+        workers: processes that read, of each device; 0: the one with the model does.
+        done: called with numbers of images that were looked at.
+
+    Raises:
+        ChildProcessError: a process was killed.
     """
+    stream = PieceStream(job.reader, job.pieces)
+    if len(devices) == 1:
+        _look(stream, detect, job, workers, done)
+        return
+    counted, before = _SPAWN.Value("q", 0), 0
+    given = {"mp_context": _SPAWN, "initializer": _inherit, "initargs": (stream, counted)}
+    with ProcessPoolExecutor(len(devices), **given) as pool:
+        looking = [pool.submit(_look_on, device, job, workers) for device in devices]
+        while looking:
+            ended, looking = wait(looking, _GLANCE, FIRST_EXCEPTION)
+            before, number = counted.value, counted.value - before
+            done(number)
+            try:
+                for process in ended:
+                    process.result()
+            except BrokenProcessPool:
+                raise ChildProcessError(_KILLED.format("with the model")) from None
+
+
+_inherited: tuple[PieceStream, Any]
+
+
+def _inherit(*shared: Any) -> None:
+    """Locks come to a process at its start, or not at all."""
+    global _inherited
+    _inherited = shared
+
+
+def _look_on(device: str, job: Job, workers: int) -> None:
+    """Look at batches in a process of its own, which ends with the one that has started it."""
+    stream, counted = _inherited
+    parent = multiprocessing.parent_process()
+
+    def done(number: int) -> None:
+        if not parent.is_alive():
+            os._exit(1)  # it was killed; another start has its own processes
+        with counted.get_lock():
+            counted.value += number
+
+    _look(stream, job.detect(device), job, workers, done)
+
+
+def _look(
+    stream: PieceStream, detect: Detect, job: Job, workers: int, done: Callable[[int], Any]
+) -> None:
+    """Look at batches of a stream until it ends."""
     stop_opencv_threads()  # before the workers are forked
     loader = DataLoader(
         stream,
@@ -65,8 +119,14 @@ def predict_locally(
         worker_init_fn=stop_opencv_threads,
         generator=torch.Generator(),
     )
-    for batch in loader:
-        done(collector.add(detect(_arrays(batch))))
+    collector = job.collector()
+    try:
+        for batch in loader:
+            done(collector.add(detect(_arrays(batch))))
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
+            raise ChildProcessError(_KILLED.format("that reads images")) from error
+        raise
 
 
 def _arrays(batch: dict[str, Any]) -> Batch:

@@ -46,7 +46,31 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default 8")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that read images, default one a core"
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this machine, or Ray's actors on any cluster (pip install 'lowres-d2[scale]'); "
+        "default %(default)s",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a Ray cluster, or auto for that of this machine; default RAY_ADDRESS, else a Ray "
+        "that is started and ended with the run",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that read images for each device, default one a core, 0: that with the "
+        "model reads them; with Ray those with the model, default as many as there is room for",
+    )
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        metavar="DEVICE",
+        help="a process with the model for each, such as cuda:0 cuda:1; default all GPUs, else the "
+        "CPU",
     )
     parser.add_argument(
         "--shard-size",
@@ -76,5 +100,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         if value is not None and value < smallest:
             flag = f"--{name.replace('_', '-')}"
             parser.error(f"{flag} {value}: expected {smallest} or more")
-    move_overrides(args, "input")
+    if args.engine == "ray" and (args.workers == 0 or args.devices):
+        parser.error("--devices and --workers 0 are for --engine local")
+    if args.engine == "local" and args.address:
+        parser.error("--address is for --engine ray")
+    move_overrides(args, "input", "devices")
     return args

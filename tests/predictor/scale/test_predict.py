@@ -1,10 +1,12 @@
 """``lowres-d2 predict``: every input gives what ``load`` gives, once, whatever happens between."""
 
+import importlib.util
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import tarfile
 from unittest.mock import patch
 
@@ -22,6 +24,10 @@ from toys.data import CLASSES
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: extra `predict`")
 import pyarrow.parquet as pq  # noqa: E402
 
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="needs ray: extra `scale`, which is no part of `test`",
+)
 SCORE = 0.021  # between those of random weights
 SIZES = [(64, 64), (64, 96), (64, 64), (80, 64), (64, 96), (64, 64), (64, 64)]  # height, width
 
@@ -201,26 +207,49 @@ def written(file):
     return status.st_ino, status.st_mtime_ns
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ["--workers", "2"],
+        pytest.param(["--workers", "2", "--engine", "ray"], marks=[pytest.mark.slow, needs_ray]),
+    ],
+    ids=["local", "ray"],
+)
 def test_a_killed_run_goes_on_without_doubles_or_gaps(
-    ranks, predict, untrained_run, images, expected, tmp_path, capsys
+    engine, ranks, predict, untrained_run, images, expected, tmp_path, capsys
 ):
     output = tmp_path / "out"
-    words = arguments(untrained_run, [images[0]], output, "--shard-size", "2", "--workers", "2")
+    words = arguments(untrained_run, [images[0]], output, "--shard-size", "2", *engine)
     (end,) = ranks.run("predictor.scale.test_predict:dying", *words, size=1, DIES_AT="3")
     assert end.code == -9
     shards = {file: written(file) for file in (output / "detections").glob("[!.]*")}
     (part,) = (output / "detections").glob(".*")  # was written, and has no name
     assert len(shards) == 2 and not (output / "broken.jsonl").exists()
-    check(predict(images[0], more=["--workers", "2"]), expected)
+    check(predict(images[0], more=engine), expected)
     assert all(written(file) == before for file, before in shards.items())
     assert not part.exists()
     done = sum(pq.read_metadata(file).num_rows for file in shards)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{output}: {done} of 7 images were done before"
     assert said[1].startswith(f"{7 - done} images in ")
-    # A finished run is left as it is.
+    # A finished run is left as it is, by either engine.
     check(predict(images[0]), expected)
     assert capsys.readouterr().out.startswith(f"{output}: 7 of 7 images were done before\n0 images")
+
+
+@pytest.mark.slow
+def test_each_device_has_a_process_with_the_model(predict, images, expected):
+    check(predict(images[0], more=["--devices", "cpu", "cpu", "--shard-size", "2"]), expected)
+
+
+@needs_ray
+def test_a_cluster_that_does_not_answer_is_named(untrained_run, images, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # of nobody, once it is closed
+    words = ["--engine", "ray", "--workers", "1", "--address", f"127.0.0.1:{port}"]
+    said = refused(capsys, arguments(untrained_run, [images[0]], tmp_path / "out", *words))
+    assert said.startswith(f"--address 127.0.0.1:{port}: no Ray cluster answers (Connection ref")
+    assert not [*(tmp_path / "out" / "detections").glob("*")]
 
 
 def test_broken_images_are_listed_and_stop_nothing(predict, images, expected, tmp_path, capsys):
@@ -302,6 +331,8 @@ def test_inputs_that_are_none_are_named(untrained_run, images, tmp_path, capsys)
         (["--workers=-1"], "--workers -1: expected 0 or more"),
         (["--shard-size", "0"], "--shard-size 0: expected 1 or more"),
         (["--score", "2"], "--score 2: expected 0 to 1"),
+        (["--address", "auto"], "--address is for --engine ray"),
+        (["--engine", "ray", "--workers", "0"], "--workers 0 are for --engine local"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(flag, expected, capsys):
