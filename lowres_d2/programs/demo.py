@@ -165,6 +165,8 @@ def _run(args: argparse.Namespace) -> None:
     maps = map_files(files, targets)
     check_own([*targets, json_file, *maps.values()])
     cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    if weights.knows:
+        print(f"{args.weights}: a quick model, which knows {weights.knows} and nothing else")
     if task_of(cfg) != BOXES.task:
         raise ValueError(
             f"{args.weights}: is of a model that finds no objects, which the demo draws: "

@@ -6,9 +6,10 @@ repeated. AP is that of the written weights, on the test split.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ from lowres_d2.programs.quick_benchmarks import Row
 from lowres_d2.programs.recipe_runs import FinishedRun, RecipeRun, check_runs, runs_of
 from lowres_d2.programs.slim import STORED, recipe_for_use, write_slim, write_with_card
 from lowres_d2.quick_models import SUFFIX, Card
-from lowres_d2.recipes.find import PACKAGE
+from lowres_d2.recipes.find import PACKAGE, ROOTS
 from lowres_d2.recipes.load import build
 
 from omegaconf import DictConfig
 
 SEED = 1  # of reported results; recipes were chosen with 0
 LOSS = 0.1  # of AP that storing may cost
+LICENCE = "Apache-2.0"  # this project's, as the data is
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,15 +67,22 @@ def make_models(output: Path, names: Sequence[str], overrides: Sequence[str] = (
     common = [f"train.seed={SEED}", "dataloader.test.dataset.split=test", *overrides]
     runs = runs_of(rows, output / "runs", [], common)
     check_runs(runs)
+    origin = {
+        "command": " ".join([COMMAND, "make-models --output DIR", *overrides]),
+        "seed": SEED,
+        "commit": _commit(),  # before the training, in which the code may change
+        "licence": LICENCE,
+    }
     finished = [(run, run.finish()) for run in runs]
-    command = " ".join([COMMAND, "make-models --output DIR", *overrides])
     for run, end in finished:
         if run.title in made:
-            _write(output, made[run.title], run, end, command)
+            _write(output, made[run.title], run, end, origin)
 
 
-def _write(output: Path, made: Made, run: RecipeRun, end: FinishedRun, command: str) -> None:
-    """Write the file of a model whose run has finished."""
+def _write(
+    output: Path, made: Made, run: RecipeRun, end: FinishedRun, origin: Mapping[str, Any]
+) -> None:
+    """Write the file of a model whose run has finished; ``origin``: entries of its card."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, f"weights{SUFFIX}")
         cfg, weights = recipe_of(None, run.weights)
@@ -81,20 +90,18 @@ def _write(output: Path, made: Made, run: RecipeRun, end: FinishedRun, command: 
         (pack_weights if made.packed else write_slim)(cfg, weights, file)
         cfg, stored = recipe_of(None, file, ["train.device=cpu", f"train.output_dir={place}"])
         detector = predictor_of(cfg, stored)
-        card = _card(made, detector, cfg, run, end) | {"command": command}
-        lost = card["ap_trained"] - card["ap"]
+        card = Card(**origin, **_measured(made, detector, cfg, end))
+        lost = card.ap_trained - card.ap
         if lost > LOSS:
             raise ValueError(f"{run.title}: {lost:.2f} AP are lost where its weights are stored")
         target = output / f"{run.title}{SUFFIX}"
-        write_with_card(file, target, Card.of(card).record())
+        write_with_card(file, target, card)
     size = target.stat().st_size / 1e6
-    print(f"{run.title}: AP {card['ap']:.1f} ({card['ap_trained']:.1f}), {size:.2f} MB in {target}")
+    print(f"{run.title}: AP {card.ap:.1f} ({card.ap_trained:.1f}), {size:.2f} MB in {target}")
 
 
-def _card(
-    made: Made, detector: Predictor, cfg: DictConfig, run: RecipeRun, end: FinishedRun
-) -> dict[str, Any]:
-    """Entries of a card, measured on what is stored."""
+def _measured(made: Made, detector: Predictor, cfg: DictConfig, end: FinishedRun) -> dict[str, Any]:
+    """Entries of a card: what is stored, and how well it detects."""
     data = cfg.dataloader.test.dataset
     scene, _ = with_sizes(VARIANTS[data.variant], data.size_range)
     low, high = scene.size_range
@@ -117,18 +124,16 @@ def _card(
         "measured_on": measured_on,
         "stored": "1-bit layers in bits" if made.packed else str(STORED).removeprefix("torch."),
         "recipe": made.recipe,
-        "seed": SEED,
         "iterations": end.iterations,
-        "commit": _commit(),
-        "licence": "Apache-2.0",
     }
 
 
 def _commit() -> str:
     """Commit of the code, with -dirty if files differ; of an installed package its version."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        said = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return f"version {__version__}"
-    return said.stdout.strip()
+    root = ROOTS[-1]
+    if root != PACKAGE:  # an installed one may lie in somebody else's repository
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+            return said.stdout.strip()
+    return f"version {__version__}"

@@ -13,7 +13,7 @@ from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_text
 from lowres_d2.file_notes import METADATA, read_notes
 from lowres_d2.own_files import own_path
-from lowres_d2.quick_models import CARD
+from lowres_d2.quick_models import CARD, Card
 
 import torch
 from omegaconf import DictConfig
@@ -58,18 +58,18 @@ def write_slim(cfg: DictConfig, weights: Identity, output: Path) -> None:
         _save(tensors, part, notes)
 
 
-def write_with_card(source: Path, output: Path, card: Mapping[str, Any]) -> None:
+def write_with_card(source: Path, output: Path, card: Card) -> None:
     """Write a file of weights again, with a card.
 
     Args:
         source: of :func:`write_slim`, or packed.
         output: file to write.
-        card: its entries.
+        card: of a quick model.
 
     Raises:
         FileExistsError: the output exists, and is not ours to replace.
     """
-    notes = {**read_notes(source), CARD: card}
+    notes = {**read_notes(source), CARD: card.record()}
     with own_path(output) as part:
         _save(load_file(source), part, notes)
 

@@ -121,6 +121,14 @@ def test_the_wheel_lists_its_recipes(installed):
     assert {*listed} == recipes
 
 
+@pytest.mark.skipif(not lowres_d2.models(), reason="the checkout has no quick models")
+def test_the_wheel_detects_with_each_quick_model(installed):
+    code = "import lowres_d2; print(*(lowres_d2.load(name).info.factor for name in {}))"
+    names = list(lowres_d2.models())
+    factors = installed("python", "-c", code.format(names)).split()
+    assert factors == [model.card.factor for model in lowres_d2.models().values()]
+
+
 def test_the_wheel_trains_and_its_weights_detect(installed):
     installed("lowres-d2", "train", "--config-file", PLATES, *SHORT, "train.output_dir=run")
     Image.new("RGB", (256, 256)).save(installed.work / "image.png")

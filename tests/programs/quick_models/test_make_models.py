@@ -1,6 +1,7 @@
 """Quick models made in short: what their files hold, and their names in place of weights."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import lowres_d2
 from lowres_d2 import quick_models
@@ -8,7 +9,7 @@ from lowres_d2.engine.identity import identify, recipe_of
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.modeling.checkpoint_keys import COUNTER
 from lowres_d2.modeling.run_weights import weights_file
-from lowres_d2.programs import make_models, models
+from lowres_d2.programs import demo, make_models, models
 from lowres_d2.programs.make_models import MADE
 from lowres_d2.programs.shown_runs import open_run
 from lowres_d2.weight_files import read_weight_file
@@ -16,6 +17,7 @@ from lowres_d2.weight_files import read_weight_file
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 CHANGES = [
     "train.max_iter=3",
@@ -119,6 +121,19 @@ def test_names_are_taken_where_weights_are(made, tmp_path, monkeypatch):
     assert run.trained and run.name == "small"
     (tmp_path / "one_bit").write_text("a file of the user's")
     assert weights_file("one_bit") == "one_bit"
+
+
+def test_the_demo_takes_a_name_alone_and_says_what_the_model_knows(
+    made, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(image()).save("image.png")
+    demo.main(["--weights", "thumbdet4", "--input", "image.png"])
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == (
+        "thumbdet4: a quick model, which knows generated plates of 6 to 96 px and nothing else"
+    )
+    assert {"image.png", "detections.json"} <= {p.name for p in Path("output/demo").iterdir()}
 
 
 def test_an_unknown_name_is_named_with_the_nearest(made, tmp_path, monkeypatch, capsys):
