@@ -35,7 +35,7 @@ for name in PROGRAMS:
 def test_help_and_mistyped_flags_of_no_program_import_torch():
     done = subprocess.run([sys.executable, "-c", ALL], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ended ") == 2 * len(PROGRAMS)
+    assert done.stdout.count("\nended ") == 2 * len(PROGRAMS)
 
 
 def test_every_command_line_is_a_programs():
