@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.data.classification import ClassificationMapper
 from lowres_d2.engine.build import build_model, check_classes
@@ -124,9 +125,9 @@ def predictor_of(cfg: DictConfig, weights: Identity, recipe: str | None = None) 
         )
     classes = class_names(cfg, model, weights)
 
-    def described(predictor: Predictor) -> Info:
+    def described(predictor: Predictor, inputs: dict[str, Any] | None) -> Info:
         counted = build_model(cfg).eval() if weights.packed else model
-        inputs = predictor.prepare(noise(expected_channels(counted)))
+        inputs = inputs or predictor.prepare(noise(expected_channels(counted)))
         return describe(recipe or weights.weights, weights.weights, classes, counted, inputs)
 
     return Predictor(model, mapper_of(cfg), classes, described)

@@ -63,7 +63,8 @@ class Predictor:
         model: in evaluation mode; takes and gives lists of dicts, as Detectron2's models do.
         mapper: of evaluation, from a dataset dict to the model's input.
         class_names: in the order of the labels.
-        describe: gives :attr:`info`, which counts MACs.
+        describe: gives :attr:`info`, which counts MACs, on an input or, for None, on one of the
+            usual size.
 
     Attributes:
         class_names: names of the classes; ``class_names[label]`` is that of a label.
@@ -74,7 +75,7 @@ class Predictor:
         model: Model,
         mapper: Callable[[dict], dict | None],
         class_names: Sequence[str],
-        describe: Callable[[Predictor], Info],
+        describe: Callable[[Predictor, dict[str, Any] | None], Info],
     ) -> None:
         self.model, self.class_names = model, list(class_names)
         self._inputs, self._describe = Inputs(mapper), describe
@@ -87,7 +88,15 @@ class Predictor:
     @cached_property
     def info(self) -> Info:
         """Factor, resampler, MACs, classes, recipe; the MACs are counted at the first use."""
-        return self._describe(self)
+        return self._describe(self, None)
+
+    def info_on(self, inputs: dict[str, Any]) -> Info:
+        """:attr:`info` with the MACs of one image.
+
+        Args:
+            inputs: of the image, from :meth:`prepare`.
+        """
+        return self._describe(self, inputs)
 
     def __call__(
         self,

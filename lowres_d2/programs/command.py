@@ -23,6 +23,7 @@ PROGRAMS = (
     "train",
     "demo",
     "predict",
+    "page",
     "quickstart",
     "compare",
     "reproduce",

@@ -79,11 +79,7 @@ class Demo:
             (found,) = self.detector.detect([sample], self.threshold)
         except ValueError as error:  # an image smaller than the factor, say; others may be larger
             raise BrokenImageError(f"{name}: {one_line(error)}") from error
-        return Objects(
-            found.pred_boxes.tensor.double().numpy(),
-            found.pred_classes.numpy(),
-            found.scores.double().numpy(),
-        )
+        return Objects.of(found)
 
     def draw(self, image: np.ndarray, found: Objects) -> Image.Image:
         """The image with its detections; small ones enlarged by a whole number."""

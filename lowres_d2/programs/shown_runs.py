@@ -182,9 +182,7 @@ def untrained_model(text: str, overrides: Sequence[str] = ()) -> tuple[str, nn.M
 
 def _sources(text: str) -> tuple[str, str, str, Path | None]:
     """Name, recipe and weights of a run, and its folder; empty or None for what it has not."""
-    name, source = "", text
-    if "=" in text and not Path(text).exists():
-        name, _, source = text.partition("=")
+    name, source = split_name(text)
     recipe, _, weights = source.partition("@")
     folder = Path(recipe)
     # Figures take text alone, and names of files may hold other bytes.
@@ -204,6 +202,14 @@ def _sources(text: str) -> tuple[str, str, str, Path | None]:
         hint = near_weights(recipe) or nearest_recipe(recipe)
         raise FileNotFoundError(f"no run {recipe}{hint}")
     return name, recipe, weights, None
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """The name of ``NAME=RUN``, empty without one, and the rest; a path may have the sign, too."""
+    if "=" not in text or Path(text).exists():
+        return "", text
+    name, _, source = text.partition("=")
+    return name, source
 
 
 def _recipe(recipe: str, weights: str, overrides: Sequence[str]) -> DictConfig:

@@ -39,7 +39,7 @@ class RedFinder:
 
 def sahi_model(model=None, **more):
     mapper = DetectionMapper(is_train=False, image_format="RGB")
-    predictor = Predictor(model or RedFinder(), mapper, ["grey", "red"], lambda _: None)
+    predictor = Predictor(model or RedFinder(), mapper, ["grey", "red"], lambda *_: None)
     return SahiModel(model=predictor, device="cpu", **more)
 
 

@@ -6,6 +6,7 @@ import sys
 from fractions import Fraction
 
 import lowres_d2
+from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.identity import ZOO, Identity, identify, recipe_text
 from lowres_d2.modeling.tiles import TiledDetector
@@ -82,6 +83,14 @@ def test_info_says_what_it_is(run):
     assert (info.factor, info.resampler, info.classes) == (Fraction(4), "Bicubic", (*CLASSES,))
     assert info.parameters == sum(p.numel() for p in model.parameters())
     assert info.macs_size == (480, 640)
+
+
+def test_info_on_an_image_counts_its_macs(run):
+    folder, model = run
+    detector = load(folder)
+    inputs = detector.prepare(image())
+    assert detector.info_on(inputs).macs == measure_complexity(model, [inputs]).total_macs
+    assert detector.info_on(inputs).macs_size == (SIDE, 96)
 
 
 def test_a_classifier_sees_images_at_the_size_of_its_data(tmp_path):

@@ -41,7 +41,7 @@ class RedFinder:
 
 def predictor(mapper=None, model=None):
     mapper = mapper or DetectionMapper(is_train=False, image_format="RGB")
-    return Predictor(model or RedFinder(), mapper, ["grey", "red"], lambda _: None)
+    return Predictor(model or RedFinder(), mapper, ["grey", "red"], lambda *_: None)
 
 
 def scene(width=WIDTH, height=HEIGHT):

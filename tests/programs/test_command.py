@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
     *sorted(ROOT.glob("benchmarks/*.py")),
     *sorted(ROOT.glob("datasets/*.py")),
-    *(ROOT / name for name in ("train_net.py", "demo/demo.py")),
+    *(ROOT / name for name in ("train_net.py", "demo/app.py", "demo/demo.py")),
 ]
 
 

@@ -35,15 +35,25 @@ class Trained:
         return state
 
 
-def write_untrained_run(folder, coco_json):
-    """Write recipe and random weights; returns the folder and the detector."""
+def write_untrained_run(folder, coco_json, recipe=UNTRAINED, overrides=(), sure=0.0):
+    """Write recipe and random weights; returns the folder and the detector.
+
+    Args:
+        folder: a new one.
+        coco_json: the data set.
+        recipe: of own data.
+        overrides: more of the recipe.
+        sure: added to the logits of all scores, which are under 0.02 by themselves.
+    """
     folder.mkdir()
     data = [f"data.{split}_json={coco_json}" for split in ("train", "val")]
     resized = f"dataloader.test.mapper.augmentations.0.short_edge_length={SIDE}"
-    cfg = load_recipe(UNTRAINED, [*data, resized, "train.device=cpu", f"train.output_dir={folder}"])
+    more = ["train.device=cpu", f"train.output_dir={folder}", *overrides]
+    cfg = load_recipe(recipe, [*data, resized, *more])
     text = recipe_text(cfg)
     (folder / "config.yaml").write_text(text)
     model = build_model(cfg).eval()
+    model.detector.head.cls_score.bias.data += sure
     state = {"model": model.state_dict(), "classes": CLASSES, "recipe": text}
     torch.save(state, folder / "model_final.pth")
     return folder, model

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.structures import BoxMode
+from detectron2.structures import BoxMode, Instances
 from torchvision.ops import box_iou
 
 NOTHING = np.zeros((0, 4))
@@ -33,6 +33,15 @@ class Objects:
         boxes, labels, scores = zip(*rows, strict=True) if rows else (NOTHING, (), ())
         return cls(
             np.asarray(boxes, float), np.asarray(labels, np.int64), np.asarray(scores, float)
+        )
+
+    @classmethod
+    def of(cls, found: Instances) -> Objects:
+        """From a detector's ``Instances`` on the CPU."""
+        return cls(
+            found.pred_boxes.tensor.double().numpy(),
+            found.pred_classes.numpy(),
+            found.scores.double().numpy(),
         )
 
     def __len__(self) -> int:

@@ -1,0 +1,264 @@
+"""The web page itself, in gradio: upload, examples, sliders, and a card for each detector."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from html import escape
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.data.image import UnfitImageError
+from lowres_d2.programs.mistakes import one_line
+from lowres_d2.programs.page_cards import caption, draw
+from lowres_d2.programs.page_detectors import LEAST_SCORE, Found, PageDetector
+from lowres_d2.programs.page_upload import MAX_BYTES, notes_on
+
+import gradio as gr
+
+_logger = logging.getLogger(__name__)
+TITLE = "lowres_d2: detection when pixels are few"
+INTRO = (
+    "Each card is one detector on the same image. *What it sees* are the pixels that its network "
+    "gets, each enlarged to a square; *what it finds* are its boxes on the image. The time is that "
+    "of this machine for downsampling, network and boxes, without reading the file. MACs are the "
+    "multiply-accumulates for this image."
+)
+SCORE = 0.3  # at the start
+# The machine's fonts: a page must not load anything from elsewhere.
+THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+CSS = """
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(520px, 100%), 1fr)); }
+.card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 12px; }
+.card h3, p { margin: 0 0 4px; }
+.card { gap: 8px; }
+.card .column { gap: 2px; }
+.html-container { padding: 0; }
+.card .numbers b { display: inline-block; margin-right: 1.5em; font-size: 1.1em; }
+.wrong { color: var(--error-icon-color); font-weight: 600; }
+"""
+Updates = list[Any]  # the new value of each of some components
+Result = Found | str  # or why there is none
+Results = dict[int, Result]  # by number of the detector
+
+
+class Page:
+    """Detectors on the images of a page.
+
+    Args:
+        detectors: in the order of their cards.
+        examples: image files.
+    """
+
+    def __init__(self, detectors: Sequence[PageDetector], examples: Sequence[str]) -> None:
+        self.detectors, self.examples = detectors, examples
+
+    def first(self, score: float, factor: float) -> Iterator[Updates]:
+        """Show the first example."""
+        yield from self.show(self.examples[0], score, factor)
+
+    def example(self, score: float, factor: float, event: gr.SelectData) -> Iterator[Updates]:
+        """Show the example that was clicked."""
+        yield from self.show(self.examples[event.index], score, factor)
+
+    def show(self, path: str, score: float, factor: float) -> Iterator[Updates]:
+        """Run all detectors on an image, and show each one's card when it is done.
+
+        Args:
+            path: the image file.
+            score: lowest of the detections that are shown.
+            factor: of any-factor detectors.
+
+        Yields:
+            The path, results, status, and the cards.
+        """
+        name = Path(path).name
+        try:
+            notes = notes_on(path)
+        except UnfitImageError as error:
+            yield [path, {}, wrong(f"{name}: {error.fault}"), *self.cards({}, score)]
+            return
+        results: Results = {}
+        for number, detector in enumerate(self.detectors):
+            results[number] = _result(detector, path, factor)
+            status = f"{name}: {number + 1} of {len(self.detectors)} detectors"
+            cards = [gr.skip()] * (3 * len(self.detectors))
+            cards[3 * number : 3 * number + 3] = card(results[number], score)
+            yield [path, results, said(status), *cards]
+        faults = [result for result in results.values() if isinstance(result, str)]
+        if len(faults) == len(results):
+            yield [path, {}, wrong(faults[0]), *self.cards({}, score)]
+            return
+        size = next(result.image_size for result in results.values() if isinstance(result, Found))
+        status = " ".join([f"{name}, {size[1]} x {size[0]} pixels.", *notes])
+        yield [path, results, said(status), *[gr.skip()] * (3 * len(self.detectors))]
+
+    def at_factor(self, path: str, results: Results, score: float, factor: float) -> Updates:
+        """Run any-factor detectors again.
+
+        Returns:
+            Results, and the cards.
+        """
+        for number in results:
+            if self.detectors[number].factors:
+                results[number] = _result(self.detectors[number], path, factor)
+        return [results, *self.cards(results, score)]
+
+    def cards(self, results: Results, score: float) -> Updates:
+        """Values of all cards; those of detectors without a result are empty."""
+        numbers = range(len(self.detectors))
+        return [value for number in numbers for value in card(results.get(number, ""), score)]
+
+
+def card(result: Result, score: float) -> Updates:
+    """What a detector's card shows: what it sees, what it finds, and its caption."""
+    if isinstance(result, str):
+        return [None, None, wrong(result)]
+    return [result.seen, draw(result, score), caption(result, score)]
+
+
+def _result(detector: PageDetector, path: str, factor: float) -> Result:
+    try:
+        return detector.find(path, factor)
+    except (ValueError, OSError) as error:
+        return one_line(error).replace(path, Path(path).name)
+    # A hostile file can make a library raise anything, and nothing of it belongs on the page.
+    except Exception as error:
+        _logger.exception("%s on %s", detector.title, path)
+        return (
+            f"{Path(path).name}: {detector.title} failed with a {type(error).__name__}; the page's "
+            "terminal has more"
+        )
+
+
+def said(text: str) -> str:
+    """A line of text in HTML."""
+    return f"<p>{escape(text)}</p>"
+
+
+def wrong(text: str) -> str:
+    """A line of what is wrong in HTML."""
+    return f'<p class="wrong">{escape(text)}</p>' if text else ""
+
+
+def make_page(detectors: Sequence[PageDetector], examples: Sequence[str]) -> gr.Blocks:
+    """The page.
+
+    Args:
+        detectors: in the order of their cards.
+        examples: image files; the first one is shown when the page opens.
+    """
+    page = Page(detectors, examples)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        gr.Markdown(f"# {TITLE}\n{INTRO}")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                gr.HTML("<p>Your image</p>")
+                upload = gr.File(show_label=False, height=130)
+            with gr.Column(min_width=320):
+                gr.HTML("<p>Examples, generated; click one</p>")
+                gallery = gr.Gallery(
+                    list(examples),
+                    show_label=False,
+                    columns=len(examples),
+                    height=130,
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                )
+        with gr.Row():
+            score = gr.Slider(
+                LEAST_SCORE, 0.95, SCORE, step=0.05, label="Lowest score shown", min_width=320
+            )
+            factor = _factor_slider(detectors)
+        status = gr.HTML()
+        with gr.Row(elem_classes="cards"):
+            cards = [part for detector in detectors for part in _make_card(detector)]
+        path, results = gr.State(), gr.State({})
+        sliders, outputs = [score, factor], [path, results, status, *cards]
+        # One image at a time, or detectors would slow each other down while they are timed.
+        alone = {"concurrency_limit": 1, "concurrency_id": "detectors"}
+        hidden = {"api_visibility": "private"}
+        blocks.load(page.first, sliders, outputs, **alone, **hidden)
+        gallery.select(page.example, sliders, outputs, **alone, **hidden)
+        upload.upload(page.show, [upload, *sliders], outputs, api_name="detect", **alone)
+        factor.release(
+            page.at_factor, [path, results, *sliders], [results, *cards], **alone, **hidden
+        )
+        score.change(page.cards, [results, score], cards, show_progress="hidden", **hidden)
+    return blocks
+
+
+def _factor_slider(detectors: Sequence[PageDetector]) -> gr.Slider:
+    """A slider through all factors of the any-factor detectors; hidden where there are none."""
+    factors = [factor for detector in detectors for factor in detector.factors]
+    names = ", ".join(detector.title for detector in detectors if detector.factors)
+    return gr.Slider(
+        float(min(factors, default=1)),
+        float(max(factors, default=2)),
+        float(max(factors, default=1)),
+        step=1 / lcm(*(factor.denominator for factor in factors)),
+        label=f"Downsampling factor of: {names}",
+        visible=bool(factors),
+        min_width=320,
+    )
+
+
+def _make_card(detector: PageDetector) -> list[Any]:
+    """A card's components, in the order of :func:`card`."""
+    parts = []
+    with gr.Column(elem_classes="card"):
+        knows = (
+            f"<p>Knows {escape(detector.knows)}, and nothing else.</p>" if detector.knows else ""
+        )
+        gr.HTML(f"<h3>{escape(detector.title)}</h3>{knows}")
+        with gr.Row():
+            for label in ("What it sees", "What it finds"):
+                with gr.Column(min_width=180):
+                    gr.HTML(f"<p>{label}</p>")
+                    parts.append(
+                        gr.Image(
+                            format="png",
+                            interactive=False,
+                            show_label=False,
+                            buttons=["fullscreen"],
+                            alt_text=f"{label}: {detector.title}",
+                        )
+                    )
+        return [*parts, gr.HTML()]
+
+
+def serve(blocks: gr.Blocks, host: str, port: int | None) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        blocks: the page.
+        host: address to listen on.
+        port: None: the first one from 7860 on that is free.
+
+    Raises:
+        OSError: it cannot listen there.
+    """
+    try:
+        _, address, _ = blocks.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=MAX_BYTES,
+            state_session_capacity=32,  # each holds the pictures of its last image
+            theme=THEME,
+            css=CSS,
+        )
+    except OSError:
+        raise OSError(
+            f"cannot listen on {host}{'' if port is None else f':{port}'}: another program does, "
+            "or it is no address of this machine; --host and --port choose another one"
+        ) from None
+    print(f"the page is at {address} until Ctrl-C", flush=True)
+    blocks.block_thread()
