@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import lowres_d2
+from lowres_d2.data.plates import PlatesDataset
 
 import pytest
 from PIL import Image
@@ -28,6 +29,12 @@ SHORT = [
     "dataloader.test.dataset.num_images=2",
     "dataloader.test.num_workers=0",
 ]
+DETECT = """
+import sys
+import lowres_d2
+print(*lowres_d2.models())
+print(len(lowres_d2.load("full")(sys.argv[1], score=0.5)))
+"""
 MB = 1e6
 
 pytestmark = pytest.mark.slow
@@ -137,3 +144,10 @@ def test_the_wheel_trains_and_its_weights_detect(installed):
     assert "1 of 1 inputs done" in said
     (record,) = json.loads((installed.work / "found.json").read_text())
     assert (record["height"], record["width"], len(record["classes"])) == (256, 256, 8)
+
+
+@pytest.mark.skipif(not lowres_d2.models(), reason="no quick models are in this checkout")
+def test_the_wheels_models_detect(installed, tmp_path):
+    data = PlatesDataset(tmp_path, "test", 1, seed=7, num_workers=0)  # that no model was trained on
+    *names, number = installed("python", "-c", DETECT, data[0]["file_name"]).split()
+    assert names == [*lowres_d2.models()] and int(number) > 0
