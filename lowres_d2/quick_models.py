@@ -33,7 +33,7 @@ class Card:
         macs: multiply-accumulates of one image of ``macs_size``.
         macs_size: height and width of that image.
         ap: AP in percent of these very weights on ``measured_on``.
-        ap_by_size: AP by name of the size range.
+        ap_by_size: AP by name of the size range, which is in pixels.
         ap_trained: AP of the run's weights, before they were stored in fewer bits.
         measured_on: a data set.
         stored: how the weights are stored.
@@ -104,14 +104,14 @@ class QuickModel:
             "parameters": f"{card.parameters:,}",
             "MACs": f"{card.macs / 1e9:.2f} G for an image of {height}x{width}",
             "AP": f"{card.ap:.1f} on {card.measured_on}",
-            "AP by size": sizes,
+            "AP by size, px": sizes,
             "stored": f"{card.stored}, {self.size / 1e6:.2f} MB; AP {card.ap_trained:.1f} before",
             "recipe": card.recipe,
             "training": f"{card.iterations:,} iterations, seed {card.seed}, commit {card.commit}",
             "command": card.command,
             "licence": card.licence,
         }
-        return "\n".join([self.name, *(f"  {key:12}{value}" for key, value in rows.items())])
+        return "\n".join([self.name, *(f"  {key:16}{value}" for key, value in rows.items())])
 
 
 class QuickModels(Mapping[str, QuickModel]):
@@ -130,9 +130,6 @@ class QuickModels(Mapping[str, QuickModel]):
 
     def __len__(self) -> int:
         return len(self._found)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._found
 
     def __repr__(self) -> str:
         from tabulate import tabulate
@@ -153,7 +150,8 @@ class QuickModels(Mapping[str, QuickModel]):
             ]
             for model in self.values()
         ]
-        return tabulate(rows, head, disable_numparse=True)
+        sides = ["left"] * 3 + ["right"] * 5
+        return tabulate(rows, head, disable_numparse=True, colalign=sides)
 
 
 def models() -> QuickModels:

@@ -37,7 +37,7 @@ from lowres_d2.recipes.load import build
 from omegaconf import DictConfig
 
 SEED = 1  # of reported results; recipes were chosen with 0
-LOSS = 0.1  # of AP that storing may cost
+MOST_LOST = 0.1  # of AP that storing may cost
 LICENCE = "Apache-2.0"  # this project's, as the data is
 
 
@@ -92,7 +92,7 @@ def _write(
         detector = predictor_of(cfg, stored)
         card = Card(**origin, **_measured(made, detector, cfg, end))
         lost = card.ap_trained - card.ap
-        if lost > LOSS:
+        if lost > MOST_LOST:
             raise ValueError(f"{run.title}: {lost:.2f} AP are lost where its weights are stored")
         target = output / f"{run.title}{SUFFIX}"
         write_with_card(file, target, card)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.atomic import atomic_path
-from lowres_d2.engine.build import build_model
-from lowres_d2.engine.checkpoint import load_weights
 from lowres_d2.engine.identity import Identity, recipe_text
+from lowres_d2.engine.trained import trained_model
 from lowres_d2.file_notes import METADATA, read_notes
 from lowres_d2.own_files import own_path
 from lowres_d2.quick_models import CARD, Card
@@ -46,8 +45,7 @@ def write_slim(cfg: DictConfig, weights: Identity, output: Path) -> None:
         output: a ``.safetensors`` file, which is replaced.
     """
     recipe = recipe_text(cfg)
-    model = build_model(cfg).eval()
-    load_weights(model, weights.weights, complete=True, use_average=cfg.train.ema.enabled)
+    model, _ = trained_model(cfg, weights.weights)
     tensors = {
         name: x.to("cpu", STORED if x.is_floating_point() else x.dtype).contiguous().clone()
         for name, x in model.state_dict().items()

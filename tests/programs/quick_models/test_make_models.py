@@ -104,7 +104,7 @@ def test_cards_are_complete(made):
     assert identify("thumbdet4").knows == "generated plates of 6 to 96 px"
     taught = replace(found["thumbdet4"].card, ap=12.34, ap_by_size={"small": None, "large": 5.0})
     said = str(replace(found["thumbdet4"], card=taught))
-    assert "AP          12.3 on the 2" in said and "small no objects, large 5.0" in said
+    assert " 12.3 on the 2 images of" in said and "small no objects, large 5.0" in said
 
 
 def test_made_again_nothing_is_trained(made, capsys):
@@ -161,6 +161,6 @@ def test_the_program_prints_the_table_and_a_card(made, capsys):
 
 
 def test_a_model_that_loses_ap_is_refused(made, monkeypatch):
-    monkeypatch.setattr(make_models, "LOSS", -1)
+    monkeypatch.setattr(make_models, "MOST_LOST", -1)
     with pytest.raises(ValueError, match=r"thumbdet4: 0\.00 AP are lost where its weights are sto"):
         make_models.make_models(made, ["thumbdet4"], CHANGES)
