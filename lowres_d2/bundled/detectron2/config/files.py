@@ -10,8 +10,6 @@ import ast
 import builtins
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -32,8 +30,7 @@ def run_config_file(filename: str) -> dict[str, Any]:
     Returns:
         Its global names.
     """
-    with _relative_imports():
-        return _execute(filename).__dict__
+    return _execute(filename).__dict__
 
 
 def _execute(filename: str) -> ModuleType:
@@ -48,36 +45,27 @@ def _execute(filename: str) -> ModuleType:
     module = ModuleType(f"{package}.{stem}")
     module.__package__ = package
     module.__file__ = filename
+    # Builtins of its own: the import statements of all other modules stay python's.
+    module.__builtins__ = {**vars(builtins), "__import__": _import}
     exec(compile(tree, filename, "exec"), module.__dict__)
     return module
 
 
-@contextmanager
-def _relative_imports() -> Iterator[None]:
-    """Within this context relative imports of config files work; all others are python's."""
-    python_import = builtins.__import__
-
-    def import_config(
-        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
-    ) -> Any:
-        package = (globals or {}).get("__package__") or ""
-        if level == 0 or not package.startswith(_PACKAGE):
-            return python_import(name, globals, locals, fromlist, level)
-        importer = globals["__file__"]
-        module = _execute(_find_imported_file(importer, name, level))
-        for wanted in fromlist or ():
-            if wanted != "*" and not hasattr(module, wanted):
-                raise ImportError(f"{importer}: {module.__file__} does not define {wanted!r}")
-        for public, value in list(vars(module).items()):
-            if not public.startswith("__"):
-                setattr(module, public, as_config(value))
-        return module
-
-    builtins.__import__ = import_config
-    try:
-        yield
-    finally:
-        builtins.__import__ = python_import
+def _import(
+    name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+) -> Any:
+    """What import statements of config files do: relative ones execute a file."""
+    if level == 0:
+        return builtins.__import__(name, globals, locals, fromlist, level)
+    importer = globals["__file__"]
+    module = _execute(_find_imported_file(importer, name, level))
+    for wanted in fromlist or ():
+        if wanted != "*" and not hasattr(module, wanted):
+            raise ImportError(f"{importer}: {module.__file__} does not define {wanted!r}")
+    for public, value in list(vars(module).items()):
+        if not public.startswith("__"):
+            setattr(module, public, as_config(value))
+    return module
 
 
 def _find_imported_file(importer: str, name: str, level: int) -> str:
