@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from toys.runs import STAGED
+from toys.runs import PLAIN, STAGED, run_overrides
 
 LOOSE = "model.detector.test_score_thresh=0.0"
 
@@ -23,11 +23,12 @@ def results(folder):
     return json.loads((folder / "evaluation.json").read_text())
 
 
-@pytest.fixture
-def teacher_folder(toy_arguments, tmp_path):
+@pytest.fixture(scope="module")
+def teacher_folder(coco_json, tmp_path_factory):
     """A teacher trained for one iteration; its weights, which also fit its student, and metrics."""
-    folder = tmp_path / "teacher"
-    main([*toy_arguments, LOOSE, "train.max_iter=1", f"train.output_dir={folder}"])
+    folder = tmp_path_factory.mktemp("teacher")
+    overrides = run_overrides(coco_json, iterations=1, log_period=2)
+    main(["--config-file", PLAIN, *overrides, LOOSE, f"train.output_dir={folder}"])
     return folder
 
 
