@@ -44,8 +44,12 @@ def _run(args: argparse.Namespace) -> None:
     from lowres_d2.predictor.scale.run import opened
     from lowres_d2.predictor.scale.sources import find_source
 
+    if args.engine == "ray":
+        from lowres_d2.predictor.scale import on_ray  # noqa: F401  it may be missing, too
     source = find_source(args.input, args.image_column, args.id_column)
     cfg, identity = recipe_of(args.config_file, args.weights, args.opts)
+    if identity.knows:
+        print(f"{args.weights}: a quick model, which knows {identity.knows} and nothing else")
     _check_recipe(cfg, args.weights)
     model, devices = Model.of(cfg, identity), args.devices or _devices(cfg.train.device)
     here = args.engine == "local" and len(devices) == 1

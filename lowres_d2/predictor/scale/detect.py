@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes, scores and labels of an image
+_NOTHING = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
 NOT_FINITE = "the model gives boxes or scores that are NaN or infinite"
 
 
@@ -57,21 +59,21 @@ class Detect:
             else:
                 kept.append(k)
                 found.append(outcome)
-        boxes = [x.pred_boxes.tensor.numpy() for x in found]
+        boxes, scores, labels = zip(_NOTHING, *found, strict=True)
         return {
             "piece": batch["piece"],
             "row": batch["row"][kept],
             "height": batch["height"][kept],
             "width": batch["width"][kept],
-            "number": np.array([len(x) for x in found], np.int64),
-            "boxes": np.concatenate([np.zeros((0, 4), np.float32), *boxes]),
-            "scores": _joined([x.scores.numpy() for x in found], np.float32),
-            "labels": _joined([x.pred_classes.numpy() for x in found], np.int32),
+            "number": np.array([len(of_one) for of_one in scores[1:]], np.int64),
+            "boxes": np.concatenate(boxes),
+            "scores": np.concatenate(scores),
+            "labels": np.concatenate(labels, dtype=np.int32),
             "broken_row": np.array([*reasons], np.int64),
             "reason": np.array([*reasons.values()], np.str_),
         }
 
-    def _found(self, inputs: list[dict]) -> list[Instances | str]:
+    def _found(self, inputs: list[dict]) -> list[Found | str]:
         """Detections of each image, or why there are none."""
         if not inputs:
             return []
@@ -83,10 +85,10 @@ class Detect:
             return [outcome for x in inputs for outcome in self._found([x])]
         return [self._kept(instances) for instances in found]
 
-    def _kept(self, found: Instances) -> Instances | str:
-        finite = found.pred_boxes.tensor.isfinite().all() and found.scores.isfinite().all()
-        return found[found.scores >= self.score] if finite else NOT_FINITE
-
-
-def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)
+    def _kept(self, found: Instances) -> Found | str:
+        # As arrays, which are quicker to look at than tensors of so few numbers.
+        boxes, scores = found.pred_boxes.tensor.numpy(), found.scores.numpy()
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            return NOT_FINITE
+        kept = scores >= self.score
+        return boxes[kept], scores[kept], found.pred_classes.numpy()[kept]

@@ -114,6 +114,7 @@ def _look(
     loader = DataLoader(
         stream,
         batch_size=None,
+        collate_fn=_shared,
         num_workers=workers,
         in_order=False,  # pieces may come in any order
         worker_init_fn=stop_opencv_threads,
@@ -122,13 +123,13 @@ def _look(
     collector = job.collector()
     try:
         for batch in loader:
-            done(collector.add(detect(_arrays(batch))))
+            done(collector.add(detect(batch | {"image": batch["image"].numpy()})))
     except RuntimeError as error:
         if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
             raise ChildProcessError(_KILLED.format("that reads images")) from error
         raise
 
 
-def _arrays(batch: dict[str, Any]) -> Batch:
-    """A batch whose arrays came through shared memory, as tensors."""
-    return {key: x.numpy() if isinstance(x, torch.Tensor) else x for key, x in batch.items()}
+def _shared(batch: Batch) -> dict[str, Any]:
+    """Tensors go from process to process through shared memory, which only images are worth."""
+    return batch | {"image": torch.from_numpy(batch["image"])}

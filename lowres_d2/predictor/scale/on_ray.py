@@ -33,11 +33,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 _PATIENCE = 10.0  # seconds until an address counts as silent
-_BLOCKS = 1000  # at most so many tasks read: of millions of pieces each reads several
-
-
-_PATIENCE = 10.0  # seconds until an address counts as silent
-_BLOCKS = 1000  # as many tasks read at most: of millions of pieces each has several
+_BLOCKS = 10_000  # as many tasks read at most: of a million pieces each has a hundred
 
 
 def predict_on_ray(

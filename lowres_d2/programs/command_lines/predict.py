@@ -17,13 +17,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file",
         metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where they are a run's",
+        help="recipe that the weights belong to; not needed where these say it, as a run's do",
     )
     parser.add_argument(
         "--weights",
         required=True,
         metavar="FILE",
-        help=".pth, .pkl or .safetensors, a packed one too, or the folder of a run",
+        help=".pth, .pkl or .safetensors, a packed one too, the folder of a run, or the name of a "
+        "quick model (`lowres-d2 models` lists them)",
     )
     parser.add_argument(
         "--input",
