@@ -54,7 +54,7 @@ def _run(args: argparse.Namespace) -> None:
     model, devices = Model.of(cfg, identity), args.devices or _devices(cfg.train.device)
     here = args.engine == "local" and len(devices) == 1
     predictor = model.load(devices[0] if here else "cpu")  # elsewhere it is checked, and not used
-    fixed = (source, model, predictor.class_names, args.score, args.shard_size, args.input)
+    fixed = (source, model, predictor.class_names, args.score, args.shard_size)
     with opened(args.output, *fixed) as run:
         missing, total = run.missing(), run.about["images"]
         begun = total - run.num_images(missing)
@@ -97,7 +97,9 @@ def _look(
     from lowres_d2.predictor.scale.detect import Detect
     from lowres_d2.predictor.scale.local import predict_locally
 
-    workers = max(num_cores() // len(devices), 1) if args.workers is None else args.workers
+    workers = args.workers
+    if workers is None:  # a core is the model's
+        workers = max(num_cores() // len(devices) - 1, 0)
     predict_locally(job, Detect(lambda: predictor, args.score), devices, workers, done)
 
 

@@ -62,6 +62,7 @@ def write_manifest(source: Source, size: int, path: Path) -> tuple[int, str]:
 
     Raises:
         FileExistsError: there is a file of the user's.
+        ValueError: there are no images.
     """
     with (
         own_path(path) as part,
@@ -82,6 +83,8 @@ def _listed(source: Source, size: int, use: Callable[[list[Place]], None]) -> tu
         digest.update(repr(list(map(tuple, places))).encode())
         number += len(places)
         use(places)
+    if not number:
+        raise ValueError(f"--input {' '.join(source.given)}: has no images")
     return number, digest.hexdigest()
 
 

@@ -35,11 +35,13 @@ class Source:
         kind: how they are read, a key of :data:`lowres_d2.predictor.scale.contents.READERS`.
         places: lists them, always in the same order.
         column: of the images in tables.
+        given: what the user calls it.
     """
 
     kind: str
     places: Callable[[], Iterator[Place]]
     column: str = ""
+    given: tuple[str, ...] = ()
 
 
 def place_of(name: str, path: str, *more: int | None) -> Place:

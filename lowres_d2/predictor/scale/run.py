@@ -97,7 +97,6 @@ def opened(
     classes: Sequence[str],
     score: float,
     shard_size: int | None,
-    given: Sequence[str],
 ) -> Iterator[Run]:
     """Begin a run in a folder, or go on with the one that is there; no other writes meanwhile.
 
@@ -108,7 +107,6 @@ def opened(
         classes: its names of classes.
         score: lowest that is kept.
         shard_size: images of a shard; None: as at the first start, which takes ``SHARD_SIZE``.
-        given: what the user called the images.
 
     Raises:
         FileExistsError: there is a file of the user's.
@@ -120,8 +118,6 @@ def opened(
     with folder_lock(folder / ".lock"):
         before = _read(folder / ABOUT)
         size = shard_size or before.get("shard_size", SHARD_SIZE)
-        if next(source.places(), None) is None:
-            raise ValueError(f"--input {' '.join(given)}: has no images")
         fixed = {
             "score": score,
             "shard_size": size,
@@ -138,7 +134,7 @@ def opened(
         ids = list(model.identity.category_ids)
         about = {
             "images": number,
-            "input": list(given),
+            "input": list(source.given),
             "weights": model.identity.weights,
             "classes": list(classes),
             "category_ids": ids or list(range(1, len(classes) + 1)),

@@ -41,12 +41,12 @@ class Shards:
 
     Args:
         folder: of the run.
-        digest: of what the run is of, which every shard says.
+        run: text that says what the run is of, which every shard has.
         classes: names.
     """
 
     folder: Path
-    digest: str
+    run: str
     classes: list[str]
 
     def path(self, piece: int) -> Path:
@@ -69,13 +69,13 @@ class Shards:
             metadata = pq.read_schema(path).metadata or {}
         except pa.ArrowInvalid:
             metadata = {}
-        if metadata.get(_RUN, b"").decode() != self.digest:
+        if metadata.get(_RUN, b"").decode() != self.run:
             raise ValueError(f"{path}: is no shard of this run: choose another --output")
         return True
 
     def write(self, piece: int, table: pa.Table) -> None:
         """Write the shard of a piece."""
-        about = {_RUN: self.digest, "classes": json.dumps(self.classes)}
+        about = {_RUN: self.run, "classes": json.dumps(self.classes)}
         with atomic_path(self.path(piece), durable=True) as part:
             pq.write_table(table.replace_schema_metadata(about), part, compression="zstd")
 

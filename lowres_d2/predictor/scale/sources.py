@@ -21,10 +21,8 @@ from lowres_d2.predictor.scale.tars import places_in_tars
 
 from braceexpand import UnbalancedBracesError, braceexpand
 
-FOLDER, IMAGES = "folder", "image"
-KINDS = {".json": "COCO json", ".parquet": "parquet", ".tar": "tar"} | dict.fromkeys(
-    ENDINGS, IMAGES
-)
+FOLDER, IMAGE, COCO, PARQUET, TAR = "folder", "image", "COCO json", "parquet", "tar"
+KINDS = {".json": COCO, ".parquet": PARQUET, ".tar": TAR} | dict.fromkeys(ENDINGS, IMAGE)
 EXPECTED = "expected a folder, images, a COCO json, .parquet or .tar files"
 
 
@@ -39,7 +37,7 @@ def find_source(given: Sequence[str], image: str | None = None, ids: str | None 
 
     Raises:
         FileNotFoundError: something names no file.
-        ValueError: it is none of these, of several kinds, or has no images.
+        ValueError: it is none of these, or of several kinds.
     """
     files = list(dict.fromkeys(itertools.chain.from_iterable(map(_expanded, given))))
     said = " ".join(given)
@@ -48,21 +46,23 @@ def find_source(given: Sequence[str], image: str | None = None, ids: str | None 
         several = ", ".join(f"{file} ({kind})" for kind, file in kinds.items())
         raise ValueError(f"--input {said}: is of several kinds, {several}: give one of them")
     (kind,) = kinds
-    if kind in (FOLDER, "COCO json") and len(files) > 1:
+    if kind in (FOLDER, COCO) and len(files) > 1:
         raise ValueError(f"--input {said}: are {len(files)}: give one {kind} at a time")
-    if kind != "parquet" and (image or ids):
+    if kind != PARQUET and (image or ids):
         raise ValueError("--image-column and --id-column are for parquet files")
+    column = ""
     if kind == FOLDER:
-        return Source("files", partial(_of_folder, files[0]))
-    if kind == "COCO json":
-        return Source("files", partial(_of_json, files[0]))
-    if kind == "tar":
-        return Source("tars", partial(places_in_tars, files))
-    if kind == "parquet":
-        column = image_column(files, image)
-        listed = partial(places_in_tables, files, column, id_column(files, ids))
-        return Source("tables", listed, column)
-    return Source("files", partial(_of_files, files))
+        read, places = "files", partial(_of_folder, files[0])
+    elif kind == COCO:
+        read, places = "files", partial(_of_json, files[0])
+    elif kind == TAR:
+        read, places = "tars", partial(places_in_tars, files)
+    elif kind == PARQUET:
+        read, column = "tables", image_column(files, image)
+        places = partial(places_in_tables, files, column, id_column(files, ids))
+    else:
+        read, places = "files", partial(_of_files, files)
+    return Source(read, places, column, tuple(given))
 
 
 def _expanded(word: str) -> list[str]:

@@ -63,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes that read images for each device, default one a core, 0: that with the "
-        "model reads them; with Ray those with the model, default as many as there is room for",
+        help="processes that read images, for each device, default one less than it has cores; 0: "
+        "that with the model reads them; with Ray those with the model, default as many as fit",
     )
     parser.add_argument(
         "--devices",
