@@ -196,17 +196,19 @@ def score_boxes(
     """
     engine = _Engine(ground_truth, detections)
     own = [[area] for area in areas[:outside_is_crowd]]
-    rest = [list(areas[outside_is_crowd:])] if areas[outside_is_crowd:] else []
+    rest = list(areas[outside_is_crowd:])
+    unique = list(dict.fromkeys(rest))  # of equal ranges the engine fills in one alone
     parts = []
-    for k, ranges in enumerate([*own, *rest]):
+    for k, ranges in enumerate([*own, unique] if unique else own):
         run = engine.run(ranges, max_dets, iou_thresholds, outside_is_crowd=k < len(own))
         run.accumulate()
         arrays = run.eval  # made at each access
         parts.append((arrays["precision"][..., -1], arrays["recall"]))
     precision, recall = zip(*parts, strict=True)
+    order = [*range(len(own)), *(len(own) + unique.index(area) for area in rest)]
     return BoxScores(
-        precision=np.concatenate(precision, axis=3),
-        recall=np.concatenate(recall, axis=2),
+        precision=np.concatenate(precision, axis=3)[..., order],
+        recall=np.concatenate(recall, axis=2)[:, :, order],
         iou_thresholds=tuple(iou_thresholds),
         max_dets=tuple(sorted(max_dets)),
     )

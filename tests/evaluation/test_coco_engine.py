@@ -22,7 +22,9 @@ from pycocotools.cocoeval import COCOeval
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "annotations"
-AREAS = [(0, math.inf), *SizeRanges.from_config("coco").areas()]
+COCO_AREAS = SizeRanges.from_config("coco").areas()
+# Tables of two kinds may have a range in common.
+AREAS = [(0, math.inf), *COCO_AREAS, COCO_AREAS[1]]
 
 
 def twelve_metrics(truth: dict, detections: list[dict]) -> np.ndarray:
