@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from lowres_d2.data.datasets.box_forms import FORMS, LEAST
 from lowres_d2.data.datasets.json_values import is_finite
 from lowres_d2.data.image import readable_endings
+from lowres_d2.data.text_lines import text_lines
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -112,10 +113,7 @@ def check_not_fractions(source: Path, images: Iterable[VocImage]) -> None:
 
 def listed_stems(path: Path) -> list[str]:
     """First word of each line of a list in ``ImageSets/Main``."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected one name per line") from None
+    lines = text_lines(path, "one name per line")
     # Lists for one class have a second column: 1, -1, or 0 for 'difficult'.
     return [line.split()[0] for line in lines if line.strip()]
 

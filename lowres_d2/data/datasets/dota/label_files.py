@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from lowres_d2.data.text_lines import read_labels
+
 # Of DOTA-v2.0, in the order of its page; v1.0 has the first fifteen, v1.5 sixteen.
 DOTA_CLASSES = [
     "plane", "ship", "storage-tank", "baseball-diamond", "tennis-court", "basketball-court",
@@ -49,24 +51,8 @@ def read_dota_labels(path: str | Path) -> list[DotaObject]:
         FileNotFoundError: no such file.
         ValueError: a line is none of this format; names file and line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such label file")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected DOTA's labels") from None
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not _is_header(line):
-            labelled = _parse(line)
-            if labelled is None:
-                raise ValueError(
-                    f"{path}: line {number} is {line.strip()[:80]!r}; expected eight coordinates, "
-                    "a class and 0 or 1 (difficult)"
-                )
-            found.append(labelled)
-    return found
+    expected = "eight coordinates, a class and 0 or 1 (difficult)"
+    return read_labels(path, _parse, "DOTA", expected, skip=_is_header)
 
 
 def is_dota_folder(folder: Path) -> bool:

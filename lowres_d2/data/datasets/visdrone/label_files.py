@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from lowres_d2.data.text_lines import read_labels
+
 # Categories 1 to 10, which are scored.
 VISDRONE_CLASSES = [
     "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus",
@@ -44,25 +46,11 @@ def read_visdrone_labels(path: str | Path) -> list[VisDroneObject]:
         FileNotFoundError: no such file.
         ValueError: a line is none of this format; names file and line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such label file")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected VisDrone's labels") from None
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            labelled = _parse(line)
-            if labelled is None:
-                raise ValueError(
-                    f"{path}: line {number} is {line.strip()[:80]!r}; expected eight whole numbers "
-                    "with commas: left, top, width, height, score (0 or 1), category (0 to 11), "
-                    "truncation, occlusion"
-                )
-            found.append(labelled)
-    return found
+    expected = (
+        "eight whole numbers with commas: left, top, width, height, score (0 or 1), category "
+        "(0 to 11), truncation, occlusion"
+    )
+    return read_labels(path, _parse, "VisDrone", expected)
 
 
 def is_visdrone_folder(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from lowres_d2.data.datasets.json_values import is_finite
 from lowres_d2.data.datasets.widerface.mat_files import boxes_of, labels_of, read_cells
+from lowres_d2.data.text_lines import text_lines
 
 _INVALID = 7  # its place among the ten numbers of a line
 
@@ -72,10 +73,7 @@ def _of_mat(path: Path) -> list[FaceImage]:
 
 
 def _of_text(path: Path) -> list[FaceImage]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not text ({error}); expected WiderFace's faces") from None
+    lines = text_lines(path, "WiderFace's faces")
     numbered = [(k, line.strip()) for k, line in enumerate(lines, start=1) if line.strip()]
     if numbered and numbered[0][1].startswith("#"):
         return [*_marked(path, numbered)]

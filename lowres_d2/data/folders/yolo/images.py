@@ -12,6 +12,7 @@ from lowres_d2.data.datasets.image_folder import first_few
 from lowres_d2.data.datasets.yolo import has_labels
 from lowres_d2.data.folders.layout import relative
 from lowres_d2.data.image import ENDINGS
+from lowres_d2.data.text_lines import text_lines
 
 # Without numpy's arrays: beside images these are copies that YOLO's trainer keeps.
 _ENDINGS = tuple(ending for ending in ENDINGS if ending != ".npy")
@@ -82,10 +83,7 @@ def _in_folder(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _listed(file: Path, root: Path) -> dict[str, tuple[int, int]]:
     """Images of a list; relative ones are so to its folder, or to the data set's."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not text ({error}); expected an image a line") from None
+    lines = text_lines(file, "an image a line")
     found = {}
     for number, line in enumerate(lines, start=1):
         name = line.strip()
