@@ -146,18 +146,7 @@ def fill_model(
     model = untiled(model)  # its weights are the detector's
     checkpointer = DetectionCheckpointer(model, save_to_disk=False)
     try:
-        weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
-        named = _named_as_in(
-            checkpointer.model, weights, checkpoint.get("matching_heuristics", False)
-        )
-        weights, left = named.weights, named.left
-        kind = {
-            "__author__": checkpoint.get("__author__"),
-            "matching_heuristics": named.by_heuristics,
-        }
-        # Not its public `load`, which reads the file itself and may execute what is in it. A copy
-        # of the dict, because tensors of another shape are removed from it.
-        found = checkpointer._load_model({"model": dict(weights), **kind})
+        named, found = _set_tensors(checkpointer, checkpoint, use_average)
     except Exception as error:  # names of a file from elsewhere can make the matching raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
@@ -165,7 +154,7 @@ def fill_model(
         ) from error
     misshapen = [entry[0] for entry in found.incorrect_shapes]
     not_loaded = dict.fromkeys([*misshapen, *found.missing_keys]) if refit else ()
-    refitted = refit_channels(checkpointer.model, weights, not_loaded)
+    refitted = refit_channels(checkpointer.model, named.weights, not_loaded)
     broken = [n for n, p in checkpointer.model.named_parameters() if not p.isfinite().all()]
     if broken:
         raise ValueError(
@@ -174,7 +163,7 @@ def fill_model(
         )
     misshapen = [name for name in misshapen if name not in refitted]
     # What a classifier tells apart is a matter of its head.
-    classes = [] if left else checkpoint.get("classes", [])
+    classes = [] if named.left else checkpoint.get("classes", [])
     iteration, recipe = checkpoint.get("iteration"), checkpoint.get("recipe")
     ids = checkpoint.get("category_ids", [])
     return LoadReport(
@@ -189,10 +178,10 @@ def fill_model(
         unexpected=[n for n in found.unexpected_keys if n not in refitted.values()],
         misshapen=misshapen,
         refitted=[
-            f"{name} from {weights[key].shape[1]} channels" for name, key in refitted.items()
+            f"{name} from {named.weights[key].shape[1]} channels" for name, key in refitted.items()
         ],
-        of_file=len(weights),
-        beside_backbone=left,
+        of_file=len(named.weights),
+        beside_backbone=named.left,
         renamed=named.renamed,
         torchvision=named.torchvision or checkpoint.get("__author__") == AUTHOR,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
@@ -201,6 +190,21 @@ def fill_model(
         iterations=iteration + 1 if isinstance(iteration, int) else None,
         recipe=recipe if isinstance(recipe, str) else "",
     )
+
+
+def _set_tensors(
+    checkpointer: DetectionCheckpointer, checkpoint: dict[str, Any], use_average: bool
+) -> tuple[_Named, Any]:
+    """Set those that have a place; the names they have, and fvcore's account of all others."""
+    weights = evaluated_state_dict(checkpoint) if use_average else checkpoint["model"]
+    named = _named_as_in(checkpointer.model, weights, checkpoint.get("matching_heuristics", False))
+    kind = {
+        "__author__": checkpoint.get("__author__"),
+        "matching_heuristics": named.by_heuristics,
+    }
+    # Not its public `load`, which reads the file itself and may execute what is in it. A copy of
+    # the dict, because tensors of another shape are removed from it.
+    return named, checkpointer._load_model({"model": dict(named.weights), **kind})
 
 
 @dataclass(frozen=True)

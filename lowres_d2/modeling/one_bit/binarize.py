@@ -77,11 +77,7 @@ def binarized(
             left to convert, a layer has hooks, there is no tower, the input of a 1-bit layer is
             never negative, or its weights are read by others.
     """
-    given = (("quantizer", quantizer, QUANTIZERS), ("activation", activation, ACTIVATIONS))
-    for name, value, known in given:
-        if value not in known:
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
-    check_gradient(gradient)
+    _check_choices(quantizer, activation, gradient)
     layers = layers_by_path(detector)
     patterns = real_patterns(layers, real_layers, optional_groups(detector))
     # One that the network holds in several places stays real-valued if one of its paths says so.
@@ -95,21 +91,27 @@ def binarized(
         _check_layers(layers, staying)
     if tower_shortcuts:
         add_tower_shortcuts(detector)
-    if quantizer != "learned_step":
+    several = quantizer == "learned_step"
+    if not several:
         prelu_for_relu(detector, patterns)
     if activation == "shifted_prelu":
         shift_prelus(detector, patterns)
-    if quantizer == "none":
-        return detector
-    several = quantizer == "learned_step"
-    convert = _to_bits(bits) if several else _to_signs(quantizer, gradient, scale)
-    _keep_from_fused(detector, converted)
-    replace_modules(detector, {layer: convert(layer) for layer in converted})
-    logger.info(
-        "%d-bit layers: %d; real-valued: %d", bits if several else 1, len(converted), len(staying)
-    )
-    _check_inputs(detector)
+    if quantizer != "none":
+        convert = _to_bits(bits) if several else _to_signs(quantizer, gradient, scale)
+        _keep_from_fused(detector, converted)
+        replace_modules(detector, {layer: convert(layer) for layer in converted})
+        number = bits if several else 1
+        logger.info("%d-bit layers: %d; real-valued: %d", number, len(converted), len(staying))
+        _check_inputs(detector)
     return detector
+
+
+def _check_choices(quantizer: str, activation: str, gradient: str) -> None:
+    given = (("quantizer", quantizer, QUANTIZERS), ("activation", activation, ACTIVATIONS))
+    for name, value, known in given:
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
+    check_gradient(gradient)
 
 
 def _check_layers(layers: Mapping[str, nn.Module], staying: Collection[nn.Module]) -> None:

@@ -9,8 +9,9 @@ files whose annotations have flags (``flags.py``); those in ``corner`` folders h
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lowres_d2.data.datasets.base import BoxDataset, make_annotation
 from lowres_d2.data.datasets.boxes import BoxPolicy
@@ -58,10 +59,9 @@ class TinyPersonDataset(BoxDataset):
         invalid_boxes: str = "error",
         check_images: bool = True,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f"task={task!r}: expected one of {', '.join(TASKS)}")
-        if dense not in _DENSE:
-            raise ValueError(f"dense={dense!r}: expected one of {', '.join(_DENSE)}")
+        for name, value, known in (("task", task, TASKS), ("dense", dense, _DENSE)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
         flags = check_flags(ignored) | ({DENSE} if dense == "ignore" else set())
         path = Path(json_file)
         content = read_coco_json(path)
@@ -77,17 +77,7 @@ class TinyPersonDataset(BoxDataset):
             image_root,
             check_images,
         )
-        records = {
-            image_id: {
-                "file_name": str(root / image["file_name"]),
-                "height": image["height"],
-                "width": image["width"],
-                "image_id": image_id,
-                "annotations": [],
-            }
-            | ({"corner": corners[image_id]} if corners else {})
-            for image_id, image in images.items()
-        }
+        records = _without_objects(images, root, corners)
         label_of = {name: k for k, names in enumerate(classes.values()) for name in names}
         policy = BoxPolicy(path, invalid_boxes)
         dense_images = set()
@@ -122,6 +112,23 @@ class TinyPersonDataset(BoxDataset):
             image_root=root,
             info=content.get("info"),
         )
+
+
+def _without_objects(
+    images: Mapping[int, Mapping], root: Path, corners: Mapping[int, tuple]
+) -> dict[int, dict[str, Any]]:
+    """Dataset dicts of images, or of tiles where there are corners, by their ids."""
+    return {
+        image_id: {
+            "file_name": str(root / image["file_name"]),
+            "height": image["height"],
+            "width": image["width"],
+            "image_id": image_id,
+            "annotations": [],
+        }
+        | ({"corner": corners[image_id]} if corners else {})
+        for image_id, image in images.items()
+    }
 
 
 def _check_classes(path: Path, categories: dict[int, str], task: str) -> None:
