@@ -49,8 +49,7 @@ import torch
 from PIL import Image
 
 BATCH, ACTORS, SHARD = 8, 2, 250
-SCORE = 0.05
-WARM = 0.25  # share of a run's images before its time counts: processes start meanwhile
+WARM = 0.5  # share of a run's images before its time counts: processes start meanwhile
 
 
 @dataclass
@@ -132,26 +131,30 @@ def write_images(folder: Path, number: int, side: int) -> None:
                 count += 1
 
 
-def bare(predictor: Predictor, folder: Path, done: Clock) -> None:
+def bare(predictor: Predictor, folder: Path, score: float, done: Clock) -> None:
     """A loop as anyone would write it."""
     files = sorted(folder.iterdir())
     for first in range(0, len(files), BATCH):
         batch = [predictor.prepare(file) for file in files[first : first + BATCH]]
-        done(len(predictor.detect(batch, SCORE)))
+        done(len(predictor.detect(batch, score)))
 
 
 def measured(
-    predict: Callable[[Job, Clock], None], model: Model, predictor: Predictor, folder: Path
+    predict: Callable[[Job, Clock], None],
+    model: Model,
+    predictor: Predictor,
+    folder: Path,
+    score: float,
 ) -> Clock:
     """A run of an engine from the start to the last shard."""
     source = find_source([str(folder)])
     with tempfile.TemporaryDirectory() as output:
         classes = predictor.class_names
-        with opened(Path(output), source, model, classes, SCORE, SHARD) as run:
+        with opened(Path(output), source, model, classes, score, SHARD) as run:
             inputs = Inputs(predictor.mapper)
             reader = BatchReader(run.manifest, source.kind, source.column, inputs, BATCH)
             clock = Clock(run.about["images"])
-            predict(Job(run.missing(), reader, model, SCORE, run.shards), clock)
+            predict(Job(run.missing(), reader, model, score, run.shards), clock)
     return clock
 
 
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="a file, or the folder of a run")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--side", type=int, default=64, help="of the images, at most 256")
+    parser.add_argument("--score", type=float, default=0.05, help="lowest score that is kept")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[0, 1], help="of the local engine"
@@ -212,7 +216,7 @@ def main() -> None:
         model = Model.of(*recipe_of(None, args.weights, ["train.device=cpu"]))
         predictor = model.load("cpu")
         print_bounds()
-        detect = Detect(lambda: predictor, SCORE)
+        detect = Detect(lambda: predictor, args.score)
 
         def local(workers: int, job: Job, done: Clock) -> None:
             predict_locally(job, detect, ["cpu"], workers, done)
@@ -227,15 +231,15 @@ def main() -> None:
         ratios: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(args.rounds):
             loop = Clock(args.images)
-            bare(predictor, folder, loop)
+            bare(predictor, folder, args.score, loop)
             print(f"loop: {1000 * loop.seconds:.2f} ms of CPU an image, {loop.rate:.1f} a second")
             for name, engine in engines.items():
-                clock = measured(engine, model, predictor, folder)
+                clock = measured(engine, model, predictor, folder, args.score)
                 ratios[name].append(loop.seconds / clock.seconds)
                 print(
                     f"{name}: {1000 * clock.seconds:.2f} ms of CPU an image, {clock.rate:.1f} a "
-                    f"second, ratio {ratios[name][-1]:.3f}, memory {clock.memory[0]} MiB after a "
-                    f"quarter of the images, {clock.memory[-1]} MiB after all",
+                    f"second, ratio {ratios[name][-1]:.3f}, memory {clock.memory[0]} MiB after "
+                    f"half of the images, {clock.memory[-1]} MiB after all",
                     flush=True,
                 )
     for name, found in ratios.items():
