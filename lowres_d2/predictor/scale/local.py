@@ -126,7 +126,7 @@ def _look(
         for batch in loader:
             done(collector.add(detect(batch | {"image": np.asarray(batch["image"])})))
     except RuntimeError as error:
-        if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error):
+        if "DataLoader worker (pid" in str(error):  # not those that a worker raised
             raise ChildProcessError(_KILLED.format("that reads images")) from error
         raise
 

@@ -11,7 +11,6 @@ import tarfile
 from unittest.mock import patch
 
 import lowres_d2
-from lowres_d2.predictor.scale.shards import SCHEMA
 from lowres_d2.programs.predict import main
 
 import numpy as np
@@ -22,6 +21,9 @@ from PIL import Image
 from toys.data import CLASSES
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: extra `predict`")
+from lowres_d2.predictor.scale.batches import BatchReader  # noqa: E402
+from lowres_d2.predictor.scale.shards import SCHEMA  # noqa: E402
+
 import pyarrow.parquet as pq  # noqa: E402
 
 needs_ray = pytest.mark.skipif(
@@ -240,6 +242,16 @@ def test_a_killed_run_goes_on_without_doubles_or_gaps(
 @pytest.mark.slow
 def test_each_device_has_a_process_with_the_model(predict, images, expected):
     check(predict(images[0], more=["--devices", "cpu", "cpu", "--shard-size", "2"]), expected)
+
+
+def test_a_killed_reader_is_said_and_the_run_can_go_on(
+    untrained_run, predict, images, expected, tmp_path, capsys
+):
+    words = arguments(untrained_run, [images[0]], tmp_path / "out", "--workers", "1")
+    with patch.object(BatchReader, "_read", lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+        said = refused(capsys, words)
+    assert said.startswith("a process that reads images was killed, perhaps for want of memory: ")
+    check(predict(images[0]), expected)
 
 
 @needs_ray
