@@ -14,7 +14,6 @@ import lowres_d2
 from lowres_d2.data.plates import PlatesDataset
 
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = f"lowres_d2-{lowres_d2.__version__}"
@@ -29,11 +28,15 @@ SHORT = [
     "dataloader.test.dataset.num_images=2",
     "dataloader.test.num_workers=0",
 ]
+# In one process, which imports torch once.
 DETECT = """
 import sys
 import lowres_d2
+from lowres_d2.programs.command import main
+image = sys.argv[1]
+main(["demo", "--weights", "full", "--input", image, "--output", "found.png"])
 print(*lowres_d2.models())
-print(len(lowres_d2.load("full")(sys.argv[1], score=0.5)))
+print(len(lowres_d2.load("full")(image, score=0.5)))
 """
 MB = 1e6
 
@@ -128,26 +131,14 @@ def test_the_wheel_lists_its_recipes(installed):
     assert {*listed} == recipes
 
 
-@pytest.mark.skipif(not lowres_d2.models(), reason="the checkout has no quick models")
-def test_the_wheel_detects_with_each_quick_model(installed):
-    code = "import lowres_d2; print(*(lowres_d2.load(name).info.factor for name in {}))"
-    names = list(lowres_d2.models())
-    factors = installed("python", "-c", code.format(names)).split()
-    assert factors == [model.card.factor for model in lowres_d2.models().values()]
-
-
-def test_the_wheel_trains_and_its_weights_detect(installed):
+def test_the_wheel_trains(installed):
     installed("lowres-d2", "train", "--config-file", PLATES, *SHORT, "train.output_dir=run")
-    Image.new("RGB", (256, 256)).save(installed.work / "image.png")
-    demo = ["--weights", "run", "--input", "image.png", "--output", "found.png"]
-    said = installed("lowres-d2", "demo", *demo)
-    assert "1 of 1 inputs done" in said
-    (record,) = json.loads((installed.work / "found.json").read_text())
-    assert (record["height"], record["width"], len(record["classes"])) == (256, 256, 8)
+    assert (installed.work / "run" / "model_final.pth").is_file()
 
 
-@pytest.mark.skipif(not lowres_d2.models(), reason="no quick models are in this checkout")
 def test_the_wheels_models_detect(installed, tmp_path):
     data = PlatesDataset(tmp_path, "test", 1, seed=7, num_workers=0)  # that no model was trained on
-    *names, number = installed("python", "-c", DETECT, data[0]["file_name"]).split()
-    assert names == [*lowres_d2.models()] and int(number) > 0
+    *_, names, number = installed("python", "-c", DETECT, data[0]["file_name"]).splitlines()
+    (record,) = json.loads((installed.work / "found.json").read_text())
+    assert names.split() == [*lowres_d2.models()]
+    assert int(number) == len(record["detections"]) > 0
