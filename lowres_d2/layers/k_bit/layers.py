@@ -17,29 +17,43 @@ from torch import Tensor, nn
 
 
 class KBitWeights(nn.Module):
-    """Base of the layers of k bits, beside the real-valued one.
+    """Base of the layers of k bits, before the real-valued one.
+
+    Args:
+        args: of the real-valued layer.
+        bits: 2 or more.
+        kwargs: of the real-valued layer.
 
     Attributes:
         bits: k, of weights and inputs.
         weight_quantizer: a step for all weights of the layer.
         input_quantizer: a step for all inputs.
+
+    Raises:
+        ValueError: there are fewer bits.
     """
 
     bits: int
 
-    def _set_up(self, bits: int) -> None:
+    def __init__(self, *args: Any, bits: int = 4, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.bits = bits
         self.weight_quantizer = LearnedStep(bits, signed=True, per_image=False)
         self.input_quantizer = LearnedStep(bits)
 
-    def _like(self, layer: nn.Module) -> Any:
-        """With the parameters and the mode of a real-valued one, frozen if its weights are."""
-        quantizers = (self.weight_quantizer, self.input_quantizer)
-        take_over(self, layer, (q.gain for q in quantizers))
-        self.to(layer.weight.device)
+    @classmethod
+    def of(cls, layer: nn.Conv2d | nn.Linear, bits: int = 4) -> Any:
+        """A layer of k bits, with what a real-valued one has: parameters, norm, activation, mode.
+
+        Frozen if its weights are.
+        """
+        made = cls(**arguments_of(layer), bits=bits)
+        quantizers = (made.weight_quantizer, made.input_quantizer)
+        take_over(made, layer, (q.gain for q in quantizers))
+        made.to(layer.weight.device)
         for quantizer in quantizers:
             quantizer.training = layer.training
-        return self
+        return made
 
 
 class KBitConv2d(KBitWeights, Conv2d):
@@ -53,15 +67,6 @@ class KBitConv2d(KBitWeights, Conv2d):
     Raises:
         ValueError: there are fewer bits.
     """
-
-    def __init__(self, *args: Any, bits: int = 4, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._set_up(bits)
-
-    @classmethod
-    def of(cls, layer: nn.Conv2d, bits: int = 4) -> KBitConv2d:
-        """A convolution of k bits: parameters, norm and activation are a real-valued one's."""
-        return cls(**arguments_of(layer), bits=bits)._like(layer)
 
     def forward(self, x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N O out_h out_w"]:
         """Convolve, add the bias, normalise, activate."""
@@ -85,15 +90,6 @@ class KBitLinear(KBitWeights, nn.Linear):
     Raises:
         ValueError: there are fewer bits.
     """
-
-    def __init__(self, *args: Any, bits: int = 4, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._set_up(bits)
-
-    @classmethod
-    def of(cls, layer: nn.Linear, bits: int = 4) -> KBitLinear:
-        """A layer of k bits, with the parameters of a real-valued one."""
-        return cls(**arguments_of(layer), bits=bits)._like(layer)
 
     def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any O"]:
         """Multiply, add the bias."""

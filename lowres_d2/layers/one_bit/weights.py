@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lowres_d2.layers.like import arguments_of, take_over
+from lowres_d2.layers.one_bit.input_quantizers import Sign
 from lowres_d2.layers.one_bit.signs import plus_or_minus_one
 
 import torch
@@ -23,7 +25,13 @@ _SMALLEST_SCALE = 1e-12
 
 
 class BinaryWeights(nn.Module):
-    """Base of the 1-bit layers, beside the real-valued one.
+    """Base of the 1-bit layers, before the real-valued one.
+
+    Args:
+        args: of the real-valued layer.
+        input_quantizer: makes -1 and +1 of the input; by default ``Sign()``.
+        scale: see below.
+        kwargs: of the real-valued layer.
 
     Attributes:
         weight: the real-valued weights.
@@ -31,19 +39,46 @@ class BinaryWeights(nn.Module):
         scale: ``mean``: the mean of |w| over an output channel, which minimises Eq. 3; ``learned``:
             that, times the exponential of a parameter ``log_gain`` that starts at 0. So the scale
             is positive, and weight decay draws it towards the mean.
+
+    Raises:
+        ValueError: there is no such scale.
     """
 
     weight: Float[Tensor, "O *in"]
     input_quantizer: nn.Module
     scale: str
 
-    def _set_up(self, input_quantizer: nn.Module, scale: str) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        input_quantizer: nn.Module | None = None,
+        scale: str = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
         if scale not in SCALES:
             raise ValueError(f"scale={scale!r}: expected one of {', '.join(SCALES)}")
-        self.input_quantizer = input_quantizer
+        self.input_quantizer = input_quantizer or Sign()
         self.scale = scale
         if scale == "learned":
             self.log_gain = nn.Parameter(self.weight.new_zeros(len(self.weight)))
+
+    @classmethod
+    def of(
+        cls,
+        layer: nn.Conv2d | nn.Linear,
+        input_quantizer: nn.Module | None = None,
+        scale: str = "mean",
+    ) -> Any:
+        """A layer in 1 bit, with what a real-valued one has: parameters, norm and activation.
+
+        What it has beside them is frozen if they are.
+
+        Raises:
+            ValueError: there is no such scale, or the real-valued layer has hooks.
+        """
+        binary = cls(**arguments_of(layer), input_quantizer=input_quantizer, scale=scale)
+        return take_over(binary, layer, binary.added_parameters())
 
     def added_parameters(self) -> list[nn.Parameter]:
         """Those that the real-valued layer has not."""
