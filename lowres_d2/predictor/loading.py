@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres_d2.data.classification import ClassificationMapper
+from lowres_d2.deploy.export import SUFFIXES, load_exported
 from lowres_d2.engine.build import build_model, check_classes
 from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.identity import Identity, identify, recipe_of
@@ -28,7 +29,7 @@ from torch import nn
 RECIPES = (".py", ".yaml", ".yml")
 EXPECTED = (
     f"expected a recipe ({' '.join(RECIPES)}), the folder of a run, a file of weights "
-    f"({' '.join(ENDINGS)}), or the name of a quick model"
+    f"({' '.join(ENDINGS)}), an exported one ({' '.join(SUFFIXES)}), or the name of a quick model"
 )
 # Of the images of classification sets in memory that do not say their size: CIFAR's, for one.
 IN_MEMORY_SIZE = 32
@@ -47,12 +48,13 @@ def load(
 
     Args:
         source: the folder of a run, of which the best weights are taken; a file of weights that
-            says its recipe, as those of runs and packed 1-bit ones do, or its address; the name of
-            one of :func:`lowres_d2.models`; or a recipe, with ``weights``.
+            says its recipe, as those of runs and packed 1-bit ones do, or its address; a file of
+            ``lowres-d2 export``; the name of one of :func:`lowres_d2.models`; or a recipe, with
+            ``weights``.
         weights: a file, an address, the folder of a run or a quick model's name, for a recipe that
             is not theirs; with a run's folder other weights than its best.
         device: such as "cpu" or "cuda:1"; None: as the recipe says, by default a GPU if there is
-            one. Packed detectors run on the CPU.
+            one. Packed and exported models run on the CPU.
         overrides: ``key=value`` changes the recipe; ``+tiles.size=640`` puts the model in tiles.
 
     Returns:
@@ -64,17 +66,58 @@ def load(
         ValueError: it is something else, weights and recipe do not fit each other, or its model
             makes images and finds nothing.
     """
-    overrides = [*overrides, *([] if device is None else [f"train.device={device}"])]
-    recipe, file = _recipe_and_weights(os.fspath(source), weights)
-    if recipe is None:
-        found = identify(file)
-        if not found.recipe:
+    overrides = list(overrides)
+    if Path(source).suffix in SUFFIXES and not Path(source).is_dir():
+        if weights is not None or overrides or str(device or "cpu") != "cpu":
             raise ValueError(
-                f"{file} does not say which recipe it was trained with: give both, "
-                "load(RECIPE, weights=FILE)"
+                f"{os.fspath(source)}: an exported model has its weights, cannot be changed and "
+                "runs on the CPU: load it without weights, overrides and device"
             )
-        return predictor_of(found.load_recipe(overrides), found)
-    return predictor_of(*recipe_of(recipe, file, overrides), recipe)
+        return _exported(Path(source))
+    overrides += [] if device is None else [f"train.device={device}"]
+    return predictor_of(*recipe_and_identity(source, weights, overrides))
+
+
+def recipe_and_identity(
+    source: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[DictConfig, Identity, str | None]:
+    """The recipe and the weights of what a user names; and the recipe's file, if it has one.
+
+    Args:
+        source: as for :func:`load`.
+        weights: likewise.
+        overrides: likewise.
+
+    Raises:
+        FileNotFoundError: there is no such recipe or file.
+        KeyError: an override's key does not exist.
+        ValueError: it is something else, or does not say its recipe.
+    """
+    recipe, file = _recipe_and_weights(os.fspath(source), weights)
+    if recipe is not None:
+        return *recipe_of(recipe, file, overrides), recipe
+    found = identify(file)
+    if not found.recipe:
+        raise ValueError(
+            f"{file} does not say which recipe it was trained with: give both, "
+            "load(RECIPE, weights=FILE)"
+        )
+    return found.load_recipe(overrides), found, None
+
+
+def _exported(path: Path) -> Predictor:
+    model = load_exported(path)
+    known = model.known
+    cfg = Identity(str(path), tuple(known.classes), known.recipe).load_recipe(["train.device=cpu"])
+
+    def described(predictor: Predictor, inputs: dict[str, Any] | None) -> Info:
+        counted = build_model(cfg).eval()
+        inputs = inputs or predictor.prepare(noise(known.channels))
+        return describe(str(path), str(path), known.classes, counted, inputs)
+
+    return Predictor(model, mapper_of(cfg), known.classes, described)
 
 
 def _recipe_and_weights(source: str, weights: str | os.PathLike | None) -> tuple[str | None, str]:

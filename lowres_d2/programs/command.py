@@ -48,6 +48,7 @@ PROGRAMS = (
     "visualize",
     "replay",
     "extract",
+    "export",
     "pack",
     "convert-deformable-detr",
     "env",

@@ -57,8 +57,9 @@ def as_factor(value: Fraction | int | float | str) -> Fraction:
 def padded_size(size: Size, factor: Fraction) -> Size:
     """Size of an image after padding to a multiple of the factor's numerator."""
     multiple = factor.numerator
-    # In whole numbers: under `torch.compile` lengths are symbols once images differ in size.
-    height, width = (-(-length // multiple) * multiple for length in size)
+    # In whole numbers: under `torch.compile` lengths are symbols once images differ in size. No
+    # quotient of a negative length, which ONNX rounds the other way.
+    height, width = (length + -length % multiple for length in size)
     return height, width
 
 

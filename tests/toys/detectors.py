@@ -221,3 +221,26 @@ def training_input(height: int, width: int, seed: int = 0) -> dict[str, Any]:
         "height": height,
         "width": width,
     }
+
+
+# Multiples of the factor and of the strides, and none; the smallest has less than a block of 32.
+SIZES = [(203, 269), (256, 320), (128, 100), (37, 41)]
+
+
+def with_spread_scores(detector: nn.Module, threshold: float = 0.05) -> nn.Module:
+    """The detector in evaluation mode, its class logits far apart, and a score threshold."""
+    torch.manual_seed(0)
+    for name, module in detector.named_modules():
+        if name.endswith(("cls_score", "class_heads.0")):
+            nn.init.normal_(module.weight, std=1.0)
+        if hasattr(module, "test_score_thresh"):
+            module.test_score_thresh = threshold
+    return detector.eval()
+
+
+def inputs_of_several_sizes() -> list[dict]:
+    """Images of several sizes, detections wanted in other ones."""
+    return [
+        {"image": random_image(*size, seed=seed), "height": 2 * size[0], "width": 3 * size[1]}
+        for seed, size in enumerate(SIZES)
+    ]

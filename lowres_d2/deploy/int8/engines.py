@@ -9,10 +9,12 @@ needed, so that neither engine is when the other one is used.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from lowres_d2.deploy.packages import needed
+from lowres_d2.deploy.runtimes import onnxruntime_session, openvino_compiled
 
 import numpy as np
 import torch
@@ -80,10 +82,8 @@ def onnxruntime_int8(path: Path, images: Sequence[Float[Tensor, "N C H W"]]) -> 
 
 def with_onnxruntime(path: Path, threads: int) -> Network:
     """A network that onnxruntime runs on the CPU."""
-    onnxruntime = _needed("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    _needed("onnxruntime")
+    session = onnxruntime_session(path, threads)
 
     def run(image: Tensor) -> list[Tensor]:
         return [torch.from_numpy(x) for x in session.run(None, {"image": image.numpy()})]
@@ -106,9 +106,8 @@ def with_openvino(model: Any, threads: int) -> Network:
         model: of :func:`openvino_int8`, or the path of a graph.
         threads: their number.
     """
-    core = _needed("openvino").Core()
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    compiled = core.compile_model(model, "CPU", settings)
+    _needed("openvino")
+    compiled = openvino_compiled(model, threads)
 
     def run(image: Tensor) -> list[Tensor]:
         found = compiled(image.numpy())
@@ -118,9 +117,4 @@ def with_openvino(model: Any, threads: int) -> Network:
 
 
 def _needed(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"int8: {error}; pip install onnx onnxscript onnxruntime openvino nncf"
-        ) from None
+    return needed(name, "int8", "onnx onnxscript onnxruntime openvino nncf")

@@ -12,14 +12,18 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+from lowres_d2.modeling.resample.as_convolution import convolved
 from lowres_d2.modeling.resample.resampler import Resampler
 from lowres_d2.structures import Size, as_factor, check_factor_fits, low_res_size, pad_to_factor
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 Interpolation = Literal["bicubic", "bilinear", "box"]
+# torch 2.6 does not say whether it exports.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class Identity(Resampler):
@@ -54,7 +58,7 @@ class Downsampled(Resampler):
         self.interpolation = interpolation
 
     def resample(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C low_H low_W"]:
-        return interpolated(images, low_res_size(_size(images), self.factor), self.interpolation)
+        return rescaled(images, self.factor, self.interpolation)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, interpolation={self.interpolation}"
@@ -96,8 +100,8 @@ class DownUp(Resampler):
         check_factor_fits(size, self.degradation)
         padded = pad_to_factor(images, self.degradation)
         # Both ways between padded sizes, whose ratio is exactly the factor; then cropped.
-        small = interpolated(padded, low_res_size(size, self.degradation), self.interpolation)
-        up = interpolated(small, _size(padded), self.interpolation)
+        small = rescaled(padded, self.degradation, self.interpolation)
+        up = rescaled(small, 1 / self.degradation, self.interpolation)
         return up[..., : size[0], : size[1]]
 
     def extra_repr(self) -> str:
@@ -127,6 +131,23 @@ def check_interpolation(interpolation: str, factor: Fraction) -> None:
         )
 
 
+def rescaled(
+    images: Float[Tensor, "N C H W"], factor: Fraction, interpolation: Interpolation
+) -> Float[Tensor, "N C resized_H resized_W"]:
+    """Images interpolated by an exact factor.
+
+    Args:
+        images: in [0, 1] or in a range of their own; height and width are multiples of the factor's
+            numerator.
+        factor: pixels of the images in one of the results; under 1 results are larger.
+        interpolation: see :class:`DownUp`.
+    """
+    if _is_exporting():
+        resized = convolved(images, factor, interpolation)
+        return resized if interpolation == "box" else _within_range(resized, images)
+    return interpolated(images, low_res_size(_size(images), factor), interpolation)
+
+
 def interpolated(
     images: Float[Tensor, "N C H W"], size: Size, interpolation: Interpolation
 ) -> Float[Tensor, "N C resized_H resized_W"]:
@@ -141,6 +162,12 @@ def interpolated(
         # Between sizes of a whole ratio: means downwards, repetitions upwards.
         return F.interpolate(images, size, mode="area")
     resized = F.interpolate(images, size, mode=interpolation, align_corners=False, antialias=True)
+    return _within_range(resized, images)
+
+
+def _within_range(
+    resized: Float[Tensor, "N C resized_H resized_W"], images: Float[Tensor, "N C H W"]
+) -> Float[Tensor, "N C resized_H resized_W"]:
     # Image by image: results must not depend on what else is in the batch.
     low = images.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)

@@ -12,7 +12,7 @@ from lowres_d2.modeling.frozen import load_frozen
 from lowres_d2.modeling.resample.interpolation import (
     Interpolation,
     check_interpolation,
-    interpolated,
+    rescaled,
 )
 from lowres_d2.modeling.resample.resampler import Resampler
 from lowres_d2.modeling.weights import LoadReport
@@ -94,12 +94,13 @@ class SuperResolved(Resampler):
         size = images.shape[-2], images.shape[-1]
         check_factor_fits(size, self.low_factor)
         padded = pad_to_factor(images, self.low_factor)
-        low = interpolated(padded, low_res_size(size, self.low_factor), self.interpolation)
+        low = rescaled(padded, self.low_factor, self.interpolation)
         # Networks are trained on images in [0, 1], and may overshoot.
         restored = self.network(low).clamp(0, 1)
         wanted = low.shape[-2] * self._growth, low.shape[-1] * self._growth
         if tuple(restored.shape[-2:]) != wanted:
-            restored = interpolated(restored, wanted, self.interpolation)
+            shrunk = Fraction(self.network.factor, self._growth)
+            restored = rescaled(restored, shrunk, self.interpolation)
         height, width = low_res_size(size, self.factor)
         return restored[..., :height, :width]
 

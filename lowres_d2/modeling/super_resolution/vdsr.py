@@ -7,7 +7,9 @@ here on all colours; it clips gradients by the learning rate, see ``train.clip_g
 
 from __future__ import annotations
 
-from lowres_d2.modeling.resample.interpolation import interpolated
+from fractions import Fraction
+
+from lowres_d2.modeling.resample.interpolation import rescaled
 from lowres_d2.modeling.super_resolution.network import SuperResolutionNetwork
 
 import fvcore.nn.weight_init as weight_init
@@ -52,6 +54,5 @@ class VDSR(SuperResolutionNetwork):
             ValueError: they have another number of channels.
         """
         self._check(images)
-        size = images.shape[-2] * self.factor, images.shape[-1] * self.factor
-        large = interpolated(images, size, "bicubic")
+        large = rescaled(images, Fraction(1, self.factor), "bicubic")
         return large + self.layers(large)

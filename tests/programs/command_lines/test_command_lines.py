@@ -12,6 +12,8 @@ from lowres_d2.data.folders.recognition import FINDERS
 from lowres_d2.data.image import MAX_PIXELS
 from lowres_d2.data.plates.dataset import SPLITS, VARIANTS
 from lowres_d2.data.validation.sizes import SIZE_LIMITS
+from lowres_d2.deploy.export import FORMATS
+from lowres_d2.deploy.export.check_images import NUMBER
 from lowres_d2.programs import command_lines, completion, crop, sweep, visualize
 from lowres_d2.programs.command import PROGRAMS, command_line
 
@@ -53,6 +55,7 @@ CHOICES = [
     ("analyze", "rule", RULES),
     ("completion", "shell", completion.PREAMBLE),
     ("crop", "preset", PRESETS),
+    ("export", "format", FORMATS),
     ("make-plates", "split", SPLITS),
     ("make-plates", "variant", [*VARIANTS, "classification"]),
     ("prepare-tinyperson", "task", TASKS),
@@ -91,6 +94,7 @@ PRESET_TEXT = "; ".join(f"{name} {crop.text_of(rules)}" for name, rules in PRESE
     [
         ("crop", "preset", f"size and overlap: {PRESET_TEXT}"),
         ("crop", "least_inside", f"default {CropRules().least_inside:g}"),
+        ("export", "images", f"by default {NUMBER} generated ones"),
         ("pseudo-label", "ignore_from", f"default {PseudoLabels.ignored_from}; "),
         ("sweep", "values", f"default {' '.join(sweep.FACTORS)}, "),
     ],

@@ -1,0 +1,102 @@
+"""A model in a file of another runtime, written only if it finds there what it finds in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lowres_d2.deploy.export.comparison import Differences, compare
+from lowres_d2.deploy.export.exported import load_exported
+from lowres_d2.deploy.export.formats import Format, format_of
+from lowres_d2.deploy.export.graph import graph_for
+from lowres_d2.deploy.export.sealed import Known
+from lowres_d2.own_files import check_own, own_path
+
+from torch import nn
+
+
+def export_model(
+    model: nn.Module,
+    path: str | Path,
+    inputs: Sequence[dict[str, Any]],
+    *,
+    name: str | None = None,
+    recipe: str = "",
+    classes: Sequence[str] = (),
+    category_ids: Sequence[int] = (),
+    channel_order: str = "",
+    progress: Callable[[str], None] = lambda text: None,
+) -> Differences:
+    """Write a model in another runtime's format, and check it.
+
+    Args:
+        model: composition, detector or classifier, in evaluation mode on the CPU.
+        path: file to write, whose suffix is the format's.
+        inputs: of images for the check, on which the model finds something.
+        name: of the format; None: that of the suffix.
+        recipe: text of a ``config.yaml``.
+        classes: names in the order of the labels.
+        category_ids: ids of these in the annotation file of the training data.
+        channel_order: of the image, such as "RGB".
+        progress: is told what is being done.
+
+    Returns:
+        The largest differences to torch.
+
+    Raises:
+        ValueError: the model cannot be exported, the name has another suffix, nothing is found on
+            the images, or the exported model finds something else; nothing is written then.
+        FileExistsError: the file is there and not ours to replace.
+        ModuleNotFoundError: a package is missing; says how to install it.
+    """
+    entry = format_of(path, name)
+    entry.check_packages(entry.to_write)
+    check_own(entry.files(Path(path)))
+    graph = graph_for(model, entry)
+    channels = len(inputs[0]["image"])
+    known = Known(
+        format=entry.name,
+        recipe=recipe,
+        classes=list(classes),
+        category_ids=list(category_ids),
+        factor=str(graph.resampler.factor),
+        channels=channels,
+        channel_order=channel_order,
+        outputs=graph.outputs,
+        selection=None if graph.selection is None else graph.selection.known(),
+        size=None
+        if entry.any_size and graph.form.any_size
+        else list(inputs[0]["image"].shape[-2:]),
+    )
+    with ExitStack() as files:
+        # The last ones get their names first: the file that is loaded is there once all are.
+        part, *_ = [files.enter_context(own_path(file)) for file in entry.files(Path(path))]
+        progress(f"tracing the model for {entry.name}")
+        entry.backend().write(graph, known, part)
+        progress(f"checking it on {len(inputs)} images")
+        found = compare(
+            model,
+            load_exported(part),
+            inputs,
+            graph.selection,
+            entry.box_tolerance,
+            entry.score_tolerance,
+        )
+        _check(found, entry, path)
+    return found
+
+
+def _check(found: Differences, entry: Format, path: str | Path) -> None:
+    if not found.found:
+        raise ValueError(
+            f"{path} is not written: the model finds nothing on the {found.images} images of the "
+            "check, so that nothing can be compared: give others, on which it finds objects"
+        )
+    if found.unmatched or found.score > entry.score_tolerance:
+        raise ValueError(
+            f"{path} is not written, since {entry.name} and torch differ: {found.unmatched} of "
+            f"their detections are not found by both ({found}; accepted are "
+            f"{entry.box_tolerance:g} px and {entry.score_tolerance:g})"
+        )

@@ -1,0 +1,57 @@
+"""Each family of detectors: its graph finds in torch, and in onnxruntime, what the model finds."""
+
+from functools import cache
+
+from lowres_d2.deploy.export import FORMATS, export_model
+from lowres_d2.deploy.export.comparison import compare
+from lowres_d2.deploy.export.graph import Graph
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import Bicubic, DownUp, Identity, LearnedDownsampler
+
+import pytest
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes, Instances
+
+from toys.detectors import DETECTORS, inputs_of_several_sizes, with_spread_scores
+
+PACKAGES = FORMATS["onnx"].to_write
+
+
+@cache
+def model(name, resampler):
+    return LowResDetector(with_spread_scores(DETECTORS[name]()), resampler()).eval()
+
+
+def of_graph(graph):
+    """The graph as a model."""
+
+    def detect(batch):
+        (x,) = batch
+        boxes, scores, classes = graph(x["image"].float())
+        size = tuple(x["image"].shape[-2:])
+        found = Instances(size, pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes)
+        return [{"instances": detector_postprocess(found, x["height"], x["width"])}]
+
+    return detect
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "resampler",
+    [Identity, lambda: Bicubic("3/2"), lambda: LearnedDownsampler(4), lambda: DownUp(4)],
+    ids=["full", "3/2", "learned", "down-up"],
+)
+def test_a_graph_in_torch_finds_what_the_model_finds(name, resampler):
+    right = model(name, resampler)
+    graph = Graph(right)
+    found = compare(right, of_graph(graph), inputs_of_several_sizes(), graph.selection, 1e-2, 1e-4)
+    assert found.found >= 40 and not found.unmatched, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faster_rcnn_fpn", "cascade_rcnn"])
+def test_two_stages_find_the_same_in_onnxruntime(name, tmp_path):
+    for package in PACKAGES:
+        pytest.importorskip(package)
+    found = export_model(model(name, Identity), tmp_path / "x.onnx", inputs_of_several_sizes())
+    assert found.found > 40 and found.box < 1e-2
