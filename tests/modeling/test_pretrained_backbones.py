@@ -18,11 +18,11 @@ import pytest
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling.backbone.fpn import FPN
-from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock, ResNet
+from detectron2.modeling.backbone.resnet import BasicStem, ResNet
 from safetensors.torch import save_file
 from torch import nn
 
-from toys.deformable_detr import SMALL, deformable_detr
+from toys.deformable_detr import SMALL, bottleneck_stages, deformable_detr
 from toys.detectors import CHANNELS, DETECTORS, PIXELS, faster_rcnn_c4, fcos, retinanet
 
 WIDTHS = (8, 12, 16, 20, 24)  # of the toy detectors' backbones
@@ -134,19 +134,7 @@ def test_a_stage_of_a_mobilenet_is_found_in_the_head(tmp_path):
 
 def test_deformable_detr_takes_a_resnet_whose_norms_were_trained(tmp_path):
     widths = SMALL["widths"]
-    stages = [
-        ResNet.make_stage(
-            BottleneckBlock,
-            depth,
-            in_channels=widths[i],
-            out_channels=widths[i + 1],
-            bottleneck_channels=widths[i + 1] // 4,
-            stride_per_block=[2 if i else 1] + [1] * (depth - 1),
-            stride_in_1x1=False,
-            norm="BN",
-        )
-        for i, depth in enumerate(SMALL["depths"])
-    ]
+    stages = bottleneck_stages(SMALL, "BN")
     trained = classifier(
         ResNet(BasicStem(3, widths[0], norm="BN"), stages, out_features=["res3", "res4", "res5"])
     )

@@ -29,10 +29,10 @@ SMALL = dict(
 )
 
 
-def deformable_detr(size: dict[str, Any], **variant: bool) -> DeformableDETR:
-    """A model of this size, in evaluation mode."""
+def bottleneck_stages(size: dict[str, Any], norm: str) -> list:
+    """The stages of its backbone."""
     widths = size["widths"]
-    stages = [
+    return [
         ResNet.make_stage(
             BottleneckBlock,
             depth,
@@ -41,10 +41,16 @@ def deformable_detr(size: dict[str, Any], **variant: bool) -> DeformableDETR:
             bottleneck_channels=widths[i + 1] // 4,
             stride_per_block=[2 if i else 1] + [1] * (depth - 1),
             stride_in_1x1=False,
-            norm="FrozenBN",
+            norm=norm,
         )
         for i, depth in enumerate(size["depths"])
     ]
+
+
+def deformable_detr(size: dict[str, Any], **variant: bool) -> DeformableDETR:
+    """A model of this size, in evaluation mode."""
+    widths = size["widths"]
+    stages = bottleneck_stages(size, "FrozenBN")
     return DeformableDETR(
         ResNet(BasicStem(3, widths[0], norm="FrozenBN"), stages, out_features=FEATURES),
         FEATURES,

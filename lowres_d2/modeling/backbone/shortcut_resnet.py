@@ -17,8 +17,9 @@ those of Detectron2's ResNet with basic blocks, whose weights load, all but the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
+
+from lowres_d2.modeling.backbone.small import stages_of
 
 import fvcore.nn.weight_init as weight_init
 import torch.nn.functional as F
@@ -120,23 +121,7 @@ class SmallShortcutResNet(ResNet):
         out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
         in_channels: int = 3,
     ) -> None:
-        widths = list(pairwise(channels))
-        if len(widths) != len(depths):
-            raise ValueError(
-                f"channels={list(channels)}, depths={list(depths)}: expected channels of the stem "
-                "and of each stage, one more than depths"
-            )
-        stages = [
-            ResNet.make_stage(
-                ShortcutBlock,
-                depth,
-                in_channels=before,
-                out_channels=after,
-                stride_per_block=[2] + [1] * (depth - 1),
-                norm=norm,
-            )
-            for (before, after), depth in zip(widths, depths, strict=True)
-        ]
+        stages = stages_of(ShortcutBlock, channels, depths, norm)
         stem = PReLUStem(in_channels, channels[0], norm, kernel_size=3, pooled=False)
         super().__init__(stem, stages, out_features=list(out_features))
 

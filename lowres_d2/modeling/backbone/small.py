@@ -66,6 +66,39 @@ class DeepStem(CNNBlockBase):
         return self.second(self.first(x))
 
 
+def stages_of(
+    block_class: type[CNNBlockBase], channels: Sequence[int], depths: Sequence[int], norm: str
+) -> list[list[CNNBlockBase]]:
+    """Stages of a small ResNet, each of which starts with a stride of 2.
+
+    Args:
+        block_class: of all blocks.
+        channels: of the stem's output and of each stage's.
+        depths: number of blocks of each stage.
+        norm: of each convolution.
+
+    Raises:
+        ValueError: ``channels`` and ``depths`` do not fit each other.
+    """
+    widths = list(pairwise(channels))
+    if len(widths) != len(depths):
+        raise ValueError(
+            f"channels={list(channels)}, depths={list(depths)}: expected channels of the stem "
+            "and of each stage, one more than depths"
+        )
+    return [
+        ResNet.make_stage(
+            block_class,
+            depth,
+            in_channels=before,
+            out_channels=after,
+            stride_per_block=[2] + [1] * (depth - 1),
+            norm=norm,
+        )
+        for (before, after), depth in zip(widths, depths, strict=True)
+    ]
+
+
 class SmallResNet(ResNet):
     """Detectron2's ResNet with few channels, basic blocks and a plain stem.
 
@@ -93,27 +126,11 @@ class SmallResNet(ResNet):
         in_channels: int = 3,
         stem_middle: int | None = None,
     ) -> None:
-        widths = list(pairwise(channels))
-        if len(widths) != len(depths):
-            raise ValueError(
-                f"channels={list(channels)}, depths={list(depths)}: expected channels of the stem "
-                "and of each stage, one more than depths"
-            )
-        if any(before == after for before, after in widths):
+        if any(before == after for before, after in pairwise(channels)):
             # Detectron2's basic block has a convolution in its shortcut only where channels change,
             # and a block with stride 2 needs one.
             raise ValueError(f"channels={list(channels)}: successive numbers must differ")
-        stages = [
-            ResNet.make_stage(
-                BasicBlock,
-                depth,
-                in_channels=before,
-                out_channels=after,
-                stride_per_block=[2] + [1] * (depth - 1),
-                norm=norm,
-            )
-            for (before, after), depth in zip(widths, depths, strict=True)
-        ]
+        stages = stages_of(BasicBlock, channels, depths, norm)
         if (stem_stride == 4) != (stem_middle is not None) or stem_stride not in (1, 2, 4):
             raise ValueError(
                 f"SmallResNet: stem_stride={stem_stride}, stem_middle={stem_middle}: expected a "
