@@ -182,7 +182,12 @@ def make_page(detectors: Sequence[PageDetector], examples: Sequence[str]) -> gr.
         hidden = {"api_visibility": "private"}
         blocks.load(page.first, sliders, outputs, **alone, **hidden)
         gallery.select(page.example, sliders, outputs, **alone, **hidden)
-        upload.upload(page.show, [upload, *sliders], outputs, api_name="detect", **alone)
+        upload.upload(page.show, [upload, *sliders], outputs, api_name="detect", **alone).then(
+            lambda: None,
+            None,
+            upload,
+            **hidden,  # the next image can be dropped
+        )
         factor.release(
             page.at_factor, [path, results, *sliders], [results, *cards], **alone, **hidden
         )

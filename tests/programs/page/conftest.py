@@ -59,4 +59,5 @@ def served(page_runs, tmp_path_factory):
     assert found, line + process.communicate()[1]
     yield Served(process, found[1], temporary)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not [*temporary.glob("lowres_d2_page_*")]  # no upload is left behind
