@@ -127,8 +127,8 @@ def _result(detector: PageDetector, path: str, factor: float) -> Result:
     except Exception as error:
         _logger.exception("%s on %s", detector.title, path)
         return (
-            f"{Path(path).name}: {detector.title} failed with a {type(error).__name__}; the page's "
-            "terminal has more"
+            f"{Path(path).name}: {detector.title} failed with a {type(error).__name__}; the terminal of "
+            "the page has more"
         )
 
 

@@ -130,9 +130,8 @@ def test_what_one_detector_fails_on_is_shown_by_the_others(page_runs, tmp_path):
     detectors = [Failing(), PageDetector(str(page_runs["Thumbnails"]))]
     page = page_layout.Page(detectors, [])
     first, second, last = page.show(str(tmp_path / "it.png"), SCORE, FACTOR)
-    assert first[3:5] == [None, None] and first[5] == (
-        '<p class="wrong">it.png: mine failed with a RuntimeError; the page\'s terminal has more</p>'
-    )
+    failed = "it.png: mine failed with a RuntimeError; the terminal of the page has more"
+    assert first[3:6] == [None, None, f'<p class="wrong">{failed}</p>']
     assert "The detector sees" in second[8] and last[2] == "<p>it.png, 64 x 48 pixels.</p>"
     shown = page.cards(last[1], 1.0)
     assert shown[:3] == first[3:6] and "<b>0 objects</b>" in shown[5]
