@@ -68,6 +68,20 @@ def beside_backbone(state_dict: Mapping[str, Any], model: nn.Module) -> list[str
     return []
 
 
+def beside_published(state_dict: Iterable[str], model: nn.Module) -> list[str]:
+    """Names of published weights of a classifier that are of its head.
+
+    A backbone whose library saves more than a class predictor behind it says so in
+    ``published_head``, the beginnings of their names.
+
+    Args:
+        state_dict: names of the file's weights, as its library has them.
+        model: the model to load them into.
+    """
+    heads = {h for m in model.modules() for h in getattr(m, "published_head", ())}
+    return [name for name in state_dict if name.startswith(tuple(heads))]
+
+
 def layer_names(layers: Iterable[str], model: nn.Module) -> list[str]:
     """The model's names of tensors of a backbone; empty for one that has no place in it.
 

@@ -15,6 +15,7 @@ from lowres_d2.modeling.channels import refit_channels
 from lowres_d2.modeling.checkpoint_keys import (
     COUNTER,
     beside_backbone,
+    beside_published,
     evaluated_state_dict,
     route_detector_checkpoint,
 )
@@ -233,7 +234,9 @@ def _named_as_in(model: nn.Module, weights: Mapping[str, Tensor], heuristics: bo
         found = {name: weights[old] for old, name in renamed.items()}
         return _Named(found, left, sum(a != b for a, b in renamed.items()), torchvision=True)
     if heuristics:
-        return _Named(weights, [], by_heuristics=True)
+        left = set(beside_published(weights, model))
+        kept = {name: tensor for name, tensor in weights.items() if name not in left}
+        return _Named(kept, sorted(left), by_heuristics=True)
     return _Named(route_detector_checkpoint(weights, model), beside_backbone(weights, model))
 
 

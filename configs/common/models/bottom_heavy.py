@@ -36,15 +36,18 @@ bh_resnet50 = L(bottom_heavy)(
 
 hrnet18 = L(HRNet)(
     # Channels of the finest branch.
-    width=18
+    width=18,
+    # FrozenBN for fine-tuning.
+    norm="BN",
 )
-hrnet32 = L(HRNet)(width=32)
+hrnet32 = L(HRNet)(width=32, norm="BN")
 bh_hrnet18 = L(BottomHeavyHRNet)(
     width=18,  # likewise
     # Whether the max pooling is in the stem, as Table 4 prints it; False meets its costs.
     as_printed=False,
+    norm="BN",
 )
-bh_hrnet32 = L(BottomHeavyHRNet)(width=32, as_printed=False)
+bh_hrnet32 = L(BottomHeavyHRNet)(width=32, as_printed=False, norm="BN")
 
 # Twins for CPUs: 1.14 M and 0.53 M parameters, 1.87 G and 1.84 G MACs on 640x512.
 small = L(SmallResNet)(

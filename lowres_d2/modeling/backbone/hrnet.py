@@ -26,6 +26,7 @@ PARTS = (
     ("transition2", "stage3"),
     ("transition3", "stage4"),
 )
+NORMS = ("BN", "FrozenBN")
 STEM_CHANNELS = 64  # of HRNets of any width
 # Table 4: (modules, blocks in each branch of a module) of stages 2, 3, 4.
 STANDARD = ((1, 4), (4, 4), (3, 4))
@@ -47,10 +48,15 @@ class HRNet(Backbone):
             a module.
         freeze_at: number of frozen parts, as of Detectron2's ResNets: 1 is the stem, 2 stage 1,
             too, and 5 is all. Their batch norm becomes ``FrozenBatchNorm2d``.
+        norm: ``BN``, or ``FrozenBN`` in all parts, also those that are trained.
 
     Raises:
-        ValueError: ``out_features`` is empty or has an unknown branch, or there are fewer parts.
+        ValueError: ``out_features`` is empty or has an unknown branch, there are fewer parts, or
+            the norm is unknown.
     """
+
+    # What timm's classifiers have behind the branches, beside the class predictor.
+    published_head = ("incre_modules.", "downsamp_modules.", "final_layer.")
 
     def __init__(
         self,
@@ -59,8 +65,13 @@ class HRNet(Backbone):
         in_channels: int = 3,
         stages: Sequence[tuple[int, int]] = STANDARD,
         freeze_at: int = 0,
+        norm: str = "BN",
     ) -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise ValueError(
+                f"{type(self).__name__}: norm={norm!r}: expected one of {', '.join(NORMS)}"
+            )
         if not 0 <= freeze_at <= len(PARTS):
             raise ValueError(f"{type(self).__name__}: freeze_at={freeze_at}: expected 0 to 5")
         if not out_features or set(out_features) - set(NAMES):
@@ -69,9 +80,14 @@ class HRNet(Backbone):
         self._out_feature_channels = {name: width * 2**k for k, name in enumerate(NAMES)}
         self._out_feature_strides = {name: 4 * 2**k for k, name in enumerate(NAMES)}
         self.network = _network(self.first_stage(width), width, stages, in_channels)
-        for name in (name for part in PARTS[:freeze_at] for name in part):
-            module = getattr(self.network, name).requires_grad_(False)
-            setattr(self.network, name, FrozenBatchNorm2d.convert_frozen_batchnorm(module))
+        for k, part in enumerate(PARTS):
+            for name in part:
+                module = getattr(self.network, name)
+                if k < freeze_at:
+                    module.requires_grad_(False)
+                if k < freeze_at or norm == "FrozenBN":
+                    module = FrozenBatchNorm2d.convert_frozen_batchnorm(module)
+                setattr(self.network, name, module)
 
     def first_stage(self, width: int) -> dict[str, Any]:
         """What stage 1 is made of, as timm describes it: four bottleneck blocks."""
@@ -103,10 +119,11 @@ class BottomHeavyHRNet(HRNet):
         as_printed: whether the max pooling belongs to the stem, and W32's stage 2 has one module.
         stages: likewise; None: the paper's, for a width of 18 or 32.
         freeze_at: as in :class:`HRNet`.
+        norm: likewise.
 
     Raises:
-        ValueError: ``out_features`` or ``freeze_at`` as in :class:`HRNet`, or the paper has no
-            stages for a width.
+        ValueError: ``out_features``, ``freeze_at`` or ``norm`` as in :class:`HRNet`, or the paper
+            has no stages for a width.
     """
 
     def __init__(
@@ -117,6 +134,7 @@ class BottomHeavyHRNet(HRNet):
         as_printed: bool = False,
         stages: Sequence[tuple[int, int]] | None = None,
         freeze_at: int = 0,
+        norm: str = "BN",
     ) -> None:
         known = PRINTED if as_printed else AT_EQUAL_COST
         if stages is None and width not in known:
@@ -124,7 +142,7 @@ class BottomHeavyHRNet(HRNet):
                 f"BottomHeavyHRNet: width={width}: the paper has stages for 18 and 32; give stages"
             )
         stages = known[width] if stages is None else stages
-        super().__init__(width, out_features, in_channels, stages, freeze_at)
+        super().__init__(width, out_features, in_channels, stages, freeze_at, norm)
         # The first downsampling comes one convolution later, and a pooling makes up for it.
         self.network.conv1.stride = (1, 1)
         pool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -51,6 +51,9 @@ class MobileNetV2(StagedBackbone):
         ValueError: ``out_features`` is empty or has an unknown stage.
     """
 
+    # The 1x1 convolution to 1280 channels that torchvision's classifier has behind res5.
+    published_head = ("features.18.",)
+
     def __init__(
         self,
         out_features: Sequence[str] = ("res4",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lowres_d2.analysis.cost.complexity import counted
 from lowres_d2.analysis.cost.counting_rules import MMCV
 from lowres_d2.engine.build import check_classes
+from lowres_d2.engine.startup.weights import check_used
 from lowres_d2.modeling.backbone import HRFPN, BottomHeavyHRNet, HRNet
 from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
 from lowres_d2.modeling.meta_arch import ImageClassifier
@@ -80,6 +81,22 @@ def test_timms_weights_load_and_give_timms_features(tmp_path):
             torch.testing.assert_close(features, expected)
 
 
+@pytest.mark.parametrize("width", [18, 32])
+def test_a_detector_starts_from_timms_weights_as_published(width, tmp_path):
+    with without_values():
+        published = timm.create_model(f"hrnet_w{width}").state_dict()
+        detector = nn.ModuleDict({"backbone": HRFPN(HRNet(width, norm="FrozenBN"), NAMES, 8)})
+    detector.to_empty(device="cpu")
+    file = tmp_path / "model.safetensors"
+    save_file({name: torch.zeros(tensor.shape) for name, tensor in published.items()}, file)
+    report = load_weights(detector, f"{file}?matching_heuristics=True")
+    check_used(report)
+    assert {name.split(".")[1] for name in report.missing} == {"reduce", "outputs"}
+    assert {name.split(".")[0] for name in report.beside_backbone} == {
+        "incre_modules", "downsamp_modules", "final_layer"
+    }  # fmt: skip
+
+
 def test_it_gives_the_branches_that_are_asked_for_and_is_a_classifiers_backbone():
     network = BottomHeavyHRNet(4, ["res5", "res3"], in_channels=1, stages=FEW)
     found = network.eval()(torch.zeros(1, 1, 32, 64))
@@ -119,9 +136,22 @@ def test_frozen_parts_have_no_gradients_and_fixed_statistics(kind, freeze_at, fr
     assert not changed & frozen and bool(changed) == (freeze_at < 5)
 
 
+@pytest.mark.parametrize("kind", [HRNet, BottomHeavyHRNet])
+def test_with_frozen_norms_all_convolutions_are_trained_and_no_statistics_move(kind):
+    network = kind(4, stages=FEW, norm="FrozenBN").train()
+    assert not [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    convolutions = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == len([*network.parameters()])
+    assert all(weight.requires_grad for weight in convolutions)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network(torch.rand(2, 3, 32, 32))
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: HRNet(4, stages=FEW, norm="GN"), "HRNet: norm='GN': expected one of BN, FrozenBN"),
         (lambda: HRNet(4, [], stages=FEW), "expected some of res2, res3"),
         (lambda: HRNet(4, ["stage1"], stages=FEW), "expected some of res2, res3"),
         (lambda: HRNet(4, stages=FEW, freeze_at=6), "HRNet: freeze_at=6: expected 0 to 5"),

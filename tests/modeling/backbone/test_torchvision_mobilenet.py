@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from lowres_d2.engine.startup.weights import check_used
 from lowres_d2.modeling.backbone import MobileNetV2, MobileNetV2Stage
 from lowres_d2.modeling.weights import load_weights
 
@@ -49,6 +50,7 @@ def test_weights_of_torchvision_fit_backbone_and_head(tmp_path, norm):
     detector = C4(norm).eval()
     report = load_weights(detector, f"{tmp_path / 'whole.pth'}?matching_heuristics=True")
     assert report.missing == report.misshapen == []
+    check_used(report)
 
     image = torch.randn(1, 3, 64, 64)
     features = detector.backbone(image)
