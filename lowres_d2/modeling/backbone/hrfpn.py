@@ -1,7 +1,7 @@
 """HRFPN: a pyramid whose levels are all pooled from one feature map of the finest stride.
 
 Source: Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition" (TPAMI
-2021), HRNetV2p. The detectors with HRNets of Ning et al. (VISAPP 2023), Tables 6 and 7, have it.
+2021), HRNetV2p. With it, detectors on HRNets cost what Ning et al. (VISAPP 2023, Table 6) say.
 """
 
 from __future__ import annotations

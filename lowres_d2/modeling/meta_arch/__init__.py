@@ -6,6 +6,7 @@ from lowres_d2.modeling.meta_arch.deformable_detr import DeformableDETR
 from lowres_d2.modeling.meta_arch.image_classifier import ImageClassifier
 from lowres_d2.modeling.meta_arch.low_res_detector import LowResDetector
 from lowres_d2.modeling.meta_arch.nearest_point_fcos import NearestPointFCOS
+from lowres_d2.modeling.meta_arch.ranged_fcos import RangedFCOS
 from lowres_d2.modeling.meta_arch.super_resolved_rcnn import SuperResolvedRCNN
 from lowres_d2.modeling.meta_arch.super_resolver import SuperResolver
 
@@ -16,6 +17,7 @@ __all__ = [
     "ImageClassifier",
     "LowResDetector",
     "NearestPointFCOS",
+    "RangedFCOS",
     "SuperResolvedRCNN",
     "SuperResolver",
 ]

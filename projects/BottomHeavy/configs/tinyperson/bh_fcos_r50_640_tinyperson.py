@@ -5,3 +5,11 @@ from .bh_faster_rcnn_r50_640_tinyperson import dataloader, lr_multiplier, model,
 
 detector.backbone.bottom_up = model.detector.backbone.bottom_up
 model.detector = detector
+
+# As in TOV_mmdetection: two images on each of the paper's GPUs, and clipped gradients.
+dataloader.train.total_batch_size = 4
+train.clip_gradients.enabled = True
+train.clip_gradients.params.limit = 35.0
+# The same 12 epochs, three iterations for each tile.
+train.max_iter = 18000
+train.eval_period = 1500
