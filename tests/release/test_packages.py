@@ -35,8 +35,10 @@ import lowres_d2
 from lowres_d2.programs.command import main
 image = sys.argv[1]
 main(["demo", "--weights", "full", "--input", image, "--output", "found.png"])
+main(["export", "full", "--output", "full.onnx", "--images", image])
 print(*lowres_d2.models())
-print(len(lowres_d2.load("full")(image, score=0.5)))
+for detector in ("full", "full.onnx"):
+    print(len(lowres_d2.load(detector)(image, score=0.5)))
 """
 MB = 1e6
 
@@ -136,9 +138,10 @@ def test_the_wheel_trains(installed):
     assert (installed.work / "run" / "model_final.pth").is_file()
 
 
-def test_the_wheels_models_detect(installed, tmp_path):
+def test_the_wheels_models_detect_and_are_exported(installed, tmp_path):
     data = PlatesDataset(tmp_path, "test", 1, seed=7, num_workers=0)  # that no model was trained on
-    *_, names, number = installed("python", "-c", DETECT, data[0]["file_name"]).splitlines()
+    said = installed("python", "-c", DETECT, data[0]["file_name"])
+    *_, names, number, exported = said.splitlines()
     (record,) = json.loads((installed.work / "found.json").read_text())
     assert names.split() == [*lowres_d2.models()]
-    assert int(number) == len(record["detections"]) > 0
+    assert int(number) == int(exported) == len(record["detections"]) > 0
