@@ -13,7 +13,7 @@ import pytest
 from toys.runs import ANY_FACTOR, PLAIN
 from toys.trained import write_untrained_run
 
-SURE = 4.0  # of random weights: about a dozen of their detections have scores over 0.3
+SURE = 4.0  # of random weights: dozens of their detections then have scores over 0.3
 
 
 @dataclass(frozen=True)
