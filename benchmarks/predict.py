@@ -97,7 +97,8 @@ def processes() -> dict[int, int]:
         with contextlib.suppress(OSError):  # it has ended
             fields = place.read_text().rpartition(")")[2].split()
             process = int(place.parent.name)
-            parents[process], ticks[process] = int(fields[1]), int(fields[11]) + int(fields[12])
+            # Its own ones, and those of its children that have ended.
+            parents[process], ticks[process] = int(fields[1]), sum(map(int, fields[11:15]))
     ours = {os.getpid()}
     while below := {child for child, parent in parents.items() if parent in ours} - ours:
         ours |= below
