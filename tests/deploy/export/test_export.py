@@ -132,6 +132,35 @@ def test_what_does_not_fit_an_exported_file_is_refused(exported):
         model([{"image": torch.zeros(1, 50, 50)}])
 
 
+def test_openvino_files_are_loaded_by_the_same_call(run, exported, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("openvino")
+    # The same graph: to trace it takes longer than all else.
+    graph = exported[0].read_bytes()
+    monkeypatch.setattr("lowres_d2.deploy.export.openvino_file.onnx_bytes", lambda *args: graph)
+    file = tmp_path / "detector.xml"
+    main([str(run), "--output", str(file)])
+    assert "detections on 20 images" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.glob("*.*") if path.name[0] != "."} == {
+        "detector.xml",
+        "detector.bin",
+    }
+    assert lowres_d2.load(file).class_names == CLASSES
+    # Copies: OpenVINO maps the files of a model into memory.
+    broken = tmp_path / "broken.xml"
+    weights = file.with_suffix(".bin").read_bytes()
+    middle = len(weights) // 2
+    for content, said in (
+        (file.read_text(), "its weights, broken.bin, are not beside it"),
+        ("<net/>", "OpenVINO cannot read it"),
+        (file.read_text(), "is damaged"),
+    ):
+        broken.write_text(content)
+        with pytest.raises(ValueError, match=said):
+            lowres_d2.load(broken)
+        damaged = weights[: middle - 8] + bytes(16) + weights[middle + 8 :]
+        broken.with_suffix(".bin").write_bytes(damaged)
+
+
 def test_a_file_of_the_users_is_not_replaced(run, exported, tmp_path, capsys):
     file = tmp_path / "mine.onnx"
     shutil.copy(exported[0], file)
@@ -175,6 +204,7 @@ class OwnResampler(Resampler):
 
 REFUSED = {
     "packed 1-bit detectors run in their own engine": lambda: pack(one_bit()),
+    "in 1-bit layers another runtime's rounding turns signs": one_bit,
     "in tiles have no graph of their own": lambda: TiledDetector(fcos(), 64, 16),
     "OwnInference has a inference_single_image of its own": lambda: fcos(OwnInference),
     "resampler OwnResampler has a forward": lambda: LowResDetector(fcos(), OwnResampler(2)),
