@@ -1,10 +1,14 @@
-"""What a ``.safetensors`` file of this project says beside its tensors, read without these."""
+"""What a ``.safetensors`` file of this project says beside its tensors."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METADATA = "lowres_d2"  # key in the file's metadata, of json
 
@@ -24,6 +28,14 @@ def read_notes(path: str | Path) -> dict[str, Any]:
             return notes_in(file.metadata())
     except SafetensorError as error:
         raise ValueError(f"{path}: {error}: copy or download it again") from error
+
+
+def write_noted(tensors: Mapping[str, Tensor], path: str | Path, notes: Mapping[str, Any]) -> None:
+    """Write tensors and what :func:`read_notes` reads again; an existing file is replaced."""
+    from safetensors.torch import save
+
+    # Not save_file, whose files their owner alone may read.
+    Path(path).write_bytes(save(dict(tensors), {METADATA: json.dumps(notes)}))
 
 
 def notes_in(metadata: dict[str, str] | None) -> dict[str, Any]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lowres_d2.atomic import atomic_path
 from lowres_d2.engine.identity import Identity, recipe_text
 from lowres_d2.engine.trained import trained_model
-from lowres_d2.file_notes import METADATA, read_notes
+from lowres_d2.file_notes import read_notes, write_noted
 from lowres_d2.own_files import own_path
 from lowres_d2.quick_models import CARD, Card
 
 import torch
 from omegaconf import DictConfig
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import load_file
 
 STORED = torch.float16  # half the size; the AP of what is stored is measured
 _TRAINING = ("teacher", "objectives", "loss_weights")  # of a composition
@@ -53,7 +49,7 @@ def write_slim(cfg: DictConfig, weights: Identity, output: Path) -> None:
     ids = list(weights.category_ids)
     notes = {"recipe": recipe, "classes": list(weights.classes), "category_ids": ids}
     with atomic_path(output) as part:
-        _save(tensors, part, notes)
+        write_noted(tensors, part, notes)
 
 
 def write_with_card(source: Path, output: Path, card: Card) -> None:
@@ -69,9 +65,4 @@ def write_with_card(source: Path, output: Path, card: Card) -> None:
     """
     notes = {**read_notes(source), CARD: card.record()}
     with own_path(output) as part:
-        _save(load_file(source), part, notes)
-
-
-def _save(tensors: dict[str, Tensor], path: Path, notes: Mapping[str, Any]) -> None:
-    # Not save_file, whose files their owner alone may read.
-    path.write_bytes(save(tensors, {METADATA: json.dumps(notes)}))
+        write_noted(load_file(source), part, notes)

@@ -17,11 +17,10 @@ from typing import Any
 from lowres_d2.atomic import atomic_path
 from lowres_d2.deploy.one_bit.packing import pack
 from lowres_d2.deploy.one_bit.paths import chosen_path
-from lowres_d2.file_notes import METADATA
+from lowres_d2.file_notes import write_noted
 from lowres_d2.modeling.weights import read_checkpoint
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 VERSION = 2
@@ -57,7 +56,7 @@ def save_packed(
     known = dict(zip(_KNOWN, (VERSION, recipe, list(classes), list(category_ids)), strict=True))
     known["sha256"] = _digest(known, tensors)
     with atomic_path(path, durable=True) as beside:
-        save_file(tensors, beside, {METADATA: json.dumps(known)})
+        write_noted(tensors, beside, known)
 
 
 def check_name(path: str | Path) -> None:

@@ -42,8 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights to time with, packed ones too, or the folder of a run; with random ones "
-        "post-processing is too fast",
+        help="weights to time with, packed ones too, the folder of a run, or the name of a quick "
+        "model; with random ones post-processing is too fast",
     )
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")

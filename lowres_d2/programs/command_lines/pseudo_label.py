@@ -22,7 +22,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--weights",
         required=True,
         metavar="FILE",
-        help="of the detector: .pth, .pkl or .safetensors, an address, or the folder of a run",
+        help="of the detector: .pth, .pkl or .safetensors, an address, the folder of a run, or the "
+        "name of a quick model",
     )
     parser.add_argument(
         "--images",

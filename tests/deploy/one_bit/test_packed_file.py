@@ -50,6 +50,12 @@ def test_what_is_written_is_read(packed_file):
     assert known.recipe == "recipe: {}"
 
 
+def test_others_may_read_it_as_any_new_file(packed_file):
+    usual = packed_file.with_name("usual")
+    usual.touch()
+    assert packed_file.stat().st_mode == usual.stat().st_mode
+
+
 def test_a_weight_takes_a_bit_on_disk(tmp_path):
     layers = [BinaryConv2d(256, 256, 3, norm=nn.BatchNorm2d(256)) for _ in range(3)]
     path = tmp_path / "packed.safetensors"
