@@ -45,7 +45,7 @@ bh_hrnet18 = L(BottomHeavyHRNet)(
     width=18,  # likewise
     # Whether the max pooling is in the stem, as Table 4 prints it; False meets its costs.
     as_printed=False,
-    norm="BN",
+    norm="BN",  # likewise
 )
 bh_hrnet32 = L(BottomHeavyHRNet)(width=32, as_printed=False, norm="BN")
 

@@ -9,9 +9,9 @@ model.backbone = pyramid
 # None: with group norm the head would cost more than the paper's.
 model.head.norm = ""
 model.num_classes = 1
+model._target_ = RangedFCOS
 # As in TOV_mmdetection: an object is for P2 where its sides are within 16 px of the cell, for P3
 # within 32, and so on. FCOS's own limits, 8 strides, are [32, 64, 128, 256].
-model._target_ = RangedFCOS
 model.farthest_sides = [16, 32, 64, 128]
 model.test_topk_candidates = 2000
 model.test_nms_thresh = 0.6
