@@ -15,6 +15,7 @@ from lowres_d2.recipes.keys_read import check_read, refers_to
 from lowres_d2.recipes.nesting import is_nested, note, reading
 from lowres_d2.recipes.overrides import apply_overrides
 from lowres_d2.recipes.places import find_places, missing_places
+from lowres_d2.recipes.tiles import KEY as TILES
 from lowres_d2.recipes.tiles import asks_for_tiles, check_windows, put_in_tiles
 from lowres_d2.saved_configs import CONFIG, RefusedConfigError, read_saved_config
 
@@ -64,13 +65,14 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> DictConfig:
     find_places(cfg)
     overrides = list(overrides)
     apply_overrides(cfg, overrides)
-    put_in_tiles(cfg, overrides)
+    # Before the model goes into tiles, where its keys are others.
+    check_read(cfg, [text for text in overrides if not asks_for_tiles(text)])
+    put_in_tiles(cfg)
     if is_nested():
         cfg.train.output_dir = ""
     elif not cfg.train.get("output_dir"):
         cfg.train.output_dir = f"output/{path.stem}"
     check_references(cfg)
-    check_read(cfg, [text for text in overrides if not asks_for_tiles(text)])
     try:
         check_train(cfg.train, _known_train_keys())
         check_calls(cfg)
@@ -123,7 +125,7 @@ def _drop_unused_names(cfg: DictConfig) -> None:
     """
     # Unresolved, so that references are still the text ${name}.
     parts = OmegaConf.to_container(cfg)
-    for name in [key for key in cfg if key not in REQUIRED]:
+    for name in [key for key in cfg if key not in (*REQUIRED, TILES)]:
         part = parts.pop(name)
         if any(refers_to(text, name) for text in _texts(parts)):
             parts[name] = part

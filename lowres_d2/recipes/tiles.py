@@ -1,8 +1,10 @@
-"""``+tiles.size=640``: a recipe whose model sees its images in tiles, and what needs it."""
+"""``tiles``: a recipe whose model sees its images in tiles, and what needs it.
+
+A recipe has ``tiles`` of its own, or ``+tiles.size=640`` adds it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from detectron2.utils.registry import locate
@@ -14,19 +16,19 @@ TARGET = "lowres_d2.modeling.tiles.TiledDetector"
 
 
 def asks_for_tiles(override: str) -> bool:
-    """Whether an override is ``+tiles=...`` or ``+tiles.key=...``."""
-    return override.partition("=")[0].partition(".")[0] == f"+{KEY}"
+    """Whether an override is ``tiles=...`` or ``tiles.key=...``, with or without ``+``."""
+    return override.partition("=")[0].partition(".")[0].lstrip("+") == KEY
 
 
-def put_in_tiles(cfg: DictConfig, overrides: Iterable[str]) -> None:
-    """Make ``model`` a ``TiledDetector`` around what it is, if overrides have added ``tiles``.
+def put_in_tiles(cfg: DictConfig) -> None:
+    """Make ``model`` a ``TiledDetector`` around what it is, if the recipe has ``tiles``.
 
-    The added values are arguments of ``TiledDetector``; with ``+tiles={}`` it has its own.
+    Its values are arguments of ``TiledDetector``; with ``{}`` that has its own.
 
     Raises:
         ValueError: the recipe's model is in tiles already, or ``tiles`` is no dict.
     """
-    if not any(map(asks_for_tiles, overrides)):
+    if KEY not in cfg:
         return
     if _name(cfg.model.get("_target_")) == _name(TARGET):
         raise ValueError(

@@ -37,6 +37,18 @@ def test_a_saved_recipe_keeps_its_tiles(tmp_path):
         load_recipe(path, ["+tiles.size=64"])
 
 
+TINYPERSON = "projects/BottomHeavy/configs/tinyperson/bh_fcos_r50_640_tinyperson.py"
+
+
+def test_a_recipe_may_have_tiles_of_its_own():
+    model = load_recipe(TINYPERSON, ["tiles.overlap=30", "model.detector.num_classes=3"]).model
+    assert (model.size, model.overlap) == ([512, 640], 30)
+    assert model.detector.detector.num_classes == 3
+    assert load_recipe(TINYPERSON).model.overlap == 100
+    with pytest.raises(KeyError, match=r"tiles.size: the recipe has this key already"):
+        load_recipe(TINYPERSON, ["+tiles.size=64"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from lowres_d2.modeling.tiles import untiled
 from lowres_d2.modeling.torchvision_keys import resnet_names
 from lowres_d2.modeling.without_values import without_values
 from lowres_d2.recipes.load import build, load_recipe
@@ -23,7 +24,7 @@ def test_the_overrides_make_a_resnet50_and_name_its_weights(name):
     cfg = load_recipe(recipe, row.split())
     assert cfg.train.init_checkpoint == STARTS
     with without_values():
-        names, model = resnet50().state_dict(), build(cfg, "model")
+        names, model = resnet50().state_dict(), untiled(build(cfg, "model"))
     placed = resnet_names(names, model)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     assert len(placed) == 5 * 53  # convolutions, each with the four tensors of its norm

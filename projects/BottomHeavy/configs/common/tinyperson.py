@@ -16,6 +16,10 @@ dataloader.train.mapper.image_format = "RGB"
 # For 2 images per iteration, one on each of the paper's GPUs.
 optimizer.lr = 0.01
 
+# In evaluation, as in TOV_mmdetection: images have up to 4064x6354 pixels. With a size of
+# [8192, 8192] the detector sees them whole.
+tiles = dict(size=[512, 640], overlap=100)
+
 lr_multiplier = deepcopy(multistep_1x)
 lr_multiplier.scheduler.milestones = [8, 11, 12]
 

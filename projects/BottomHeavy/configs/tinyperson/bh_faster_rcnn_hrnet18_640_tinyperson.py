@@ -1,7 +1,14 @@
 """Tables 6 and 7, TinyPerson: Faster R-CNN with HRFPN, BH-HRNet18."""
 
 from .....configs.common.models.bottom_heavy import bh_hrnet18, hrfpn
-from .bh_faster_rcnn_r50_640_tinyperson import dataloader, lr_multiplier, model, optimizer, train
+from .bh_faster_rcnn_r50_640_tinyperson import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    tiles,
+    train,
+)
 
 hrfpn.bottom_up = bh_hrnet18
 # As in TOV_mmdetection's networks: statistics of batch norm stay those of the pre-training.

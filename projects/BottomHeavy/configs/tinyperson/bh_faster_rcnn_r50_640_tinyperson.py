@@ -6,7 +6,7 @@ from lowres_d2.modeling.resample import Identity
 from detectron2.config import LazyCall as L
 
 from .....configs.common.models.faster_rcnn_bh_r50 import model as detector
-from ..common.tinyperson import dataloader, lr_multiplier, optimizer, train
+from ..common.tinyperson import dataloader, lr_multiplier, optimizer, tiles, train
 
 model = L(LowResDetector)(detector=detector, resampler=L(Identity)())
 # As in TOV_mmdetection: a batch of two says little about statistics, and stem and res2 stay.

@@ -1,7 +1,14 @@
 """Tables 6 and 7, TinyPerson: Faster R-CNN with HRFPN, HRNet32."""
 
 from .....configs.common.models.bottom_heavy import hrfpn, hrnet32, weights_hrnet32
-from .bh_faster_rcnn_r50_640_tinyperson import dataloader, lr_multiplier, model, optimizer, train
+from .bh_faster_rcnn_r50_640_tinyperson import (
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    tiles,
+    train,
+)
 
 hrfpn.bottom_up = hrnet32
 # As in TOV_mmdetection's networks: statistics of batch norm stay those of the pre-training.
