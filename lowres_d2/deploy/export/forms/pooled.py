@@ -35,5 +35,8 @@ def pooled(
         chosen = (level == index).nonzero()[:, 0]
         rows.append(chosen)
         found.append(of_level(features, regions[chosen]))
-    # Back to the order of the boxes.
-    return torch.cat(found)[torch.cat(rows).argsort()]
+    # Back to the order of the boxes; a graph cannot know that the rows are as many.
+    order = torch.cat(rows)
+    places = torch.zeros_like(level, dtype=torch.int64)
+    places = places.scatter(0, order, torch.arange(order.shape[0], device=order.device))
+    return torch.cat(found)[places]
