@@ -253,7 +253,7 @@ def said_by(*arguments):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_bash_completes_programs_flags_recipes_and_files(complete):
-    assert complete("lowres-d2 ex") == ["extract"]
+    assert complete("lowres-d2 ext") == ["extract"]
     assert complete("lowres-d2 validate --an") == ["--annotations"]
     own = complete("lowres-d2 train --config-file configs/own")
     assert set(own) == {path.as_posix() for path in shipped_recipes() if "own_data" in path.parts}
