@@ -1,4 +1,4 @@
-"""Show detectors side by side in the browser: full resolution, thumbnails, 1 bit.
+"""Show detectors side by side in the browser, with what each sees.
 
 The page is served to this machine alone unless --host says otherwise, and needs no network.
 """

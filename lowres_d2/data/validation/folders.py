@@ -70,6 +70,7 @@ def read_folder_split(
 def _read_yolo(
     folder: YoloFolder, split: str, findings: Findings, name: str, settings: dict
 ) -> Split:
+    root = folder.root.absolute()
     rows, sizes = YoloRows(folder.names, folder.keypoints), ImageSizes(folder.root, None)
     records: list[dict] = []
     annotations: list[dict] = []
@@ -83,8 +84,9 @@ def _read_yolo(
             findings.add(UNREADABLE, name, str(error))
             continue
         number = len(records) + 1
-        # Absolute, so that images elsewhere, which a list may name, are found, too.
         file = Path(image.path).absolute()
+        # A list may name images elsewhere, too.
+        file = file.relative_to(root) if file.is_relative_to(root) else file
         records.append({"id": number, "file_name": str(file), "height": height, "width": width})
         annotations += [
             {
@@ -101,5 +103,4 @@ def _read_yolo(
         for fault in faults:
             findings.add(check, name, fault)
     categories = [{"id": k, "name": class_name} for k, class_name in enumerate(folder.names)]
-    root = folder.root.absolute()
     return Split(name, folder.path, records, annotations, categories, root, **settings)

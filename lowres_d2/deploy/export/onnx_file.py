@@ -7,6 +7,7 @@ as one, and the graph's own bytes can be checked without parsing them.
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 from lowres_d2.deploy.export.formats import Run
@@ -43,13 +44,16 @@ def onnx_bytes(graph: nn.Module, known: Known) -> bytes:
         known: has its channels, its size and the names of its outputs.
     """
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        traced(graph, known.channels, known.size),
-        input_names=["image"],
-        output_names=list(known.outputs),
-        dynamo=True,
-        verbose=False,
-    )
+    program = traced(graph, known.channels, known.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about torch's own code
+        program = torch.onnx.export(
+            program,
+            input_names=["image"],
+            output_names=list(known.outputs),
+            dynamo=True,
+            verbose=False,
+        )
     return program.model_proto.SerializeToString()
 
 

@@ -75,6 +75,7 @@ def test_a_sound_folder_is_described_in_a_line(folder, capsys):
         f"{folder.root}: YOLO (data.yaml): train 2 images, 2 objects; val 1 images, 1 objects; "
         "2 classes; splits train, val"
     )
+    assert "file-outside" not in said.out
 
 
 def test_all_faults_of_label_files_are_found(folder, capsys):
