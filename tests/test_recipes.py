@@ -135,6 +135,7 @@ def check_save_and_reload(model, again, folder):
 @pytest.mark.usefixtures("one_block_a_stage")
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - set(PROJECTS)))
 def test_recipe_trains_an_iteration_and_its_weights_survive_save_and_reload(name, tmp_path):
+    torch.manual_seed(0)  # of 1-bit layers this narrow some have inputs of one sign alone
     cfg = load_toy(name)
     for network in networks(cfg):
         sample_few_regions(network)
