@@ -104,6 +104,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ends the program where arguments do not go together."""
     parser = make_parser()
     args = parser.parse_intermixed_args(arguments)
     several = ("annotations", "images", "classes", "size_limits")

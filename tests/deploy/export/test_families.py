@@ -9,6 +9,7 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic, DownUp, Identity, LearnedDownsampler
 
 import pytest
+import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 
@@ -19,7 +20,8 @@ PACKAGES = FORMATS["onnx"].to_write
 
 @cache
 def model(name, resampler):
-    return LowResDetector(with_spread_scores(DETECTORS[name]()), resampler()).eval()
+    torch.manual_seed(0)
+    return LowResDetector(with_spread_scores(DETECTORS[name](), 0.01), resampler()).eval()
 
 
 def of_graph(graph):
@@ -45,7 +47,7 @@ def test_a_graph_in_torch_finds_what_the_model_finds(name, resampler):
     right = model(name, resampler)
     graph = Graph(right)
     found = compare(right, of_graph(graph), inputs_of_several_sizes(), graph.selection, 1e-2, 1e-4)
-    assert found.found >= 10 and not found.unmatched, found
+    assert found.found >= 40 and not found.unmatched, found
 
 
 @pytest.mark.slow

@@ -17,10 +17,11 @@ def test_it_is_the_antialiased_interpolation(factor, interpolation):
     # One result is the edge on both sides; of seven by three some see no edge.
     for rows, columns in ((1, 1), (1, 5), (7, 3)):
         size = rows * factor.denominator, columns * factor.denominator
-        image = torch.rand(2, 3, rows * factor.numerator, columns * factor.numerator)
+        shape = 2, 3, rows * factor.numerator, columns * factor.numerator
+        image = torch.rand(shape, dtype=torch.float64)
         expected = F.interpolate(image, size, mode=interpolation, antialias=True)
         torch.testing.assert_close(
-            convolved(image, factor, interpolation), expected, rtol=0, atol=1e-5
+            convolved(image, factor, interpolation), expected, rtol=0, atol=1e-12
         )
 
 
