@@ -9,23 +9,13 @@ from pathlib import Path
 from lowres_d2.programs.command import file_of, summary_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.weights_parser import add_weights
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = Parser(description=summary_of(file_of("demo")))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where these say it, as a run's do",
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help=".pth, .pkl or .safetensors, a packed one too, the folder of a run, or the name of a "
-        "quick model (`lowres-d2 models` lists them)",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--input",
         required=True,

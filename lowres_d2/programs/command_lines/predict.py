@@ -9,23 +9,13 @@ from pathlib import Path
 from lowres_d2.programs.command import docstring_of, file_of
 from lowres_d2.programs.key_values import move_overrides
 from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.weights_parser import add_weights
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = Parser(description=docstring_of(file_of("predict")))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where these say it, as a run's do",
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help=".pth, .pkl or .safetensors, a packed one too, the folder of a run, or the name of a "
-        "quick model (`lowres-d2 models` lists them)",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -46,6 +36,25 @@ def make_parser() -> argparse.ArgumentParser:
         "--coco", action="store_true", help="write DIR/detections.json, a COCO json file, too"
     )
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default 8")
+    _add_engine(parser)
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        metavar="N",
+        help="images of an output file, and so the most that each process does again after a kill; "
+        "default 1000",
+    )
+    parser.add_argument(
+        "--image-column", metavar="NAME", help="of parquet files; default: the one that has images"
+    )
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="of parquet files; default: image_id, file_name, ..."
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
@@ -73,21 +82,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="a process with the model for each, such as cuda:0 cuda:1; default all GPUs, else the "
         "CPU",
     )
-    parser.add_argument(
-        "--shard-size",
-        type=int,
-        metavar="N",
-        help="images of an output file, and so the most that each process does again after a kill; "
-        "default 1000",
-    )
-    parser.add_argument(
-        "--image-column", metavar="NAME", help="of parquet files; default: the one that has images"
-    )
-    parser.add_argument(
-        "--id-column", metavar="NAME", help="of parquet files; default: image_id, file_name, ..."
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    return parser
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

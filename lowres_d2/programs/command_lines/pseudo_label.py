@@ -8,23 +8,13 @@ from pathlib import Path
 
 from lowres_d2.programs.command import docstring_of, file_of
 from lowres_d2.programs.parser import Parser
+from lowres_d2.programs.weights_parser import add_weights
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the program."""
     parser = Parser(description=docstring_of(file_of("pseudo-label")))
-    parser.add_argument(
-        "--config-file",
-        metavar="RECIPE",
-        help="recipe that the weights belong to; not needed where they are a run's",
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help="of the detector: .pth, .pkl or .safetensors, an address, the folder of a run, or the "
-        "name of a quick model",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--images",
         required=True,
