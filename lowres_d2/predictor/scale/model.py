@@ -13,7 +13,7 @@ from lowres_d2.own_files import content_digest
 from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.predictor.predictor import Predictor
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Model:
         local = os.path.exists(weights)
         weights = os.path.abspath(weights) if local else weights
         apart = copy.deepcopy(cfg)
-        apart.train = {"ema": {"enabled": cfg.train.ema.enabled}}  # which weights are loaded
+        _blank(apart.train)
+        apart.train.ema.enabled = cfg.train.ema.enabled  # which weights are loaded
         return cls(
             replace(identity, weights=weights, recipe=recipe_text(cfg)),
             hashlib.sha256(recipe_text(apart).encode()).hexdigest(),
@@ -52,3 +53,12 @@ class Model:
         """
         cfg = self.identity.load_recipe([f"train.device={device}"])
         return predictor_of(cfg, self.identity)
+
+
+def _blank(section: DictConfig) -> None:
+    """Set all values to None; the keys stay, since other sections may refer to them."""
+    for key in section:
+        if OmegaConf.is_interpolation(section, key) or not OmegaConf.is_dict(section[key]):
+            section[key] = None
+        else:
+            _blank(section[key])
