@@ -69,8 +69,9 @@ class DetectionMapper:
             None: any.
         crowds: what training makes of ignore regions: "background", as Detectron2 does; "blank":
             they get the image's mean colour, so that what is in them is not learned as background;
-            "ignore": samples also have ``ignored``, Instances with their ``gt_boxes``, in which
-            ``LowResDetector`` takes nothing for background.
+            "region_mean": each gets its own mean colour; "ignore": samples also have ``ignored``,
+            Instances with their ``gt_boxes``, in which ``LowResDetector`` takes nothing for
+            background.
         windows: whether ``image`` is a :class:`lowres_d2.data.image.FileImage` where the file
             allows it, a TIFF or an array: its pixels are read as a ``TiledDetector`` needs them,
             and ``max_pixels`` is not for it. In evaluation, without augmentations.
@@ -102,8 +103,7 @@ class DetectionMapper:
                 "dataloader.test.mapper.augmentations=[]"
             )
         self.is_train, self.windows = is_train, windows
-        self.blanks_crowds = is_train and crowds == "blank"
-        self.passes_crowds = is_train and crowds == "ignore"
+        self.crowds = crowds if is_train else "background"
         _check_lengths(augmentations)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.reader = ImageReader(image_format, value_range, max_pixels, exif, channels)
@@ -156,8 +156,9 @@ class DetectionMapper:
         if self.windows and (sample := self._in_windows(record)) is not None:
             return sample
         image = self._read(record)
-        if self.blanks_crowds:
-            image = blank_crowds(image, record.get("annotations", ()))
+        if self.crowds in ("blank", "region_mean"):
+            own = self.crowds == "region_mean"
+            image = blank_crowds(image, record.get("annotations", ()), region_mean=own)
         augmented, transforms = self._augment(image, record["file_name"])
         sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
         sample.setdefault("height", image.shape[0])
@@ -168,7 +169,7 @@ class DetectionMapper:
                 record["annotations"], transforms, sample["image"].shape[-2:]
             )
             sample["instances"] = instances
-            if self.passes_crowds:
+            if self.crowds == "ignore":
                 sample["ignored"] = self._ignored(
                     record["annotations"], transforms, sample["image"].shape[-2:]
                 )

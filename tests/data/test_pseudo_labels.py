@@ -131,6 +131,20 @@ def test_ignore_regions_get_the_mean_colour_where_no_object_is(dtype):
     assert blank_crowds(image, [object_]) is image
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_each_ignore_region_may_get_its_own_mean_colour(dtype):
+    image = np.arange(8 * 10 * 2).reshape(8, 10, 2).astype(dtype)
+    crowds = [annotation([0, 0, 3, 2], 1), annotation([7.5, 5.5, 9, 9], 1)]
+    beyond, object_ = annotation([40, 40, 3, 3], 1), annotation([1, 0, 1, 1], 0)
+    found = blank_crowds(image, [*crowds, beyond, object_], region_mean=True)
+    expected = image.copy()
+    # Pixels of an object count for the mean, and stay.
+    expected[:2, :3] = [12, 13]
+    expected[0, 1] = image[0, 1]
+    expected[5:, 7:] = [136, 137]
+    assert np.array_equal(found, expected) and found.dtype == dtype
+
+
 def pseudo_labelled(data, folder, found, **scores):
     """The json of a toy data set, with these detections as its annotations."""
     labels = PseudoLabels("teacher.pth", **scores)
@@ -167,9 +181,13 @@ def test_training_sees_mirrored_objects_and_blank_ignore_regions(tmp_path):
     outside = torch.ones(SIDE, SIDE, dtype=torch.bool)
     outside[region[1:]] = False
     assert torch.equal(plain["image"][:, outside], blank["image"][:, outside])
+    own = DetectionMapper(True, flip, "RGB", crowds="region_mean")(dataset[0])["image"]
+    mean = plain["image"][region].double().mean(dim=(1, 2), keepdim=True).round()
+    assert torch.equal(own[region], mean.to(torch.uint8).expand_as(own[region]))
+    assert torch.equal(own[:, outside], plain["image"][:, outside])
     tested = [
         DetectionMapper(False, flip, "RGB", crowds=crowds)(dataset[0])["image"]
-        for crowds in ("background", "blank")
+        for crowds in ("background", "region_mean")
     ]
     assert torch.equal(*tested)
     with pytest.raises(ValueError, match="crowds='none': expected one of 'background'"):

@@ -33,8 +33,8 @@ dataloader.train = L(build_train_loader)(
         exif="check",
         # With image_format null, how many channels every image must have; null: as the model takes.
         channels=None,
-        # Ignore regions in training: background, as in Detectron2, blank (no content is left), or
-        # ignore (nothing in them is learned as background).
+        # Ignore regions in training: background, as in Detectron2, blank (the image's mean colour),
+        # region_mean (each its own), or ignore (nothing in them is learned as background).
         crowds="background",
         # An image that cannot be read: error (stop) or skip (count it and take the next).
         on_broken="error",

@@ -39,6 +39,12 @@ _NOTE = (
     "augmentation or downsampling left too small are gone."
 )
 _CROWD = "crowd"
+_MADE_OF_CROWDS = {
+    "background": "which is background in training",
+    "blank": "which has the image's mean colour in training",
+    "region_mean": "which has its own mean colour in training",
+    "ignore": "in which training takes nothing for background",
+}
 
 
 def write_training_data(
@@ -84,13 +90,7 @@ def write_training_data(
 
 def crowds_note(mapper: DetectionMapper) -> str:
     """What the dashed boxes are, and what the training makes of them."""
-    if mapper.blanks_crowds:
-        made = "which has the image's mean colour in training"
-    elif mapper.passes_crowds:
-        made = "in which training takes nothing for background"
-    else:
-        made = "which is background in training"
-    return f"A dashed white box is a crowd, {made}."
+    return f"A dashed white box is a crowd, {_MADE_OF_CROWDS[mapper.crowds]}."
 
 
 def resampled_title(model: nn.Module) -> list[str]:

@@ -83,6 +83,7 @@ def test_stored_augmented_and_downsampled_images_are_side_by_side(tmp_path, entr
     [
         ("background", "which is background in training"),
         ("blank", "which has the image's mean colour in training"),
+        ("region_mean", "which has its own mean colour in training"),
         ("ignore", "in which training takes nothing for background"),
     ],
 )

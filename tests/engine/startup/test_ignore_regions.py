@@ -14,7 +14,7 @@ def recipe(coco_json, *changes):
     return load_recipe(PLAIN, [*data, "train.device=cpu", *changes])
 
 
-@pytest.mark.parametrize("crowds", ["background", "blank", "ignore"])
+@pytest.mark.parametrize("crowds", ["background", "blank", "region_mean", "ignore"])
 def test_a_composition_takes_all_kinds(coco_json, crowds):
     cfg = recipe(coco_json, f"dataloader.train.mapper.crowds={crowds}")
     model = build_model(cfg)
