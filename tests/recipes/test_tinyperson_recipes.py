@@ -5,6 +5,8 @@ from pathlib import Path
 from lowres_d2.modeling.meta_arch import RangedFCOS
 
 import pytest
+from detectron2.config import instantiate
+from torch import nn
 
 from toys.narrow import load_shipped
 
@@ -31,6 +33,18 @@ def test_fcos_is_adapted_as_tov_mmdetection_has_it(twin):
     assert detector.head.norm == "" and detector.test_score_thresh == 0.05
     assert cfg.optimizer.lr == 0.01
     assert cfg.train.clip_gradients == {"enabled": True, "params": {"kind": "norm", "limit": 35.0}}
+    head = nn.ModuleDict({"cls_score": nn.Conv2d(2, 1, 3), "norm": nn.GroupNorm(1, 2)})
+    cfg.optimizer.params.model = head
+    groups = instantiate(cfg.optimizer).param_groups
+    given = {p: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert {name: given[p] for name, p in head.named_parameters()} == {
+        "cls_score.weight": (0.01, 0.0001),
+        "cls_score.bias": (0.02, 0.0),
+        "norm.weight": (0.01, 0.0),
+        "norm.bias": (0.02, 0.0),
+    }
+    cfg.optimizer.lr = 0.04
+    assert {group["lr"] for group in instantiate(cfg.optimizer).param_groups} == {0.04, 0.08}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "hrnet" in name])

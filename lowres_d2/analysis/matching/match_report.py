@@ -23,7 +23,7 @@ from lowres_d2.analysis.matching.match_rules import (
 from lowres_d2.analysis.matching.on_tiles import objects_of_tiles
 from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.meta_arch import DeformableDETR, NearestPointFCOS
+from lowres_d2.modeling.meta_arch import DeformableDETR, RangedFCOS
 from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.structures import Size, TileGrid, low_res_size
 
@@ -189,7 +189,11 @@ def _remedy(model: nn.Module, detector: nn.Module, factor: Fraction) -> str:
         key = root if part is detector else f"{root}.proposal_generator"
         smallest = min(_sizes(level).min().item() for level in part.anchor_generator.cell_anchors)
         changes.append(f"smaller {key}.anchor_generator.sizes (from {smallest:g} px now)")
-    if isinstance(part, FCOS) and not isinstance(part, NearestPointFCOS):
+    if isinstance(part, RangedFCOS):
+        # A long object may reach beyond what the finest level is for, and lie between the centres
+        # of the next one's cells.
+        changes.append(f"larger {root}.farthest_sides (from {part.farthest_sides[0]:g} px now)")
+    elif type(part) is FCOS:  # whose arguments it takes; those of another subclass it may not
         changes.append("NearestPointFCOS in place of FCOS")
     changes.append(f"a finer first stride ({min(strides_of(part.anchor_generator))} px now)")
     if factor > 1:

@@ -1,9 +1,10 @@
 import itertools
+from functools import partial
 
 from lowres_d2.analysis.matching.match_report import GroundTruth, match_shares
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.meta_arch import NearestPointFCOS
-from lowres_d2.modeling.resample import Bicubic
+from lowres_d2.modeling.meta_arch import NearestPointFCOS, RangedFCOS
+from lowres_d2.modeling.resample import Bicubic, Identity
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_eight_pixel_objects_at_a_quarter_of_the_resolution():
     assert nearest.poor() == [] and "NearestPointFCOS" not in nearest.remedy
     full = match_shares(fcos(), images, [0, 8])
     assert full.size_ranges[0].share == 1
+
+
+def test_a_long_object_between_the_cells_of_its_level_wants_farther_sides():
+    # P2 has the rows 34 and 38, P3 36. On P2 the farthest side is over 16 px away.
+    images = [truth([[20.0, 37.0, 60.0, 39.0]], (96, 96))]
+    shares = {}
+    for sides in ([16, 32, 64], [32, 64, 128]):
+        model = LowResDetector(fcos(partial(RangedFCOS, farthest_sides=sides)), Identity())
+        report = match_shares(model, images, ALL)
+        shares[sides[0]] = report.size_ranges[0].share
+        assert f"larger model.detector.farthest_sides (from {sides[0]} px now), or" in report.remedy
+        assert "NearestPointFCOS" not in report.remedy
+    assert shares == {16: 0, 32: 1}
 
 
 def test_objects_with_only_low_quality_matches_are_counted_as_rescued():

@@ -17,6 +17,10 @@ model.detector = detector
 dataloader.train.total_batch_size = 4
 train.clip_gradients.enabled = True
 train.clip_gradients.params.limit = 35.0
+# Also as there: biases at twice the rate, without decay.
+optimizer.params.base_lr = "${..lr}"
+optimizer.params.bias_lr_factor = 2.0
+optimizer.params.weight_decay_bias = 0.0
 # The same 12 epochs, three iterations for each tile.
 train.max_iter = 18000
 train.eval_period = 1500
