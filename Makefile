@@ -1,4 +1,4 @@
-# make quickstart | test | lint | format | dist | clean | help     (needs Python >= 3.10, make, a package index)
+# make quickstart | test | browser | lint | format | dist | clean | help     (needs Python >= 3.10, make, a package index)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CHECKED := lowres_d2 configs projects tests benchmarks demo datasets train_net.py
 
-.PHONY: help quickstart test lint format dist clean
+.PHONY: help quickstart test browser lint format dist clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -24,8 +24,12 @@ $(READY): pyproject.toml
 quickstart: $(READY) ## generate data, train at full and at 1/4 resolution, report in output/quickstart
 	$(BIN)/lowres-d2 quickstart --output output/quickstart
 
-test: $(READY) ## the whole test suite, on all cores
-	$(BIN)/python -m pytest -q -n auto --dist worksteal --durations=15
+test: $(READY) ## the whole test suite, on all cores; ends with what was left out, and why
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --durations=15 -rs
+
+browser: ## Debian's Chromium, in which `make test` opens the web page (needs root)
+	@command -v chromium-headless-shell || command -v chromium || \
+	  { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium-headless-shell; }
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check $(wildcard $(CHECKED))

@@ -1,4 +1,4 @@
-"""The page in a real browser, Debian's Chromium without a screen: what a user sees and does."""
+"""The page in a real browser, Chromium without a screen: what a user sees and does."""
 
 import re
 import shutil
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 if BROWSER is None:
-    reason = "left out: no Chromium here (apt-get install -y chromium)"
+    reason = "the page in a browser is left out: no Chromium here (make browser)"
     pytest.skip(reason, allow_module_level=True)
-reason = "left out: pip install playwright, which drives Chromium"
-playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: extra `test`")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
