@@ -77,7 +77,7 @@ def test_ids_of_a_saved_recipe_are_the_weights_or_said_to_be_made_up(
     rows = json.loads((tmp_path / "out" / "coco_instances_results.json").read_text())
     assert {row["category_id"] for row in rows} == ({3, 4} if known else {1, 2})
     said = "red 3, green 4" if known else "red 1 (made up), green 2 (made up)"
-    assert f"classes that it lacks: {said}" in caplog.text
+    assert f"get category_id: {said}" in caplog.text
 
 
 def test_training_on_or_with_such_a_set_is_an_error(trained, tmp_path):

@@ -265,7 +265,7 @@ def with_classes(
             shortened(added),
         )
     _logger.info(
-        "%s: category_id in detections of the classes that it lacks: %s",
+        "%s: detections of classes that it does not have get category_id: %s",
         dataset.source,
         shortened(
             f"{name} {number}{'' if number == wanted.get(name) else ' (made up)'}"
