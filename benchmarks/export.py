@@ -2,11 +2,12 @@
 
     python benchmarks/export.py [--threads 1] [--rounds 10] [--only quick r50]
 
-Needs ``pip install 'lowres-d2[export]'``. Detectors are the quick FCOS at 256x256 and FCOS R-50 at
-800x1120, with random weights and a score threshold that 1,000 candidates pass. Each file is
-written with its check and run as ``lowres_d2.load`` runs it; ``torch.compile`` stands beside. All
-take turns, image by image, after one round to warm up; medians are printed. The claim: onnxruntime
-and OpenVINO take at most eager torch's time.
+Needs ``pip install 'lowres-d2[export]'``; ExecuTorch gets a column where it is installed. Detectors
+are the quick FCOS at 256x256 and FCOS R-50 at 800x1120, with random weights and a score threshold
+that 1,000 candidates pass. Each file is written with its check and run as ``lowres_d2.load`` runs
+it; ``torch.compile`` stands beside. All take turns, image by image, after one round to warm up;
+medians are printed, and their ratio to eager torch's. The claim: onnxruntime and OpenVINO take at
+most eager torch's time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import lowres_d2  # noqa: F401  (first: it decides which Detectron2 runs)
@@ -62,6 +65,13 @@ def medians(ways: dict[str, Callable], inputs: list[dict], rounds: int) -> dict[
     return {name: statistics.median(each) for name, each in took.items()}
 
 
+def limit_executorch(threads: int) -> None:
+    """Give its pool, which is the whole process's, so many threads; before a file is loaded."""
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+    _unsafe_reset_threadpool(threads)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=summary_of(__file__))
@@ -70,6 +80,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    formats = {
+        name: entry for name, entry in FORMATS.items() if all(map(find_spec, entry.to_write))
+    }
+    if "executorch" in formats:
+        limit_executorch(args.threads)
+    packages = sorted({"torch"}.union(*(entry.to_read for entry in formats.values())))
+    print(", ".join(f"{name} {version(name)}" for name in packages), f"{args.threads} threads")
     rows = []
     for case in args.only:
         recipe, size = CASES[case]
@@ -82,7 +99,7 @@ def main() -> None:
                 # A copy: compiling must not change the eager one.
                 "torch.compile": torch.compile(copy.deepcopy(model)),
             }
-            for name, entry in FORMATS.items():
+            for name, entry in formats.items():
                 file = Path(folder, f"detector{entry.suffix}")
                 export_model(model, file, inputs, name=name)
                 ways[name] = load_exported(file)

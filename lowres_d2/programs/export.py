@@ -1,4 +1,4 @@
-"""Export a trained model to ONNX and other formats, checked against torch."""
+"""Export a trained model to ONNX, OpenVINO or ExecuTorch, checked against torch."""
 
 from __future__ import annotations
 
@@ -56,8 +56,11 @@ def _run(args: argparse.Namespace) -> None:
     cfg.train.device = "cpu"
     detector = predictor_of(cfg.copy(), weights, recipe)
     text = recipe_text(standalone(cfg, detector.class_names))
+    channels = expected_channels(detector.model)
     images = (
-        map(Path, args.images) if args.images else check_images(expected_channels(detector.model))
+        [Path(image) for image in args.images]
+        if args.images
+        else check_images(channels, any_size=entry.any_size)
     )
     inputs = [detector.prepare(image, f"image {k}") for k, image in enumerate(images)]
     found = export_model(

@@ -89,5 +89,5 @@ def load_exported(path: str | Path) -> ExportedModel:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     entry.check_packages(entry.to_read)
-    text, content, run = entry.backend().read(path)
-    return ExportedModel(run, Known.unsealed(text, path, content), entry)
+    known, run = entry.backend().read(path)
+    return ExportedModel(run, known, entry)

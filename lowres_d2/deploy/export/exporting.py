@@ -34,7 +34,8 @@ def export_model(
     Args:
         model: composition, detector or classifier, in evaluation mode on the CPU.
         path: file to write, whose suffix is the format's.
-        inputs: of images for the check, on which the model finds something.
+        inputs: of images for the check, on which the model finds something; where a file takes
+            images of one size alone, it is theirs.
         name: of the format; None: that of the suffix.
         recipe: text of a ``config.yaml``.
         classes: names in the order of the labels.
@@ -46,8 +47,9 @@ def export_model(
         The largest differences to torch.
 
     Raises:
-        ValueError: the model cannot be exported, the name has another suffix, nothing is found on
-            the images, or the exported model finds something else; nothing is written then.
+        ValueError: the model cannot be exported, the name has another suffix, the images should
+            have one size and do not, nothing is found on them, or the exported model finds
+            something else; nothing is written then.
         FileExistsError: the file is there and not ours to replace.
         ModuleNotFoundError: a package is missing; says how to install it.
     """
@@ -66,14 +68,13 @@ def export_model(
         channel_order=channel_order,
         outputs=graph.outputs,
         selection=None if graph.selection is None else graph.selection.known(),
-        size=None
-        if entry.any_size and graph.form.any_size
-        else list(inputs[0]["image"].shape[-2:]),
+        size=None if entry.any_size and graph.form.any_size else _only_size(inputs, entry),
     )
     with ExitStack() as files:
         # The last ones get their names first: the file that is loaded is there once all are.
         part, *_ = [files.enter_context(own_path(file)) for file in entry.files(Path(path))]
-        progress(f"tracing the model for {entry.name}")
+        only = f", for images of {_shown(known.size)} alone" if known.size else ""
+        progress(f"tracing the model for {entry.name}{only}")
         entry.backend().write(graph, known, part)
         progress(f"checking it on {len(inputs)} images")
         found = compare(
@@ -86,6 +87,21 @@ def export_model(
         )
         _check(found, entry, path)
     return found
+
+
+def _only_size(inputs: Sequence[dict[str, Any]], entry: Format) -> list[int]:
+    first, *others = sorted({tuple(x["image"].shape[-2:]) for x in inputs})
+    if others:
+        raise ValueError(
+            f"this model's {entry.name} file takes images of one size alone, and those of the "
+            f"check have {_shown(first)}, {_shown(others[0])} ... (height x width, after the "
+            "recipe's resizing): give images of the size that is needed"
+        )
+    return list(first)
+
+
+def _shown(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
 
 
 def _check(found: Differences, entry: Format, path: str | Path) -> None:

@@ -82,6 +82,16 @@ FORMATS = {
             to_read=("openvino",),
             beside=(".bin",),
         ),
+        Format(
+            "executorch",
+            ".pte",
+            "executorch_file",
+            to_write=("executorch",),
+            to_read=("executorch",),
+            selects=False,
+            # XNNPACK reshapes one dynamic axis at most, an image has two.
+            any_size=False,
+        ),
     )
 }
 SUFFIXES = tuple(entry.suffix for entry in FORMATS.values())

@@ -57,14 +57,14 @@ def onnx_bytes(graph: nn.Module, known: Known) -> bytes:
     return program.model_proto.SerializeToString()
 
 
-def read(path: Path) -> tuple[str | None, Path, Run]:
-    """The metadata of a file, the file whose content is sealed, and the network.
+def read(path: Path) -> tuple[Known, Run]:
+    """What a file says of itself, and its network.
 
     Args:
         path: a file.
 
     Raises:
-        ValueError: onnxruntime cannot read it.
+        ValueError: onnxruntime cannot read it, or it is not ours or damaged.
     """
     try:
         session = onnxruntime_session(path, torch.get_num_threads())
@@ -75,4 +75,4 @@ def read(path: Path) -> tuple[str | None, Path, Run]:
     def run(image: torch.Tensor) -> list[torch.Tensor]:
         return [torch.from_numpy(x) for x in session.run(None, {"image": image.numpy()})]
 
-    return session.get_modelmeta().custom_metadata_map.get(KEY), path, run
+    return Known.unsealed(session.get_modelmeta().custom_metadata_map.get(KEY), path), run

@@ -35,14 +35,14 @@ def write(graph: Graph, known: Known, path: Path) -> None:
     openvino.serialize(model, path, weights)
 
 
-def read(path: Path) -> tuple[str | None, Path, Run]:
-    """The metadata of a file, the file whose content is sealed, and the network.
+def read(path: Path) -> tuple[Known, Run]:
+    """What a file says of itself, and its network.
 
     Args:
         path: the .xml file.
 
     Raises:
-        ValueError: OpenVINO cannot read it, or the .bin file is missing.
+        ValueError: OpenVINO cannot read it, the .bin file is missing, or it is not ours or damaged.
     """
     import openvino
 
@@ -62,4 +62,4 @@ def read(path: Path) -> tuple[str | None, Path, Run]:
         # Copies: OpenVINO computes the next image in the same memory.
         return [torch.from_numpy(x.copy()) for x in compiled(image.numpy()).values()]
 
-    return text, weights, run
+    return Known.unsealed(text, path, weights), run

@@ -49,13 +49,13 @@ class Known:
         return json.dumps({**seal, **asdict(self)})
 
     @classmethod
-    def unsealed(cls, text: str | None, path: Path, content: Path) -> Known:
+    def unsealed(cls, text: str | None, path: Path, content: Path | None = None) -> Known:
         """What a file says.
 
         Args:
             text: of its metadata; None: there is none.
             path: the file.
-            content: the file that begins with what was sealed.
+            content: the file that begins with what was sealed; None: that one.
 
         Raises:
             ValueError: it has no metadata of ours or of another version, or is damaged.
@@ -74,7 +74,7 @@ class Known:
             )
         try:
             size, digest = found.pop("bytes"), found.pop("sha256")
-            with content.open("rb") as file:
+            with (content or path).open("rb") as file:
                 whole = _digest(file.read(size)) == digest
             if whole:
                 return cls(**found)

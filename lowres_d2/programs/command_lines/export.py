@@ -23,15 +23,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", metavar="FILE", help="of a recipe")
     parser.add_argument(
         "--format",
-        choices=("onnx", "openvino"),
-        help="by default what the name of the output says: .onnx or .xml",
+        choices=("onnx", "openvino", "executorch"),
+        help="by default what the name of the output says: .onnx, .xml or .pte",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="file to write")
     parser.add_argument(
         "--images",
         nargs="+",
         metavar="FILE",
-        help="images for the check; by default 20 generated ones",
+        help="images for the check; by default 20 generated ones; a format that takes one size "
+        "alone takes theirs",
     )
     parser.add_argument(
         "--table",

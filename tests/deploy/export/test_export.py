@@ -161,6 +161,40 @@ def test_openvino_files_are_loaded_by_the_same_call(run, exported, tmp_path, mon
         broken.with_suffix(".bin").write_bytes(damaged)
 
 
+@pytest.mark.slow
+def test_executorch_files_take_images_of_one_size_and_are_loaded_alike(run, tmp_path, capsys):
+    pytest.importorskip("executorch")
+    file = tmp_path / "detector.pte"
+    main([str(run), "--output", str(file)])
+    said = capsys.readouterr().out
+    assert "for images of 96x96 alone" in said and "detections on 20 images" in said
+    known = json.loads(file.read_bytes().splitlines()[-1])
+    assert (known["size"], known["classes"]) == ([96, 96], CLASSES)
+    eager, detector = lowres_d2.load(run, device="cpu"), lowres_d2.load(file)
+    image = np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8)
+    found, expected = detector(image), eager(image)
+    assert len(found) == len(expected) > 0 and found.image_size == (50, 50)
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match=r"has 96x192 pixels .*, the exported model takes 96x96"):
+        detector(image[:, :25].repeat(4, axis=1))
+    content = file.read_bytes()
+    middle = len(content) // 2
+    for wrong, said in (
+        (content[:middle] + bytes(64) + content[middle + 64 :], "is damaged"),
+        (content[:middle], "was not written by `lowres-d2 export`"),
+    ):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=said):
+            lowres_d2.load(file)
+
+
+def test_a_format_of_one_size_refuses_images_of_several(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "executorch", contextlib)  # not used until they are compared
+    said = "executorch file takes images of one size alone, and those of the check have 37x41, 128x"
+    with pytest.raises(ValueError, match=said):
+        export_model(fcos().eval(), tmp_path / "x.pte", inputs_of_several_sizes())
+
+
 def test_a_file_of_the_users_is_not_replaced(run, exported, tmp_path, capsys):
     file = tmp_path / "mine.onnx"
     shutil.copy(exported[0], file)
@@ -172,7 +206,7 @@ def test_a_file_of_the_users_is_not_replaced(run, exported, tmp_path, capsys):
 
 def test_names_and_formats_must_agree(tmp_path):
     for name, asked, said in (
-        ("x.pb", None, r"expected a name that ends with \.onnx or \.xml"),
+        ("x.pb", None, r"expected a name that ends with \.onnx or \.xml or \.pte"),
         ("x.xml", "onnx", r"expected a name that ends with \.onnx$"),
         ("x.onnx", "onx", "nearest: 'onnx'"),
     ):

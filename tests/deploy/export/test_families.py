@@ -2,9 +2,10 @@
 
 from functools import cache
 
-from lowres_d2.deploy.export import FORMATS, export_model
+from lowres_d2.deploy.export import FORMATS, ExportedModel, export_model
 from lowres_d2.deploy.export.comparison import compare
-from lowres_d2.deploy.export.graph import Graph
+from lowres_d2.deploy.export.graph import Graph, graph_for
+from lowres_d2.deploy.export.sealed import Known
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.resample import Bicubic, DownUp, Identity, LearnedDownsampler
 
@@ -48,6 +49,27 @@ def test_a_graph_in_torch_finds_what_the_model_finds(name, resampler):
     graph = Graph(right)
     found = compare(right, of_graph(graph), inputs_of_several_sizes(), graph.selection, 1e-2, 1e-4)
     assert found.found >= 40 and not found.unmatched, found
+
+
+@pytest.mark.parametrize("name", ["fcos", "retinanet"])
+def test_the_loader_finishes_candidates_of_formats_without_nms(name):
+    right = model(name, lambda: LearnedDownsampler(4))
+    graph = graph_for(right, FORMATS["executorch"])
+    known = Known(
+        format="executorch",
+        recipe="",
+        classes=[],
+        category_ids=[],
+        factor="4",
+        channels=3,
+        channel_order="",
+        outputs=graph.outputs,
+        selection=graph.selection.known(),
+    )
+    of_file = ExportedModel(graph, known, FORMATS["executorch"])
+    found = compare(right, of_file, inputs_of_several_sizes(), graph.selection, 1e-2, 1e-4)
+    assert found.found >= 40 and not found.unmatched, found
+    assert len(graph.outputs) == 2 * len(right.detector.head_in_features)
 
 
 @pytest.mark.slow

@@ -32,11 +32,13 @@ def _padded(
 ) -> Float[Tensor, "C padded_h padded_w"]:
     """Zeros at the end of an axis, up to a multiple."""
     length = image.shape[axis]
-    # Through a tensor, so that to torch.export the number of blocks is a symbol of its own, not an
-    # expression of the image's size: lengths of feature maps are whole shares of it, which takes
-    # sympy far less time (measured: a third).
-    blocks = torch.scalar_tensor((length + multiple - 1) // multiple, dtype=torch.int64).item()
-    torch._check(blocks >= 1)
+    blocks = (length + multiple - 1) // multiple
+    if not isinstance(blocks, int):
+        # Through a tensor, so that to torch.export the number of blocks is a symbol of its own, not
+        # an expression of the image's size: lengths of feature maps are whole shares of it, which
+        # takes sympy far less time (measured: a third).
+        blocks = torch.scalar_tensor(blocks, dtype=torch.int64).item()
+        torch._check(blocks >= 1)
     index = torch.arange(blocks * multiple)
     inside = (index < length).to(image)
     shape = [-1 if k == axis else 1 for k in range(3)]
