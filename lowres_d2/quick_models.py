@@ -15,6 +15,7 @@ from typing import Any
 
 from lowres_d2.file_notes import read_notes
 from lowres_d2.near_names import listed, near
+from lowres_d2.said_cost import OPS, cost
 
 CARD = "card"  # key of a card in what a file says beside its tensors
 FOLDER = Path(__file__).with_name("quick")
@@ -31,6 +32,7 @@ class Card:
         factor: pixels of the image in one of those that the network sees, along each side.
         parameters: their number.
         macs: multiply-accumulates of one image of ``macs_size``.
+        ops: the same in OPs (``lowres_d2.said_cost``); of real-valued models the MACs.
         macs_size: height and width of that image.
         ap: AP in percent of these very weights on ``measured_on``.
         ap_by_size: AP by name of the size range, which is in pixels.
@@ -50,6 +52,7 @@ class Card:
     factor: str
     parameters: int
     macs: float
+    ops: float
     macs_size: tuple[int, int]
     ap: float
     ap_by_size: Mapping[str, float | None]
@@ -66,7 +69,14 @@ class Card:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Card:
         """The card of a file, in which :meth:`record` was written."""
-        return cls(**{**record, "macs_size": tuple(record["macs_size"])})
+        # Those of real-valued models may leave out the OPs.
+        whole = {"ops": record["macs"], **record, "macs_size": tuple(record["macs_size"])}
+        return cls(**whole)
+
+    @property
+    def few_bits(self) -> bool:
+        """Whether OPs are fewer than MACs."""
+        return self.ops < self.macs
 
     def record(self) -> dict[str, Any]:
         """All entries, for json."""
@@ -102,7 +112,7 @@ class QuickModel:
             "knows": f"{card.knows}, and nothing else",
             "factor": card.factor,
             "parameters": f"{card.parameters:,}",
-            "MACs": f"{card.macs / 1e9:.2f} G for an image of {height}x{width}",
+            "cost": f"{cost(card.macs, card.ops)} for an image of {height}x{width}",
             "AP": f"{card.ap:.1f} on {card.measured_on}",
             "AP by size, px": sizes,
             "stored": f"{card.stored}, {self.size / 1e6:.2f} MB; AP {card.ap_trained:.1f} before",
@@ -111,6 +121,8 @@ class QuickModel:
             "command": card.command,
             "licence": card.licence,
         }
+        if card.few_bits:
+            rows["OPs"] = OPS.removeprefix("OPs are ")
         return "\n".join([self.name, *(f"  {key:16}{value}" for key, value in rows.items())])
 
 
@@ -136,7 +148,7 @@ class QuickModels(Mapping[str, QuickModel]):
 
         if not self:
             return "no quick models"
-        head = ["name", "what", "knows", "factor", "parameters", "G MACs", "AP", "MB"]
+        head = ["name", "what", "knows", "factor", "parameters", "cost", "AP", "MB"]
         rows = [
             [
                 model.name,
@@ -144,14 +156,15 @@ class QuickModels(Mapping[str, QuickModel]):
                 model.card.knows,
                 model.card.factor,
                 f"{model.card.parameters:,}",
-                f"{model.card.macs / 1e9:.2f}",
+                cost(model.card.macs, model.card.ops),
                 f"{model.card.ap:.1f}",
                 f"{model.size / 1e6:.2f}",
             ]
             for model in self.values()
         ]
         sides = ["left"] * 3 + ["right"] * 5
-        return tabulate(rows, head, disable_numparse=True, colalign=sides)
+        table = tabulate(rows, head, disable_numparse=True, colalign=sides)
+        return f"{table}\n{OPS}" if any(m.card.few_bits for m in self.values()) else table
 
 
 def models() -> QuickModels:

@@ -28,6 +28,8 @@ def test_its_card_is_complete(model):
     assert card.licence == "Apache-2.0" and card.command.startswith("lowres-d2 make-models ")
     assert len(card.commit) == 40 and not card.commit.endswith("-dirty")
     assert card.iterations >= 1000 and card.measured_on.startswith("the 500 images")
+    info = lowres_d2.load(model.name, device="cpu").info
+    assert (card.macs, card.ops) == (info.macs, info.ops)
     assert card.ap_trained - card.ap <= 0.1 and min(card.ap_by_size.values()) < card.ap
 
 
@@ -52,3 +54,11 @@ def test_all_can_be_made_again_and_have_a_row():
     assert {*MODELS} <= {*MADE}
     table = str(MODELS)
     assert [name for name in MODELS if f"\n{name} " not in table] == []
+
+
+def test_costs_of_one_bit_models_are_ops():
+    text, table = str(MODELS["one_bit"]), str(MODELS)
+    assert " 177 M OPs for an image of 480x640\n" in text
+    assert text.endswith(" MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8.")
+    assert table.endswith("\nOPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8.")
+    assert "OPs" not in str(MODELS["full"]) and " 1.55 G MACs " in table and " 177 M OPs " in table

@@ -26,6 +26,8 @@ class Info:
         parameters: number, without those of training alone.
         macs: multiply-accumulates of one image of ``macs_size``, resampler included; of a model in
             tiles, of all tiles. Of a two-stage detector they depend a little on the image.
+        ops: the same in OPs, in which those of 1 bit count 1/64, of 4 bits 1/8; of a real-valued
+            model the MACs.
         macs_size: height and width of that image before the mapper resizes it.
     """
 
@@ -36,6 +38,7 @@ class Info:
     resampler: str
     parameters: int
     macs: float
+    ops: float
     macs_size: tuple[int, int]
 
 
@@ -69,6 +72,7 @@ def describe(
         resampler="Identity" if resampler is None else type(resampler).__name__,
         parameters=costs.total_parameters,
         macs=costs.total_macs,
+        ops=costs.total_ops,
         macs_size=(inputs["height"], inputs["width"]),
     )
 

@@ -25,6 +25,7 @@ from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command_lines.analyze import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.recipes.load import build, load_recipe
+from lowres_d2.said_cost import OPS
 
 import torch
 from omegaconf import DictConfig
@@ -41,7 +42,6 @@ QUANTITIES = {
     "seconds": ("time, ms", 1e-3),
 }
 MEMORY = "Memory is 32 bits for each parameter, and k bits for each weight of a k-bit layer."
-LOW_BITS = "OPs are MACs with those of 1 bit counted as 1/64, of 4 bits as 1/8."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace) -> None:
     else:
         notes = [MEMORY, rule.note]
         if any("ops" in costs for costs in report.values()):
-            notes.append(LOW_BITS)
+            notes.append(OPS)
         print("\n".join([f"{name}, {what}, {machine(model)}", _table(report, rule), *notes]))
 
 

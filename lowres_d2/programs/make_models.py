@@ -117,6 +117,7 @@ def _measured(made: Made, detector: Predictor, cfg: DictConfig, end: FinishedRun
         "factor": str(info.factor),
         "parameters": info.parameters,
         "macs": info.macs,
+        "ops": info.ops,
         "macs_size": info.macs_size,
         "ap": found[shown.main],
         "ap_by_size": {name: found[f"{shown.main}-{name}"] for name in shown.size_ranges},

@@ -10,6 +10,7 @@ from lowres_d2.analysis.figures.comparison_sheets import draw_objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors
 from lowres_d2.fonts import drawable_names
 from lowres_d2.programs.page_detectors import Found
+from lowres_d2.said_cost import OPS, cost
 
 from PIL import Image
 
@@ -40,20 +41,16 @@ def caption(found: Found, score: float) -> str:
         score: lowest of the detections that are shown.
     """
     labels = found.objects.labels[found.objects.scores >= score]
-    numbers = (_objects(len(labels)), f"{found.milliseconds:.3g} ms", _macs(found.macs))
+    numbers = (_objects(len(labels)), f"{found.milliseconds:.3g} ms", cost(found.macs, found.ops))
     cells = "".join(f"<b>{number}</b> " for number in numbers)
-    return (
-        f'<p class="numbers">{cells}</p>'
-        f"<p>{escape(_what_it_sees(found))}</p><p>{escape(_by_class(found.classes, labels))}</p>"
-    )
+    lines = [_what_it_sees(found), _by_class(found.classes, labels)]
+    if found.ops < found.macs:
+        lines.append(OPS)
+    return f'<p class="numbers">{cells}</p>' + "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
 def _objects(number: int) -> str:
     return f"{number} object{'s' if number != 1 else ''}"
-
-
-def _macs(number: float) -> str:
-    return f"{number / 1e9:.3g} G MACs" if number >= 1e9 else f"{number / 1e6:.3g} M MACs"
 
 
 def _what_it_sees(found: Found) -> str:

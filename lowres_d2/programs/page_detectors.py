@@ -47,6 +47,7 @@ class Found:
         objects: with scores from ``LEAST_SCORE`` on.
         milliseconds: of the whole model, the median of three runs.
         macs: multiply-accumulates.
+        ops: OPs (``lowres_d2.said_cost``); of a real-valued model the MACs.
     """
 
     image: Image.Image
@@ -60,6 +61,7 @@ class Found:
     objects: Objects
     milliseconds: float
     macs: float
+    ops: float
 
 
 class PageDetector:
@@ -132,6 +134,7 @@ class PageDetector:
             objects=Objects.of(found),
             milliseconds=1000 / timing.images_per_second,
             macs=info.macs,
+            ops=info.ops,
         )
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.identity import recipe_text
 from lowres_d2.engine.trained import trained_model
@@ -10,6 +11,7 @@ from lowres_d2.evaluation.found_boxes import PREDICTIONS
 from lowres_d2.modeling.backbone import SmallShortcutResNet
 from lowres_d2.modeling.one_bit import binarized
 from lowres_d2.predictor import load
+from lowres_d2.predictor.info import noise
 from lowres_d2.programs import pack, pseudo_label, train
 from lowres_d2.programs.shown_runs import open_run
 from lowres_d2.recipes.load import load_recipe
@@ -87,7 +89,8 @@ def test_pseudo_labels(files, coco_json, tmp_path):
 
 
 def test_the_predictor_opens_it_without_a_recipe(files, coco_json):
-    _, weights, packed = files
+    recipe, weights, packed = files
+    as_trained, _ = trained_model(load_recipe(recipe), weights)
     image = next((Path(coco_json).parent / "images").glob("*.png"))
     found = []
     for file in (weights, packed):
@@ -95,7 +98,10 @@ def test_the_predictor_opens_it_without_a_recipe(files, coco_json):
         boxes = detector(image, score=0)
         found.append(torch.cat([boxes.pred_boxes.tensor, boxes.scores[:, None]], dim=1))
         assert detector.class_names == CLASSES
-        assert detector.info.macs > 0 and detector.info.factor == 4
+        assert detector.info.factor == 4
+        costs = measure_complexity(as_trained, [detector.prepare(noise(3))])
+        assert (detector.info.macs, detector.info.ops) == (costs.total_macs, costs.total_ops)
+        assert detector.info.ops < detector.info.macs
     assert_same(found[1], found[0])
 
 

@@ -1,5 +1,6 @@
 """The page's detectors: what is shown of an image is what ``load`` finds on it."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import lowres_d2
@@ -9,6 +10,7 @@ from lowres_d2.engine.identity import recipe_text
 from lowres_d2.programs.page_cards import caption, draw
 from lowres_d2.programs.page_detectors import LEAST_SCORE, PageDetector, open_detectors
 from lowres_d2.recipes.load import load_recipe
+from lowres_d2.said_cost import OPS
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def test_a_detector_shows_what_load_finds(page_runs, file):
     assert (shown.objects.scores == found.scores.numpy()).all()
     assert (shown.objects.labels == found.pred_classes.numpy()).all()
     inputs = expected.prepare(file)
-    assert shown.macs == measure_complexity(expected.model, [inputs]).total_macs
+    assert shown.macs == shown.ops == measure_complexity(expected.model, [inputs]).total_macs
     assert shown.image_size == (96, 128) and shown.factor == 4 and shown.milliseconds > 0
     assert shown.seen_size == (16, 22)  # of 64x85, padded to a multiple of 4
 
@@ -76,7 +78,9 @@ def test_the_caption_says_what_is_shown(page_runs, file):
     assert {f"{n} x {name}" for n, name in zip(counts, shown.classes, strict=False) if n} == {
         *said.split("It finds ")[1].removesuffix("</p>").split(", ")
     }
-    assert "It finds nothing of this score or higher." in caption(shown, 1.0)
+    assert "It finds nothing of this score or higher." in caption(shown, 1.0) and "OPs" not in said
+    in_one_bit = caption(replace(shown, macs=1.5e9, ops=170e6), score)
+    assert "<b>170 M OPs</b>" in in_one_bit and in_one_bit.endswith(f"<p>{OPS}</p>")
     assert draw(shown, 1.0) == shown.image != draw(shown, score)
 
 

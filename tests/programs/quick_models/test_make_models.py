@@ -153,9 +153,9 @@ def test_an_unknown_name_is_named_with_the_nearest(made, tmp_path, monkeypatch, 
 
 def test_the_program_prints_the_table_and_a_card(made, capsys):
     models.main([])
-    head, _, *rows = capsys.readouterr().out.splitlines()
+    head, _, *rows, last = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["name", "what", "knows"]
-    assert [row.split()[0] for row in rows] == sorted(NAMES)
+    assert [row.split()[0] for row in rows] == sorted(NAMES) and last.startswith("OPs are")
     models.main(["one_bit"])
     assert capsys.readouterr().out == f"{lowres_d2.models()['one_bit']}\n"
 
