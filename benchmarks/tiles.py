@@ -86,8 +86,11 @@ def plates_image(root: str) -> tuple[torch.Tensor, COCO]:
             )
     classes = [{"id": k, "name": str(k)} for k in sorted({x["category_id"] for x in objects})]
     content = {"images": [{"id": 1}], "annotations": objects, "categories": classes}
+    truth = COCO()
+    truth.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):
-        return torch.from_numpy(whole.transpose(2, 0, 1).copy()), COCO(content)
+        truth.createIndex()
+    return torch.from_numpy(whole.transpose(2, 0, 1).copy()), truth
 
 
 def average_precision(truth: COCO, found: Found) -> float:

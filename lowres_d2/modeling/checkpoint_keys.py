@@ -53,6 +53,8 @@ def bare_detector_state_dict(state_dict: Mapping[str, T]) -> dict[str, T]:
 def beside_backbone(state_dict: Mapping[str, Any], model: nn.Module) -> list[str]:
     """Names of a classifier's weights that a detector leaves out: all but the backbone's.
 
+    In a classifier the backbone may end in a head of its own, which is left out, too.
+
     Args:
         state_dict: weights of any model.
         model: the model to load them into.
@@ -64,7 +66,14 @@ def beside_backbone(state_dict: Mapping[str, Any], model: nn.Module) -> list[str
         kept = before + BACKBONE
         if before + PREDICTOR in state_dict and any(name.startswith(kept) for name in state_dict):
             own = {name.removeprefix(PREFIX) for name in model.state_dict()}
-            return [] if PREDICTOR in own else [n for n in state_dict if not n.startswith(kept)]
+            if PREDICTOR in own:
+                return []
+            heads = [f".{head}" for head in _published_heads(model)]
+            return [
+                name
+                for name in state_dict
+                if not name.startswith(kept) or any(head in name for head in heads)
+            ]
     return []
 
 
@@ -78,8 +87,11 @@ def beside_published(state_dict: Iterable[str], model: nn.Module) -> list[str]:
         state_dict: names of the file's weights, as its library has them.
         model: the model to load them into.
     """
-    heads = {h for m in model.modules() for h in getattr(m, "published_head", ())}
-    return [name for name in state_dict if name.startswith(tuple(heads))]
+    return [name for name in state_dict if name.startswith(tuple(_published_heads(model)))]
+
+
+def _published_heads(model: nn.Module) -> set[str]:
+    return {head for m in model.modules() for head in getattr(m, "published_head", ())}
 
 
 def layer_names(layers: Iterable[str], model: nn.Module) -> list[str]:

@@ -18,7 +18,7 @@ def test_pre_training_has_one_setting_for_both_twins(name):
         cfg = load_shipped(str(FOLDER / f"{kind}_{name}"))
         backbone = cfg.model.detector.pop("backbone")
         assert (
-            backbone.get("bottom_up", backbone)._target_.__name__
+            backbone._target_.__name__
             == {
                 "bh": {"resnet50": "bottom_heavy", "hrnet32": "BottomHeavyHRNet"},
                 "standard": {"resnet50": "ResNet", "hrnet32": "HRNet"},

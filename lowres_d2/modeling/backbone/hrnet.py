@@ -2,9 +2,9 @@
 
 Sources: Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition" (TPAMI
 2021); the twin: Ning et al., "Rethinking the Backbone Architecture for Tiny Object Detection"
-(VISAPP 2023), Table 4. ``res2`` to ``res5`` are the branches of the last stage, at strides 4 to 32.
-Parameters have timm's names below ``network``: timm's weights of ``hrnet_w18`` and others fit with
-``?matching_heuristics=True``.
+(VISAPP 2023), Table 4. ``res2`` to ``res5`` are the branches of the last stage, at strides 4 to 32;
+``final`` is what an HRNet's classifier pools. Parameters have timm's names below ``network``:
+timm's weights of ``hrnet_w18`` and others fit with ``?matching_heuristics=True``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 NAMES = ("res2", "res3", "res4", "res5")
+FINAL, FINAL_CHANNELS = "final", 2048
 # Modules of timm's network that are frozen one after the other, the stem being the first.
 PARTS = (
     ("conv1", "bn1", "conv2", "bn2"),
@@ -26,6 +27,8 @@ PARTS = (
     ("transition2", "stage3"),
     ("transition3", "stage4"),
 )
+# What timm's classifiers have behind the branches, beside the class predictor.
+CLASSIFIER_PARTS = ("incre_modules", "downsamp_modules", "final_layer")
 NORMS = ("BN", "FrozenBN")
 STEM_CHANNELS = 64  # of HRNets of any width
 # Table 4: (modules, blocks in each branch of a module) of stages 2, 3, 4.
@@ -37,12 +40,14 @@ AT_EQUAL_COST = PRINTED | {32: ((2, 4), (4, 2), (3, 1))}
 
 
 class HRNet(Backbone):
-    """HRNet without its classifier.
+    """HRNet without its class predictor.
 
     Args:
         width: channels of the finest branch, 18 or 32 in the paper; each next one has twice as
             many.
-        out_features: branches that ``forward`` returns.
+        out_features: branches that ``forward`` returns, or ``("final",)`` alone: the branches
+            joined by the bottlenecks of the published classifiers, 2048 channels at stride 32,
+            which only an ``ImageClassifier`` needs.
         in_channels: channels of the image.
         stages: for stages 2, 3 and 4 the number of modules, and of basic blocks in each branch of
             a module.
@@ -51,12 +56,9 @@ class HRNet(Backbone):
         norm: ``BN``, or ``FrozenBN`` in all parts, also those that are trained.
 
     Raises:
-        ValueError: ``out_features`` is empty or has an unknown branch, there are fewer parts, or
-            the norm is unknown.
+        ValueError: ``out_features`` is empty, has an unknown branch, or branches beside ``final``;
+            there are fewer parts; or the norm is unknown.
     """
-
-    # What timm's classifiers have behind the branches, beside the class predictor.
-    published_head = ("incre_modules.", "downsamp_modules.", "final_layer.")
 
     def __init__(
         self,
@@ -74,13 +76,21 @@ class HRNet(Backbone):
             )
         if not 0 <= freeze_at <= len(PARTS):
             raise ValueError(f"{type(self).__name__}: freeze_at={freeze_at}: expected 0 to 5")
-        if not out_features or set(out_features) - set(NAMES):
-            raise ValueError(f"out_features={[*out_features]}: expected some of {', '.join(NAMES)}")
-        self._out_features = [name for name in NAMES if name in out_features]
-        self._out_feature_channels = {name: width * 2**k for k, name in enumerate(NAMES)}
-        self._out_feature_strides = {name: 4 * 2**k for k, name in enumerate(NAMES)}
-        self.network = _network(self.first_stage(width), width, stages, in_channels)
-        for k, part in enumerate(PARTS):
+        joined = [*out_features] == [FINAL]
+        if not joined and (not out_features or set(out_features) - set(NAMES)):
+            raise ValueError(
+                f"out_features={[*out_features]}: expected some of {', '.join(NAMES)}, or {FINAL} "
+                "alone"
+            )
+        self._out_features = [name for name in (*NAMES, FINAL) if name in out_features]
+        channels = {name: width * 2**k for k, name in enumerate(NAMES)}
+        strides = {name: 4 * 2**k for k, name in enumerate(NAMES)}
+        self._out_feature_channels = channels | {FINAL: FINAL_CHANNELS}
+        self._out_feature_strides = strides | {FINAL: strides[NAMES[-1]]}
+        self.network = _network(self.first_stage(width), width, stages, in_channels, joined)
+        # Of a file these modules are a classifier's head to a network that has none of them.
+        self.published_head = () if joined else tuple(f"{part}." for part in CLASSIFIER_PARTS)
+        for k, part in enumerate([*PARTS, CLASSIFIER_PARTS] if joined else PARTS):
             for name in part:
                 module = getattr(self.network, name)
                 if k < freeze_at:
@@ -99,8 +109,11 @@ class HRNet(Backbone):
         return self._out_feature_strides[NAMES[-1]]
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> dict[str, Float[Tensor, "N _C _h _w"]]:
-        """Feature maps of the branches in ``out_features``, finest first."""
-        branches = dict(zip(NAMES, self.network.forward_features(x), strict=True))
+        """Feature maps in ``out_features``, finest first."""
+        found = self.network.forward_features(x)
+        if self._out_features == [FINAL]:
+            return {FINAL: found}
+        branches = dict(zip(NAMES, found, strict=True))
         return {name: branches[name] for name in self._out_features}
 
 
@@ -170,7 +183,11 @@ def _stage(
 
 
 def _network(
-    first: Mapping[str, Any], width: int, stages: Sequence[tuple[int, int]], in_channels: int
+    first: Mapping[str, Any],
+    width: int,
+    stages: Sequence[tuple[int, int]],
+    in_channels: int,
+    joined: bool,
 ) -> nn.Module:
     # Imported here because importing timm takes longer than this package.
     from timm.models.hrnet import HighResolutionNet
@@ -181,11 +198,12 @@ def _network(
         )
         for branches, (modules, blocks) in enumerate(stages, start=2)
     }
-    # Without a head, `forward_features` gives the four branches.
+    # Without a head, `forward_features` gives the four branches. No classes: no class predictor.
     network = HighResolutionNet(
         {"stem_width": STEM_CHANNELS, "stage1": dict(first), **parts},
         in_chans=in_channels,
-        head="",
+        num_classes=0,
+        head="classification" if joined else "",
     )
     # A run checks that every `num_classes` of its model is that of the data.
     network.num_classes = None

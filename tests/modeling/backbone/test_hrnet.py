@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+
 from lowres_d2.analysis.cost.complexity import counted
 from lowres_d2.analysis.cost.counting_rules import MMCV
 from lowres_d2.engine.build import check_classes
 from lowres_d2.engine.startup.weights import check_used
+from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import HRFPN, BottomHeavyHRNet, HRNet
 from lowres_d2.modeling.backbone.cell_offsets import cell_offsets
 from lowres_d2.modeling.meta_arch import ImageClassifier
+from lowres_d2.modeling.resample import Identity
 from lowres_d2.modeling.weights import load_weights
 from lowres_d2.modeling.without_values import without_values
 
 import pytest
 import timm
 import torch
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from safetensors.torch import save_file
 from torch import nn
 
@@ -99,6 +103,57 @@ def test_a_detector_starts_from_timms_weights_as_published(width, tmp_path):
     }  # fmt: skip
 
 
+def test_as_a_classifier_it_is_timms_with_timms_weights(tmp_path):
+    torch.manual_seed(0)
+    published = timm.create_model("hrnet_w18_small", num_classes=5).eval()
+    backbone = HRNet(16, ["final"], stages=[(1, 2)] * 3)
+    # Of this variant alone stage 1 is narrower.
+    backbone.network.layer1 = copy.deepcopy(published.layer1)
+    backbone.network.transition1 = copy.deepcopy(published.transition1)
+    model = ImageClassifier(backbone, 5, [0.0] * 3, [1.0] * 3, feature="final").eval()
+    file = tmp_path / "model.safetensors"
+    save_file(published.state_dict(), file)
+    report = load_weights(model, f"{file}?matching_heuristics=True", complete=True)
+    assert report.beside_backbone == [] and report.unexpected == []
+    x = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        found = torch.stack([f["scores"] for f in model([{"image": image} for image in x])])
+        torch.testing.assert_close(found, published(x).softmax(dim=1))
+    assert model.backbone.output_shape()["final"] == ShapeSpec(channels=2048, stride=32)
+
+
+@pytest.mark.parametrize("kind", [HRNet, BottomHeavyHRNet])
+@pytest.mark.parametrize("composed", [False, True])
+def test_detectors_leave_out_the_classifiers_head(kind, composed, tmp_path):
+    torch.manual_seed(0)
+    trained = ImageClassifier(kind(4, ["final"], stages=FEW), 5, [0.0] * 3, [1.0] * 3)
+    file = tmp_path / "model.pth"
+    saved = LowResDetector(trained, Identity()) if composed else trained
+    torch.save({"model": saved.state_dict(), "classes": list("abcde")}, file)
+    for backbone in (HRFPN(kind(4, stages=FEW), NAMES, 8), kind(4, stages=FEW, norm="FrozenBN")):
+        report = load_weights(nn.ModuleDict({"backbone": backbone}), file)
+        check_used(report)
+        trunk = getattr(backbone, "bottom_up", backbone).network.state_dict()
+        for name, tensor in trunk.items():
+            assert torch.equal(tensor, trained.backbone.network.state_dict()[name]), name
+        assert report.unexpected == [] and report.classes == []
+        assert {n.removeprefix("detector.").split(".")[0] for n in report.beside_backbone} == {
+            "backbone", "classifier"
+        }  # fmt: skip
+        assert not [name for name in report.missing if ".network." in name]
+
+
+def test_all_of_the_head_is_trained_and_frozen_norms_are_its_too():
+    network = HRNet(4, ["final"], stages=FEW, norm="FrozenBN")
+    assert not [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    network = BottomHeavyHRNet(4, ["final"], stages=FEW)
+    network(torch.rand(2, 3, 64, 64))["final"].square().sum().backward()
+    assert not [n for n, p in network.named_parameters() if p.grad is None]
+    frozen = HRNet(4, ["final"], stages=FEW, freeze_at=5).named_parameters()
+    trained = {n.split(".")[1] for n, p in frozen if p.requires_grad}
+    assert trained == {"incre_modules", "downsamp_modules", "final_layer"}
+
+
 def test_it_gives_the_branches_that_are_asked_for_and_is_a_classifiers_backbone():
     network = BottomHeavyHRNet(4, ["res5", "res3"], in_channels=1, stages=FEW)
     found = network.eval()(torch.zeros(1, 1, 32, 64))
@@ -156,6 +211,7 @@ def test_with_frozen_norms_all_convolutions_are_trained_and_no_statistics_move(k
         (lambda: HRNet(4, stages=FEW, norm="GN"), "HRNet: norm='GN': expected one of BN, FrozenBN"),
         (lambda: HRNet(4, [], stages=FEW), "expected some of res2, res3"),
         (lambda: HRNet(4, ["stage1"], stages=FEW), "expected some of res2, res3"),
+        (lambda: HRNet(4, ["res5", "final"], stages=FEW), "some of res2, .*, or final alone"),
         (lambda: HRNet(4, stages=FEW, freeze_at=6), "HRNet: freeze_at=6: expected 0 to 5"),
         (lambda: BottomHeavyHRNet(48), "width=48: the paper has stages for 18 and 32"),
         (lambda: HRFPN(HRNet(4, stages=FEW), ["p2"]), r"\['p2'\]: expected some of res2"),

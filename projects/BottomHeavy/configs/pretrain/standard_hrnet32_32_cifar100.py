@@ -1,6 +1,7 @@
-"""Table 5, CIFAR-100: HRNet32; with model.detector.backbone.bottom_up.width=18 HRNet18."""
+"""Table 5, CIFAR-100: HRNet32; with model.detector.backbone.width=18 HRNet18."""
 
 from .....configs.common.models.bottom_heavy import hrnet32
 from .bh_hrnet32_32_cifar100 import dataloader, lr_multiplier, model, optimizer, train
 
-model.detector.backbone.bottom_up = hrnet32
+model.detector.backbone = hrnet32
+model.detector.backbone.out_features = ["final"]
