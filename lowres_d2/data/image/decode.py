@@ -26,7 +26,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 _NUMPY = b"\x93NUMPY"
 # TIFF tags: bits of a value, what 0 means, and what kind of number it is.
 _BITS, _PHOTOMETRIC, _KIND = 258, 262, 339
-_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+_WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
+# Whether bands are stored one after the other.
+_PLANES, _SEPARATE = 284, 2
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,16 @@ def _read_with_pillow(file: IO[bytes], convert: str | None, max_pixels: int | No
 def _decoded(image: Image.Image, convert: str | None, file: IO[bytes] | None = None) -> Decoded:
     tiles = str(getattr(image, "tile", ""))  # of the file; empty once it is decoded
     stated = orientation_of(image) if image.format == "TIFF" else None
+    if "'raw'" in tiles and _tag(image, _PLANES) == _SEPARATE and _tag(image, _BITS) == 16:
+        raise UnfitImageError(
+            "is a TIFF of 16-bit colours band by band, of which Pillow takes each byte for a value",
+            "image_format=null",
+            " and pip install tifffile, or store them pixel by pixel",
+        )
     image.load()
     orientation = orientation_of(image)
-    if image.mode == "F" or image.mode.startswith("I"):
+    signed_bytes = image.mode == "L" and _tag(image, _KIND) == _SIGNED
+    if image.mode == "F" or image.mode.startswith("I") or signed_bytes:
         values, top = _deep_grey(image)
     else:
         values, top = _bytes(image, convert), 255
@@ -155,20 +164,29 @@ def _bytes(image: Image.Image, convert: str | None) -> np.ndarray:
 
 
 def _deep_grey(image: Image.Image) -> tuple[np.ndarray, int | None]:
-    """Values (H, W, 1) of Pillow's modes I;16, I and F, and the largest of their depth."""
+    """Values (H, W, 1) of Pillow's modes I;16, I and F, and the largest of their depth.
+
+    Also of L where a TIFF's bytes are signed, which Pillow takes for unsigned ones.
+    """
     values = np.asarray(image)[..., None]
-    tags = getattr(image, "tag_v2", None)
-    if tags is None:
+    if not hasattr(image, "tag_v2"):
         # Of PNG, PGM, JPEG 2000; Pillow scales those of fewer bits to 16.
         return values, None if image.mode == "F" else 65535
-    bits, kind = (tags.get(tag, default) for tag, default in ((_BITS, 1), (_KIND, _UNSIGNED)))
-    bits, kind = (x[0] if isinstance(x, tuple) else x for x in (bits, kind))
-    if image.mode == "F" or kind != _UNSIGNED:
+    if image.mode == "L":
+        return values.view(np.int8), None
+    bits = _tag(image, _BITS, 1)
+    if image.mode == "F" or _tag(image, _KIND, _UNSIGNED) != _UNSIGNED:
         return values, None
     if bits == 32:
         values = values.view(np.uint32)  # of which Pillow makes signed ones
     top = 2**bits - 1
-    return top - values if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values, top
+    return top - values if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO else values, top
+
+
+def _tag(image: Image.Image, tag: int, default: int | None = None) -> int | None:
+    """Value of a TIFF's tag, of the first band where each has one."""
+    value = getattr(image, "tag_v2", {}).get(tag, default)
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _deep_colours(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from lowres_d2.data.image.bands import is_rgb_by_jpeg, is_tiff, lacks_codec
-from lowres_d2.data.image.decode import Decoded, array_header
+from lowres_d2.data.image.decode import Decoded, array_header, decode_pillow
 from lowres_d2.data.image.files import open_regular
 from lowres_d2.data.image.pages import warn_of_further_pages
 from lowres_d2.data.image.reader import ImageReader
@@ -21,6 +21,7 @@ from lowres_d2.data.image.reader import ImageReader
 import numpy as np
 import torch
 from jaxtyping import Shaped
+from PIL import Image
 from torch import Tensor
 
 _CACHED = 128 * 2**20  # bytes of decoded segments that are kept
@@ -50,7 +51,12 @@ class FileImage:
             side.indices(length) for side, length in zip(sides, self._file.size, strict=True)
         )
         file = self._file
-        decoded = Decoded(file.read(y0, y1, x0, x1), file.top, file.mode)
+        values = file.read(y0, y1, x0, x1)
+        decoded = Decoded(values, file.top, file.mode)
+        colours = values.dtype == np.uint8 and values.shape[2] == 3
+        if isinstance(file, _TiffFile) and colours and self._reader.mode == "L":
+            # As of whole images: Pillow's rounded grey values, before any value_range.
+            decoded = decode_pillow(Image.fromarray(values), "L", max_pixels=None)
         pixels = self._reader.as_network_gets(decoded)
         return torch.from_numpy(pixels.transpose(2, 0, 1)[channels].copy())
 

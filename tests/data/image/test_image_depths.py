@@ -222,3 +222,29 @@ def test_training_evaluation_validation_and_display_read_the_same(tmp_path, capl
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         DetectionMapper(True, **settings)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"byteorder": ">"}])
+def test_colours_of_16_bits_band_by_band_are_read_or_refused(tmp_path, options):
+    tifffile = pytest.importorskip("tifffile")
+    content = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), dtype=np.uint16)
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, content, photometric="rgb", planarconfig="separate", **options)
+    found = ImageReader(None).read(str(file))
+    np.testing.assert_allclose(found, content.transpose(1, 2, 0) * (255 / 65535), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"16-bit colours band by band.*image_format=null"):
+        ImageReader("RGB").read(str(file))
+    upper = (content >> 8).astype(np.uint8)
+    tifffile.imwrite(file, upper, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(ImageReader("RGB").read(str(file)), upper.transpose(1, 2, 0))
+
+
+def test_signed_bytes_are_no_unsigned_ones(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    content = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+    tifffile.imwrite(tmp_path / "a.tif", content, photometric="minisblack")
+    for form in ("L", None):
+        with pytest.raises(ValueError, match="values, -128 to 127 in this file, have no known"):
+            ImageReader(form).read(str(tmp_path / "a.tif"))
+        found = ImageReader(form, value_range=(-128, 127)).read(str(tmp_path / "a.tif"))
+        assert np.array_equal(found[..., 0], np.arange(256).reshape(16, 16))

@@ -24,6 +24,7 @@ CASES = {
     "tiled, BGR": (values(70, 110, 3), dict(tile=(32, 48), photometric="rgb"), "BGR"),
     "strips": (values(70, 110, 3), dict(rowsperstrip=9, photometric="rgb"), "RGB"),
     "deflate": (values(70, 110), dict(tile=(32, 48), compression="zlib"), "RGB"),
+    "colours as grey": (values(70, 110, 3), dict(tile=(32, 48), photometric="rgb"), "L"),
     "grey": (values(70, 110), dict(tile=(32, 48)), "RGB"),
     "grey strips": (values(70, 110), dict(rowsperstrip=16), "L"),
     "16 bits": (values(70, 110, **DEEP), dict(tile=(32, 48)), "L"),
@@ -56,6 +57,7 @@ def test_tiff_files(tmp_path, name):
     content, options, form = CASES[name]
     tifffile.imwrite(tmp_path / "a.tif", content, **options)
     same(tmp_path / "a.tif", ImageReader(form))
+    same(tmp_path / "a.tif", ImageReader(form, value_range=(50, 200)))
 
 
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "packbits"])
