@@ -18,6 +18,7 @@ from lowres_d2.engine.startup.weights import naming_weights
 from lowres_d2.engine.trained import trained_model
 from lowres_d2.evaluation.shown import ShownMetrics, task_of
 from lowres_d2.modeling.run_weights import ENDINGS, FINAL, near_weights, saved_weights, weights_file
+from lowres_d2.near_names import listed, near
 from lowres_d2.predictor.loading import RECIPES
 from lowres_d2.quick_models import quick_file
 from lowres_d2.recipes.find import find_recipe, nearest_recipe
@@ -36,14 +37,12 @@ class ShownRun:
         name: its name in figures.
         cfg: its recipe, with the data set of the figure built.
         model: in evaluation mode.
-        trained: whether its weights were loaded.
         folders: where its evaluation may be; it is written into the last of them.
     """
 
     name: str
     cfg: DictConfig
     model: nn.Module
-    trained: bool
     folders: Sequence[Path]
 
     @property
@@ -145,7 +144,7 @@ def open_run(
         if any(True for _ in getattr(model, "resampler", nn.Identity()).parameters()):
             start = OmegaConf.select(cfg, "model.resampler.init") or "box"
             name += f" (untrained: {'box filter' if start == 'box' else start})"
-    return ShownRun(name, cfg, model, bool(weights), folders)
+    return ShownRun(name, cfg, model, folders)
 
 
 def check_there(texts: Sequence[str]) -> None:
@@ -268,8 +267,30 @@ def check_caps(caps: Mapping[str, int | None]) -> None:
         )
 
 
-def check_trained(runs: Sequence[ShownRun]) -> None:
-    """Raise ValueError if a run has no weights."""
-    for run in runs:
-        if not run.trained:
-            raise ValueError(f"{run.name} has no weights: give RECIPE@WEIGHTS or a run's folder")
+def check_trained(texts: Sequence[str]) -> None:
+    """Raise ValueError if a run has no weights.
+
+    Args:
+        texts: as in :func:`open_run`.
+    """
+    for name, _, weights, _ in map(_sources, texts):
+        if not weights:
+            raise ValueError(f"{name} has no weights: give RECIPE@WEIGHTS or a run's folder")
+
+
+def check_roles(texts: Sequence[str], roles: Mapping[str, str | None]) -> None:
+    """Raise ValueError if a role is of no run, or if ours is to be compared with itself.
+
+    Args:
+        texts: as in :func:`open_run`.
+        roles: names of runs, by what they are.
+    """
+    names = [_sources(text)[0] for text in texts]
+    for role, name in roles.items():
+        if name is not None and name not in names:
+            there = near(name, names) or listed(names)
+            raise ValueError(f"--{role} {name}: is the name of none of --runs{there}")
+    ours = roles["ours"] or names[-1]
+    for role in ("baseline", "full"):
+        if roles[role] == ours:
+            raise ValueError(f"--{role} {ours}: is compared with itself: choose another --ours")

@@ -3,9 +3,10 @@
 A run is the folder of a finished training, its weights, or ``RECIPE@WEIGHTS``. ``thumbnails`` and
 ``data`` also take a bare ``RECIPE``, with its resampler at initialization. ``NAME=RUN`` names a run
 in the figures. ``data`` shows training images with their boxes or classes as the network gets them.
-``outcomes`` has the images of ``detections`` with hits, misses and false alarms in plain boxes;
-``saliency`` shows which cells of a feature map the scores depend on. ``stages`` divides the MACs of
-each backbone, of a bare ``RECIPE`` too, and needs no data. ``all`` leaves out these four.
+``detections`` shows where runs differ, or what one run finds and misses; ``outcomes`` has the same
+images with hits, misses and false alarms in plain boxes; ``saliency`` shows which cells of a
+feature map the scores depend on. ``stages`` divides the MACs of each backbone, of a bare ``RECIPE``
+too, and needs no data. ``all`` leaves out the last three and ``data``.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from lowres_d2.programs.shown_runs import (
     check_caps,
     check_comparable,
     check_names,
+    check_roles,
     check_there,
     check_trained,
     file_name,
@@ -83,7 +85,9 @@ ALL = {  # the parts of "all" by the task of the runs
 }
 ALONE = {BOXES.task: ("outcomes", "saliency")}  # parts that are drawn by their name alone
 COLORS = {"detections": FOUR_OUTCOMES, "outcomes": THREE_OUTCOMES}
-DATA, STAGES = "data", "stages"
+DATA, STAGES, GAINS = "data", "stages", "gains"
+UNTRAINED = ("thumbnails", DATA, STAGES)  # parts that need no weights
+_TWO = "gains: expected at least two runs to compare"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -181,13 +185,13 @@ def draw_detections(
     """Write ``detections.png``: where ours and the baseline differ most, both ways.
 
     Args:
-        runs: at least two, trained.
+        runs: trained; of one alone images with most misses or false alarms are drawn.
         output: folder.
         images: how many of each kind.
         roles: names for ``ours``, ``baseline`` and ``full``, None for the default.
         part: "outcomes" writes ``outcomes.png``, with plain boxes in three colours.
     """
-    ours, baseline, reference = _compared(runs, roles, part)
+    ours, baseline, reference = _compared(runs, roles)
     return write_failure_cases(
         output / FILES[part],
         runs[0].dataset,
@@ -207,7 +211,6 @@ def _columns(runs: Sequence[ShownRun]) -> list[Column]:
 
 def draw_saliency(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
     """Write ``saliency.png``: detections, and what they depend on in feature maps."""
-    check_trained(runs)
     maps = {run.name: saliency_of(run.model, mapper_of(run.cfg)) for run in runs}
     entries = choose_images(runs[0].dataset, images)
     path, original = output / FILES["saliency"], stored_view_of(mapper_of(runs[0].cfg))
@@ -225,7 +228,7 @@ def draw_classified(
         images: a row of each kind has four times as many.
         roles: as for :func:`draw_detections`.
     """
-    ours, baseline, reference = _compared(runs, roles, "classified")
+    ours, baseline, reference = _compared(runs, roles)
     dataset = runs[0].dataset
     shown = [
         Classifier(run.name, Classified.read(dataset, run.predictions), run.view()) for run in runs
@@ -238,7 +241,6 @@ def draw_classified(
 
 def draw_super_resolved(runs: Sequence[ShownRun], output: Path, images: int) -> Path:
     """Write ``super_resolved.png``: what networks make of test images, four times as many."""
-    check_trained(runs)
     models = {run.name: run.model for run in runs}
     path, mapper = output / FILES["super-resolved"], mapper_of(runs[0].cfg)
     return write_super_resolved(path, runs[0].dataset, models, mapper, 4 * images)
@@ -246,7 +248,6 @@ def draw_super_resolved(runs: Sequence[ShownRun], output: Path, images: int) -> 
 
 def draw_confusion(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``confusion.png``: which classes each classifier takes for which."""
-    check_trained(runs)
     dataset = runs[0].dataset
     found = {run.name: Classified.read(dataset, run.predictions).confusion() for run in runs}
     plot_confusion(found, dataset.classes, output / FILES["confusion"])
@@ -254,24 +255,20 @@ def draw_confusion(runs: Sequence[ShownRun], output: Path) -> Path:
 
 
 def _compared(
-    runs: Sequence[ShownRun], roles: Mapping[str, str | None], part: str
-) -> tuple[str, str, str | None]:
-    """Names of ours, the baseline, and the run at full resolution, if there is one."""
-    check_trained(runs)
+    runs: Sequence[ShownRun], roles: Mapping[str, str | None]
+) -> tuple[str, str | None, str | None]:
+    """Names of ours, the baseline, and the run at full resolution, if there are such."""
     low = [run.name for run in runs if run.lowers_resolution]
     full = [run.name for run in runs if not run.lowers_resolution]
     ours = roles["ours"] or runs[-1].name
     others = [name for name in low + full if name != ours]
-    if not others:
-        raise NothingToDrawError(f"{part}: expected at least two runs to compare")
-    baseline = roles["baseline"] or others[0]
+    baseline = roles["baseline"] or next(iter(others), None)
     reference = roles["full"] or next((n for n in full if n not in (ours, baseline)), None)
     return ours, baseline, reference
 
 
 def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``trade_off.png``: as --eval-only measured, else measured now, all runs alternately."""
-    check_trained(runs)
     check_caps({run.name: run.max_dets for run in runs})
     if all("comparison" in run.evaluation for run in runs):
         points = points_of_comparisons({run.name: run.folder / EVALUATION for run in runs})
@@ -283,9 +280,8 @@ def draw_trade_off(runs: Sequence[ShownRun], output: Path) -> Path:
 
 def write_gains(runs: Sequence[ShownRun], output: Path) -> Path:
     """Write ``gains.md``: the gain of each run over each one before it, with its interval."""
-    check_trained(runs)
     if len(runs) < 2:
-        raise NothingToDrawError("gains: expected at least two runs to compare")
+        raise NothingToDrawError(_TWO)
     check_caps({run.name: run.max_dets for run in runs})
     findings = findings_kind(runs[0].shown.task)
     predicted = [findings.read(run.evaluator, run.dataset, run.predictions) for run in runs]
@@ -314,7 +310,13 @@ def _measure(runs: Sequence[ShownRun]) -> tuple[list[Point], str]:
 def _run(args: argparse.Namespace) -> None:
     if args.images < 1:
         raise ValueError(f"--images {args.images}: expected a positive number")
+    roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
     check_there(args.runs)
+    if args.part not in UNTRAINED:
+        check_trained(args.runs)
+    check_roles(args.runs, roles)
+    if args.part == GAINS and len(args.runs) < 2:
+        raise ValueError(_TWO)
     if args.part == DATA:
         runs = [open_run(text, args.output, args.opts, "train") for text in args.runs]
         check_names([run.name for run in runs])
@@ -330,7 +332,6 @@ def _run(args: argparse.Namespace) -> None:
     check_comparable(runs)
     parts = _parts(args.part, runs[0].task)
     check_own(args.output / FILES[part] for part in parts)
-    roles = {"ours": args.ours, "baseline": args.baseline, "full": args.full}
     draw = {
         "thumbnails": lambda: draw_thumbnails(runs, args.output, args.images),
         "detections": lambda: draw_detections(runs, args.output, args.images, roles),

@@ -57,10 +57,11 @@ def test_all_leaves_out_figures_that_the_runs_have_nothing_for(
 ):
     drawn = tmp_path / "trade_off.png"
     monkeypatch.setattr("lowres_d2.programs.visualize.draw_trade_off", lambda *_: drawn)
+    write_results(open_run(runs[0], tmp_path, opts), [], {"bbox": {"AP": 0.0, "max-dets": 100}})
     main(["all", "--runs", runs[0], "--output", str(tmp_path), *opts])
     assert capsys.readouterr().out.splitlines() == [
         "left out: thumbnails: none of the runs lowers the resolution",
-        "left out: detections: expected at least two runs to compare",
+        str(tmp_path / "detections.png"),
         str(drawn),
         "left out: gains: expected at least two runs to compare",
     ]
@@ -96,6 +97,50 @@ def test_detections_in_three_colours_are_drawn_by_name(
         boxes = np.abs(sheet - color).max(-1) <= 4
         assert boxes.sum() > 1000  # more than the legend's square
     assert part not in ALL["bbox"]
+
+
+def test_one_run_alone_shows_what_it_finds_and_misses(runs, opts, tmp_path, coco_json, capsys):
+    truth = json.loads(coco_json.read_text())
+    found = [a | {"score": 0.9} for a in truth["annotations"][1:]]
+    write_results(open_run(runs[0], tmp_path, opts), found, {"bbox": {"AP": 1, "max-dets": 100}})
+    main(["outcomes", "--runs", runs[0], "--output", str(tmp_path), *opts])
+    path = tmp_path / "outcomes.png"
+    assert capsys.readouterr().out.splitlines() == [str(path)]
+    sheet = np.asarray(Image.open(path)).astype(int)
+    for color in (THREE_OUTCOMES.hit, THREE_OUTCOMES.miss):
+        assert (np.abs(sheet - color).max(-1) <= 4).sum() > 400  # more than the legend's square
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["outcomes", "--ours", "ful"],
+            "--ours ful: is the name of none of --runs, nearest: 'full'",
+        ),
+        (["detections", "--full", "x"], "--full x: is the name of none of --runs; there are full,"),
+        (["outcomes", "--baseline", "bicubic"], "--baseline bicubic: is compared with itself"),
+    ],
+)
+def test_roles_are_checked_before_a_model_is_opened(
+    arguments, message, runs, opts, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delattr("lowres_d2.programs.visualize.open_run")
+    with pytest.raises(SystemExit):
+        main([*arguments, "--runs", *runs, "--output", str(tmp_path), *opts])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["gains", "confusion"])
+def test_what_a_figure_needs_is_asked_for_before_a_model_is_opened(
+    part, runs, opts, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delattr("lowres_d2.programs.visualize.open_run")
+    run = runs[0] if part == "gains" else LOW
+    with pytest.raises(SystemExit):
+        main([part, "--runs", run, "--output", str(tmp_path), *opts])
+    expected = "expected at least two runs" if part == "gains" else "has no weights: give RECIPE@"
+    assert expected in capsys.readouterr().err
 
 
 def test_gains_of_runs_are_a_table(runs, opts, tmp_path, coco_json, capsys):
@@ -152,7 +197,7 @@ def test_a_bare_recipe_shows_how_its_resampler_starts(opts, tmp_path):
     LazyConfig.save(cfg, str(tmp_path / "learned.yaml"))
     run = open_run(f"ours={tmp_path / 'learned.yaml'}", tmp_path)
     assert run.name == "ours (untrained: box filter)"
-    assert not run.trained and run.lowers_resolution
+    assert run.lowers_resolution
 
 
 def test_training_images_are_drawn_of_one_run_or_several(opts, tmp_path, capsys):
@@ -172,7 +217,9 @@ def test_weights_that_say_their_recipe_are_a_run(opts, tmp_path):
     file = tmp_path / "weights.pth"
     torch.save({"model": build_model(cfg).state_dict(), "recipe": recipe_text(cfg)}, file)
     run = open_run(f"ours={file}", tmp_path)
-    assert run.name == "ours" and run.trained and run.lowers_resolution
+    assert run.name == "ours" and run.lowers_resolution
+    for key, value in torch.load(file)["model"].items():
+        assert torch.equal(run.model.state_dict()[key], value)
     assert run.dataset.source == load_recipe(LOW, opts).data.val_json
 
 

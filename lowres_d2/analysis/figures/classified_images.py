@@ -82,7 +82,7 @@ def disagreements(classifiers: Sequence[Classifier], images: int = IMAGES) -> Gr
 def choose_cases(
     classifiers: Sequence[Classifier],
     ours: str,
-    baseline: str,
+    baseline: str | None,
     reference: str | None,
     images: int = IMAGES,
 ) -> list[Group]:
@@ -91,7 +91,7 @@ def choose_cases(
     Args:
         classifiers: with their predictions.
         ours: title of the method.
-        baseline: title of what it is compared with.
+        baseline: title of what it is compared with; None: of the method alone.
         reference: title of the full-resolution classifier, if there is one.
         images: number of images of each kind, at most.
 
@@ -99,6 +99,9 @@ def choose_cases(
         KeyError: no classifier has such a title.
     """
     right = {one.title: one.predicted.right for one in classifiers}
+    if baseline is None:
+        cases = {f"{ours} is wrong": ~right[ours], f"{ours} is right": right[ours]}
+        return [_group(title, which, images) for title, which in cases.items()]
     for title in (ours, baseline, reference):
         if title is not None and title not in right:
             raise KeyError(f"no classifier {title!r}: there are {', '.join(right)}")

@@ -57,12 +57,15 @@ def write_failure_cases(
     columns: Sequence[Column],
     classes: Sequence[str],
     ours: str,
-    baseline: str,
+    baseline: str | None = None,
     reference: str | None = None,
     images: int = 2,
     colors: OutcomeColors = FOUR_OUTCOMES,
 ) -> Path:
     """Draw the images on which a method gains most over a baseline, and loses most.
+
+    Without a baseline they are those with most misses, with most false alarms, and with most
+    objects among those without a mistake.
 
     Args:
         path: PNG to write.
@@ -71,7 +74,7 @@ def write_failure_cases(
             :func:`lowres_d2.analysis.figures.comparison_sheets.detected_column`.
         classes: names in the order of the labels.
         ours: title of the method's column.
-        baseline: title of the column to compare it with.
+        baseline: title of the column to compare it with, if there is one.
         reference: title of the full-resolution column: images on which the method loses most to
             it are shown too; None leaves them out.
         images: number of images of each kind.
@@ -88,7 +91,10 @@ def write_failure_cases(
         if title is not None and title not in outcomes:
             raise KeyError(f"no column {title!r}: there are {', '.join(outcomes)}")
     classes = drawable_names(classes)
-    groups = choose_cases(outcomes, ours, baseline, reference, images)
+    if baseline is None:
+        groups = choose_mistakes(outcomes[ours], ours, images)
+    else:
+        groups = choose_cases(outcomes, ours, baseline, reference, images)
     side = panel_side(len(columns))
     top = heading_row([column.title for column in columns], side)
     lines = [outcome_legend(colors, top.width), top]
@@ -132,14 +138,41 @@ def choose_cases(
     if reference is not None:
         title = f"{ours} finds fewer objects than {reference}"
         wishes.append((difference(reference, ours), title))
+    return _groups(wishes, "the largest difference", images)
+
+
+def choose_mistakes(outcomes: Sequence[Outcome], ours: str, images: int) -> list[Group]:
+    """Images with most misses, with most false alarms, and of most objects without a mistake.
+
+    Args:
+        outcomes: of a detector on all images.
+        ours: its name.
+        images: number of images of each kind, at most; each image is shown once.
+    """
+    hits, misses, alarms = (
+        np.array([count(outcome) for outcome in outcomes])
+        for count in (lambda x: x.hit.sum(), lambda x: x.misses, lambda x: x.mistakes - x.misses)
+    )
+    wishes = [
+        ((misses, alarms), f"{ours} misses objects"),
+        ((alarms, misses), f"{ours} has false alarms or wrong classes"),
+        ((np.where(misses + alarms, 0, hits), hits), f"{ours} finds all objects and nothing else"),
+    ]
+    return _groups(wishes, "most of them", images)
+
+
+def _groups(
+    wishes: Sequence[tuple[tuple[np.ndarray, np.ndarray], str]], extreme: str, images: int
+) -> list[Group]:
+    """Images with the highest first numbers above 0, ties by the second ones, each image once."""
     groups, shown = [], set()
-    for (hits, mistakes), title in wishes:
-        # lexsort sorts by its last key first: hits, then mistakes.
-        order = [int(k) for k in np.lexsort((-mistakes, -hits)) if hits[k] > 0]
+    for (numbers, ties), title in wishes:
+        # lexsort sorts by its last key first.
+        order = [int(k) for k in np.lexsort((-ties, -numbers)) if numbers[k] > 0]
         chosen = [k for k in order if k not in shown][:images]
         shown.update(chosen)
-        most = "; those with the largest difference:" if chosen else ""
-        groups.append(Group(f"{title} on {len(order)} of {len(hits)} images{most}", chosen))
+        most = f"; those with {extreme}:" if chosen else ""
+        groups.append(Group(f"{title} on {len(order)} of {len(numbers)} images{most}", chosen))
     return groups
 
 

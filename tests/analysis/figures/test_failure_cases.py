@@ -3,7 +3,11 @@ from __future__ import annotations
 from lowres_d2.analysis.figures.comparison_sheets import Column
 from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel
-from lowres_d2.analysis.figures.failure_cases import choose_cases, write_failure_cases
+from lowres_d2.analysis.figures.failure_cases import (
+    choose_cases,
+    choose_mistakes,
+    write_failure_cases,
+)
 from lowres_d2.analysis.figures.outcomes import (
     FOUR_OUTCOMES,
     THREE_OUTCOMES,
@@ -73,6 +77,16 @@ def test_images_of_largest_difference_in_both_directions_are_chosen_once_each():
     assert wins.chosen == [2, 1] and "finds more objects than bicubic on 2 of 6" in wins.title
     assert losses.chosen == [4, 3] and "finds fewer objects than bicubic on 2 of 6" in losses.title
     assert lost.chosen == [0, 5] and "than full on 4 of 6" in lost.title
+
+
+def test_images_of_one_detector_alone_are_those_of_most_mistakes_and_of_most_hits():
+    one_object = Outcome.of(objects((A, 0)), objects((A, 0)))
+    outcomes = [ALL, one_object, ONE, NONE, BAD, outcome((A, 0), (B, 1), (FAR, 0))]
+    misses, alarms, right = choose_mistakes(outcomes, "ours", 2)
+    assert misses.chosen == [4, 3]
+    assert misses.title == "ours misses objects on 3 of 6 images; those with most of them:"
+    assert alarms.chosen == [5] and "false alarms or wrong classes on 2 of 6" in alarms.title
+    assert right.chosen == [0, 1] and "all objects and nothing else on 2 of 6" in right.title
 
 
 def test_equal_differences_in_hits_are_ordered_by_mistakes():
