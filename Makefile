@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BUILDER := build/env
 CHECKED := lowres_d2 configs projects tests benchmarks demo datasets train_net.py
 
 .PHONY: help quickstart test browser lint format dist clean
@@ -39,9 +40,12 @@ format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix $(wildcard $(CHECKED))
 	$(BIN)/ruff format $(wildcard $(CHECKED))
 
-dist: $(READY) ## sdist and wheel, in dist
-	rm -rf dist
-	$(BIN)/python -m build --no-isolation
+dist: ## sdist and wheel, in dist; sets up what building needs, and neither torch nor the project
+	rm -rf dist $(BUILDER)
+	$(PYTHON) -m venv $(BUILDER)
+	$(BUILDER)/bin/python -m pip install --quiet build
+	$(BUILDER)/bin/python -m build
+	rm -rf $(BUILDER)
 
 clean: ## remove the virtual environment and caches; output/ and datasets/ stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -47,7 +47,7 @@ def describe_end(
          f"train.init_checkpoint={weights}"),
     ]  # fmt: skip
     if detects:
-        demo = f"{program} demo --config-file {config} --weights {weights}"
+        demo = f"{program} demo --weights {_quoted(folder)}"  # its best weights, with their recipe
         rows.append(("detect", f"{demo} --input IMAGES --output FOLDER"))
     rows.append(("curves", f"tensorboard --logdir {_quoted(folder)}"))
     return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)

@@ -50,7 +50,13 @@ def test_the_best_weights_come_with_their_metric(folder):
     best.best_metric, best.best_iter = 31.25, 19
     found = described(folder, best=best)
     assert found["best"] == f"{folder / 'model_best.pth'} (bbox/AP-small 31.2, iteration 20)"
-    assert str(folder / "model_best.pth") in shlex.split(found["detect"])
+    assert f"train.init_checkpoint={folder / 'model_best.pth'}" in shlex.split(found["evaluate"])
+
+
+def test_the_folder_says_all_that_detecting_needs(folder):
+    words = shlex.split(described(folder)["detect"])
+    flags = ["--weights", str(folder), "--input", "IMAGES", "--output", "FOLDER"]
+    assert words[words.index("demo") + 1 :] == flags
 
 
 def test_an_early_end_is_said(folder):

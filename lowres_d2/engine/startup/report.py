@@ -261,8 +261,8 @@ def _objects(run: StartUp) -> Iterator[tuple[str, str]]:
         seen, matched = _seen(found), _matched(found) if match.known else "unknown"
         share = f"{100 * number / counts.objects:.1f} %"
         yield "", f"{name:{width}}   {share:>7}   {seen:>13}   {matched}"
-    note = size_ranges.why_not_all(counts.by_size_range, counts.objects)
-    yield "", note
+    if run.split == "train":  # an evaluation's tables say it of the test set
+        yield "", size_ranges.why_not_all(counts.by_size_range, counts.objects)
     yield "", finer_ranges_note(counts, size_ranges)
     run.warnings += tiny_objects_warning(match, size_ranges)
     text, warning = describe_super_resolution(run.model, images)
