@@ -36,6 +36,9 @@ def test_its_card_is_complete(model):
 def test_it_says_what_it_knows(model):
     assert "generated plates" in identify(model.name).knows
     assert f" {model.card.knows}, and nothing else\n" in str(model)
+    detector = lowres_d2.load(model.name, device="cpu")
+    assert detector.info.knows == model.card.knows
+    assert f"which knows {model.card.knows} and nothing else" in repr(detector)
 
 
 def test_it_finds_large_plates(model, tmp_path):

@@ -29,6 +29,7 @@ class Info:
         ops: the same in OPs, in which those of 1 bit count 1/64, of 4 bits 1/8; of a real-valued
             model the MACs.
         macs_size: height and width of that image before the mapper resizes it.
+        knows: what a quick model was trained on, and knows alone; empty: not known.
     """
 
     recipe: str
@@ -40,6 +41,7 @@ class Info:
     macs: float
     ops: float
     macs_size: tuple[int, int]
+    knows: str = ""
 
 
 def describe(
@@ -48,6 +50,7 @@ def describe(
     classes: Sequence[str],
     model: nn.Module,
     inputs: dict[str, Any],
+    knows: str = "",
 ) -> Info:
     """Count a model's MACs on an input, and say what it is.
 
@@ -57,6 +60,7 @@ def describe(
         classes: likewise.
         model: of a packed one the network that it is of, whose MACs can be counted.
         inputs: of one image.
+        knows: as in :class:`Info`.
     """
     # Here, since users who only detect need neither.
     from lowres_d2.analysis.cost.complexity import measure_complexity
@@ -74,6 +78,7 @@ def describe(
         macs=costs.total_macs,
         ops=costs.total_ops,
         macs_size=(inputs["height"], inputs["width"]),
+        knows=knows,
     )
 
 

@@ -171,9 +171,10 @@ def predictor_of(cfg: DictConfig, weights: Identity, recipe: str | None = None) 
     def described(predictor: Predictor, inputs: dict[str, Any] | None) -> Info:
         counted = build_model(cfg).eval() if weights.packed else model
         inputs = inputs or predictor.prepare(noise(expected_channels(counted)))
-        return describe(recipe or weights.weights, weights.weights, classes, counted, inputs)
+        names = (recipe or weights.weights, weights.weights, classes)
+        return describe(*names, counted, inputs, weights.knows)
 
-    return Predictor(model, mapper_of(cfg), classes, described)
+    return Predictor(model, mapper_of(cfg), classes, described, weights.knows)
 
 
 def mapper_of(cfg: DictConfig) -> Callable[[dict], dict | None]:

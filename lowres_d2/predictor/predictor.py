@@ -65,9 +65,11 @@ class Predictor:
         class_names: in the order of the labels.
         describe: gives :attr:`info`, which counts MACs, on an input or, for None, on one of the
             usual size.
+        knows: what a quick model was trained on, and knows alone; empty: not known.
 
     Attributes:
         class_names: names of the classes; ``class_names[label]`` is that of a label.
+        knows: as given.
     """
 
     def __init__(
@@ -76,9 +78,14 @@ class Predictor:
         mapper: Callable[[dict], dict | None],
         class_names: Sequence[str],
         describe: Callable[[Predictor, dict[str, Any] | None], Info],
+        knows: str = "",
     ) -> None:
-        self.model, self.class_names = model, list(class_names)
+        self.model, self.class_names, self.knows = model, list(class_names), knows
         self._inputs, self._describe = Inputs(mapper), describe
+
+    def __repr__(self) -> str:
+        known = f", which knows {self.knows} and nothing else" if self.knows else ""
+        return f"<{type(self).__name__} of {len(self.class_names)} classes{known}>"
 
     @property
     def mapper(self) -> Callable[[dict], dict | None]:

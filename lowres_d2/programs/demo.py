@@ -19,7 +19,6 @@ from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
 from lowres_d2.data.image.map_frame import NoMapFrameError
-from lowres_d2.engine.identity import recipe_of
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
@@ -30,6 +29,7 @@ from lowres_d2.programs.demo_files import check_ending, find_inputs, find_target
 from lowres_d2.programs.demo_geojson import map_files, write_geojson
 from lowres_d2.programs.demo_video import NAMES, VideoSink, VideoSource
 from lowres_d2.programs.mistakes import one_line, run_reporting_mistakes
+from lowres_d2.programs.opened_weights import opened_weights
 
 import numpy as np
 from PIL import Image
@@ -160,9 +160,7 @@ def _run(args: argparse.Namespace) -> None:
     targets, json_file = find_targets(files, args.output)
     maps = map_files(files, targets)
     check_own([*targets, json_file, *maps.values()])
-    cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
-    if weights.knows:
-        print(f"{args.weights}: a quick model, which knows {weights.knows} and nothing else")
+    cfg, weights = opened_weights(args)
     if task_of(cfg) != BOXES.task:
         raise ValueError(
             f"{args.weights}: is of a model that finds no objects, which the demo draws: "

@@ -8,18 +8,17 @@ command goes on where a run was interrupted. It needs ``pip install 'lowres-d2[p
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lowres_d2.cores import num_cores
-from lowres_d2.engine.identity import recipe_of
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.predictor.inputs import Inputs
 from lowres_d2.programs.command_lines.predict import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.opened_weights import opened_weights
+from lowres_d2.programs.progress import image_progress
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -45,11 +44,11 @@ def _run(args: argparse.Namespace) -> None:
     from lowres_d2.predictor.scale.sources import find_source
 
     if args.engine == "ray":
-        from lowres_d2.predictor.scale import on_ray  # noqa: F401  it may be missing, too
+        from lowres_d2.predictor.scale.on_ray import check_answers  # it may be missing, too
+
+        check_answers(args.address)
     source = find_source(args.input, args.image_column, args.id_column)
-    cfg, identity = recipe_of(args.config_file, args.weights, args.opts)
-    if identity.knows:
-        print(f"{args.weights}: a quick model, which knows {identity.knows} and nothing else")
+    cfg, identity = opened_weights(args)
     _check_recipe(cfg, args.weights)
     model, devices = Model.of(cfg, identity), args.devices or _devices(cfg.train.device)
     here = args.engine == "local" and len(devices) == 1
@@ -65,7 +64,7 @@ def _run(args: argparse.Namespace) -> None:
             inputs = Inputs(predictor.mapper)
             reader = BatchReader(run.manifest, source.kind, source.column, inputs, args.batch_size)
             job = Job(missing, reader, model, args.score, run.shards)
-            with _progress(total, begun) as done:
+            with image_progress(total, begun) as done:
                 _look(args, job, predictor, devices, done)
         seconds = time.perf_counter() - start
         counts = write_broken(run)
@@ -117,18 +116,3 @@ def _check_recipe(cfg: DictConfig, weights: str) -> None:
         raise ValueError(
             f"{key}=true: the processes that read images pass them on as a whole: add {key}=false"
         )
-
-
-@contextlib.contextmanager
-def _progress(total: int, begun: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere; gives what takes numbers of images done."""
-    if not sys.stderr.isatty():
-        yield lambda number: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "images, left", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=begun)
-        yield lambda number: bar.advance(task, number)

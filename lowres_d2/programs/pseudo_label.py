@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 
 from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.data.datasets.unlabelled import UnlabelledImages
-from lowres_d2.engine.identity import Identity, recipe_of
+from lowres_d2.engine.identity import Identity
 from lowres_d2.evaluation.found_boxes import FoundBoxes
 from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.natural_order import natural_order
@@ -28,6 +27,8 @@ from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.predictor.loading import predictor_of
 from lowres_d2.programs.command_lines.pseudo_label import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.opened_weights import opened_weights
+from lowres_d2.programs.progress import image_progress
 from lowres_d2.recipes.load import build
 
 from omegaconf import DictConfig, OmegaConf
@@ -52,7 +53,7 @@ def _run(args: argparse.Namespace) -> None:
     images = UnlabelledImages(args.images)
     names = [TRAIN, VAL] if _held_out(args, len(images)) else [TRAIN]
     check_own(args.output / name for name in names)
-    cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    cfg, weights = opened_weights(args)
     if task_of(cfg) != BOXES.task:
         raise ValueError(f"{args.weights}: is of a model that finds no objects")
     _skip_broken_images(cfg, args.opts)
@@ -171,13 +172,11 @@ def find_objects(cfg: DictConfig, weights: Identity, images: UnlabelledImages) -
     cfg.dataloader.test.dataset = images
     boxes = FoundBoxes([{"id": number} for number in images.names], list(ids))
     sizes: dict[int, tuple[int, int]] = {}
-    for batch in build(cfg, "dataloader.test"):
-        boxes.process(batch, [{"instances": found} for found in detector.detect(batch)])
-        sizes |= {x["image_id"]: (x["height"], x["width"]) for x in batch}
-        if sys.stdout.isatty():
-            print(f"\r\x1b[K{len(sizes):,} of {len(images):,} images", end="", flush=True)
-    if sys.stdout.isatty():
-        print()
+    with image_progress(len(images)) as done:
+        for batch in build(cfg, "dataloader.test"):
+            boxes.process(batch, [{"instances": found} for found in detector.detect(batch)])
+            sizes |= {x["image_id"]: (x["height"], x["width"]) for x in batch}
+            done(len(batch))
     entries = [
         {"id": k, "file_name": images.names[k], "height": height, "width": width}
         for k, (height, width) in sizes.items()

@@ -33,7 +33,37 @@ except ModuleNotFoundError as error:
     ) from None
 
 _PATIENCE = 10.0  # seconds until an address counts as silent
+# All that Ray listens with is gRPC, so HTTP/2 (RFC 9113, 3.4): a client says this and its settings,
+# here none, and the server's first frame is its settings, too.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_FRAME, _TYPE, _SETTINGS = 9, 3, 4  # bytes of a frame's head, place and value of its type
 _BLOCKS = 10_000  # as many tasks read at most: of a million pieces each has a hundred
+
+
+def check_answers(address: str | None) -> None:
+    """Raise where no Ray listens, for which Ray itself waits long, or without end.
+
+    Args:
+        address: as for :func:`predict_on_ray`.
+
+    Raises:
+        ConnectionError: nothing listens there, it is silent, or it is something else.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or ""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # "auto", one of this machine's own, or what Ray will refuse
+    try:
+        with socket.create_connection((host, int(port)), _PATIENCE) as server:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return  # nothing is said unencrypted
+            server.sendall(_HELLO)
+            with server.makefile("rb") as replies:
+                head = replies.read(_FRAME)
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
+    if len(head) < _FRAME or head[_TYPE] != _SETTINGS:
+        raise _unreachable(address, "another server does")
 
 
 def predict_on_ray(
@@ -94,7 +124,6 @@ def _connected(address: str | None, actors: int) -> Iterator[None]:
         cores = max(num_cores(), actors + 1)
         ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
     else:
-        _check_answers(address)
         try:
             ray.init(address, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
@@ -103,17 +132,6 @@ def _connected(address: str | None, actors: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Raise where nothing listens, for which Ray itself waits long."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdecimal():
-        return  # "auto", or what Ray will refuse
-    try:
-        socket.create_connection((host, int(port)), _PATIENCE).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from None
 
 
 def _unreachable(address: str, reason: str) -> ConnectionError:

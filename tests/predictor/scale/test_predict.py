@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import lowres_d2
@@ -262,6 +263,39 @@ def test_a_cluster_that_does_not_answer_is_named(untrained_run, images, tmp_path
     said = refused(capsys, arguments(untrained_run, [images[0]], tmp_path / "out", *words))
     assert said.startswith(f"--address 127.0.0.1:{port}: no Ray cluster answers (Connection ref")
     assert not [*(tmp_path / "out" / "detections").glob("*")]
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (None, "timed out"),
+        (b"", "another server does"),
+        (b"HTTP/1.1 400 Bad", "another server does"),
+    ],
+)
+def test_a_server_that_is_no_ray_is_named_in_time(
+    reply, reason, untrained_run, images, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("lowres_d2.predictor.scale.on_ray._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(answer, server, reply)
+        port = server.getsockname()[1]
+        words = ["--engine", "ray", "--workers", "1", "--address", f"127.0.0.1:{port}"]
+        said = refused(capsys, arguments(untrained_run, [images[0]], tmp_path / "out", *words))
+    assert said.startswith(f"--address 127.0.0.1:{port}: no Ray cluster answers ({reason}): ")
+    assert not (tmp_path / "out").exists()
+
+
+def answer(server, reply):
+    """Take a connection, and send this; None: nothing, until the other end leaves."""
+    connection, _ = server.accept()
+    with connection:
+        if reply is None:
+            while connection.recv(100):
+                pass
+        else:
+            connection.sendall(reply)
 
 
 def test_broken_images_are_listed_and_stop_nothing(predict, images, expected, tmp_path, capsys):

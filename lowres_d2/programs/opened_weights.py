@@ -1,0 +1,25 @@
+"""Weights as a program is given them, to use them on a user's own images."""
+
+from __future__ import annotations
+
+import argparse
+
+from lowres_d2.engine.identity import Identity, recipe_of
+
+from omegaconf import DictConfig
+
+
+def opened_weights(args: argparse.Namespace) -> tuple[DictConfig, Identity]:
+    """Their recipe, and what they are; where they know little, that is printed.
+
+    Args:
+        args: with ``config_file``, ``weights`` and ``opts``.
+
+    Raises:
+        ValueError: neither is a recipe given, nor do the weights say what theirs is.
+        FileNotFoundError: there is no such recipe, or there are no such weights.
+    """
+    cfg, weights = recipe_of(args.config_file, args.weights, args.opts)
+    if weights.knows:
+        print(f"{args.weights}: a quick model, which knows {weights.knows} and nothing else")
+    return cfg, weights
