@@ -12,6 +12,7 @@ from lowres_d2.analysis.cost.complexity import counted
 from lowres_d2.analysis.cost.counting_rules import MACS, CountingRule
 from lowres_d2.fonts import plot_fonts, plot_text
 from lowres_d2.modeling.backbone import HRNet
+from lowres_d2.modeling.backbone.hrnet import CLASSIFIER_PARTS
 from lowres_d2.modeling.channels import input_channels
 from lowres_d2.own_files import own_path
 
@@ -31,6 +32,8 @@ _OF_HRNET = {
     "layer1": "stage 1",
     **{f"transition{k}": f"stage {k + 1}" for k in (1, 2, 3)},
     **{f"stage{k}": f"stage {k}" for k in (2, 3, 4)},
+    # Of a classifier's head.
+    **dict.fromkeys(CLASSIFIER_PARTS, REST),
 }
 
 
@@ -66,7 +69,9 @@ def macs_by_stage(
     found: Counter[str] = Counter()
     with counted(rule) as count:
         for name, part in _parts(shapes):
-            _watch(part, names.get(name, name), count, found)
+            stage = names.get(name, name)
+            if stage != REST:
+                _watch(part, stage, count, found)
         shapes(torch.empty(1, channels, *size, device="meta"))
         found[REST] = count() - found.total()
     return {name: number for name, number in found.items() if number}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from lowres_d2.data.image.bands import is_rgb_by_jpeg, is_tiff, lacks_codec
 from lowres_d2.data.image.decode import Decoded, array_header, decode_pillow
-from lowres_d2.data.image.files import open_regular
+from lowres_d2.data.image.files import UnfitImageError, open_regular
 from lowres_d2.data.image.pages import warn_of_further_pages
 from lowres_d2.data.image.reader import ImageReader
 
@@ -45,20 +45,35 @@ class FileImage:
         self.shape = (len(self[:, 0:1, 0:1]), height, width)
 
     def __getitem__(self, window: tuple[slice, slice, slice]) -> Shaped[Tensor, "C _h _w"]:
-        """Pixels of ``image[:, y0:y1, x0:x1]``, 0 to 255, in the reader's channels."""
+        """Pixels of ``image[:, y0:y1, x0:x1]``, 0 to 255, in the reader's channels.
+
+        Raises:
+            ValueError: they cannot be read, or are no values of an image; names file and place.
+        """
         channels, *sides = window
         (y0, y1, _), (x0, x1, _) = (
             side.indices(length) for side, length in zip(sides, self._file.size, strict=True)
         )
+        try:
+            pixels = self._reader.as_network_gets(self._decoded(y0, y1, x0, x1))
+        except (UnfitImageError, MemoryError):
+            raise
+        except Exception as error:  # each codec has its own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{self._path}: rows {y0} to {y1} and columns {x0} to {x1} cannot be read "
+                f"({reason}); replace the file"
+            ) from error
+        return torch.from_numpy(pixels.transpose(2, 0, 1)[channels].copy())
+
+    def _decoded(self, y0: int, y1: int, x0: int, x1: int) -> Decoded:
         file = self._file
         values = file.read(y0, y1, x0, x1)
-        decoded = Decoded(values, file.top, file.mode)
         colours = values.dtype == np.uint8 and values.shape[2] == 3
         if isinstance(file, _TiffFile) and colours and self._reader.mode == "L":
             # As of whole images: Pillow's rounded grey values, before any value_range.
-            decoded = decode_pillow(Image.fromarray(values), "L", max_pixels=None)
-        pixels = self._reader.as_network_gets(decoded)
-        return torch.from_numpy(pixels.transpose(2, 0, 1)[channels].copy())
+            return decode_pillow(Image.fromarray(values), "L", max_pixels=None)
+        return Decoded(values, file.top, file.mode)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileImage, (self._path, self._reader)  # opened anew in another process

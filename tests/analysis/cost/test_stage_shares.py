@@ -9,6 +9,7 @@ from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.backbone import (
     BottomHeavyHRNet,
     CifarAlexNet,
+    HRNet,
     MobileNetV2,
     SmallResNet,
     TimmBackbone,
@@ -77,6 +78,10 @@ def test_a_hand_counted_network():
         (
             lambda: BottomHeavyHRNet(4, stages=FEW),
             ["stem", "stage 1", "stage 2", "stage 3", "stage 4"],
+        ),
+        (  # The head of its classifier is of no stage.
+            lambda: HRNet(4, ["final"], stages=FEW),
+            ["stem", "stage 1", "stage 2", "stage 3", "stage 4", "rest"],
         ),
         (lambda: TimmBackbone("resnet10t"), ["conv1", "layer1", "layer2", "layer3", "layer4"]),
         (lambda: MobileNetV2(["res2"]), ["0", "1", "2", "3"]),

@@ -122,3 +122,28 @@ def test_other_files_are_refused(tmp_path):
         FileImage(str(tmp_path / "c.tif"), ImageReader())
     with pytest.raises(ValueError, match="a TIFF with an orientation is not read in windows"):
         FileImage(str(tmp_path / "b.tif"), ImageReader())
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg"])
+def test_a_damaged_segment_is_named_with_its_file(tmp_path, compression):
+    file = tmp_path / "a.tif"
+    options = dict(tile=(32, 48), photometric="rgb", compression=compression)
+    tifffile.imwrite(file, values(70, 110, 3), **options)
+    with tifffile.TiffFile(file) as tiff:
+        last = tiff.pages[0].dataoffsets[-1]
+    file.write_bytes(file.read_bytes()[: last + 10])
+    image = FileImage(str(file), ImageReader("RGB"))
+    assert image[:, 0:32, 0:48].shape == (3, 32, 48)
+    place = r"a\.tif: rows 40 to 70 and columns 90 to 110 cannot be read \(.+\); replace the file$"
+    with pytest.raises(ValueError, match=place):
+        image[:, 40:70, 90:110]
+
+
+def test_a_window_with_nan_is_named_with_its_file(tmp_path):
+    content = np.zeros((40, 50), np.float32)
+    content[30, 20] = np.nan
+    np.save(tmp_path / "a.npy", content)
+    image = FileImage(str(tmp_path / "a.npy"), ImageReader("L", value_range=(0, 1)))
+    assert image[:, 0:30, 0:50].sum() == 0
+    with pytest.raises(ValueError, match=r"a\.npy: rows 30 to 31 .*NaN or infinite\); replace"):
+        image[:, 30:31, 0:50]
