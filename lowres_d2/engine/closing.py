@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.evaluation.classification import TASK as CLASSIFICATION
+from lowres_d2.evaluation.shown import BOXES
 from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
 from lowres_d2.saved_configs import CONFIG, OPTION, RefusedConfigError, modules_to_trust
 
@@ -19,7 +22,7 @@ _LABEL = 11  # width of the first column, as in the start-up report
 
 
 def describe_end(
-    cfg: DictConfig, iterations: int, best: BestWeights | None, detects: bool = True
+    cfg: DictConfig, iterations: int, best: BestWeights | None, task: str = BOXES.task
 ) -> str:
     """What a finished run has left, and the commands to evaluate it and to run it on images.
 
@@ -27,12 +30,13 @@ def describe_end(
         cfg: the recipe.
         iterations: finished ones.
         best: knows the best evaluation; None: the run was evaluated at its end only.
-        detects: whether the model finds boxes, which the demo draws.
+        task: what the evaluator measures: the demo draws boxes; classifiers are called in Python.
     """
     folder, wanted = Path(cfg.train.output_dir), cfg.train.max_iter
     early = f" of {wanted:,}, stopped early" if iterations < wanted else ""
     config, weights = _quoted(folder / CONFIG), _quoted(weights_file(folder))
-    program = " ".join([*_environment(folder / CONFIG), _program()])
+    environment = _environment(folder / CONFIG)
+    program = " ".join([*environment, _program()])
     rows = [("iterations", f"{iterations:,}{early}")]
     if best is not None and best.best_metric is not None and (folder / BEST).is_file():
         value = f"{cfg.train.best.val_metric} {best.best_metric:.1f}"
@@ -46,9 +50,15 @@ def describe_end(
         ("evaluate", f"{program} train --config-file {config} --eval-only "
          f"train.init_checkpoint={weights}"),
     ]  # fmt: skip
-    if detects:
+    if task == BOXES.task:
         demo = f"{program} demo --weights {_quoted(folder)}"  # its best weights, with their recipe
         rows.append(("detect", f"{demo} --input IMAGES --output FOLDER"))
+    elif task == CLASSIFICATION:
+        code = (
+            f"import lowres_d2; model = lowres_d2.load({json.dumps(str(folder))}); "
+            'print(model.class_names[model("IMAGE").label])'
+        )
+        rows.append(("classify", " ".join([*environment, "python", "-c", shlex.quote(code)])))
     rows.append(("curves", f"tensorboard --logdir {_quoted(folder)}"))
     return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)
 

@@ -40,7 +40,7 @@ def start_from_teacher(model: nn.Module) -> LoadReport:
     student = model.detector
     _check_same_images(student, teacher.model, teacher.flip_channels)
     weights = _with_more_inputs(student, teacher.model)
-    report = fill_model(student, {"model": weights}, "student from teacher")
+    report = fill_model(student, {"model": weights}, "the teacher")
     wrong = [*report.misshapen, *report.missing]
     if wrong:
         ours, theirs = student.state_dict()[wrong[0]], teacher.model.state_dict().get(wrong[0])

@@ -76,7 +76,7 @@ from lowres_d2.engine.startup.weights import (
 )
 from lowres_d2.engine.student_init import start_from_teacher
 from lowres_d2.engine.trainer_state import TrainerState
-from lowres_d2.evaluation.shown import BOXES, ShownMetrics
+from lowres_d2.evaluation.shown import ShownMetrics
 from lowres_d2.modeling.meta_arch import AnyFactorDetector
 from lowres_d2.modeling.run_weights import saved_weights
 from lowres_d2.modeling.tiles import TiledDetector, untiled
@@ -151,8 +151,8 @@ def train(
                 started()
         run.train(start)
         if comm.is_main_process():
-            detects = ShownMetrics.of(run.evaluator).task == BOXES.task
-            logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best, detects))
+            task = ShownMetrics.of(run.evaluator).task
+            logger.info("finished\n%s", describe_end(cfg, run.trainer.iter, run.best, task))
     return run.results
 
 

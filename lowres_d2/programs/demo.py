@@ -19,11 +19,11 @@ from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
 from lowres_d2.data.image.map_frame import NoMapFrameError
-from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.predictor import Predictor
 from lowres_d2.predictor.loading import predictor_of
+from lowres_d2.programs.boxes_only import check_finds_boxes
 from lowres_d2.programs.command_lines.demo import parse
 from lowres_d2.programs.demo_files import check_ending, find_inputs, find_targets, is_video
 from lowres_d2.programs.demo_geojson import map_files, write_geojson
@@ -161,12 +161,7 @@ def _run(args: argparse.Namespace) -> None:
     maps = map_files(files, targets)
     check_own([*targets, json_file, *maps.values()])
     cfg, weights = opened_weights(args)
-    if task_of(cfg) != BOXES.task:
-        raise ValueError(
-            f"{args.weights}: is of a model that finds no objects, which the demo draws: "
-            "`lowres-d2 visualize all` shows what classifiers take test images for, and what "
-            "super-resolution makes of them"
-        )
+    check_finds_boxes(cfg, args.weights)
     demo = Demo(predictor_of(cfg, weights), args.confidence_threshold, maps)
     records, broken = [], []
     for number, (file, target) in enumerate(zip(files, targets, strict=True), start=1):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lowres_d2.cores import num_cores
-from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.predictor.inputs import Inputs
+from lowres_d2.programs.boxes_only import check_finds_boxes
 from lowres_d2.programs.command_lines.predict import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.opened_weights import opened_weights
@@ -109,8 +109,7 @@ def _devices(wish: str) -> list[str]:
 
 
 def _check_recipe(cfg: DictConfig, weights: str) -> None:
-    if task_of(cfg) != BOXES.task:
-        raise ValueError(f"{weights}: is of a model that finds no objects")
+    check_finds_boxes(cfg, weights)
     key = "dataloader.test.mapper.windows"
     if OmegaConf.select(cfg, key):
         raise ValueError(

@@ -21,10 +21,10 @@ from lowres_d2.data.datasets.pseudo_labels import PseudoLabels
 from lowres_d2.data.datasets.unlabelled import UnlabelledImages
 from lowres_d2.engine.identity import Identity
 from lowres_d2.evaluation.found_boxes import FoundBoxes
-from lowres_d2.evaluation.shown import BOXES, task_of
 from lowres_d2.natural_order import natural_order
 from lowres_d2.own_files import check_own, own_path, remove_own
 from lowres_d2.predictor.loading import predictor_of
+from lowres_d2.programs.boxes_only import check_finds_boxes
 from lowres_d2.programs.command_lines.pseudo_label import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.opened_weights import opened_weights
@@ -54,8 +54,7 @@ def _run(args: argparse.Namespace) -> None:
     names = [TRAIN, VAL] if _held_out(args, len(images)) else [TRAIN]
     check_own(args.output / name for name in names)
     cfg, weights = opened_weights(args)
-    if task_of(cfg) != BOXES.task:
-        raise ValueError(f"{args.weights}: is of a model that finds no objects")
+    check_finds_boxes(cfg, args.weights)
     _skip_broken_images(cfg, args.opts)
     found = find_objects(cfg, weights, images)
     if len(found.images) < len(images):

@@ -39,7 +39,7 @@ def test_the_final_weights_are_named_where_there_are_no_best_ones(folder):
 
 def test_a_model_without_boxes_has_no_demo(folder):
     train = {"output_dir": str(folder), "max_iter": 30, "best": {"val_metric": "a/b"}}
-    text = describe_end(OmegaConf.create({"train": train}), 30, None, detects=False)
+    text = describe_end(OmegaConf.create({"train": train}), 30, None, "super_resolution")
     assert "demo" not in text
     assert "  evaluate " in text
 

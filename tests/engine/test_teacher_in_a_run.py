@@ -63,9 +63,7 @@ def test_the_student_starts_with_its_teachers_weights(arguments, tmp_path, ema):
             # The weights that the teacher's run evaluated: its average, where there is one.
             assert torch.equal(run["model"][name], teacher["model"][name] + ema), name
             assert torch.equal(run["ema"][f"module.{name}"], run["model"][name]), name
-    found = re.search(
-        r"student from teacher: (\d+) of (\d+) t", (tmp_path / "run/log.txt").read_text()
-    )
+    found = re.search(r"the teacher: (\d+) of (\d+) t", (tmp_path / "run/log.txt").read_text())
     assert found[1] == found[2] and int(found[1]) > 50
 
 

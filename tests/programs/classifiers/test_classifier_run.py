@@ -1,7 +1,10 @@
 """A classifier goes through a run from beginning to end, as detectors do."""
 
+import contextlib
+import io
 import json
 import logging
+import shlex
 import shutil
 
 from lowres_d2.engine.evaluation_file import read_evaluation
@@ -10,6 +13,7 @@ from lowres_d2.programs.train import main as train
 
 import pytest
 import torch
+from PIL import Image
 
 from toys.labelled import write_cifar
 
@@ -57,6 +61,15 @@ def test_it_is_trained_evaluated_and_evaluated_again(tmp_path, caplog):
     assert "(classification/top1 " in finished
     assert "\n  evaluate " in finished
     assert "\n  detect " not in finished
+    command = next(line for line in finished.splitlines() if line.startswith("  classify "))
+    image = tmp_path / "image.png"
+    Image.new("RGB", (32, 32)).save(image)
+    words = [word.replace("IMAGE", str(image)) for word in shlex.split(command)[1:]]
+    assert words[:2] == ["python", "-c"]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(words[2], {})
+    assert said.getvalue().strip() in [f"class {k}" for k in range(10)]
     found = results(folder)
     assert {"top1", "top5", "top1-class 0", "top1-class 9"} <= found.keys()
     assert sum(found[f"top1-class {k}"] for k in range(10)) / 10 == pytest.approx(found["top1"])

@@ -104,7 +104,7 @@ def test_programs_for_boxes_refuse_a_classifier_in_one_line(runs, data, tmp_path
     Image.new("RGB", (32, 32)).save(image)
     weights = ["--weights", runs[0], "--input", str(image), "--output", str(tmp_path / "out")]
     for program, arguments, message in (
-        (demo, weights, "finds no objects"),
+        (demo, weights, f'lowres_d2.load("{runs[0]}")("image.jpg") gives the class'),
         (validate, ["--config-file", RECIPE, data], "its images have no boxes"),
     ):
         with pytest.raises(SystemExit):
