@@ -14,7 +14,8 @@ import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 
-from toys.detectors import DETECTORS, inputs_of_several_sizes, with_spread_scores
+from toys.deformable_detr import SMALL, VARIANTS, deformable_detr
+from toys.detectors import DETECTORS, inputs_of_several_sizes, random_image, with_spread_scores
 
 PACKAGES = FORMATS["onnx"].to_write
 
@@ -23,6 +24,17 @@ PACKAGES = FORMATS["onnx"].to_write
 def model(name, resampler):
     torch.manual_seed(0)
     return LowResDetector(with_spread_scores(DETECTORS[name](), 0.01), resampler()).eval()
+
+
+@cache
+def set_prediction(variant):
+    torch.manual_seed(0)
+    return LowResDetector(deformable_detr(SMALL, **VARIANTS[variant]), LearnedDownsampler(2)).eval()
+
+
+def inputs_of_one_size():
+    wanted = dict(height=300, width=205)
+    return [{"image": random_image(150, 205, seed), **wanted} for seed in range(3)]
 
 
 def of_graph(graph):
@@ -70,6 +82,30 @@ def test_the_loader_finishes_candidates_of_formats_without_nms(name):
     found = compare(right, of_file, inputs_of_several_sizes(), graph.selection, 1e-2, 1e-4)
     assert found.found >= 40 and not found.unmatched, found
     assert len(graph.outputs) == 2 * len(right.detector.head_in_features)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_set_prediction_has_a_graph_for_images_of_one_size(name):
+    right = set_prediction(name)
+    graph = Graph(right)
+    assert not graph.form.any_size
+    found = compare(right, of_graph(graph), inputs_of_one_size(), graph.selection, 1e-2, 1e-4)
+    assert found.found == 3 * 12 * 5 and not found.unmatched, found
+
+
+@pytest.mark.slow
+def test_set_prediction_finds_the_same_in_onnxruntime_and_openvino(tmp_path, monkeypatch):
+    for package in (*PACKAGES, "openvino"):
+        pytest.importorskip(package)
+    right = set_prediction("two_stage")
+    # Traced once: that takes longer than all else.
+    monkeypatch.setattr(
+        "lowres_d2.deploy.export.openvino_file.onnx_bytes",
+        lambda *args: (tmp_path / "x.onnx").read_bytes(),
+    )
+    for file in ("x.onnx", "x.xml"):
+        found = export_model(right, tmp_path / file, inputs_of_one_size())
+        assert found.found == 3 * 12 * 5 and found.box < 1e-2
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lowres_d2.deploy.export.forms.classifier import ClassifierForm
 from lowres_d2.deploy.export.forms.dense import DenseForm
+from lowres_d2.deploy.export.forms.set_prediction import SetPredictionForm
 from lowres_d2.deploy.export.forms.two_stage import TwoStageForm
 from lowres_d2.deploy.one_bit import PackedConv2d, PackedLinear
 from lowres_d2.layers.one_bit import BinaryConv2d, BinaryLinear
@@ -16,7 +17,7 @@ from lowres_d2.modeling.tiles import TiledDetector
 
 from torch import nn
 
-FORMS = (DenseForm, TwoStageForm, ClassifierForm)
+FORMS = (DenseForm, TwoStageForm, SetPredictionForm, ClassifierForm)
 
 
 def form_of(detector: nn.Module) -> nn.Module:
