@@ -6,14 +6,13 @@ as one, and the graph's own bytes can be checked without parsing them.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 
 from lowres_d2.deploy.export.formats import Run
 from lowres_d2.deploy.export.graph import Graph
 from lowres_d2.deploy.export.sealed import KEY, Known
 from lowres_d2.deploy.export.tracing import traced
+from lowres_d2.deploy.onnx_graph import onnx_graph
 from lowres_d2.deploy.runtimes import onnxruntime_session
 
 import torch
@@ -43,18 +42,7 @@ def onnx_bytes(graph: nn.Module, known: Known) -> bytes:
         graph: takes an image (C, H, W).
         known: has its channels, its size and the names of its outputs.
     """
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    program = traced(graph, known.channels, known.size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about torch's own code
-        program = torch.onnx.export(
-            program,
-            input_names=["image"],
-            output_names=list(known.outputs),
-            dynamo=True,
-            verbose=False,
-        )
-    return program.model_proto.SerializeToString()
+    return onnx_graph(traced(graph, known.channels, known.size), list(known.outputs))
 
 
 def read(path: Path) -> tuple[Known, Run]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lowres_d2.deploy.onnx_graph import onnx_graph
 from lowres_d2.deploy.packages import needed
 from lowres_d2.deploy.runtimes import onnxruntime_session, openvino_compiled
 
@@ -37,15 +38,8 @@ def write_onnx(network: nn.Module, image: Float[Tensor, "N C H W"], path: Path) 
     """
     shape_inference = _needed("onnxruntime.quantization.shape_inference")
     raw = path.with_suffix(".raw.onnx")
-    torch.onnx.export(
-        network,
-        (image,),
-        raw,
-        input_names=["image"],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with torch.no_grad():
+        raw.write_bytes(onnx_graph(torch.export.export(network, (image,), strict=False)))
     shape_inference.quant_pre_process(raw, path, skip_symbolic_shape=True)
     return path
 
