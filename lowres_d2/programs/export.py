@@ -9,7 +9,7 @@ from pathlib import Path
 from lowres_d2.data.image import reader_of
 from lowres_d2.deploy.export import FORMATS, Format, export_model, format_of
 from lowres_d2.deploy.export.check_images import check_images
-from lowres_d2.deploy.export.graph import graph_for
+from lowres_d2.deploy.export.graph import graph_for, takes_any_size
 from lowres_d2.engine.build import build_model
 from lowres_d2.engine.channels import expected_channels
 from lowres_d2.engine.identity import recipe_text
@@ -56,11 +56,11 @@ def _run(args: argparse.Namespace) -> None:
     cfg.train.device = "cpu"
     detector = predictor_of(cfg.copy(), weights, recipe)
     text = recipe_text(standalone(cfg, detector.class_names))
-    channels = expected_channels(detector.model)
+    any_size = takes_any_size(graph_for(detector.model, entry), entry)
     images = (
         [Path(image) for image in args.images]
         if args.images
-        else check_images(channels, any_size=entry.any_size)
+        else check_images(expected_channels(detector.model), any_size=any_size)
     )
     inputs = [detector.prepare(image, f"image {k}") for k, image in enumerate(images)]
     found = export_model(

@@ -10,7 +10,7 @@ from typing import Any
 from lowres_d2.deploy.export.comparison import Differences, compare
 from lowres_d2.deploy.export.exported import load_exported
 from lowres_d2.deploy.export.formats import Format, format_of
-from lowres_d2.deploy.export.graph import graph_for
+from lowres_d2.deploy.export.graph import graph_for, takes_any_size
 from lowres_d2.deploy.export.sealed import Known
 from lowres_d2.own_files import check_own, own_path
 
@@ -68,7 +68,7 @@ def export_model(
         channel_order=channel_order,
         outputs=graph.outputs,
         selection=None if graph.selection is None else graph.selection.known(),
-        size=None if entry.any_size and graph.form.any_size else _only_size(inputs, entry),
+        size=None if takes_any_size(graph, entry) else _only_size(inputs, entry),
     )
     with ExitStack() as files:
         # The last ones get their names first: the file that is loaded is there once all are.

@@ -86,6 +86,11 @@ def graph_for(model: nn.Module, entry: Format) -> Graph:
     return graph
 
 
+def takes_any_size(graph: Graph, entry: Format) -> bool:
+    """Whether a file takes images of any size, not of one alone."""
+    return entry.any_size and graph.form.any_size
+
+
 def finished(
     levels: Sequence[Level], selection: Selection, size: tuple[int, int], factor: Fraction
 ) -> Found:
