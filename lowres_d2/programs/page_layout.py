@@ -80,6 +80,8 @@ class Page:
             yield [path, {}, wrong(f"{name}: {error.fault}"), *self.cards({}, score)]
             return
         results: Results = {}
+        started = said(f"{name}: 0 of {len(self.detectors)} detectors")
+        yield [path, {}, started, *self.cards({}, score)]
         for number, detector in enumerate(self.detectors):
             results[number] = _result(detector, path, factor)
             status = f"{name}: {number + 1} of {len(self.detectors)} detectors"
@@ -178,18 +180,25 @@ def make_page(detectors: Sequence[PageDetector], examples: Sequence[str]) -> gr.
         # One image at a time, or detectors would slow each other down while they are timed.
         alone = {"concurrency_limit": 1, "concurrency_id": "detectors"}
         hidden = {"api_visibility": "private"}
-        blocks.load(page.first, sliders, outputs, **alone, **hidden)
-        gallery.select(page.example, sliders, outputs, **alone, **hidden)
-        upload.upload(page.show, [upload, *sliders], outputs, api_name="detect", **alone).then(
-            lambda: None,
-            None,
-            upload,
-            **hidden,  # the next image can be dropped
+        # Images and factors may come while detectors run: they wait for their turn.
+        alone |= {"trigger_mode": "multiple"}
+        # The field is emptied at once, or it would take no other image until all are done.
+        dropped = gr.State()
+        taken = upload.upload(
+            lambda file: (file, None), upload, [dropped, upload], api_name="upload", queue=False
         )
-        factor.release(
-            page.at_factor, [path, results, *sliders], [results, *cards], **alone, **hidden
-        )
-        score.change(page.cards, [results, score], cards, show_progress="hidden", **hidden)
+        shown = [
+            blocks.load(page.first, sliders, outputs, **alone, **hidden),
+            gallery.select(page.example, sliders, outputs, **alone, **hidden),
+            taken.success(page.show, [dropped, *sliders], outputs, api_name="detect", **alone),
+            factor.release(
+                page.at_factor, [path, results, *sliders], [results, *cards], **alone, **hidden
+            ),
+        ]
+        drawn = {"fn": page.cards, "inputs": [results, score], "outputs": cards}
+        score.change(**drawn, show_progress="hidden", **hidden)
+        for event in shown:  # the score may have been changed while detectors ran
+            event.then(**drawn, show_progress="hidden", **hidden)
     return blocks
 
 

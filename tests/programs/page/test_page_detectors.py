@@ -15,7 +15,7 @@ from lowres_d2.said_cost import OPS
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 @pytest.fixture
@@ -64,6 +64,34 @@ def test_pixels_that_it_sees_are_squares(page_runs, tmp_path):
     squares = np.asarray(shown.seen).reshape(16, 40, 16, 40, 3)
     assert (squares == squares[:, :1, :, :1]).all()
     assert len(np.unique(squares[:, 0, :, 0].reshape(-1, 3), axis=0)) > 200
+
+
+def pixels_of(name, image, folder):
+    """The pixels of a file, by Pillow alone."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    options = {"turned.png": {"exif": exif}, "moving.gif": {"save_all": True}}.get(name, {})
+    more = {"append_images": [image.rotate(180)]} if name == "moving.gif" else {}
+    image.save(folder / name, **options, **more)
+    return np.asarray(ImageOps.exif_transpose(Image.open(folder / name)).convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("turned.png", "RGB"),
+        ("moving.gif", "RGB"),
+        ("palette.png", "P"),
+        ("clear.png", "RGBA"),
+        ("print.jpg", "CMYK"),
+    ],
+)
+def test_images_of_all_kinds_are_shown_as_they_are(page_runs, tmp_path, name, mode):
+    pixels = np.random.default_rng(2).integers(0, 256, (48, 64, 3), np.uint8)
+    expected = pixels_of(name, Image.fromarray(pixels).convert(mode), tmp_path)
+    shown = PageDetector(str(page_runs["<b>Any"])).find(str(tmp_path / name), 1)
+    assert (np.asarray(shown.image)[5::10, 5::10] == expected).all()
+    assert (np.asarray(shown.seen)[5::10, 5::10] == expected).all()
 
 
 def test_the_caption_says_what_is_shown(page_runs, file):

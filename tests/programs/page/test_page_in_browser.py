@@ -69,5 +69,16 @@ def test_an_upload_is_detected_and_a_hostile_one_gets_a_message(
     page.set_input_files("input[type=file]", text)
     page.get_by_text("text.png: cannot be read as an image").wait_for(timeout=WAIT)
     playwright.expect(page.locator(".card img")).to_have_count(0, timeout=WAIT)
+    # What is dropped or set while detectors run counts when they are done.
+    large = tmp_path / "large.png"
+    Image.open(image).resize((1200, 900)).save(large)
+    page.set_input_files("input[type=file]", large)
+    page.get_by_text(re.compile(r"^large\.png: \d of 2 detectors$")).wait_for(timeout=WAIT)
+    page.set_input_files("input[type=file]", image)
+    page.get_by_label("number input for Lowest score shown").fill("0.5")
+    page.keyboard.press("Enter")
+    page.get_by_text("mine.png, 64 x 48 pixels.").wait_for(timeout=WAIT)
+    playwright.expect(numbers).to_have_text(said, timeout=WAIT)
+
     assert not wrong
     assert not [url for url in asked if not url.startswith((served.address, "data:", "blob:"))]

@@ -23,7 +23,8 @@ def ask(served, tmp_path_factory):
     page = client.Client(served.address, verbose=False, download_files=str(pictures))
 
     def ask(file):
-        job = page.submit(client.handle_file(str(file)), SCORE, FACTOR, api_name="/detect")
+        page.predict(client.handle_file(str(file)), api_name="/upload")
+        job = page.submit(SCORE, FACTOR, api_name="/detect")
         job.result(timeout=60)
         steps = job.outputs()
         return steps[-1][0], [value for step in steps for value in step[1:]]
@@ -129,7 +130,10 @@ def test_what_one_detector_fails_on_is_shown_by_the_others(page_runs, tmp_path):
     scene().save(tmp_path / "it.png")
     detectors = [Failing(), PageDetector(str(page_runs["Thumbnails"]))]
     page = page_layout.Page(detectors, [])
-    first, second, last = page.show(str(tmp_path / "it.png"), SCORE, FACTOR)
+    start, first, second, last = page.show(str(tmp_path / "it.png"), SCORE, FACTOR)
+    # Nothing of the image before stays.
+    assert start[1:3] == [{}, "<p>it.png: 0 of 2 detectors</p>"]
+    assert start[3:] == [None, None, ""] * 2
     failed = "it.png: mine failed with a RuntimeError; the terminal of the page has more"
     assert first[3:6] == [None, None, f'<p class="wrong">{failed}</p>']
     assert "The detector sees" in second[8] and last[2] == "<p>it.png, 64 x 48 pixels.</p>"
@@ -141,14 +145,14 @@ def test_files_of_the_machine_are_not_given_away(served, tmp_path):
     scene().save(tmp_path / "private.png")
     file = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    call = f"{served.address}gradio_api/call/detect"
-    asked = json.dumps({"data": [file, SCORE, FACTOR]}).encode()
+    call = f"{served.address}gradio_api/call/upload"
+    asked = json.dumps({"data": [file]}).encode()
     request = urllib.request.Request(call, asked, {"Content-Type": "application/json"})
     with direct.open(request, timeout=60) as answer:
         event = json.load(answer)["event_id"]
     with direct.open(f"{call}/{event}", timeout=60) as answer:
         said = answer.read().decode()
-    assert said.startswith("event: error") and "pixels" not in said
+    assert said.startswith("event: error") and "private" not in said
 
 
 def test_a_port_that_is_taken_is_named(served):
