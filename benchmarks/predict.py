@@ -48,7 +48,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-BATCH, ACTORS, SHARD = 8, 2, 250
+BATCH, ACTORS = 8, 2
 WARM = 0.5  # share of a run's images before its time counts: processes start meanwhile
 
 
@@ -151,7 +151,7 @@ def measured(
     source = find_source([str(folder)])
     with tempfile.TemporaryDirectory() as output:
         classes = predictor.class_names
-        with opened(Path(output), source, model, classes, score, SHARD) as run:
+        with opened(Path(output), source, model, classes, score, None) as run:
             inputs = Inputs(predictor.mapper)
             reader = BatchReader(run.manifest, source.kind, source.column, inputs, BATCH)
             clock = Clock(run.about["images"])

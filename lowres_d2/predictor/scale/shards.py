@@ -7,6 +7,7 @@ of the classes, whose names are in the file's metadata. ``error`` says why an im
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,12 +132,12 @@ class Collector:
 
 def _by_row(found: Batch) -> dict[int, dict[str, Any]]:
     """The results of a batch by their rows in the piece."""
-    cuts = np.cumsum(found["number"])[:-1]
-    lists = {name: np.split(found[name], cuts) for name in ("boxes", "scores", "labels")}
+    cuts = itertools.pairwise([0, *np.cumsum(found["number"]).tolist()])
+    images = zip(*(found[name].tolist() for name in ("row", "height", "width")), cuts, strict=True)
     rows = {
-        int(row): {name: parts[k] for name, parts in lists.items()}
-        | {"height": int(found["height"][k]), "width": int(found["width"][k]), "error": None}
-        for k, row in enumerate(found["row"])
+        row: {name: found[name][first:last] for name in ("boxes", "scores", "labels")}
+        | {"height": height, "width": width, "error": None}
+        for row, height, width, (first, last) in images
     }
     nothing = {
         "boxes": np.zeros((0, 4), np.float32),

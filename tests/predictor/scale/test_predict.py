@@ -288,14 +288,12 @@ def test_a_server_that_is_no_ray_is_named_in_time(
 
 
 def answer(server, reply):
-    """Take a connection, and send this; None: nothing, until the other end leaves."""
+    """Hear a client out, and send this; None: nothing, until the other end leaves."""
     connection, _ = server.accept()
     with connection:
-        if reply is None:
-            while connection.recv(100):
-                pass
-        else:
-            connection.sendall(reply)
+        while connection.recv(100) and reply is None:
+            pass
+        connection.sendall(reply or b"")
 
 
 def test_broken_images_are_listed_and_stop_nothing(predict, images, expected, tmp_path, capsys):
