@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from toys.data import READS_YCBCR
+
 pytest.importorskip("tifffile")
 GRID = TileGrid(16, 4)
 RNG = np.random.default_rng(5)
@@ -77,6 +79,8 @@ def cut(path, size=None):
 
 @pytest.mark.parametrize("name", CASES)
 def test_crops_are_read_as_their_image_is(tmp_path, name):
+    if name == "ycbcr" and not READS_YCBCR:
+        pytest.skip("this Pillow does not read uncompressed YCbCr")
     ((file, write), ending, values, *value_range) = CASES[name]
     write(tmp_path / file)
     crops = cut(tmp_path / file, (20, 30))

@@ -10,12 +10,11 @@ from lowres_d2.data.image import ImageReader, UnfitImageError
 import numpy as np
 import pytest
 from PIL import Image
-from PIL import __version__ as pillow
+
+from toys.data import READS_YCBCR
 
 RNG = np.random.default_rng(7)
 FIVE = RNG.integers(0, 65536, (10, 14, 5), dtype=np.uint16)
-# Before 13, Pillow takes uncompressed YCbCr for four channels, and finds the file truncated.
-READS_YCBCR = int(pillow.partition(".")[0]) >= 13
 
 
 def save_tiff(path, values, extra=()):
