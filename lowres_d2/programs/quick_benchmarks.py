@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 
+def folder_name(title: str) -> str:
+    """A title as the name of a folder, without spaces."""
+    return re.sub(r"\W+", "_", title).strip("_")
+
+
 @dataclass(frozen=True)
 class Row:
     """A detector or classifier of a comparison.
@@ -32,7 +37,7 @@ class Row:
     def folder(self, title: str) -> str:
         """Name of its folder: the recipe's, or the title's where the recipe is not all of it."""
         alone = not (self.overrides or self.weights_of)
-        return Path(self.recipe).stem if alone else re.sub(r"\W+", "_", title).strip("_")
+        return Path(self.recipe).stem if alone else folder_name(title)
 
 
 @dataclass(frozen=True)

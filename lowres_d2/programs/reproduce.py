@@ -35,7 +35,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command_lines.reproduce import parse
 from lowres_d2.programs.measured_runs import measure_runs
 from lowres_d2.programs.mistakes import run_reporting_mistakes
-from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS, Benchmark, folder_name
 from lowres_d2.programs.recipe_runs import RecipeRun, check_runs, runs_of
 from lowres_d2.programs.reproduce_figures import write_sheets
 
@@ -106,9 +106,8 @@ def shared_runs(benchmark: Benchmark, output: Path, overrides: Sequence[str]) ->
     """The first model and the same trained further, where there are recipes for them."""
     if not benchmark.first:
         return []
-    first = RecipeRun(
-        benchmark.first_title, benchmark.first, output / benchmark.first_title, overrides
-    )
+    folder = output / folder_name(benchmark.first_title)
+    first = RecipeRun(benchmark.first_title, benchmark.first, folder, overrides)
     if not benchmark.longer:
         return [first]
     more = [f"train.init_checkpoint={first.weights}", *overrides]

@@ -210,7 +210,7 @@ def test_a_missing_image_folder_is_named_with_its_first_images(coco, tmp_path):
     assert message.startswith(f"{elsewhere}: no such folder, for the 6 images of {coco.folder}")
     assert "(0.png, 1.png, 2.png and 3 more); set image_root" in message and "\n" not in message
     (coco.folder / "images").rename(elsewhere)
-    with pytest.raises(FileNotFoundError, match=r"its 6 images \(0.png, 1.*set image_root"):
+    with pytest.raises(FileNotFoundError, match=r"its 6 images \(0.png, 1.*data.val_images"):
         CocoDataset(coco.json_file)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 AGAIN = "download it again"
+_KEY = "dataloader.train.dataset.root=FOLDER names another place"
 
 
 def find_folder(
@@ -41,10 +42,12 @@ def find_folder(
     known = root.name == name or any((root / file).exists() for file in (*files, *others))
     folder = root if not beside.is_dir() and root.is_dir() and known else beside
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one with {download}")
+        raise FileNotFoundError(f"{folder}: no such folder; expected one with {download}; {_KEY}")
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder}: has no {', '.join(missing)}; expected {download}")
+        raise FileNotFoundError(
+            f"{folder}: has no {', '.join(missing)}; expected {download}; {_KEY}"
+        )
     return folder
 
 

@@ -68,7 +68,8 @@ def find_image_root(
     if check_images and names:
         raise FileNotFoundError(
             f"{path}: its {len(names)} images ({first_few(names)}) were not found; set "
-            f"image_root (looked in {', '.join(map(str, candidates))})"
+            "image_root, in recipes for own data data.train_images or data.val_images "
+            f"(looked in {', '.join(map(str, candidates))})"
         )
     return folder
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from lowres_d2.data.folders import coco_folder, voc_folder
 from lowres_d2.data.folders.coco_folder import find_coco
-from lowres_d2.data.folders.layout import Finder, FolderData
+from lowres_d2.data.folders.layout import Finder, FolderData, split_folders
 from lowres_d2.data.folders.voc_folder import find_voc
 from lowres_d2.data.folders.yolo import find_yolo
 from lowres_d2.data.folders.yolo import folder as yolo_folder
+from lowres_d2.data.image import readable_endings
 
 FINDERS: dict[str, Finder] = {"coco": find_coco, "yolo": find_yolo, "voc": find_voc}
 _PLACES = {"coco": coco_folder.PLACES, "yolo": yolo_folder.PLACES, "voc": voc_folder.PLACES}
 _SHOWN = 8  # names of a folder in messages
+_NO_CLASSES = ("images", "labels", "annotations", "jpegimages")
 _YAMLS = (".yaml", ".yml")
 
 
@@ -75,9 +77,26 @@ def _there(path: Path) -> str:
     if not names:
         return "it is empty"
     more = f", ... ({len(names)})" if len(names) > _SHOWN else ""
+    if any(_has_class_folders(place) for _, place in split_folders(path)):
+        return (
+            f"it has {', '.join(names[:_SHOWN])}{more}: these are class folders, to classify "
+            f"images: configs/own_data/full_resnet18_32_own.py takes them, data.path={path}"
+        )
     inner = [place for place in sorted(path.iterdir()) if place.is_dir() and _is_one(place)]
     hint = f"; {inner[0]} has one" if inner else "; lowres-d2 convert-data reads other formats"
     return f"it has {', '.join(names[:_SHOWN])}{more}{hint}"
+
+
+def _has_class_folders(split: Path) -> bool:
+    """Whether a split has images in folders that are not called after a detection format's."""
+    places = [place for place in islice(split.iterdir(), 1000) if place.is_dir()]
+    if any(place.name.lower() in _NO_CLASSES for place in places):
+        return False
+    return any(
+        file.suffix.lower() in readable_endings()
+        for place in places
+        for file in islice(place.iterdir(), _SHOWN)
+    )
 
 
 def _is_one(place: Path) -> bool:

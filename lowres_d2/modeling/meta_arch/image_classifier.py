@@ -36,7 +36,8 @@ class ImageClassifier(nn.Module):
         hidden_norm: whether a hidden layer has batch norm before its ReLU, in place of a bias.
 
     Raises:
-        ValueError: the backbone has no such feature map, or more than one and none is named.
+        ValueError: the backbone has no such feature map, or more than one and none is named;
+            ``hidden_norm`` without hidden layers.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class ImageClassifier(nn.Module):
         hidden_norm: bool = False,
     ) -> None:
         super().__init__()
+        if hidden_norm and not hidden:
+            raise ValueError("hidden_norm=True: there are no hidden layers, hidden is empty")
         self.backbone = backbone
         self.num_classes = num_classes
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)

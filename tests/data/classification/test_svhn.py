@@ -59,6 +59,7 @@ def test_what_is_missing_says_where_to_get_it(tmp_path):
         f"{tmp_path / 'svhn'}: no such folder; expected one with train_32x32.mat"
     )
     assert "ufldl.stanford.edu/housenumbers" in said
+    assert said.endswith("dataloader.train.dataset.root=FOLDER names another place")
     write(tmp_path / "svhn", "test")
     said = one_line(lambda: SVHN(tmp_path), FileNotFoundError)
     assert said.startswith(f"{tmp_path / 'svhn'}: has no train_32x32.mat; expected")

@@ -105,6 +105,13 @@ def test_the_part_held_out_has_the_highest_numbers(folder):
     assert names == [["f2", "f9"], ["f10", "f11"]]
 
 
+def test_class_folders_name_their_recipe(folder):
+    folder.image("train/cat/a.png", "train/dog/b.png", "val/cat/c.png")
+    words = rf"class folders.*full_resnet18_32_own\.py takes them, data\.path={folder.root}$"
+    with pytest.raises(FileNotFoundError, match=words):
+        recognise(folder.root)
+
+
 def test_several_data_sets_are_an_error_that_lists_them(folder):
     coco(folder)
     folder.yolo()

@@ -52,8 +52,7 @@ def test_scores_and_loss_are_those_of_the_formulas():
     torch.testing.assert_close(scores.double(), probabilities.detach(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("hidden", [(), (6,)])
+@pytest.mark.parametrize(("hidden", "norm"), [((), False), ((6,), False), ((6,), True)])
 def test_features_are_after_relu_and_before_dropout(hidden, norm):
     torch.manual_seed(0)
     model = classifier(hidden=hidden, dropout=0.5, hidden_norm=norm)
@@ -67,6 +66,11 @@ def test_features_are_after_relu_and_before_dropout(hidden, norm):
         expected = layer(expected).clamp(min=0)
     torch.testing.assert_close(taken[tap], [expected])
     assert model.classifier.in_features == expected.shape[1]
+
+
+def test_batch_norm_of_no_hidden_layer_is_refused():
+    with pytest.raises(ValueError, match="hidden_norm=True: there are no hidden layers"):
+        classifier(hidden=(), hidden_norm=True)
 
 
 def test_hidden_layers_with_batch_norm_have_no_bias():
