@@ -20,8 +20,9 @@ lr_multiplier.scheduler.end_value = 0.001
 # 50,000 images, 128 per iteration: 39,063 iterations are 100 epochs.
 train.max_iter = 39063
 train.log_period = 100
+# At the end only: CIFAR has no validation images, and none of its test images may choose weights.
+train.eval_period = 0
 # Ten epochs.
-train.eval_period = 3907
 train.checkpointer.period = 3907
 train.best.val_metric = "classification/top1"
 # A teacher of ten classes at 10 % has not been trained.

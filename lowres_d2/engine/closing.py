@@ -11,9 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lowres_d2.engine.hooks.best import BestWeights
+from lowres_d2.engine.run_folder import MOVING
 from lowres_d2.evaluation.classification import TASK as CLASSIFICATION
 from lowres_d2.evaluation.shown import BOXES
-from lowres_d2.modeling.run_weights import BEST, FINAL, weights_file
+from lowres_d2.modeling.run_weights import BEST, FINAL, LAST, weights_file
 from lowres_d2.saved_configs import CONFIG, OPTION, RefusedConfigError, modules_to_trust
 
 from omegaconf import DictConfig, OmegaConf
@@ -61,6 +62,23 @@ def describe_end(
         rows.append(("classify", " ".join([*environment, "python", "-c", shlex.quote(code)])))
     rows.append(("curves", f"tensorboard --logdir {_quoted(folder)}"))
     return "\n".join(f"  {label:{_LABEL}}{text}" for label, text in rows)
+
+
+def describe_interruption(cfg: DictConfig) -> str:
+    """What a run that is stopped by hand has left to continue from.
+
+    Args:
+        cfg: the recipe.
+    """
+    folder = Path(cfg.train.output_dir)
+    last = folder / LAST
+    saved = folder / last.read_text(encoding="utf-8").strip() if last.is_file() else folder
+    if saved.is_file() and not (folder / MOVING).exists():
+        return f"interrupted; --resume continues from {saved}"
+    return (
+        f"interrupted before the first checkpoint (train.checkpointer.period="
+        f"{cfg.train.checkpointer.period}): the run starts anew, with --resume as well"
+    )
 
 
 def _quoted(path: str | Path) -> str:

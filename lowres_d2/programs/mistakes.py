@@ -39,16 +39,17 @@ def run_reporting_mistakes(
     Args:
         program: takes and returns nothing.
         failure: of several processes of a run the first that fails says why, the others end.
-        interrupted: printed where the user stops the program with Ctrl-C.
+        interrupted: printed where the user stops the program with Ctrl-C, unless the exception says
+            more.
     """
     print_any_text()
     keep_freed_memory()
     failure = failure or FirstFailure()
     try:
         program()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if failure.claim():
-            print(interrupted, file=sys.stderr)
+            print(str(stop) or interrupted, file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         lost_contact = is_lost_contact(error)

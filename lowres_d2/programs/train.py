@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowres_d2.engine.closing import describe_interruption
 from lowres_d2.engine.evaluate import evaluate_only
 from lowres_d2.engine.processes.environment import (
     TIMEOUT,
@@ -40,12 +41,10 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-INTERRUPTED = "interrupted; --resume continues from the last checkpoint"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program; exits with 1 and one line where the user can mend the cause."""
-    run_reporting_mistakes(lambda: _run(parse(arguments)), interrupted=INTERRUPTED)
+    run_reporting_mistakes(lambda: _run(parse(arguments)))
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -58,7 +57,7 @@ def _run(args: argparse.Namespace) -> None:
     store = meet(member)
     failure = FirstFailure(store, member.hosts_store)
     failure.watch()
-    run_reporting_mistakes(lambda: _run_as_member(args, member, store), failure, INTERRUPTED)
+    run_reporting_mistakes(lambda: _run_as_member(args, member, store), failure)
     failure.leave()
 
 
@@ -101,9 +100,7 @@ def _launch(args: argparse.Namespace) -> None:
         return
     # Of this machine's processes and this one, which outlives them.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    run_reporting_mistakes(
-        lambda: _spawn(args, processes, store.port), FirstFailure(store), INTERRUPTED
-    )
+    run_reporting_mistakes(lambda: _spawn(args, processes, store.port), FirstFailure(store))
 
 
 def _check_machines(args: argparse.Namespace) -> None:
@@ -151,7 +148,8 @@ def _spawn(args: argparse.Namespace, processes: int, port: int) -> None:
             raise SystemExit(error.exit_code) from None
         raise ChildProcessError(
             f"process {error.error_index} of {processes} was ended by {error.signal_name} (by "
-            "hand, or by the system for lack of memory); --resume continues from its checkpoint"
+            "hand, or by the system for lack of memory); --resume continues from its last "
+            "checkpoint, if there is one"
         ) from None
 
 
@@ -161,7 +159,7 @@ def _work_in_a_process(args: argparse.Namespace, port: int) -> None:
     failure = FirstFailure(dist.TCPStore("127.0.0.1", port, wait_for_workers=False))
     failure.watch()
     try:
-        run_reporting_mistakes(lambda: _work(args), failure, INTERRUPTED)
+        run_reporting_mistakes(lambda: _work(args), failure)
     except Exception:  # a defect: the parent would show two tracebacks
         traceback.print_exc()
         raise SystemExit(1) from None
@@ -182,6 +180,10 @@ def _work(args: argparse.Namespace) -> None:
         except Exception:
             logging.getLogger("traceback").info("the run ended here", exc_info=True)
             raise
+        except KeyboardInterrupt:
+            if args.eval_only:
+                raise
+            raise KeyboardInterrupt(describe_interruption(cfg)) from None
 
 
 def _resumes(args: argparse.Namespace, cfg: DictConfig) -> bool:

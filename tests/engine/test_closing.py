@@ -3,7 +3,7 @@
 import logging
 import shlex
 
-from lowres_d2.engine.closing import describe_end
+from lowres_d2.engine.closing import describe_end, describe_interruption
 from lowres_d2.engine.hooks.best import BestWeights
 from lowres_d2.programs.demo import main as demo
 from lowres_d2.programs.train import main as train
@@ -35,6 +35,37 @@ def test_the_final_weights_are_named_where_there_are_no_best_ones(folder):
     assert found["final"] == str(folder / "model_final.pth")
     assert f"train.init_checkpoint='{folder}/model_final.pth'" in found["evaluate"]
     assert shlex.split(found["curves"]) == ["tensorboard", "--logdir", str(folder)]
+
+
+def test_ctrl_c_names_the_checkpoint_to_resume_from_or_says_that_there_is_none(folder):
+    train = {"output_dir": str(folder), "checkpointer": {"period": 250}}
+    cfg = OmegaConf.create({"train": train})
+    none = (
+        "interrupted before the first checkpoint (train.checkpointer.period=250): the run starts "
+        "anew, with --resume as well"
+    )
+    assert describe_interruption(cfg) == none
+    (folder / "last_checkpoint").write_text("model_0000249.pth")
+    assert describe_interruption(cfg) == none  # its file was deleted
+    (folder / "model_0000249.pth").write_bytes(b"")
+    said = f"interrupted; --resume continues from {folder / 'model_0000249.pth'}"
+    assert describe_interruption(cfg) == said
+
+
+def test_ctrl_c_in_a_run_says_it_and_in_an_evaluation_does_not(toy_arguments, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("train", "evaluate_only"):
+        monkeypatch.setattr(f"lowres_d2.programs.train.{name}", interrupt)
+    for more, said in (
+        ([], "interrupted before the first checkpoint (train.checkpointer.period="),
+        (["--eval-only", "train.init_checkpoint=any.pth"], "interrupted\n"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            train([*more, *toy_arguments])
+        assert caught.value.code == 130
+        assert capsys.readouterr().err.startswith(said)
 
 
 def test_a_model_without_boxes_has_no_demo(folder):

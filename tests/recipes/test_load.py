@@ -4,6 +4,7 @@ import re
 import textwrap
 from pathlib import Path
 
+from lowres_d2.data.classification import SVHN, Cifar10, Cifar100
 from lowres_d2.engine.build import build_model
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.recipes.diff import describe_recipe
@@ -290,7 +291,11 @@ def test_a_part_that_was_moved_is_compared_where_it_is_now(recipe):
 def test_shipped_recipe_loads_and_every_call_takes_its_arguments(name):
     cfg = load_shipped(name)
     assert cfg.train.output_dir.endswith(name.rsplit("/", 1)[-1].removesuffix(".py"))
-    assert cfg.train.max_iter > 0
+    # A run that is stopped loses no more than the iterations since a checkpoint.
+    assert 0 < cfg.train.checkpointer.period < cfg.train.max_iter
+    # Of these sets the test images are the only ones to evaluate on: none chooses the best weights.
+    if cfg.dataloader.test.dataset.get("_target_") in (Cifar10, Cifar100, SVHN):
+        assert cfg.train.eval_period == 0
 
 
 def test_recipes_are_there():

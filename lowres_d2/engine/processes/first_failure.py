@@ -102,7 +102,7 @@ def lost(reason: str) -> str:
     reason = re.sub(r"^\[\S*gloo\S*\] ", "", reason).split(". ")[0]
     return (
         f"lost contact with another process of this run ({reason}): it was killed, or its machine "
-        "or network is down; --resume continues from the last checkpoint"
+        "or network is down; --resume continues from the last checkpoint, if there is one"
     )
 
 

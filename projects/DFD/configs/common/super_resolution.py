@@ -53,6 +53,7 @@ optimizer.weight_decay = 0.0
 # 50,000 images, 128 per iteration: 39,063 iterations are 100 epochs, as for the classifiers.
 train.max_iter = 39063
 train.log_period = 100
-train.eval_period = 3907
+# At the end only, as the classifiers.
+train.eval_period = 0
 train.checkpointer.period = 3907
 train.best.val_metric = "super_resolution/psnr"

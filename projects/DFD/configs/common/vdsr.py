@@ -26,7 +26,6 @@ optimizer.lr = 0.1
 optimizer.weight_decay = 0.0001
 # 64 images per iteration, 781 iterations an epoch: 80 epochs, x 0.1 after every 20.
 train.max_iter = 62500
-train.eval_period = 6250
 train.checkpointer.period = 6250
 lr_multiplier = L(MultiStepParamScheduler)(
     # Multipliers, one after another.

@@ -17,6 +17,6 @@ dataloader.train.dataset.num_images = 10000
 # 10,000 images, 128 per iteration: 20 epochs.
 train.max_iter = 1563
 train.log_period = 50
-train.eval_period = 0
+train.checkpointer.period = 250
 train.channels_last = True
 train.amp.enabled = True

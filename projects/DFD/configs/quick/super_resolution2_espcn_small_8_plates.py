@@ -12,6 +12,6 @@ dataloader.evaluator._target_ = SuperResolutionEvaluator
 optimizer.lr = 0.003
 # 10,000 images, 128 per iteration: 40 epochs; two core-minutes.
 train.max_iter = 3125
-train.eval_period = 0
+train.checkpointer.period = 500
 train.channels_last = True
 train.amp.enabled = True

@@ -11,6 +11,6 @@ model.detector.discriminator.hidden = 64
 optimizer.lr = 0.003
 # 10,000 images, 128 per iteration: 20 epochs; four core-minutes.
 train.max_iter = 1560
-train.eval_period = 0
+train.checkpointer.period = 250
 train.channels_last = True
 train.amp.enabled = True

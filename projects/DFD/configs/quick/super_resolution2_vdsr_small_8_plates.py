@@ -8,6 +8,6 @@ model.detector.network.depth = 8
 
 # 10,000 images, 128 per iteration: 20 epochs; three core-minutes.
 train.max_iter = 1560
-train.eval_period = 0
+train.checkpointer.period = 250
 train.channels_last = True
 train.amp.enabled = True

@@ -11,7 +11,6 @@ from .....configs.common.data.svhn import dataloader
 # 73,257 images, 128 per iteration: 100 epochs.
 train.max_iter = 57233
 # Ten epochs.
-train.eval_period = 5724
 train.checkpointer.period = 5724
 # A fifth of the digits are ones.
 train.teacher_check.min_ap = 25.0
