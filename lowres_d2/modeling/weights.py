@@ -49,6 +49,8 @@ class LoadReport:
         classes: names of the classes that the file's model predicts; empty if the file has none.
         category_ids: ids of these in the annotation file of the training data; empty if the file
             has none.
+        other_outputs: whether the file has all tensors, and those of another shape differ in their
+            outputs alone, as those of other classes do.
         iterations: number that the file's run had finished; None if the file does not say.
         recipe: text of the ``config.yaml`` that the file's run had; empty if the file has none.
     """
@@ -65,6 +67,7 @@ class LoadReport:
     torchvision: bool = False
     classes: list[str] = field(default_factory=list)
     category_ids: list[int] = field(default_factory=list)
+    other_outputs: bool = False
     iterations: int | None = None
     recipe: str = ""
 
@@ -187,6 +190,8 @@ def fill_model(
         torchvision=named.torchvision or checkpoint.get("__author__") == AUTHOR,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
+        other_outputs={n for n in found.missing_keys if not n.endswith(COUNTER)} <= {*misshapen}
+        and all(a[1:] == b[1:] for _, a, b in found.incorrect_shapes),
         # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
         recipe=recipe if isinstance(recipe, str) else "",
@@ -260,9 +265,19 @@ def load_weights(
     path = weights_file(path)  # for the report
     report = fill_model(model, read_checkpoint(path), path, use_average, refit=not complete)
     if report.matched == 0:
-        classifier = f"{report}: the backbone of this classifier is not the model's"
+        classifier = (
+            f"{report.path}: the backbone of this classifier is not the model's, give a classifier "
+            "whose backbone has the model's class and arguments: "
+            f"{str(report).removeprefix(f'{report.path}: ')}"
+        )
         other = f"{report}: these weights belong to another model"
         raise ValueError(classifier if report.beside_backbone else other)
     if complete and report.matched < report.total:
+        known = {getattr(module, "num_classes", None) for module in model.modules()} - {None}
+        if report.classes and report.other_outputs and known != {len(report.classes)}:
+            raise ValueError(
+                f"{report.path}: {len(report.classes)} classes in the weights, "
+                f"{', '.join(map(str, known))} in the data: give weights of the data's classes"
+            )
         raise ValueError(f"{report}: all of them are needed; check that recipe and weights match")
     return report

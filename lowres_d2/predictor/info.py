@@ -21,14 +21,16 @@ class Info:
         recipe: the recipe's file, or the weights that hold it.
         weights: file or address.
         classes: names in the order of the labels.
-        factor: pixels of the mapper's image in one of those that the network sees, along each side.
+        factor: pixels of the mapper's image in one of those that the network sees, along each side;
+            of images that are downsampled and enlarged again in one of the smallest.
         resampler: name of the class that makes these.
         parameters: number, without those of training alone.
         macs: multiply-accumulates of one image of ``macs_size``, resampler included; of a model in
             tiles, of all tiles. Of a two-stage detector they depend a little on the image.
         ops: the same in OPs, in which those of 1 bit count 1/64, of 4 bits 1/8; of a real-valued
             model the MACs.
-        macs_size: height and width of that image before the mapper resizes it.
+        macs_size: height and width of that image before the mapper resizes it; of a classifier,
+            whose images all get one size, after that.
         knows: what a quick model was trained on, and knows alone; empty: not known.
     """
 
@@ -64,22 +66,31 @@ def describe(
     """
     # Here, since users who only detect need neither.
     from lowres_d2.analysis.cost.complexity import measure_complexity
+    from lowres_d2.modeling.meta_arch import ImageClassifier
     from lowres_d2.modeling.tiles import untiled
 
+    given = (inputs["height"], inputs["width"])
+    classifies = any(isinstance(part, ImageClassifier) for part in model.modules())
     costs = measure_complexity(model, [inputs])
     resampler = getattr(untiled(model), "resampler", None)
     return Info(
         recipe=recipe,
         weights=weights,
         classes=tuple(classes),
-        factor=Fraction(getattr(resampler, "factor", 1)),
+        factor=_factor(resampler),
         resampler="Identity" if resampler is None else type(resampler).__name__,
         parameters=costs.total_parameters,
         macs=costs.total_macs,
         ops=costs.total_ops,
-        macs_size=(inputs["height"], inputs["width"]),
+        macs_size=tuple(inputs["image"].shape[-2:]) if classifies else given,
         knows=knows,
     )
+
+
+def _factor(resampler: nn.Module | None) -> Fraction:
+    """The strongest downsampling on the way to the network."""
+    names = ("factor", "degradation", "low_factor")
+    return max(Fraction(getattr(resampler, name, 1)) for name in names)
 
 
 def noise(channels: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Evaluate one model at lower and lower resolutions: AP, MACs and speed.
 
-The detector is the recipe's, with its full-resolution weights; before it stands bicubic
-downsampling by each factor, whatever resampler the recipe has. An any-factor detector downsamples
-the images itself.
+The detector is the recipe's, with its weights; before it stands downsampling by each factor, the
+recipe's own interpolation or else bicubic. An any-factor detector downsamples the images itself. A
+detector that was trained on what another resampler makes of its images is refused: it would see
+images that it does not know.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from lowres_d2.analysis.cost.comparison import Comparison, Measured, giga
 from lowres_d2.analysis.cost.complexity import measure_complexity
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.meta_arch import AnyFactorDetector, AtFactor
-from lowres_d2.modeling.resample import Bicubic, Identity
-from lowres_d2.modeling.tiles import TiledDetector
+from lowres_d2.modeling.resample import Downsampled, Identity
+from lowres_d2.modeling.resample.interpolation import Interpolation
+from lowres_d2.modeling.tiles import TiledDetector, untiled
 from lowres_d2.programs.command_lines.sweep import parse
 from lowres_d2.programs.variant_study import Study, Variant
 from lowres_d2.programs.variants import run_program
@@ -52,7 +54,8 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[
         By factor, compared with the first of them.
 
     Raises:
-        ValueError: there are no weights, or a factor is none or too large for an image.
+        ValueError: there are no weights, a factor is none or too large for an image, or the
+            recipe's resampler is no plain downsampling.
     """
     study = Study(cfg, "sweep", quick)
     models = _models(study.model, factors)
@@ -73,8 +76,11 @@ def sweep(cfg: DictConfig, factors: Sequence[str] = (), quick: int = 0) -> dict[
             factor: Comparison(full, low, study.metric, study.machine)
             for factor, low in measured.items()
         }
-        record = {factor: comparison.record() for factor, comparison in compared.items()}
-        study.report(_table(compared, study.metric), record, lambda ax: _draw(ax, compared))
+        inputs = {factor: _input(model) for factor, model in models.items()}
+        record = {
+            f: comparison.record() | {"input": inputs[f]} for f, comparison in compared.items()
+        }
+        study.report(_table(compared, inputs, study.metric), record, lambda ax: _draw(ax, compared))
     return compared
 
 
@@ -85,12 +91,34 @@ def _models(model: nn.Module, factors: Sequence[str]) -> dict[str, nn.Module]:
     if isinstance(model, AnyFactorDetector):
         factors = factors or [str(factor) for factor in model.resampler.factors]
         return {factor: AtFactor(model, factor).eval() for factor in factors}
+    resampler = model.resampler if isinstance(model, LowResDetector) else Identity()
+    if not isinstance(resampler, Identity | Downsampled):
+        raise ValueError(
+            f"model.resampler is {type(resampler).__name__}, in whose place sweep would put plain "
+            "downsampling, and the detector would see images that it was not trained on: give "
+            "recipe and weights of a model with Identity or Bicubic; --eval-only evaluates this one"
+        )
+    interpolation = getattr(resampler, "interpolation", "bicubic")
     detector = model.detector if isinstance(model, LowResDetector) else model
-    return {factor: _at(detector, factor) for factor in factors or FACTORS}
+    return {factor: _at(detector, factor, interpolation) for factor in factors or FACTORS}
 
 
-def _at(detector: nn.Module, factor: str) -> LowResDetector:
-    return LowResDetector(detector, Identity() if factor == "1" else Bicubic(factor)).eval()
+def _at(detector: nn.Module, factor: str, interpolation: Interpolation) -> LowResDetector:
+    resampler = Identity() if factor == "1" else Downsampled(factor, interpolation)
+    return LowResDetector(detector, resampler).eval()
+
+
+def _input(model: nn.Module) -> str:
+    """What the detector sees: the image itself, or what makes its input."""
+    part = untiled(model)
+    if isinstance(part, AtFactor):
+        by_factor = part.model.resampler.by_factor
+        resampler = by_factor[str(as_factor(part.factor))]
+    else:
+        resampler = part.resampler
+    if isinstance(resampler, Identity):
+        return "image"
+    return getattr(resampler, "interpolation", type(resampler).__name__)
 
 
 def _resolution(factor: str) -> str:
@@ -99,10 +127,11 @@ def _resolution(factor: str) -> str:
     return f"{ratio.numerator}/{ratio.denominator}"
 
 
-def _table(compared: Mapping[str, Comparison], metric: str) -> str:
+def _table(compared: Mapping[str, Comparison], inputs: Mapping[str, str], metric: str) -> str:
     rows = [
         [
             _resolution(factor),
+            inputs[factor],
             c.low.accuracy,
             c.drop_rate,
             giga(c.low.complexity.total_macs),
@@ -113,10 +142,10 @@ def _table(compared: Mapping[str, Comparison], metric: str) -> str:
     ]
     return tabulate(
         rows,
-        ["resolution", metric, "drop, %", "MACs, G", "images/s", "faster"],
+        ["resolution", "input", metric, "drop, %", "MACs, G", "images/s", "faster"],
         tablefmt="github",
-        floatfmt=("", ".2f", ".1f", "", ".2f", ".2f"),
-        disable_numparse=[3],
+        floatfmt=("", "", ".2f", ".1f", "", ".2f", ".2f"),
+        disable_numparse=[4],
         missingval="n/a",
     )
 

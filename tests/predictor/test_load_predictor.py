@@ -108,6 +108,11 @@ def test_a_classifier_sees_images_at_the_size_of_its_data(tmp_path):
     found = classifier([pixels, image(32, 32)])
     torch.testing.assert_close(found[0].scores, expected, rtol=0, atol=1e-4)
     assert found[0].label == expected.argmax() and classifier.class_names == names
+    # What its images are made into, of which the MACs are; DownUp's images keep their size.
+    info = classifier.info
+    assert (info.macs_size, info.factor, info.resampler) == ((32, 32), 4, "DownUp")
+    macs = measure_complexity(model, [classifier.prepare(image(32, 32))]).total_macs
+    assert info.macs == macs
     sized = load_recipe("configs/own_data/full_resnet18_32_own.py", ["data.size=24"])
     assert mapper_of(sized).sample_of_pixels(pixels, "it")["image"].shape == (3, 24, 24)
 

@@ -3,11 +3,20 @@ import json
 from lowres_d2.analysis.cost.comparison import giga
 from lowres_d2.engine.processes.folder_lock import folder_lock
 from lowres_d2.engine.run_folder import LOCK
+from lowres_d2.modeling import LowResDetector
+from lowres_d2.modeling.resample import (
+    Bicubic,
+    Downsampled,
+    DownUp,
+    Identity,
+    LearnedDownsampler,
+)
 from lowres_d2.programs.extract import main as extract
-from lowres_d2.programs.sweep import main
+from lowres_d2.programs.sweep import _input, _models, main
 from lowres_d2.programs.train import main as train
 
 import pytest
+from torch import nn
 
 from toys.runs import ANY_FACTOR
 
@@ -21,6 +30,7 @@ def test_sweep_evaluates_one_model_at_each_resolution(toy_arguments, tmp_path, c
     main([*arguments[:2], "--factors", "1", "2", "3/2", *arguments[2:]])
     found = json.loads((folder / "sweep.json").read_text())
     assert list(found) == ["1", "2", "3/2"]
+    assert [found[factor]["input"] for factor in found] == ["image", "bicubic", "bicubic"]
     assert found["1"]["fewer_macs"] == 1 and found["2"]["fewer_macs"] == pytest.approx(4)
     own = json.loads((tmp_path / "run" / "evaluation.json").read_text())["bbox"]["AP"]
     assert found["1"]["low_resolution"]["accuracy"] == own
@@ -59,6 +69,19 @@ def test_an_any_factor_detector_is_swept_over_its_own_factors(toy_arguments, tmp
     train(["--eval-only", *plain, f"train.init_checkpoint={tmp_path / 'plain.pth'}"])
     at_full = (folder / "resolution_1" / boxes).read_text()
     assert at_full == (tmp_path / "plain" / boxes).read_text()
+
+
+@pytest.mark.parametrize("kept", [Identity(), Bicubic(4), Downsampled(2, "box")])
+def test_each_resolution_says_what_its_detector_sees(kept):
+    own = getattr(kept, "interpolation", "bicubic")
+    models = _models(LowResDetector(nn.Identity(), kept), ["1", "2"])
+    assert [_input(model) for model in models.values()] == ["image", own]
+
+
+@pytest.mark.parametrize("other", [DownUp(4), LearnedDownsampler(4)])
+def test_a_detector_of_images_that_another_resampler_makes_is_refused(other):
+    with pytest.raises(ValueError, match=rf"model\.resampler is {type(other).__name__}, in whose"):
+        _models(LowResDetector(nn.Identity(), other), ["1"])
 
 
 def test_a_quick_sweep_evaluates_a_sample_and_says_so(trained, tmp_path):

@@ -76,10 +76,8 @@ class Teacher:
                 self.report = load_weights(
                     self.model, self._checkpoint, complete=True, use_average=self.use_average
                 )
-            except FileNotFoundError as error:
-                raise FileNotFoundError(
-                    f"the teacher (model.teacher.checkpoint): {error}"
-                ) from error
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f"the teacher (model.teacher.checkpoint): {error}") from error
             logger.info("teacher: %s", self.report)
             self._checkpoint = None
 

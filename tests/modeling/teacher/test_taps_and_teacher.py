@@ -264,8 +264,23 @@ def test_a_checkpoint_without_all_of_the_teachers_weights_is_an_error(tmp_path, 
         del weights[name]
     torch.save({"model": weights}, tmp_path / "teacher.pth")
     teacher = Teacher(fcos(), checkpoint=os.fspath(tmp_path / "teacher.pth"))
-    with pytest.raises(ValueError, match=rf"teacher\.pth: 90 of 91 .*{words} \({name}\)"):
+    with pytest.raises(
+        ValueError, match=rf"^the teacher .*teacher\.pth: 90 of 91 .*{words} \({name}\)"
+    ):
         teacher.load()
+
+
+def test_a_teacher_of_other_classes_is_named_with_both_numbers(tmp_path):
+    weights = fcos().state_dict()
+    for name in ("head.cls_score.weight", "head.cls_score.bias"):
+        weights[name] = torch.cat([weights[name], weights[name]])
+    number = 2 * fcos().num_classes
+    torch.save({"model": weights, "classes": list("abcdefgh")[:number]}, tmp_path / "teacher.pth")
+    words = (
+        rf"^the teacher \(model\.teacher\.checkpoint\): .*teacher\.pth: {number} classes in the "
+    )
+    with pytest.raises(ValueError, match=words + rf"weights, {number // 2} in the data"):
+        Teacher(fcos(), checkpoint=os.fspath(tmp_path / "teacher.pth")).load()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk"])
