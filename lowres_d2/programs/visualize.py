@@ -12,6 +12,7 @@ too, and needs no data. ``all`` leaves out the last three and ``data``.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -344,6 +345,8 @@ def _run(args: argparse.Namespace) -> None:
         "gains": lambda: write_gains(runs, args.output),
     }
     for part in parts:
+        if args.part == "all":
+            print(f"drawing {part}", file=sys.stderr, flush=True)
         try:
             print(draw[part](), flush=True)
         except NothingToDrawError as error:

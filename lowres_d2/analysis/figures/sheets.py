@@ -31,19 +31,23 @@ def text_block(text: str, width: int, size: int) -> Image.Image:
 
 
 def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
-    """The lines of a text, wrapped between words to a width."""
+    """The lines of a text, wrapped to a width: between words, and in those that are wider."""
     text = "\n".join(drawable_text(line, bold) for line in text.split("\n"))
     letters = font_for(text, size, bold)
     lines = []
     for line in text.split("\n"):
-        first, *words = line.split(" ")
-        lines.append(first)
-        for word in words:
-            longer = f"{lines[-1]} {word}"
+        lines.append("")
+        for number, word in enumerate(line.split(" ")):
+            longer = f"{lines[-1]} {word}" if number else word
             if letters.getlength(longer) <= width:
                 lines[-1] = longer
-            else:
-                lines.append(word)
+                continue
+            if number:
+                lines.append("")
+            for letter in word:  # one by one only where the word alone is too wide
+                if lines[-1] and letters.getlength(lines[-1] + letter) > width:
+                    lines.append("")
+                lines[-1] += letter
     return lines
 
 

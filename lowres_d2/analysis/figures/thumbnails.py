@@ -77,7 +77,7 @@ def _cell(
 def _size(seen: Seen, entry: Mapping | None) -> str:
     """Its size; of an original that was resized, the stored one too."""
     height, width = seen.values.shape[:2]
-    text = f"{width} x {height} pixels"
+    text = seen.size
     if entry is None or (height, width) == (entry["height"], entry["width"]):
         return text
     return f"{text}, stored as {entry['width']} x {entry['height']}"

@@ -7,6 +7,7 @@ them covers [factor j, factor (j + 1)) of the stored image; columns do, times th
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,22 @@ class Seen:
         values: RGB float32 (h, w, 3).
         factor: rows of the stored image per row of ``values``.
         stretch: columns per column, over that; 1 unless the mapper changes the aspect ratio.
+        degradation: the image had so many times fewer rows and columns, and was enlarged again.
     """
 
     values: np.ndarray
     factor: float
     stretch: float = 1.0
+    degradation: float = 1.0
+
+    @property
+    def size(self) -> str:
+        """Width and height in words; of a degraded image also those that it had."""
+        height, width = self.values.shape[:2]
+        if self.degradation == 1:
+            return f"{width} x {height} pixels"
+        low_width, low_height = (math.ceil(side / self.degradation) for side in (width, height))
+        return f"{low_width} x {low_height} pixels, enlarged to {width} x {height}"
 
     @property
     def pixels(self) -> np.ndarray:
@@ -100,8 +112,9 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
+        degradation = float(getattr(resampler, "degradation", 1))
         image_format = "RGB" if in_memory else getattr(read, "image_format", "RGB")
-        return Seen(shown_channels(values, image_format), factor, stretch)
+        return Seen(shown_channels(values, image_format), factor, stretch, degradation)
 
     return view
 

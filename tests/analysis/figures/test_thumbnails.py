@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from lowres_d2.analysis.figures.sheets import panel_side
+from lowres_d2.analysis.figures.sheets import panel_side, wrap
 from lowres_d2.analysis.figures.thumbnails import write_thumbnails
 from lowres_d2.analysis.figures.views import (
     Seen,
@@ -12,13 +12,15 @@ from lowres_d2.analysis.figures.views import (
     stored_view_of,
 )
 from lowres_d2.data import DetectionMapper
+from lowres_d2.fonts import font_for
 from lowres_d2.modeling import LowResDetector
 from lowres_d2.modeling.objectives.moment_matching import MomentMatching
-from lowres_d2.modeling.resample import Bicubic
+from lowres_d2.modeling.resample import Bicubic, DownUp
 from lowres_d2.structures import ObjectiveContext
 
 import numpy as np
 import pytest
+import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from PIL import Image
@@ -32,6 +34,21 @@ def entry(folder):
     box = {"bbox": [10, 10, 20, 20], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0}
     size = {"height": 64, "width": 96}
     return {"file_name": str(file), "image_id": 0, "annotations": [box], **size}
+
+
+def test_a_degraded_image_says_which_size_it_had():
+    entry = {"image": torch.zeros(3, 32, 30, dtype=torch.uint8), "height": 32, "width": 30}
+    model = nn.Module()
+    model.resampler = DownUp(4)
+    assert model_view(model)(entry).size == "8 x 8 pixels, enlarged to 30 x 32"
+    assert model_view(nn.Identity())(entry).size == "30 x 32 pixels"
+
+
+def test_names_wider_than_their_column_are_wrapped():
+    name = "dfd4_resnet18_small_8_plates_run"
+    lines = wrap(f"a {name}", 100, 16)
+    assert len(lines) > 2 and lines[0] == "a" and "".join(lines[1:]) == name
+    assert max(font_for(name, 16).getlength(line) for line in lines) <= 100
 
 
 def test_each_variant_is_beside_the_original_in_square_pixels(tmp_path):
