@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from lowres_d2.deploy.export import FORMATS
 from lowres_d2.deploy.export.check_images import NUMBER
 from lowres_d2.programs import command_lines, completion, crop, sweep, visualize
 from lowres_d2.programs.command import PROGRAMS, command_line
+from lowres_d2.programs.quick_benchmarks import BENCHMARKS
 
 import pytest
 from detectron2.engine import default_argument_parser
@@ -101,6 +103,14 @@ PRESET_TEXT = "; ".join(f"{name} {crop.text_of(rules)}" for name, rules in PRESE
 )
 def test_help_says_what_the_library_does(program, argument, said):
     assert said in action(program, argument).help
+
+
+def test_the_help_of_reproduce_has_a_line_for_each_benchmark():
+    text = command_line("reproduce").make_parser().format_help()
+    names = [
+        line.split()[0] for line in text.splitlines() if re.match(r"  [a-z]\S* {2,}[a-z0-9]", line)
+    ]
+    assert {*BENCHMARKS} <= {*names}
 
 
 def test_train_has_the_flags_of_detectron2():
