@@ -305,7 +305,7 @@ def test_a_test_set_takes_over_the_classes_that_it_lacks(coco, caplog):
     assert aligned.coco_dict()["annotations"] == part.coco_dict()["annotations"]
     # Ids of the training data, but none that another class of the test set has.
     assert with_classes(part, ["mouse", "cat", "dog"], [51, 52, 3]).category_ids == [51, 3, 53]
-    assert "lacks: mouse 51, dog 53 (made up)" in caplog.text
+    assert "get category_id: mouse 51, dog 53 (made up)" in caplog.text
     # Nothing to do, or not for it to decide: another class, another order, no classes.
     for classes in (["cat", "mouse"], ["dog"], ["mouse", "cat"], []):
         assert with_classes(whole, classes) is whole
