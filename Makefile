@@ -26,7 +26,7 @@ quickstart: $(READY) ## generate data, train at full and at 1/4 resolution, repo
 	$(BIN)/lowres-d2 quickstart --output output/quickstart
 
 test: $(READY) ## the whole test suite, on all cores; ends with what was left out, and why
-	$(BIN)/python -m pytest -q -n auto --dist worksteal --durations=15 -rs
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --durations=15 -rfEs
 
 browser: ## Debian's Chromium, in which `make test` opens the web page (needs root)
 	@command -v chromium-headless-shell || command -v chromium || \

@@ -1,4 +1,4 @@
-"""Compare full resolution, bicubic thumbnails and ThumbDet on your detection data."""
+"""Compare full resolution, bicubic and ThumbDet on your detection data."""
 
 from __future__ import annotations
 

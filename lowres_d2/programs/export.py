@@ -1,4 +1,4 @@
-"""Export a trained model to ONNX, OpenVINO or ExecuTorch, checked against torch."""
+"""Export a model to ONNX, OpenVINO or ExecuTorch, checked against torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find faults in a detection data set before training: a recipe's, or by its files."""
+"""Find faults in a data set for detection: a recipe's, or by its files."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from detectron2.config import instantiate
 RECIPES = sorted(
     path.stem
     for path in Path("configs/own_data").glob("*.py")
-    if "resnet18_32" not in path.stem  # classifies: its folder has one for each class
+    if "resnet18" not in path.stem  # they classify: their folder has one for each class
 )
 
 

@@ -17,6 +17,7 @@ from toys.runs import PLAIN
 
 RECIPE = "tests/toys/recipes/classifier.py"
 FULL = "tests/toys/recipes/classifier_full.py"
+TRAINED = "a trained classifier"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_one_classifier_is_compared_with_none(runs, tmp_path, capsys, monkeypatc
     main(["all", "--runs", runs[0], "--output", str(tmp_path)])
     assert capsys.readouterr().out.splitlines() == [
         "left out: thumbnails: none of the runs lowers the resolution",
-        "left out: classified: expected at least two runs to compare",
+        str(tmp_path / "classified.png"),
         str(tmp_path / "confusion.png"),
         "speed",
         "left out: gains: expected at least two runs to compare",
@@ -82,17 +83,16 @@ def test_training_images_are_drawn_with_their_classes(recipe, more, data, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["detections", "--runs", RECIPE], "detections: there is none of classification runs"),
+        (["detections", "--runs", TRAINED], "detections: there is none of classification runs"),
+        (["classified", "--runs", "thumbdet4"], "classified: there is none of bbox runs"),
         (["classified", "--runs", f"a={RECIPE}"], "a has no weights"),
         (["confusion", "--runs", f"a={RECIPE}"], "a has no weights"),
-        (["classified", "--runs", PLAIN], "classified: there is none of bbox runs"),
+        (["classified", "--runs", PLAIN], "full_fcos_small_own has no weights"),
     ],
 )
-def test_what_the_runs_have_no_figure_of_is_said(
-    arguments, message, data, coco_json, tmp_path, capsys
-):
-    of_boxes = [f"data.train_json={coco_json}", f"data.val_json={coco_json}"]
-    opts = [*([data] if RECIPE in " ".join(arguments) else of_boxes), "train.device=cpu"]
+def test_what_the_runs_have_no_figure_of_is_said(arguments, message, runs, data, tmp_path, capsys):
+    arguments = [runs[0] if argument is TRAINED else argument for argument in arguments]
+    opts = [data] if RECIPE in " ".join(arguments) else []
     with pytest.raises(SystemExit):
         main([*arguments, "--output", str(tmp_path), *opts])
     said = capsys.readouterr().err.strip()
