@@ -197,8 +197,10 @@ def make_page(detectors: Sequence[PageDetector], examples: Sequence[str]) -> gr.
         ]
         drawn = {"fn": page.cards, "inputs": [results, score], "outputs": cards}
         score.change(**drawn, show_progress="hidden", **hidden)
-        for event in shown:  # the score may have been changed while detectors ran
-            event.then(**drawn, show_progress="hidden", **hidden)
+        # The score may have been changed while detectors ran. In their queue, or cards that are
+        # drawn early in the next image's run could arrive after its own.
+        for event in shown:
+            event.then(**drawn, show_progress="hidden", **alone, **hidden)
     return blocks
 
 
