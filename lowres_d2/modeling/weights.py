@@ -6,7 +6,7 @@ Files are read by ``lowres_d2.weight_files``, which executes nothing in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,12 +190,18 @@ def fill_model(
         torchvision=named.torchvision or checkpoint.get("__author__") == AUTHOR,
         classes=[str(name) for name in classes] if isinstance(classes, list) else [],
         category_ids=[k for k in ids if isinstance(k, int)] if isinstance(ids, list) else [],
-        other_outputs={n for n in found.missing_keys if not n.endswith(COUNTER)} <= {*misshapen}
-        and all(a[1:] == b[1:] for _, a, b in found.incorrect_shapes),
+        other_outputs=_differs_in_outputs(found, misshapen),
         # Detectron2 stores the index of the last finished iteration.
         iterations=iteration + 1 if isinstance(iteration, int) else None,
         recipe=recipe if isinstance(recipe, str) else "",
     )
+
+
+def _differs_in_outputs(found: Any, misshapen: Collection[str]) -> bool:
+    """Whether all that was not set are tensors whose number of outputs alone is another."""
+    missing = {name for name in found.missing_keys if not name.endswith(COUNTER)}
+    others_fit = all(ours[1:] == theirs[1:] for _, theirs, ours in found.incorrect_shapes)
+    return missing <= {*misshapen} and others_fit
 
 
 def _set_tensors(
