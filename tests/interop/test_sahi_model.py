@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-pytest.importorskip("sahi", reason="needs sahi: extra `sahi`, which is no part of `test`")
+pytest.importorskip("sahi", reason="needs sahi: extra `sahi`")
 from lowres_d2.interop.sahi_model import SahiModel
 
 from sahi.predict import get_prediction, get_sliced_prediction

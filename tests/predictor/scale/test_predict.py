@@ -29,7 +29,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
-    reason="needs ray: extra `scale`, which is no part of `test`",
+    reason="needs ray: extra `scale`",
 )
 SCORE = 0.021  # between those of random weights
 SIZES = [(64, 64), (64, 96), (64, 64), (80, 64), (64, 96), (64, 64), (64, 64)]  # height, width
