@@ -9,6 +9,7 @@ from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 _SHOWN_NAMES = 3
+_SET_ROOT = "set image_root, in recipes for own data data.train_images or data.val_images"
 _TRIED_NAMES = 100  # enough to tell a folder that lacks some images from a wrong one
 
 
@@ -67,9 +68,8 @@ def find_image_root(
         return root
     if check_images and names:
         raise FileNotFoundError(
-            f"{path}: its {len(names)} images ({first_few(names)}) were not found; set "
-            "image_root, in recipes for own data data.train_images or data.val_images "
-            f"(looked in {', '.join(map(str, candidates))})"
+            f"{path}: its {len(names)} images ({first_few(names)}) were not found; "
+            f"{of_windows(names) or _SET_ROOT} (looked in {', '.join(map(str, candidates))})"
         )
     return folder
 
@@ -135,7 +135,7 @@ def check_images_exist(source: Path, root: Path, names: Sequence[str], remedy: s
     if missing:
         raise FileNotFoundError(
             f"{source}: {len(missing)} of {len(names)} images are not in {root}: "
-            f"{first_few(missing)}; {remedy}"
+            f"{first_few(missing)}; {of_windows(missing) or remedy}"
         )
 
 
@@ -158,6 +158,11 @@ def _warn_of_images_outside(source: Path, root: Path, names: Sequence[str]) -> N
             root,
             first_few(outside),
         )
+
+
+def of_windows(names: Sequence[str]) -> str:
+    """What to do about names of images that are not there, if they have Windows' separators."""
+    return "write / in place of their \\" if any("\\" in name for name in names) else ""
 
 
 def first_few(names: Sequence[str]) -> str:

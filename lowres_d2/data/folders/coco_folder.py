@@ -24,7 +24,7 @@ PLACES = "annotations/*.json, *.json, train/_annotations.coco.json"
 # Files of COCO itself that have no boxes, or people's alone: its boxes are in instances_*.json.
 _NO_BOXES = ("captions_", "image_info_", "panoptic_", "person_keypoints_", "stuff_")
 _HEAD = 1 << 16  # bytes, in which a section of a COCO file begins
-_SECTIONS = (b'"images"', b'"annotations"', b'"categories"')
+_SECTIONS = (b'"images"', b'"annotations"')
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,16 @@ def _coco_files(folder: Path) -> list[Path]:
 
 
 def _is_coco(file: Path) -> bool:
-    """Whether a json file begins as COCO's do: with an object that has one of their sections."""
+    """Whether a json file begins as COCO's do: with an object that has one of their sections.
+
+    Categories alone do not tell: notes of Label Studio's YOLO have them, too. Those of a data set
+    may fill the beginning.
+    """
     if not file.is_file():
         return False
     with file.open("rb") as content:
         head = content.read(_HEAD)
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(
-        section in head for section in _SECTIONS
+    long_categories = len(head) == _HEAD and b'"categories"' in head
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and (
+        long_categories or any(section in head for section in _SECTIONS)
     )

@@ -134,4 +134,9 @@ def relative(place: Path, path: Path) -> str:
     return place.relative_to(path).as_posix() if place.is_relative_to(path) else str(place)
 
 
+def spellings(name: str) -> list[str]:
+    """A path as it is written, and with Windows' separators as they are here."""
+    return [*dict.fromkeys([name, name.replace("\\", "/")])]
+
+
 Finder = Callable[[Path], FolderData | None]

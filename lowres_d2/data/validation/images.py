@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from lowres_d2.data.datasets.image_folder import of_windows
 from lowres_d2.data.image import exif_fault
 from lowres_d2.data.validation.findings import Check, Findings
 from lowres_d2.data.validation.image_file import ImageFile, look_at
@@ -213,4 +214,4 @@ class _Folders:
         near = names.get(path.name.lower()) or names.get(path.stem)
         if near:
             return f"there is {near}"
-        return "" if names else f"{folder} is empty or does not exist"
+        return of_windows([str(path)]) or ("" if names else f"{folder} is empty or does not exist")

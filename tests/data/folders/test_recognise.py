@@ -192,6 +192,25 @@ def test_a_folder_without_a_data_set_says_what_was_looked_for(folder):
         recognise(folder.root / "notes.md")
 
 
+def test_notes_of_label_studio_are_no_coco_file(folder):
+    folder.image("images/a.png")
+    folder.text("labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
+    folder.text("classes.txt", "cat\n")
+    folder.text("notes.json", '{"categories": [{"id": 0, "name": "cat"}], "info": {"year": 2026}}')
+    assert recognise(folder.root).form == "YOLO"
+    # Many categories may stand before the images of a COCO file.
+    folder.text("notes.json", '{"categories": ["%s"], "images": []}' % ("x" * 70_000))
+    with pytest.raises(ValueError, match=r"several data sets: COCO \(notes.json\); YOLO"):
+        recognise(folder.root)
+
+
+def test_separators_of_windows_in_coco_files_are_named(folder):
+    folder.image("sub/a.png")
+    folder.coco("a.json", "sub\\a.png")
+    with pytest.raises(FileNotFoundError, match=r"not found; write / in place of their \\ \(look"):
+        own_dataset(folder.root, "all")
+
+
 def test_splits_are_chosen_by_name_or_held_out(folder):
     roboflow(folder)
     assert own_dataset(folder.root, "test", evaluated=True)[0]["file_name"].endswith("test.png")

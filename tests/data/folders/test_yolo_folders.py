@@ -45,6 +45,7 @@ YAMLS = {
     "Roboflow's": "train: ../images/train\nnc: 2\nnames: ['cat', 'dog']",
     "a list of images": "train: list.txt\nnames: [cat, dog]",
     "a path that is moved": "path: /nowhere/else\ntrain: ./images/train\nnames: [cat, dog]",
+    "Windows'": "path: .\\\\here\ntrain: ..\\images\\train\nnc: '2'\nnames: {{'1': dog, '0': cat}}",
 }
 
 
@@ -59,12 +60,32 @@ def test_places_of_the_images(folder, text):
     assert data.num_objects == len(names)
 
 
+def test_lists_may_have_the_separators_of_windows(folder):
+    folder.yolo("train: list.txt\nnames: [cat, dog]")
+    folder.text("list.txt", ".\\images\\train\\a.png\r\nimages/train/b.png\r\n")
+    data = own_dataset(folder.root)
+    assert [os.path.basename(record["file_name"]) for record in data] == ["a.png", "b.png"]
+    # Where there is a file of this very name, it is the one.
+    folder.image("images\\train\\c.png")
+    folder.image("images/train/c.png")
+    folder.text("list.txt", "images\\train\\c.png\n")
+    (record,) = own_dataset(folder.root)
+    assert record["file_name"] == str(folder.root / "images\\train\\c.png")
+
+
+def test_classes_are_called_as_it_is_written(folder):
+    """YAML's own reading would be True, False, 8, None and 1.0."""
+    folder.yolo("train: images/train\nnames: [yes, no, 010, null, 1.00]")
+    assert own_dataset(folder.root).classes == ["yes", "no", "010", "null", "1.00"]
+
+
 def test_a_label_file_is_in_the_last_folder_of_images(tmp_path):
     root = tmp_path / "images" / "set"
     for image, labels in (
         ("images/train/a.b.jpg", "labels/train/a.b.txt"),
         ("images/images/a.jpg", "images/labels/a.txt"),
         ("train/a.jpg", "train/a.txt"),  # not the folder above the data set
+        ("Images/a.jpg", "Labels/a.txt"),
     ):
         assert label_file(str(root / image), root) == str(root / labels)
 
@@ -156,6 +177,23 @@ def damage_numbers(folder):
     folder.text("data.yaml", "train: images/train\nnames: {0: cat, 2: dog}")
 
 
+def a_number_twice(folder):
+    folder.text("data.yaml", "train: images/train\nnames: {0: cat, 1: dog, 1: cow}")
+
+
+def names_in_lists(folder):
+    folder.text("data.yaml", "train: images/train\nnames: [[cat], dog]")
+
+
+def damage_yaml(folder):
+    folder.text("data.yaml", "train:\timages/train\n\tnames: [cat, dog]")
+
+
+def labels_in_capitals(folder):
+    labels = folder.root / "labels/train/a.txt"
+    labels.rename(labels.with_suffix(".TXT"))
+
+
 def no_names(folder):
     folder.text("data.yaml", "train: images/train\nnc: 2")
 
@@ -202,11 +240,15 @@ def two_places(folder):
     ("damage", "fault"),
     [
         (damage_names, r"data.yaml: nc is 3, but names has 2 classes"),
-        (damage_numbers, r"names are those of classes 0, 2; expected 0 to 1"),
+        (damage_numbers, r"names are those of classes 0, 2; expected 0 to 1, each once"),
+        (a_number_twice, r"names are those of classes 0, 1, 1; expected 0 to 2, each once"),
+        (names_in_lists, r"data.yaml: has no names of classes"),
+        (damage_yaml, r"data.yaml: is not YAML \(while scanning"),
+        (labels_in_capitals, r"a.TXT: label files have to end with .txt: rename them"),
         (no_names, r"data.yaml: has no names of classes"),
-        (no_train, r"train: no such folder or file of images: images/trian \(looked for .*/my_d"),
+        (no_train, r"train: no such folder or file of images: images/trian \(.*/my_d.*write there"),
         (lost_image, r"1 label files have no image in .*images/train: a.txt"),
-        (lost_in_list, r"list.txt: line 2: no such image 'images/train/x.png'"),
+        (lost_in_list, r"list.txt: line 2: no such image 'images/train/x.png' .*: write where it"),
         (two_of_a_stem, r"a.txt: is the label file of two images"),
         (broken_image, r"b.png: is not an image that can be read"),
         (binary_labels, r"b.txt: is not text"),
@@ -270,7 +312,35 @@ def test_labels_without_a_yaml_take_their_classes_from_a_list(folder):
     assert test[0]["image_id"] == 2
 
 
-def test_a_data_set_of_images_alone_is_a_plain_one(folder):
+def test_most_label_files_may_be_empty(folder):
+    for k in range(60):
+        folder.text(f"labels/{k:02}.txt", "" if k != 30 else "1 0.5 0.5 0.5 0.5\n")
+        folder.image(f"images/{k:02}.png")
+    folder.text("classes.txt", "cat\ndog\n\n")
+    assert own_dataset(folder.root, "all").num_objects == 1
+
+
+def test_a_line_without_a_name_is_no_class(folder):
+    folder.image("a.png")
+    folder.text("a.txt", "1 0.5 0.5 0.5 0.5\n")
+    folder.text("classes.txt", "cat\n\ndog\n")
+    with pytest.raises(ValueError, match=r"classes.txt: expected a class's name in each line"):
+        recognise(folder.root)
+
+
+def test_images_beside_those_of_the_splits_are_said(folder):
+    folder.yolo()
+    (folder.root / "data.yaml").rename(folder.root / "classes.txt")
+    folder.text("classes.txt", "cat\ndog\n")
+    folder.image("images/d.png", "images/e.png")
+    assert recognise(folder.root).described() == ("splits train, val; not used: 2 images in images")
+
+
+def test_a_data_set_of_images_alone_is_a_plain_one(folder, caplog):
     folder.image("images/a.png")
     data = YoloDataset([folder.root / "images"], ["cat"], folder.root)
     assert (len(data), data.num_objects, data.classes) == (1, 0, ["cat"])
+    assert caplog.messages == [
+        f"{folder.root}: none of the 1 images has labels: those of {folder.root}/images/a.png "
+        f"would be in {folder.root}/labels/a.txt"
+    ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from lowres_d2.data.datasets.base import BoxDataset, log_left_out
 from lowres_d2.data.datasets.categories import select_classes
 from lowres_d2.data.folders.table import ObjectTable
-from lowres_d2.data.folders.yolo.images import split_images
+from lowres_d2.data.folders.yolo.images import YoloImage, split_images
 from lowres_d2.data.folders.yolo.rows import YoloRows, in_pixels
 from lowres_d2.data.folders.yolo.sizes import ImageSizes
 
@@ -61,7 +61,8 @@ class YoloDataset(BoxDataset):
         files: list[str] = []
         sizes, counts, labels, fractions = array("i"), array("i"), array("i"), array("d")
         invalid: list[str] = []
-        for image in split_images([Path(place) for place in places], root):
+        images = split_images([Path(place) for place in places], root)
+        for image in images:
             files.append(image.path)
             sizes.extend(known.of(image.path, image.stamp))
             boxes = rows.read(image.labels, invalid)
@@ -89,9 +90,7 @@ class YoloDataset(BoxDataset):
                 root,
                 known.num_rotated,
             )
-        without = counts.count(0)
-        if without:
-            _logger.info("%s: %d of %d images have no labels", root, without, len(table))
+        _log_unlabelled(root, images, counts.count(0))
         log_left_out(root, Counter(names[k] for k in labels if k not in contiguous))
         super().__init__(
             table,
@@ -101,6 +100,20 @@ class YoloDataset(BoxDataset):
             image_root=root,
             lacking=[name for name in selected.values() if name not in names],
         )
+
+
+def _log_unlabelled(root: Path, images: Sequence[YoloImage], without: int) -> None:
+    """Say how many images have no labels; that all have none is probably a fault."""
+    if without == len(images):
+        _logger.warning(
+            "%s: none of the %d images has labels: those of %s would be in %s",
+            root,
+            without,
+            images[0].path,
+            images[0].labels,
+        )
+    elif without:
+        _logger.info("%s: %d of %d images have no labels", root, without, len(images))
 
 
 def _check_form(root: Path, boxes: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,13 @@ from lowres_d2.data.folders.layout import (
     split_folders,
 )
 from lowres_d2.data.folders.yolo.dataset import YoloDataset
+from lowres_d2.data.folders.yolo.images import is_text
 from lowres_d2.data.folders.yolo.yaml_file import YoloYaml, read_yolo_yaml, yolo_yamls
+from lowres_d2.data.image import ENDINGS
 
 PLACES = "data.yaml, or labels/*.txt with classes.txt"
 CLASSES = "classes.txt"
-_TRIED_FILES = 50  # of a folder: some images have no objects
+_TRIED_FILES = 50  # of a folder, without empty ones: some texts are none of labels
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,28 @@ def _without_yaml(path: Path) -> YoloFolder | None:
         raise ValueError(
             f"{path}: {', '.join(map(str, files))} name different classes; keep one of them"
         )
-    names = [line.strip() for line in contents.pop().splitlines() if line.strip()]
-    if len({*names}) < len(names) or not names:
+    names = [line.strip() for line in contents.pop().rstrip().splitlines()]
+    # A line without a name would be a number, too.
+    if not names or len({*names}) < len(names) or not all(names):
         raise ValueError(f"{files[0]}: expected a class's name in each line, each once")
     return YoloFolder(
-        path, f"{marks}, {CLASSES}", {k: [v] for k, v in splits.items()}, names=names, root=path
+        path,
+        f"{marks}, {CLASSES}",
+        {split: [place] for split, place in splits.items()},
+        unused=_beside(path, splits.values()),
+        names=names,
+        root=path,
     )
+
+
+def _beside(path: Path, places: Collection[Path]) -> list[str]:
+    """Images beside the folders of the splits, which are of no split, for messages."""
+    said = []
+    for folder in (path, path / "images"):
+        if folder.is_dir() and folder not in places:
+            number = sum(file.suffix.lower() in ENDINGS for file in folder.iterdir())
+            said += [f"{number} images in {relative(folder, path)}"] if number else []
+    return said
 
 
 def _labelled(path: Path) -> Iterator[tuple[str, Path]]:
@@ -143,5 +161,6 @@ def _labelled(path: Path) -> Iterator[tuple[str, Path]]:
 def _any_labels(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    texts = (file for file in folder.glob("*.txt") if file.name != CLASSES)
-    return any(map(has_labels, islice(texts, _TRIED_FILES)))
+    texts = (file for file in folder.iterdir() if is_text(file.name) and file.name != CLASSES)
+    full = (file for file in texts if file.is_file() and file.stat().st_size)
+    return any(map(has_labels, islice(full, _TRIED_FILES)))

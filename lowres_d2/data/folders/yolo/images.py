@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 from lowres_d2.data.datasets.image_folder import first_few
 from lowres_d2.data.datasets.yolo import has_labels
-from lowres_d2.data.folders.layout import relative
+from lowres_d2.data.folders.layout import relative, spellings
 from lowres_d2.data.image import ENDINGS
 from lowres_d2.data.text_lines import text_lines
 
+LABELS = ".txt"
 # Without numpy's arrays: beside images these are copies that YOLO's trainer keeps.
 _ENDINGS = tuple(ending for ending in ENDINGS if ending != ".npy")
+
+_LABELS_OF = {"images": "labels", "Images": "Labels", "IMAGES": "LABELS"}
 
 
 class YoloImage(NamedTuple):
@@ -64,12 +67,17 @@ def label_file(path: str, root: Path) -> str:
     # Not the folders above the data set, one of which may be called images.
     head, inside = (start, path[len(start) :]) if path.startswith(start) else ("", path)
     parts = inside.split(os.sep)
-    parts[-1] = os.path.splitext(parts[-1])[0] + ".txt"
+    parts[-1] = os.path.splitext(parts[-1])[0] + LABELS
     for k in range(len(parts) - 2, -1, -1):
-        if parts[k] == "images":
-            parts[k] = "labels"
+        if parts[k] in _LABELS_OF:
+            parts[k] = _LABELS_OF[parts[k]]
             break
     return head + os.sep.join(parts)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file may be meant as one of labels; its ending may be in capitals."""
+    return name.lower().endswith(LABELS)
 
 
 def _in_folder(folder: Path) -> dict[str, tuple[int, int]]:
@@ -89,7 +97,9 @@ def _listed(file: Path, root: Path) -> dict[str, tuple[int, int]]:
         name = line.strip()
         if not name:
             continue
-        tried = [os.path.normpath(base / name) for base in (file.parent, root)]
+        tried = [
+            os.path.normpath(base / way) for way in spellings(name) for base in (file.parent, root)
+        ]
         for path in tried:
             try:
                 status = os.stat(path)
@@ -102,7 +112,7 @@ def _listed(file: Path, root: Path) -> dict[str, tuple[int, int]]:
         else:
             raise FileNotFoundError(
                 f"{file}: line {number}: no such image {name!r} (looked for "
-                f"{' and '.join(dict.fromkeys(tried))})"
+                f"{' and '.join(dict.fromkeys(tried))}): write where it is, relative to this file"
             )
     return found
 
@@ -128,15 +138,19 @@ def _stamp(entry: os.DirEntry) -> tuple[int, int]:
 
 
 def _check_no_image_is_missing(folder: Path, root: Path, owner: dict[str, str]) -> None:
-    """Raise if label files of a folder's images have none."""
+    """Raise if label files of a folder's images have none, or have another ending."""
     labels = Path(label_file(str(folder / "x"), root)).parent
     if not labels.is_dir():
         return
-    alone = sorted(
-        os.path.relpath(entry.path, labels)
+    unowned = [
+        entry.path
         for entry in _files(str(labels))
-        if entry.name.endswith(".txt") and entry.path not in owner and has_labels(Path(entry.path))
-    )
+        if is_text(entry.name) and entry.path not in owner and has_labels(Path(entry.path))
+    ]
+    capital = next((path for path in unowned if not path.endswith(LABELS)), None)
+    if capital is not None:
+        raise ValueError(f"{capital}: label files have to end with {LABELS}: rename them")
+    alone = sorted(os.path.relpath(path, labels) for path in unowned)
     if alone:
         raise FileNotFoundError(
             f"{labels}: {len(alone)} label files have no image in {folder}: {first_few(alone)}; "

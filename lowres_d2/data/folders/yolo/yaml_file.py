@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lowres_d2.data.datasets.json_values import is_whole
+from lowres_d2.data.folders.layout import spellings
 
 import yaml
 
 _SPLITS = ("train", "val", "test")
 _SUFFIXES = (".yaml", ".yml")
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)  # what a broken file raises
 
 
 class YoloYaml(NamedTuple):
@@ -42,10 +44,11 @@ def yolo_yamls(folder: Path) -> list[Path]:
 
 
 def _is_yolo(file: Path) -> bool:
+    text = file.read_bytes()
     try:
-        content = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return False
+        content = yaml.safe_load(text)
+    except _UNREADABLE:  # reading it says what is wrong
+        return b"train:" in text
     return isinstance(content, dict) and any(
         isinstance(content.get(split), str | list) for split in _SPLITS
     )
@@ -58,16 +61,17 @@ def read_yolo_yaml(file: Path) -> YoloYaml:
         ValueError: it is none, or names no classes, or a split could be in two places.
     """
     try:
-        content = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        text = file.read_bytes()
+        content, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+    except _UNREADABLE as error:
         raise ValueError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected YOLO's keys path, train, val and names")
-    names = _names(file, content)
+    names = _names(file, root, content.get("nc"))
     bases = [file.parent]
     given = content.get("path")
     if isinstance(given, str) and given:
-        bases.insert(0, file.parent / Path(given).expanduser())
+        bases = [*(file.parent / Path(way).expanduser() for way in spellings(given)), *bases]
     splits, missing = {}, {}
     for split in _SPLITS:
         entries = content.get(split)
@@ -89,12 +93,13 @@ def read_yolo_yaml(file: Path) -> YoloYaml:
 
 def _place(file: Path, split: str, entry: str, bases: list[Path]) -> Path:
     """The folder or list that an entry means."""
-    tried = [base / entry for base in bases]
-    # Roboflow's files say ../train/images of a folder beside them.
-    inner = entry
-    while inner.startswith("../"):
-        inner = inner.removeprefix("../")
-        tried.append(file.parent / inner)
+    tried = []
+    for inner in spellings(entry):
+        tried += [base / inner for base in bases]
+        # Roboflow's files say ../train/images of a folder beside them.
+        while inner.startswith("../"):
+            inner = inner.removeprefix("../")
+            tried.append(file.parent / inner)
     tried = [_plain(place) for place in tried]
     there = {place.resolve(): place for place in reversed(tried) if place.exists()}
     if len(there) > 1:
@@ -106,7 +111,8 @@ def _place(file: Path, split: str, entry: str, bases: list[Path]) -> Path:
     if not there:
         raise FileNotFoundError(
             f"{file}: {split}: no such folder or file of images: {entry} (looked for "
-            f"{', '.join(map(str, dict.fromkeys(tried)))})"
+            f"{', '.join(map(str, dict.fromkeys(tried)))}); write there where it is, relative to "
+            "this file"
         )
     return next(iter(there.values()))
 
@@ -116,25 +122,30 @@ def _plain(place: Path) -> Path:
     return Path(os.path.normpath(place))
 
 
-def _names(file: Path, content: Mapping[str, Any]) -> list[str]:
-    names, number = content.get("names"), content.get("nc")
-    if isinstance(names, dict):
-        if not all(is_whole(k) for k in names) or sorted(names) != [*range(len(names))]:
+def _names(file: Path, root: yaml.Node, number: Any) -> list[str]:
+    """The names as they are written: a class may be called no, which YAML reads as false."""
+    node = next((value for key, value in root.value if key.value == "names"), None)
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(str(key.value), value) for key, value in node.value]
+        keys = [key for key, _ in pairs]
+        if sorted(keys) != sorted(map(str, range(len(pairs)))):
             raise ValueError(
-                f"{file}: names are those of classes {', '.join(map(str, names))}; expected 0 to "
-                f"{len(names) - 1}"
+                f"{file}: names are those of classes {', '.join(keys)}; expected 0 to "
+                f"{len(pairs) - 1}, each once"
             )
-        names = [names[k] for k in range(len(names))]
-    if not isinstance(names, list) or not names:
+        values = [value for _, value in sorted(pairs, key=lambda pair: int(pair[0]))]
+    else:
+        values = node.value if isinstance(node, yaml.SequenceNode) else []
+    if not values or not all(isinstance(value, yaml.ScalarNode) for value in values):
         raise ValueError(
             f"{file}: has no names of classes; expected names: [cat, dog], in the order of their "
             "numbers"
         )
-    names = [str(name).strip() for name in names]
+    names = [value.value.strip() for value in values]
     twice = next((name for name in names if names.count(name) > 1 or not name), None)
     if twice is not None:
         raise ValueError(f"{file}: names has {twice!r} twice; names must be unique, and not empty")
-    if number is not None and number != len(names):
+    if number is not None and str(number) != str(len(names)):
         raise ValueError(f"{file}: nc is {number}, but names has {len(names)} classes")
     return names
 
