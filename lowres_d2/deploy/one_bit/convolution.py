@@ -68,10 +68,8 @@ def packed_conv(
         name: binding.vector(x, shape[1], name) for name, x in vectors.items() if x is not None
     }
     for name, of_maps in (("residual", residual), ("out", out)):
-        if of_maps is not None and of_maps.shape != shape:
-            raise ValueError(f"{name} of shape {tuple(of_maps.shape)}: expected {shape}")
-        if of_maps is not None and of_maps.is_cpu != bits.words.is_cpu:
-            raise ValueError(f"{name} on {of_maps.device}, bits on {bits.words.device}")
+        if of_maps is not None:
+            _check_map(name, of_maps, shape, bits)
     if out is not None and not _is_ours(out):
         raise ValueError("out: expected float32, channels last")
     path = chosen_path() if bits.words.is_cpu else "torch"
@@ -109,6 +107,13 @@ def _output_shape(
     if height < 1 or width < 1:
         raise ValueError(f"a map of {bits.size} is smaller than the kernel {tuple(kernel)}")
     return len(bits.words), outputs, height, width
+
+
+def _check_map(name: str, given: Tensor, shape: tuple[int, ...], bits: PackedBits) -> None:
+    if given.shape != shape:
+        raise ValueError(f"{name} of shape {tuple(given.shape)}: expected {shape}")
+    if given.is_cpu != bits.words.is_cpu:
+        raise ValueError(f"{name} on {given.device}, bits on {bits.words.device}")
 
 
 def _is_ours(out: Tensor) -> bool:
