@@ -17,7 +17,7 @@ dataloader.train.dataset = L(PlatesDataset)(
     num_images=2000,
     # Seed of layouts and pixels.
     seed=0,
-    # standard: plates of 6 to 96 px; tiny: 4 to 16 px.
+    # standard: plates of 6 to 96 px; tiny: 4 to 16 px; large: as standard, on 1024x1024.
     variant="standard",
     # [smallest, largest] sqrt(area) in pixels; null: the variant's.
     size_range=None,

@@ -30,20 +30,23 @@ SPLITS = ("train", "val", "test")
 VARIANTS = {
     "standard": SceneSettings(),
     "tiny": SceneSettings(size_range=(4.0, 16.0), max_plates=12),
+    # Mostly background, for tiles and for thumbnails first.
+    "large": SceneSettings(image_size=1024, max_plates=12),
 }
 # Subsampling would halve the resolution of colours; bars are 0.07 of a plate's side wide.
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 
 class PlatesDataset(CocoDataset):
-    """Generated detection set of eight classes, 256x256 images, sizes log-uniform.
+    """Generated detection set of eight classes, square images, sizes log-uniform.
 
     Args:
         root: folder of generated sets; this one gets a subfolder named after its settings.
         split: "train", "val" or "test"; they share no image, whatever the seed.
         num_images: number of images.
         seed: seed of layouts and pixels. The first n images are the same for any ``num_images``.
-        variant: "standard" (6 to 96 px) or "tiny" (4 to 16 px).
+        variant: "standard" (images of 256x256, plates of 6 to 96 px), "tiny" (256x256, 4 to 16 px)
+            or "large" (1024x1024, 6 to 96 px).
         size_range: smallest and largest sqrt(area) in pixels; None: the variant's.
         photos: folder of photographs to crop backgrounds from; None: procedural textures.
         num_workers: processes that generate; None: one per core.

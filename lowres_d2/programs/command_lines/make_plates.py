@@ -27,8 +27,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--variant",
         default="standard",
-        choices=("standard", "tiny", "classification"),
-        help="sizes of plates, or plates to classify",
+        choices=("standard", "tiny", "large", "classification"),
+        help="sizes of plates and images, or plates to classify",
     )
     parser.add_argument(
         "--size-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="other sizes, in pixels"
