@@ -17,5 +17,5 @@ dataloader.evaluator.size_ranges = tiny.evaluator.size_ranges
 model.detector.backbone.bottom_up = small
 
 # Of the benchmark's 35 core-minutes a detector takes up to eight.
-train.max_iter = 1000
+train.max_iter = 1500
 train.eval_period = 0

@@ -17,5 +17,5 @@ model.detector.pixel_std = detector.detector.pixel_std
 
 dataloader.train.dataset.size_range = [4, 16]
 dataloader.test.dataset.num_images = 5000
-# 12.8 epochs.
-train.max_iter = 1000
+# 38.4 epochs.
+train.max_iter = 3000
