@@ -96,16 +96,22 @@ def check_classes(model: nn.Module, classes: list[str], key: str = "model") -> N
             )
 
 
-def check_trained_classes(report: LoadReport, classes: Sequence[str]) -> None:
+def check_trained_classes(report: LoadReport, classes: Sequence[str], key: str = "") -> None:
     """Raise if weights were trained on other classes than the data has, or in another order.
+
+    Args:
+        report: of the weights.
+        classes: names of the data's.
+        key: key of the weights in the recipe, for the message, where they are not the model's.
 
     Raises:
         ValueError: names the file and both lists.
     """
     # Files of model zoos and other programs name no classes.
     if report.classes and list(report.classes) != list(classes):
+        weights = f"{key}={report.path}" if key else report.path
         raise ValueError(
-            f"{report.path} was trained on {len(report.classes)} classes "
+            f"{weights} was trained on {len(report.classes)} classes "
             f"({', '.join(report.classes)}), the data has {len(classes)} ({', '.join(classes)}): "
             "give the data the same classes in the same order"
         )

@@ -108,7 +108,7 @@ def full_resolution_model(cfg: DictConfig, model: nn.Module) -> nn.Module | None
     if hasattr(dataset, "classes"):
         check_classes(teacher.model, dataset.classes, "model.teacher.model")
         if teacher.report is not None:
-            check_trained_classes(teacher.report, dataset.classes)
+            check_trained_classes(teacher.report, dataset.classes, "model.teacher.checkpoint")
     full = FullResolutionModel(teacher)
     return model.around(full) if isinstance(model, TiledDetector) else full
 

@@ -115,9 +115,9 @@ def _exported(path: Path) -> Predictor:
     def described(predictor: Predictor, inputs: dict[str, Any] | None) -> Info:
         counted = build_model(cfg).eval()
         inputs = inputs or predictor.prepare(noise(known.channels))
-        return describe(str(path), str(path), known.classes, counted, inputs)
+        return describe(str(path), str(path), known.classes, counted, inputs, known.knows)
 
-    return Predictor(model, mapper_of(cfg), known.classes, described)
+    return Predictor(model, mapper_of(cfg), known.classes, described, known.knows)
 
 
 def _recipe_and_weights(source: str, weights: str | os.PathLike | None) -> tuple[str | None, str]:

@@ -72,6 +72,7 @@ def _run(args: argparse.Namespace) -> None:
         classes=detector.class_names,
         category_ids=weights.category_ids,
         channel_order=reader_of(detector.mapper).image_format or "",
+        knows=weights.knows,
         progress=lambda text: print(text, flush=True),
     )
     print(found)

@@ -20,6 +20,7 @@ MOST_LABELS = 20  # with more boxes, their labels would hide the image
 RESAMPLERS = {
     "AnyFactor": "a learned downsampler for each factor",
     "Bicubic": "bicubic interpolation",
+    "DownUp": "interpolation",
     "LearnedDownsampler": "a learned downsampler",
 }
 
@@ -54,9 +55,8 @@ def _objects(number: int) -> str:
 
 
 def _what_it_sees(found: Found) -> str:
-    height, width = found.seen_size
-    seen = f"The detector sees {width} x {height} pixels"
-    whole = tuple(round(side * found.factor) for side in found.seen_size)
+    seen = f"The detector sees {found.sees}"
+    whole = tuple(round(side * found.factor / found.enlarged) for side in found.seen_size)
     resized = "" if _about(whole, found.image_size, found.factor) else " resized and"
     if found.factor == 1:
         return f"{seen}: the image{resized.removesuffix(' and') or ' itself'}."

@@ -16,6 +16,7 @@ from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Window, look
 from lowres_d2.analysis.figures.views import model_view
 from lowres_d2.data.image import reader_of
+from lowres_d2.deploy.export.exported import ExportedModel
 from lowres_d2.modeling.meta_arch import ImageClassifier
 from lowres_d2.modeling.resample import AnyFactor
 from lowres_d2.modeling.tiles import untiled
@@ -41,7 +42,9 @@ class Found:
         window: the part of the image that they show, all of it.
         image_size: height and width of the image.
         seen_size: height and width of what the network received.
-        factor: pixels of the mapper's image in one of those.
+        sees: the same in words; of a degraded image also what it was degraded to.
+        factor: pixels of the mapper's image in one of those, or in one that it was degraded to.
+        enlarged: rows and columns of those in one that it was degraded to; 1 unless it was.
         resampler: name of the class that made them.
         classes: names in the order of the labels.
         objects: with scores from ``LEAST_SCORE`` on.
@@ -55,7 +58,9 @@ class Found:
     window: Window
     image_size: tuple[int, int]
     seen_size: tuple[int, int]
+    sees: str
     factor: Fraction
+    enlarged: float
     resampler: str
     classes: Sequence[str]
     objects: Objects
@@ -77,7 +82,7 @@ class PageDetector:
 
     Raises:
         FileNotFoundError, ValueError: as ``load`` does.
-        ValueError: the model is a classifier.
+        ValueError: the model is a classifier, or in an exported file.
     """
 
     def __init__(self, source: str, title: str = "") -> None:
@@ -87,6 +92,11 @@ class PageDetector:
         self.knows = quick.card.knows if quick else ""
         self.at_factor = lru_cache(self._at_factor)
         detector = self.at_factor(None)
+        if isinstance(detector.model, ExportedModel):
+            raise ValueError(
+                f"{source}: is an exported file, which does not show what its network sees: give "
+                "the run or quick model that was exported"
+            )
         resampler = getattr(untiled(detector.model), "resampler", None)
         self.factors = sorted(resampler.factors) if isinstance(resampler, AnyFactor) else []
         if any(isinstance(part, ImageClassifier) for part in detector.model.modules()):
@@ -128,6 +138,8 @@ class PageDetector:
             window=window,
             image_size=size,
             seen_size=seen.pixels.shape[:2],
+            sees=seen.size,
+            enlarged=seen.degradation,
             factor=info.factor,
             resampler=info.resampler,
             classes=info.classes,

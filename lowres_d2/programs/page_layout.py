@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import lcm
 from pathlib import Path
@@ -13,7 +14,7 @@ from lowres_d2.data.image import UnfitImageError
 from lowres_d2.programs.mistakes import one_line
 from lowres_d2.programs.page_cards import caption, draw
 from lowres_d2.programs.page_detectors import LEAST_SCORE, Found, PageDetector
-from lowres_d2.programs.page_upload import MAX_BYTES, notes_on
+from lowres_d2.programs.page_upload import MAX_BYTES, notes_on, quick_copy
 
 import gradio as gr
 
@@ -43,6 +44,22 @@ Result = Found | str  # or why there is none
 Results = dict[int, Result]  # by number of the detector
 
 
+@dataclass
+class Asked:
+    """What a visitor has asked for, shared by all events of one session.
+
+    Attributes:
+        number: of images so far; only the last of them is wanted.
+        shown: number of the last one that was begun.
+    """
+
+    number: int = 0
+    shown: int = -1
+
+
+Wish = tuple[str, int]  # file of an image, and its number among those that were asked for
+
+
 class Page:
     """Detectors on the images of a page.
 
@@ -54,25 +71,47 @@ class Page:
     def __init__(self, detectors: Sequence[PageDetector], examples: Sequence[str]) -> None:
         self.detectors, self.examples = detectors, examples
 
-    def first(self, score: float, factor: float) -> Iterator[Updates]:
+    def first(self, asked: Asked, score: float, factor: float) -> Iterator[Updates]:
         """Show the first example."""
-        yield from self.show(self.examples[0], score, factor)
+        yield from self.wanted((self.examples[0], 0), asked, score, factor)
 
-    def example(self, score: float, factor: float, event: gr.SelectData) -> Iterator[Updates]:
-        """Show the example that was clicked."""
-        yield from self.show(self.examples[event.index], score, factor)
+    def example(self, asked: Asked, event: gr.SelectData) -> Wish:
+        """Ask for the example that was clicked."""
+        return self.ask(self.examples[event.index], asked)
 
-    def show(self, path: str, score: float, factor: float) -> Iterator[Updates]:
+    def ask(self, path: str, asked: Asked) -> Wish:
+        """Ask for an image; that of an earlier one ends with the detector that it is at."""
+        asked.number += 1
+        return path, asked.number
+
+    def wanted(self, wish: Wish, asked: Asked, score: float, factor: float) -> Iterator[Updates]:
+        """:meth:`show` an image until another one is asked for."""
+        path, number = wish
+        # Of two that were dropped while detectors ran, the last one would be shown twice.
+        if number != asked.shown:
+            asked.shown = number
+            yield from self.show(path, score, factor, lambda: asked.number == number)
+
+    def show(
+        self,
+        path: str,
+        score: float,
+        factor: float,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Updates]:
         """Run all detectors on an image, and show each one's card when it is done.
 
         Args:
             path: the image file.
             score: lowest of the detections that are shown.
             factor: of any-factor detectors.
+            is_wanted: asked before each detector; without it, no further one runs.
 
         Yields:
             The path, results, status, and the cards.
         """
+        if not is_wanted():
+            return
         name = Path(path).name
         try:
             notes = notes_on(path)
@@ -82,17 +121,21 @@ class Page:
         results: Results = {}
         started = said(f"{name}: 0 of {len(self.detectors)} detectors")
         yield [path, {}, started, *self.cards({}, score)]
-        for number, detector in enumerate(self.detectors):
-            results[number] = _result(detector, path, factor)
-            status = f"{name}: {number + 1} of {len(self.detectors)} detectors"
-            cards = [gr.skip()] * (3 * len(self.detectors))
-            cards[3 * number : 3 * number + 3] = card(results[number], score)
-            yield [path, results, said(status), *cards]
+        with quick_copy(path) as (file, copied):
+            for number, detector in enumerate(self.detectors):
+                results[number] = _result(detector, file, factor)
+                if not is_wanted():
+                    return
+                status = f"{name}: {number + 1} of {len(self.detectors)} detectors"
+                cards = [gr.skip()] * (3 * len(self.detectors))
+                cards[3 * number : 3 * number + 3] = card(results[number], score)
+                yield [path, results, said(status), *cards]
         faults = [result for result in results.values() if isinstance(result, str)]
         if len(faults) == len(results):
             yield [path, {}, wrong(faults[0]), *self.cards({}, score)]
             return
         size = next(result.image_size for result in results.values() if isinstance(result, Found))
+        notes = filter(None, [copied, *notes])
         status = " ".join([f"{name}, {size[1]} x {size[0]} pixels.", *notes])
         yield [path, results, said(status), *[gr.skip()] * (3 * len(self.detectors))]
 
@@ -102,9 +145,10 @@ class Page:
         Returns:
             Results, and the cards.
         """
-        for number in results:
-            if self.detectors[number].factors:
-                results[number] = _result(self.detectors[number], path, factor)
+        with quick_copy(path) as (file, _):
+            for number in results:
+                if self.detectors[number].factors:
+                    results[number] = _result(self.detectors[number], file, factor)
         return [results, *self.cards(results, score)]
 
     def cards(self, results: Results, score: float) -> Updates:
@@ -182,15 +226,21 @@ def make_page(detectors: Sequence[PageDetector], examples: Sequence[str]) -> gr.
         hidden = {"api_visibility": "private"}
         # Images and factors may come while detectors run: they wait for their turn.
         alone |= {"trigger_mode": "multiple"}
+        wish, asked = gr.State(), gr.State(Asked())
+        given, at_once = [wish, asked, *sliders], {"queue": False}
         # The field is emptied at once, or it would take no other image until all are done.
-        dropped = gr.State()
         taken = upload.upload(
-            lambda file: (file, None), upload, [dropped, upload], api_name="upload", queue=False
+            lambda file, asked: (page.ask(file, asked), None),
+            [upload, asked],
+            [wish, upload],
+            api_name="upload",
+            **at_once,
         )
+        chosen = gallery.select(page.example, asked, wish, **at_once, **hidden)
         shown = [
-            blocks.load(page.first, sliders, outputs, **alone, **hidden),
-            gallery.select(page.example, sliders, outputs, **alone, **hidden),
-            taken.success(page.show, [dropped, *sliders], outputs, api_name="detect", **alone),
+            blocks.load(page.first, [asked, *sliders], outputs, **alone, **hidden),
+            chosen.success(page.wanted, given, outputs, **alone, **hidden),
+            taken.success(page.wanted, given, outputs, api_name="detect", **alone),
             factor.release(
                 page.at_factor, [path, results, *sliders], [results, *cards], **alone, **hidden
             ),

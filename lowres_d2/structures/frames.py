@@ -89,7 +89,7 @@ def check_factor_fits(size: Size, factor: Fraction, name: str = "an image") -> N
     if max(size) * factor.denominator < factor.numerator:
         raise ValueError(
             f"{name} of {size[0]}x{size[1]} (height x width) is smaller than the factor "
-            f"{factor}: remove it from the data set or use a smaller factor"
+            f"{factor}: leave it out, or use a smaller factor"
         )
 
 

@@ -23,7 +23,13 @@ from lowres_d2.analysis.figures.sheets import (
     text_block,
 )
 from lowres_d2.analysis.figures.training_data import detector_inputs, resampled_title
-from lowres_d2.analysis.figures.views import Seen, View, shown_channels, stored_view
+from lowres_d2.analysis.figures.views import (
+    Seen,
+    View,
+    degradation_of,
+    shown_channels,
+    stored_view,
+)
 from lowres_d2.data.datasets.sample import even_indices
 from lowres_d2.evaluation.classified import NOT_SHOWN, Classified
 from lowres_d2.fonts import drawable_names
@@ -173,26 +179,21 @@ def write_labelled_training(
     names = [drawable_names(classes)[sample["label"]] for sample in samples]
     inputs = [detector_inputs(model, dict(sample)) for sample in samples]
     titles = ["stored", "augmented", *resampled_title(model)]
-    rows = [
-        stored,
-        *([Seen(_shown(x, image_format), 1.0) for x in of] for of in zip(*inputs, strict=True)),
-    ]
+    rows = [stored]
+    for k, of in enumerate(zip(*inputs, strict=True)):
+        degradation = degradation_of(model) if k else 1.0  # the first ones are the mapper's
+        rows.append([Seen(_shown(x, image_format), 1.0, 1.0, degradation) for x in of])
     lines = []
     for start in range(0, len(samples), IMAGES):
         part = slice(start, start + IMAGES)
         for title, seen in zip(titles, rows, strict=True):
-            texts = names[part] if seen is stored else [_pixels(one) for one in seen[part]]
+            texts = names[part] if seen is stored else [one.size for one in seen[part]]
             lines.append(_row(title, seen[part], texts))
     return save_sheet(stack(lines), path)
 
 
 def _shown(sample: Mapping, image_format: str | None) -> np.ndarray:
     return shown_channels(sample["image"].float() / 255, image_format)
-
-
-def _pixels(seen: Seen) -> str:
-    height, width = seen.values.shape[:2]
-    return f"{width} x {height} pixels"
 
 
 def _group(title: str, which: np.ndarray, images: int) -> Group:

@@ -136,8 +136,7 @@ def _cell(
                 if panel.shown_share(box):
                     panel.box(box, MISSED, dashed=True)
             draw_objects(panel, found, colors, names, scores=True)
-    height, width = seen.values.shape[:2]
-    return close_cell(panels, text_block(f"{width} x {height} pixels", side, 14), side)
+    return close_cell(panels, text_block(seen.size, side, 14), side)
 
 
 def draw_objects(

@@ -20,7 +20,7 @@ from lowres_d2.analysis.figures.sheets import (
     stack,
     text_block,
 )
-from lowres_d2.analysis.figures.views import Seen, changes_images, shown_channels
+from lowres_d2.analysis.figures.views import Seen, changes_images, degradation_of, shown_channels
 from lowres_d2.data import DetectionMapper
 from lowres_d2.data.corners import cut_corner
 from lowres_d2.data.image import reader_of
@@ -78,7 +78,9 @@ def write_training_data(
         cells = [_stored(entry, mapper), _input(full, mapper)]
         any_crowd |= len(cells[0].crowds) > 0
         # The same places of the downsampled image are zoomed.
-        cells += [replace(_input(x, mapper), zooms=cells[1].scaled_zooms(x)) for x in low]
+        for x in low:
+            zooms, degradation = cells[1].scaled_zooms(x), degradation_of(untiled(model))
+            cells.append(replace(_input(x, mapper), zooms=zooms, degradation=degradation))
         cells = [cell.draw(colors, names, side) for cell in cells]
         lines.append(row(cells))
     labels = [*zip(names, colors, strict=True), *[(_CROWD, MISSED)] * any_crowd]
@@ -128,6 +130,7 @@ class _Cell:
     objects: Objects
     zooms: Sequence[Window]
     crowds: Sequence[Sequence[float]] = ()
+    degradation: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,14 +143,15 @@ class _Cell:
     def draw(self, colors: Sequence[Color], names: Sequence[str], side: int) -> Image.Image:
         height, width = self.size
         frame = {"height": height, "width": width}
-        panels = open_panels(Seen(self.values, 1.0), frame, self.zooms, side)
+        seen = Seen(self.values, 1.0, 1.0, self.degradation)
+        panels = open_panels(seen, frame, self.zooms, side)
         for panel in panels:
             for box in self.crowds:
                 if panel.shown_share(box):
                     panel.box(box, MISSED, dashed=True)
             draw_objects(panel, self.objects, colors, names)
         number = f"{len(self.objects)} object{'s' * (len(self.objects) != 1)}"
-        caption = text_block(f"{width} x {height} pixels, {number}", side, 14)
+        caption = text_block(f"{seen.size}, {number}", side, 14)
         return close_cell(panels, caption, side)
 
 

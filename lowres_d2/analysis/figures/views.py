@@ -112,11 +112,16 @@ def model_view(model: nn.Module, mapper: DetectionMapper | None = None) -> View:
         if resampler is not None:
             values = resampler([values])[0]
             factor *= float(resampler.factor)
-        degradation = float(getattr(resampler, "degradation", 1))
         image_format = "RGB" if in_memory else getattr(read, "image_format", "RGB")
-        return Seen(shown_channels(values, image_format), factor, stretch, degradation)
+        shown = shown_channels(values, image_format)
+        return Seen(shown, factor, stretch, degradation_of(model))
 
     return view
+
+
+def degradation_of(model: nn.Module) -> float:
+    """How many times fewer rows the network's images had before they were enlarged again."""
+    return float(getattr(getattr(model, "resampler", None), "degradation", 1))
 
 
 def input_view(mapper: DetectionMapper) -> View:

@@ -27,6 +27,7 @@ def export_model(
     classes: Sequence[str] = (),
     category_ids: Sequence[int] = (),
     channel_order: str = "",
+    knows: str = "",
     progress: Callable[[str], None] = lambda text: None,
 ) -> Differences:
     """Write a model in another runtime's format, and check it.
@@ -41,6 +42,7 @@ def export_model(
         classes: names in the order of the labels.
         category_ids: ids of these in the annotation file of the training data.
         channel_order: of the image, such as "RGB".
+        knows: what a quick model was trained on.
         progress: is told what is being done.
 
     Returns:
@@ -66,6 +68,7 @@ def export_model(
         factor=str(graph.resampler.factor),
         channels=channels,
         channel_order=channel_order,
+        knows=knows,
         outputs=graph.outputs,
         selection=None if graph.selection is None else graph.selection.known(),
         size=None if takes_any_size(graph, entry) else _only_size(inputs, entry),

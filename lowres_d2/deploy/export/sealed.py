@@ -26,6 +26,7 @@ class Known:
         channels: of the image.
         channel_order: of these, such as "RGB"; empty: not known.
         value_range: values of the image's black and white.
+        knows: what a quick model was trained on, and knows alone; empty: not known.
         outputs: names of what the graph gives.
         selection: settings of :class:`Selection`; None: it is a classifier.
         size: the only height and width that the file takes; None: any.
@@ -42,6 +43,7 @@ class Known:
     selection: dict[str, Any] | None
     size: Sequence[int] | None = None
     value_range: Sequence[float] = (0, 255)
+    knows: str = ""
 
     def sealed(self, content: bytes) -> str:
         """Json of it, for the metadata of a file with this content."""

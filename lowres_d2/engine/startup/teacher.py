@@ -38,7 +38,7 @@ def check_teacher_fits(teacher: Teacher, classes: Sequence[str] | None) -> None:
         check_classes(teacher.model, list(classes), "model.teacher.model")
     teacher.load()
     if classes is not None and teacher.report is not None:
-        check_trained_classes(teacher.report, classes)
+        check_trained_classes(teacher.report, classes, "model.teacher.checkpoint")
 
 
 def check_teacher_accuracy(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from lowres_d2.analysis.figures import comparison_sheets
 from lowres_d2.analysis.figures.cells import zoom_windows
 from lowres_d2.analysis.figures.comparison_sheets import Column, choose_images, comparison_sheet
 from lowres_d2.analysis.figures.detections import Objects, true_objects
@@ -12,11 +13,12 @@ from lowres_d2.analysis.figures.sheets import (
     legend,
     panel_side,
     save_sheet,
+    text_block,
 )
 from lowres_d2.analysis.figures.views import Seen, model_view
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.resample import Bicubic
+from lowres_d2.modeling.resample import Bicubic, DownUp
 
 import numpy as np
 import pytest
@@ -44,6 +46,18 @@ def entry(folder, name="a", boxes=((10, 10, 8, 8), (40, 20, 16, 16)), size=(64, 
         "width": size[1],
         "annotations": annotations,
     }
+
+
+def test_a_degraded_image_says_which_size_it_had(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        comparison_sheets,
+        "text_block",
+        lambda text, *more: said.append(text) or text_block(text, *more),
+    )
+    view = model_view(LowResDetector(nn.Identity(), DownUp(4)))
+    comparison_sheet([entry(tmp_path)], [Column("a", view=view)], ["a", "b"])
+    assert said == ["24 x 16 pixels, enlarged to 96 x 64"]
 
 
 def test_enlarged_pixels_are_whole_squares():

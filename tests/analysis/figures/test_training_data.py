@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lowres_d2.analysis.figures import training_data
+from lowres_d2.analysis.figures.sheets import text_block
 from lowres_d2.analysis.figures.training_data import detector_inputs, write_training_data
 from lowres_d2.data import DetectionMapper
 from lowres_d2.modeling import LowResDetector
-from lowres_d2.modeling.resample import Bicubic, Identity
+from lowres_d2.modeling.resample import Bicubic, DownUp, Identity
 
 import numpy as np
 import pytest
@@ -52,6 +53,24 @@ def test_boxes_follow_the_augmentations_and_the_resampler(entry):
     assert boxes_of(full) == [[96, 16, 160, 48]] and full["image"].shape == (3, 128, 192)
     assert boxes_of(low) == [[24, 4, 40, 12]] and low["image"].shape == (3, 32, 48)
     assert low["image"][2, 8, 32] > 240 and low["image"][:2, 8, 32].max() < 10  # BGR
+
+
+def test_a_degraded_image_says_which_size_it_had(entry, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        training_data,
+        "text_block",
+        lambda text, *more: said.append(text) or text_block(text, *more),
+    )
+    model = LowResDetector(nn.Identity(), DownUp(4), min_box_size=2.0)
+    write_training_data(tmp_path / "sheet.png", [entry], augmented(), model, ["a", "b"])
+    sizes = [text.rsplit(",", 1)[0] for text in said if text.endswith("objects")]
+    sizes += [text.rsplit(",", 1)[0] for text in said if text.endswith("object")]
+    assert sorted(sizes) == [
+        "192 x 128 pixels",
+        "48 x 32 pixels, enlarged to 192 x 128",
+        "96 x 64 pixels",
+    ]
 
 
 @pytest.mark.parametrize("model", [nn.Identity(), LowResDetector(nn.Identity(), Identity())])

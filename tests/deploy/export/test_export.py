@@ -19,6 +19,8 @@ from lowres_d2.modeling.one_bit import binarized
 from lowres_d2.modeling.resample import Identity, Resampler
 from lowres_d2.modeling.tiles import TiledDetector
 from lowres_d2.programs.export import main
+from lowres_d2.programs.page_detectors import PageDetector
+from lowres_d2.quick_models import CARD
 from lowres_d2.recipes.load import load_recipe
 
 import numpy as np
@@ -48,7 +50,7 @@ def run(coco_json, tmp_path_factory):
     text = recipe_text(cfg)
     model = with_spread_scores(build_model(cfg))
     state = {"model": model.state_dict(), "classes": CLASSES, "recipe": text}
-    torch.save(state, folder / "model_final.pth")
+    torch.save(state | {CARD: {"knows": "noise"}}, folder / "model_final.pth")
     return folder
 
 
@@ -75,6 +77,7 @@ def test_the_program_says_what_it_compared(exported):
 def test_an_exported_file_is_loaded_like_any_other(run, exported):
     eager, detector = lowres_d2.load(run, device="cpu"), lowres_d2.load(exported[0])
     assert detector.class_names == CLASSES
+    assert detector.knows == detector.info.knows == eager.knows == "noise"
     assert (detector.info.factor, detector.info.macs) == (eager.info.factor, eager.info.macs)
     rng = np.random.default_rng(0)
     images = [
@@ -124,6 +127,8 @@ def test_broken_files_are_said_in_one_line(exported, tmp_path):
 
 
 def test_what_does_not_fit_an_exported_file_is_refused(exported):
+    with pytest.raises(ValueError, match=r"detector\.onnx: is an exported file"):
+        PageDetector(str(exported[0]))
     for arguments in ({"weights": "x.pth"}, {"device": "cuda"}, {"overrides": ["train.seed=1"]}):
         with pytest.raises(ValueError, match="cannot be changed and runs on the CPU"):
             lowres_d2.load(exported[0], **arguments)

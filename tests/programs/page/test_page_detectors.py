@@ -107,6 +107,12 @@ def test_the_caption_says_what_is_shown(page_runs, file):
         *said.split("It finds ")[1].removesuffix("</p>").split(", ")
     }
     assert "It finds nothing of this score or higher." in caption(shown, 1.0) and "OPs" not in said
+    degraded = replace(shown, sees="32 x 24 pixels, enlarged to 128 x 96", enlarged=4.0)
+    degraded = replace(degraded, seen_size=(96, 128), resampler="DownUp")
+    assert (
+        "<p>The detector sees 32 x 24 pixels, enlarged to 128 x 96: the image downsampled 4x by "
+        "interpolation.</p>"
+    ) in caption(degraded, score)
     in_one_bit = caption(replace(shown, macs=1.5e9, ops=170e6), score)
     assert "<b>170 M OPs</b>" in in_one_bit and in_one_bit.endswith(f"<p>{OPS}</p>")
     assert draw(shown, 1.0) == shown.image != draw(shown, score)

@@ -141,6 +141,65 @@ def test_what_one_detector_fails_on_is_shown_by_the_others(page_runs, tmp_path):
     assert shown[:3] == first[3:6] and "<b>0 objects</b>" in shown[5]
 
 
+class Counting:
+    """A detector that another image is asked for meanwhile; keeps what it was given."""
+
+    title, factors = "mine", ()
+
+    def __init__(self, meanwhile=lambda: None):
+        self.given, self._meanwhile = [], meanwhile
+
+    def find(self, path, factor):
+        self.given.append(path)
+        self._meanwhile()
+        raise ValueError("nothing")
+
+
+def test_another_image_ends_the_run_of_the_one_before(tmp_path):
+    for name in ("a.png", "b.png"):
+        scene().save(tmp_path / name)
+    asked, wishes = page_layout.Asked(), []
+    first = Counting(lambda: wishes or wishes.append(page.ask(str(tmp_path / "b.png"), asked)))
+    second = Counting()
+    page = page_layout.Page([first, second], [])
+    wish = page.ask(str(tmp_path / "a.png"), asked)
+    assert len([*page.wanted(wish, asked, SCORE, FACTOR)]) == 1  # its name, and no card
+    assert second.given == []
+    *_, last = page.wanted(wishes[0], asked, SCORE, FACTOR)
+    assert last[2] == '<p class="wrong">nothing</p>'
+    assert first.given == [str(tmp_path / "a.png"), *second.given]
+    # As two events find it, whose images were dropped in one run of detectors.
+    assert [*page.wanted(wishes[0], asked, SCORE, FACTOR)] == []
+
+
+def test_an_upload_ends_the_run_of_the_one_before(served, tmp_path):
+    Image.new("RGB", (1900, 1000)).save(tmp_path / "slow.png")
+    scene().save(tmp_path / "it.png")
+    page = client.Client(served.address, verbose=False, download_files=False)
+    for name in ("slow.png", "it.png"):
+        page.predict(client.handle_file(str(tmp_path / name)), api_name="/upload")
+        if name == "slow.png":
+            slow = page.submit(SCORE, FACTOR, api_name="/detect")
+            next(iter(slow))  # it has begun
+    slow.result(timeout=60)
+    page.predict(SCORE, FACTOR, api_name="/detect")
+    page.close()
+    said = [step[0] for step in slow.outputs()]
+    assert said[0] == "<p>slow.png: 0 of 2 detectors</p>" and "pixels" not in said[-1]
+
+
+def test_detectors_get_a_copy_of_a_large_image(page_runs, tmp_path):
+    scene(2400, 1800).save(tmp_path / "large.png")
+    detector, counting = PageDetector(str(page_runs["Thumbnails"])), Counting()
+    page = page_layout.Page([counting, detector], [])
+    *_, last = page.show(str(tmp_path / "large.png"), SCORE, FACTOR)
+    assert last[2] == (
+        "<p>large.png, 1663 x 1247 pixels. This is a copy that detectors are quick on: the image "
+        "has 2400 x 1800, all of which lowres-d2 demo looks at.</p>"
+    )
+    assert counting.given != [str(tmp_path / "large.png")]
+
+
 def test_files_of_the_machine_are_not_given_away(served, tmp_path):
     scene().save(tmp_path / "private.png")
     file = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}

@@ -1,7 +1,9 @@
-"""What the page says of a file from its header alone."""
+"""What the page says of a file from its header alone, and the copy of a large one."""
+
+from pathlib import Path
 
 from lowres_d2.data.image import UnfitImageError
-from lowres_d2.programs.page_upload import notes_on
+from lowres_d2.programs.page_upload import notes_on, quick_copy
 
 import numpy as np
 import pytest
@@ -36,3 +38,40 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
 def test_what_pillow_cannot_read_is_left_to_the_reader(tmp_path):
     (tmp_path / "text.png").write_text("no image")
     assert notes_on(str(tmp_path / "text.png")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "copied"),
+    [("a.jpg", "RGB", "RGB"), ("b.jpg", "CMYK", "RGB"), ("c.png", "P", "RGB"), ("d.png", "L", "L")],
+)
+def test_a_large_image_has_a_copy_that_is_turned_alike(tmp_path, name, mode, copied):
+    """Blocks of 2x2 pixels, which become one."""
+    blocks = np.zeros((1080, 1920), np.uint8)
+    blocks[:540] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = Image.fromarray(blocks.repeat(2, 0).repeat(2, 1)).convert(mode)
+    whole.save(tmp_path / name, exif=exif)
+    with quick_copy(str(tmp_path / name)) as (file, said):
+        with Image.open(file) as image:
+            assert image.size == (1920, 1080) and image.mode == copied
+            assert image.getexif()[0x0112] == 6
+            small = np.asarray(image.convert("L"))
+        assert Path(file).name == name and Path(file).parent != tmp_path
+    assert abs(small - blocks.astype(int)).max() <= 1 and not Path(file).exists()
+    assert said == (
+        "This is a copy that detectors are quick on: the image has 2160 x 3840, all of which "
+        "lowres-d2 demo looks at."
+    )
+
+
+def test_small_deep_and_broken_images_have_no_copy(tmp_path):
+    Image.new("RGB", (1920, 1080)).save(tmp_path / "small.png")
+    Image.new("I;16", (1921, 1080)).save(tmp_path / "deep.png")
+    Image.effect_noise((2000, 1080), 9).save(tmp_path / "cut.png")
+    cut = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(cut[:9000])
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("small.png", "deep.png", "cut.png", "text.png", "nowhere.png"):
+        with quick_copy(str(tmp_path / name)) as given:
+            assert given == (str(tmp_path / name), "")
