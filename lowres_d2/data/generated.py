@@ -115,7 +115,8 @@ def generate_in_processes(
         worker_init_fn=stop_opencv_threads,
         generator=torch.Generator(),  # leaves the global one alone
     )
-    _logger.info("generating %s: %d images, %d processes", name, total, max(1, num_workers))
+    processes = f"{num_workers} processes" if num_workers > 1 else "1 process"
+    _logger.info("generating %s: %d images, %s", name, total, processes)
     start = time.perf_counter()
     if sys.stderr.isatty():
         from rich.console import Console

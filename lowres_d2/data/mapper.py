@@ -180,13 +180,22 @@ class DetectionMapper:
         """The sample of an image that is read window by window; None: its file does not allow it.
 
         Raises:
-            BrokenImageError: its annotations are for another size.
+            BrokenImageError: its annotations are for another size, or its values have no range.
         """
         try:
             image = FileImage(record["file_name"], self.reader)
         except _UNREADABLE:  # decoded as a whole, which says what is wrong with a broken one
             return None
         self._check_size(record, image.shape[1:], orientation=1)
+        name = record["file_name"]
+        try:
+            fault = None if self._said["narrow"] else image.range_fault()
+        except UnfitImageError as error:
+            raise BrokenImageError(f"{name}: {error}") from None
+        except ValueError as error:  # names the file
+            raise BrokenImageError(str(error)) from None
+        if fault:
+            self._say_once("narrow", f"{name}: {fault}")
         sample = {key: copy.copy(value) for key, value in record.items() if key != "annotations"}
         height, width = image.shape[1:]
         return {"height": height, "width": width} | sample | {"image": image}

@@ -37,7 +37,7 @@ def summary_tables(summary: dict) -> str:
         coarser,
         _olrp(summary.get("olrp")),
         _table("class", summary["classes"], ("AP", "AP50", "AR", "oLRP")),
-        _table("finer size", summary["sizes"], ("recall50", "AR", "AP50", "AP")),
+        _table("finer size", summary["sizes"], ("AP", "AP50", "AR", "recall50")),
         _without_repetition(finer, coarser),
     ]
     return "\n\n".join(part for part in parts if part)

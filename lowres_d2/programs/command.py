@@ -123,12 +123,13 @@ def summary_of(path: str | Path) -> str:
 
 
 def docstring_of(path: str | Path) -> str:
-    """A Python file's docstring, read without importing it; empty: there is none.
+    """A Python file's docstring without its marks of code, to print; empty: there is none.
 
-    ``python -OO`` drops ``__doc__``.
+    The file is not imported, and ``python -OO`` drops ``__doc__``.
     """
     try:
-        return ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or ""
+        text = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or ""
+        return text.replace("``", "")
     except (SyntaxError, ValueError):  # a broken recipe is still listed; a run says what is wrong
         return ""
 

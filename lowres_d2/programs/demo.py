@@ -18,7 +18,7 @@ from lowres_d2.analysis.figures.detections import Objects
 from lowres_d2.analysis.figures.drawing import Panel, class_colors, look
 from lowres_d2.data import BrokenImageError
 from lowres_d2.data.image import reader_of
-from lowres_d2.data.image.map_frame import NoMapFrameError
+from lowres_d2.data.image.map_frame import TIFF_ENDINGS, NoMapFrameError
 from lowres_d2.fonts import drawable_names
 from lowres_d2.own_files import check_own, own_path
 from lowres_d2.predictor import Predictor
@@ -125,8 +125,10 @@ class Demo:
         found = self.detect(file, str(file))
         image, orientation = reader_of(self.detector.mapper).show_turned(str(file))
         drawn = self.draw(image, found)
+        tiff = target.suffix.lower() in TIFF_ENDINGS
+        form = {"compression": "tiff_deflate"} if tiff else {"quality": 95}
         with own_path(target) as part:
-            drawn.save(part, quality=95)
+            drawn.save(part, **form)
         record = self.record(str(file), image, found)
         if target in self.maps:
             try:

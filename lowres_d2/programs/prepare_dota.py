@@ -27,15 +27,15 @@ from lowres_d2.data.datasets.dota import (
 )
 from lowres_d2.data.datasets.dota.dataset import image_size
 from lowres_d2.data.generated import ensure_generated
-from lowres_d2.evaluation.size_ranges import SizeRanges
 from lowres_d2.programs.command_lines.prepare_dota import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 
+import numpy as np
 from tabulate import tabulate
 
 VERSION = 2  # of the tiles: older ones are made anew
-SIZE_RANGES = {"<2 px": [0, 2], "2-8": [2, 8], "8-16": [8, 16], "16-32": [16, 32]}
-SIZE_RANGES |= {"32-64": [32, 64], ">=64 px": [64, None]}
+EDGES = (0, 2, 8, 16, 32, 64, np.inf)  # sizes end before these
+SIZES = ("<2 px", "2-8", "8-16", "16-32", "32-64", ">=64 px")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,17 +84,16 @@ def _objects(split: DotaSplit, invalid_boxes: str) -> dict[str, list[DotaObject]
 
 def _counts(objects: dict[str, list[DotaObject]]) -> str:
     """Numbers of objects by split and size, and by class, as tables."""
-    ranges = SizeRanges.from_config(SIZE_RANGES)
     rows = [
         [
             name,
             len(found),
             sum(labelled.difficult > 0 for labelled in found),
-            *ranges.counts(labelled.bbox[2] * labelled.bbox[3] for labelled in found),
+            *np.histogram([np.sqrt(o.bbox[2] * o.bbox[3]) for o in found], EDGES)[0],
         ]
         for name, found in objects.items()
     ]
-    by_size = tabulate(rows, ["split", "objects", "difficult", *ranges.names], tablefmt="github")
+    by_size = tabulate(rows, ["split", "objects", "difficult", *SIZES], tablefmt="github")
     per_class = [Counter(labelled.name for labelled in found) for found in objects.values()]
     rows = [[name, *(counts[name] for counts in per_class)] for name in DOTA_CLASSES]
     return f"{by_size}\n\n{tabulate(rows, ['class', *objects], tablefmt='github')}\n"

@@ -34,8 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _nearest(words: Sequence[str]) -> str:
     """The nearest word for the first that no recipe has; empty: none is near, or each has some."""
     lacking = next((word for word in words if not any(matching_recipes([word]))), "")
-    texts = (f"{name} {summary}" for name, summary in matching_recipes([]))
+    texts = (f"{name} {_apart(name)} {summary}" for name, summary in matching_recipes([]))
     return near(lacking.lower(), {word for text in texts for word in _words(text)})
+
+
+def _apart(name: str) -> str:
+    """A path whose joined words are apart: BottomHeavy, Bottom Heavy."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
 def _words(text: str) -> list[str]:
@@ -55,7 +60,8 @@ def matching_recipes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Path and description of the recipes that have all the words."""
     for path in shipped_recipes():
         name, summary = path.as_posix(), summary_of(find_recipe(path))
+        text = f"{name} {_apart(name)} {summary}"
         # At the start of a word: "own" is in own_data, not in "downsampled".
         starts = [rf"(?<![a-z]){re.escape(word)}" for word in words]
-        if all(re.search(start, f"{name} {summary}", re.IGNORECASE) for start in starts):
+        if all(re.search(start, text, re.IGNORECASE) for start in starts):
             yield name, summary

@@ -48,9 +48,9 @@ def classes_counted(parts: Mapping[str, BoxDataset]) -> str:
 
 
 def write_coco(part: BoxDataset, file: Path) -> None:
-    """Write a data set in COCO's form, with names relative to its folder of images."""
+    """Write a data set in COCO's form, with names relative to the file: its images are found."""
     content = part.coco_dict()
     for image in content["images"]:
-        image["file_name"] = Path(image["file_name"]).relative_to(part.image_root).as_posix()
+        image["file_name"] = Path(image["file_name"]).relative_to(file.parent).as_posix()
     with own_path(file) as beside:
         beside.write_text(json.dumps(content), encoding="utf-8")

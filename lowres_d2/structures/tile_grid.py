@@ -54,7 +54,7 @@ class TileGrid:
             shown = [_short(pair) for pair in (self.size, self.overlap)]
             raise ValueError(
                 f"size {shown[0]}, overlap {shown[1]}: expected an overlap of 0 or more pixels, "
-                "and larger tiles"
+                "less than the size"
             )
 
     def starts(self, length: int, axis: int = 0) -> list[int]:

@@ -353,7 +353,7 @@ def test_what_may_be_skipped_is_skipped_and_counted(case, data, caplog):
 def test_a_missing_folder_of_images_is_named(data):
     data.images.rename(data.folder / "elsewhere")
     assert "image-missing" in found(report_on(data.json_file), "error")
-    with pytest.raises(FileNotFoundError, match=r"its 4 images \(0\.png.*set image_root"):
+    with pytest.raises(FileNotFoundError, match=r"its 4 images \(0\.png.*image_root of other"):
         train_on(data)
     with pytest.raises(FileNotFoundError, match="images: no such folder, for the 4 images"):
         train_on(data, image_root=data.images)

@@ -122,9 +122,10 @@ open({str(tmp_path / "done")!r}, "w")
 def test_programs_explain_themselves_without_docstrings():
     code = f"""
 import sys
-from lowres_d2.programs.command import docstring_of, main
+from lowres_d2.programs.command import docstring_of, file_of, main
 assert main.__doc__ is None
 assert docstring_of({recipes.__file__!r}).startswith("List the recipes")
+assert "``" not in docstring_of(file_of("visualize"))
 main(["recipes", "--help"])
 """
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
@@ -175,6 +176,8 @@ def test_recipes_are_all_listed_and_found_by_words(capsys):
     ]
     main(["recipes", "--names", "own"])
     assert "bicubic4_retinanet" not in capsys.readouterr().out  # "downsampled" has no word own
+    main(["recipes", "--names", "bottom", "heavy", "tinyperson"])
+    assert "/bh_fcos_r50_640_tinyperson.py" in capsys.readouterr().out  # of BottomHeavy
     with pytest.raises(SystemExit, match="no recipe has thumbdet4 and zzz; without"):
         main(["recipes", "thumbdet4", "zzz"])
     with pytest.raises(SystemExit, match="no recipe has thumbdt, nearest: 'thumbdet'; without"):

@@ -99,6 +99,8 @@ def test_geotiffs_become_geojson_too(trained_weights, tmp_path, capsys):
     run(trained_weights, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     assert names == {"a.tif", "a.geojson", "b.tif", "detections.json"}
+    with Image.open(tmp_path / "out/a.tif") as drawn:
+        assert drawn.info["compression"] == "tiff_adobe_deflate"
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if "GeoJSON" in line] == [
         f"{tmp_path / 'b.tif'}: no GeoJSON: it has no geotransform and no CRS"

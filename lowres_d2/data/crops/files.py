@@ -21,7 +21,7 @@ from lowres_d2.data.crops.saving import (
 from lowres_d2.data.generated import generate_in_processes
 from lowres_d2.data.image import exif_fault
 from lowres_d2.data.image.decode import array_header, decode, orientation_of, turned
-from lowres_d2.data.image.files import open_image, open_regular
+from lowres_d2.data.image.files import load_pixels, open_image, open_regular
 from lowres_d2.structures import Size, TileGrid, Window
 
 import numpy as np
@@ -110,6 +110,7 @@ def _opened(file: IO[bytes], source: Source) -> Iterator[tuple[Size, Save]]:
         with open_image(file, max_pixels=None) as image:
             if png_holds(image):
                 orientation = 1 if source.size is None else orientation_of(image)
+                load_pixels(image)
                 turns = orientation != 1 and _turns(image.size[::-1], orientation, source)
                 pixels = ImageOps.exif_transpose(image) if turns else image
                 yield _checked(pixels.size[::-1], source), pixel_saver(pixels)

@@ -15,6 +15,7 @@ from typing import Any
 from lowres_d2.data.crops.tiff import CMYK, GREY, LAB, RGB, YCBCR, Kind, write_tiff
 from lowres_d2.data.image.bands import with_grey_between
 from lowres_d2.data.image.decode import decode_array
+from lowres_d2.data.image.files import beyond_limit
 from lowres_d2.structures import Window
 
 import numpy as np
@@ -79,7 +80,9 @@ def pixel_saver(pixels: Image.Image) -> Save:
 
     def save(window: Window, path: Path) -> str:
         path = path.with_name(f"{path.name}.png")
-        pixels.crop(tuple(window)).save(path)
+        with beyond_limit(window.x1 - window.x0, window.y1 - window.y0):
+            part = pixels.crop(tuple(window))
+        part.save(path)
         return path.name
 
     return save

@@ -9,7 +9,10 @@ from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 _SHOWN_NAMES = 3
-_SET_ROOT = "set image_root, in recipes for own data data.train_images or data.val_images"
+_GIVE = (
+    "give their folder: --images of programs that take --annotations, data.train_images or "
+    "data.val_images of recipes for own data, image_root of other data sets"
+)
 _TRIED_NAMES = 100  # enough to tell a folder that lacks some images from a wrong one
 
 
@@ -69,7 +72,7 @@ def find_image_root(
     if check_images and names:
         raise FileNotFoundError(
             f"{path}: its {len(names)} images ({first_few(names)}) were not found; "
-            f"{of_windows(names) or _SET_ROOT} (looked in {', '.join(map(str, candidates))})"
+            f"{of_windows(names) or _GIVE} (looked in {', '.join(map(str, candidates))})"
         )
     return folder
 
@@ -96,10 +99,7 @@ def _check_only_one(path: Path, found: Sequence[Path]) -> None:
     different = {place.resolve(): place for place in reversed(found)}
     if len(different) > 1:
         places = ", ".join(map(str, sorted(different.values())))
-        raise ValueError(
-            f"{path}: several folders have its images ({places}): say which one with image_root "
-            "(data.train_images, data.val_images in recipes for own data)"
-        )
+        raise ValueError(f"{path}: several folders have its images ({places}); {_GIVE}")
 
 
 def is_file(path: Path) -> bool:

@@ -17,7 +17,13 @@ from lowres_d2.data.image.bands import (
     unread_tiff,
     with_grey_between,
 )
-from lowres_d2.data.image.files import MAX_PIXELS, UnfitImageError, check_pixels, open_image
+from lowres_d2.data.image.files import (
+    MAX_PIXELS,
+    UnfitImageError,
+    check_pixels,
+    load_pixels,
+    open_image,
+)
 
 import cv2
 import numpy as np
@@ -114,7 +120,7 @@ def _decoded(image: Image.Image, convert: str | None, file: IO[bytes] | None = N
             "image_format=null",
             " and pip install tifffile, or store them pixel by pixel",
         )
-    image.load()
+    load_pixels(image)
     orientation = orientation_of(image)
     signed_bytes = image.mode == "L" and _tag(image, _KIND) == _SIGNED
     if image.mode == "F" or image.mode.startswith("I") or signed_bytes:

@@ -25,9 +25,11 @@ ENDINGS = (
     ".tiff",
     ".webp",
 )
-# Twice Pillow's own number, from which on it refuses an image: 178,956,970.
-MAX_PIXELS = 2 * (1024**3 // 4 // 3)
-# Pillow's limit is a variable of its module, which is taken off while a header is read.
+_WARNED = 1024**3 // 4 // 3  # pixels, from which on Pillow warns of an image
+# Twice as many, from which on it refuses one: 178,956,970.
+MAX_PIXELS = 2 * _WARNED
+# Pillow's limit is a variable of its module, which is taken off while a header or a large image is
+# read.
 _limit_is_off = threading.Lock()
 
 
@@ -113,17 +115,52 @@ def open_image(file: IO[bytes], max_pixels: int | None = MAX_PIXELS) -> Iterator
         UnfitImageError: it has more.
         OSError: it is not an image. Pillow raises other errors, too, for broken ones.
     """
-    with _limit_is_off:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    with _without_limit():
         try:
             image = Image.open(file)
         except UnidentifiedImageError:  # Pillow's message shows the file object
             raise UnidentifiedImageError("is of no format that Pillow reads") from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
     with image:
         check_pixels(*image.size, max_pixels)
         yield image
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decode an image of :func:`open_image`.
+
+    Raises:
+        OSError: its data are broken. Pillow raises other errors, too.
+    """
+    try:
+        with beyond_limit(*image.size):
+            image.load()
+    except OSError as error:
+        if "decoder error" not in str(error):
+            raise
+        raise OSError(f"its data are damaged or end too early, {error}") from None
+
+
+@contextlib.contextmanager
+def beyond_limit(width: int, height: int) -> Iterator[None]:
+    """Take Pillow's limit off for what has this size, if that is over it.
+
+    Pillow applies it again where it decodes a compressed TIFF, and where it crops.
+    """
+    if width * height <= _WARNED:
+        yield
+        return
+    with _without_limit():
+        yield
+
+
+@contextlib.contextmanager
+def _without_limit() -> Iterator[None]:
+    with _limit_is_off:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def check_pixels(width: int, height: int, max_pixels: int | None) -> None:

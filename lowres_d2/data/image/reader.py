@@ -115,7 +115,7 @@ class ImageReader:
         Raises:
             ValueError: as :meth:`read`.
         """
-        values = self._with_channels(self._scaled(decoded.values, decoded), decoded.mode)
+        values = self._with_channels(self.scaled(decoded.values, decoded), decoded.mode)
         return values[..., ::-1] if self.image_format == "BGR" else values
 
     def range_fault(self, path: str) -> str | None:
@@ -172,7 +172,7 @@ class ImageReader:
             low, high = values.min(), values.max()
             values = _stretch(values, float(low), float(high) if high > low else float(low) + 1)
         else:
-            values = self._scaled(values, decoded)
+            values = self.scaled(values, decoded)
         orientation = 1 if self.exif == "ignore" else decoded.orientation
         values = turned(values, orientation)
         if values.dtype != np.uint8:
@@ -203,8 +203,16 @@ class ImageReader:
             " to read them all",
         )
 
-    def _scaled(self, values: np.ndarray, decoded: Decoded) -> np.ndarray:
-        """Values from 0 to 255."""
+    def scaled(self, values: np.ndarray, decoded: Decoded) -> np.ndarray:
+        """Values of a file from 0 to 255.
+
+        Args:
+            values: some of ``decoded``'s.
+            decoded: the file, or a part of it.
+
+        Raises:
+            ValueError: as :meth:`read`.
+        """
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"mode {decoded.mode}: has values that are NaN or infinite")
         if self.value_range is not None:
@@ -216,7 +224,9 @@ class ImageReader:
                 "value_range=[low,high]",
                 ", which become 0 and 255",
             )
-        return values if values.dtype == np.uint8 else _stretch(values, 0, decoded.top)
+        if values.dtype == np.uint8 and decoded.top == 255:
+            return values
+        return _stretch(values, 0, decoded.top)
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -7,6 +7,7 @@ a window touches are decoded, with ``tifffile`` where that is installed. Pixels 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from lowres_d2.data.image.bands import is_rgb_by_jpeg, is_tiff, lacks_codec
 from lowres_d2.data.image.decode import Decoded, array_header, decode_pillow
 from lowres_d2.data.image.files import UnfitImageError, open_regular
 from lowres_d2.data.image.pages import warn_of_further_pages
-from lowres_d2.data.image.reader import ImageReader
+from lowres_d2.data.image.reader import NARROW, ImageReader
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 _CACHED = 128 * 2**20  # bytes of decoded segments that are kept
+_LOOKED_AT = 2**22  # pixels at a time, for the range of a file's values
 
 
 class FileImage:
@@ -54,8 +56,36 @@ class FileImage:
         (y0, y1, _), (x0, x1, _) = (
             side.indices(length) for side, length in zip(sides, self._file.size, strict=True)
         )
-        try:
+        with self._named_faults(y0, y1, x0, x1):
             pixels = self._reader.as_network_gets(self._decoded(y0, y1, x0, x1))
+        return torch.from_numpy(pixels.transpose(2, 0, 1)[channels].copy())
+
+    def range_fault(self) -> str | None:
+        """As :meth:`ImageReader.range_fault`; reads on until a value is found that makes it None.
+
+        Raises:
+            ValueError: as of a window.
+        """
+        if self._reader.value_range is None and self._file.top in range(256):
+            return None
+        (height, width), ends, fault = self._file.size, [], None
+        rows = max(_LOOKED_AT // width, 1)
+        for y0 in range(0, height, rows):
+            y1 = min(y0 + rows, height)
+            with self._named_faults(y0, y1, 0, width):
+                decoded = self._decoded(y0, y1, 0, width)
+                ends += [decoded.values.min(), decoded.values.max()]
+                seen = np.array([min(ends), max(ends)], decoded.values.dtype)
+                scaled = self._reader.scaled(seen, decoded)
+            fault = self._reader.narrow_fault(seen)
+            if fault is None or scaled.dtype == np.uint8 or np.ptp(scaled) >= NARROW:
+                return None
+        return fault
+
+    @contextlib.contextmanager
+    def _named_faults(self, y0: int, y1: int, x0: int, x1: int) -> Iterator[None]:
+        try:
+            yield
         except (UnfitImageError, MemoryError):
             raise
         except Exception as error:  # each codec has its own
@@ -64,16 +94,18 @@ class FileImage:
                 f"{self._path}: rows {y0} to {y1} and columns {x0} to {x1} cannot be read "
                 f"({reason}); replace the file"
             ) from error
-        return torch.from_numpy(pixels.transpose(2, 0, 1)[channels].copy())
 
     def _decoded(self, y0: int, y1: int, x0: int, x1: int) -> Decoded:
         file = self._file
-        values = file.read(y0, y1, x0, x1)
+        values, top = file.read(y0, y1, x0, x1), file.top
+        if isinstance(file, _TiffFile) and top is not None and top < 255 and self._reader.mode:
+            # As of whole images: Pillow makes 8 bits of fewer, before any value_range.
+            values, top = np.rint(values * (255 / top)).astype(np.uint8), 255
         colours = values.dtype == np.uint8 and values.shape[2] == 3
         if isinstance(file, _TiffFile) and colours and self._reader.mode == "L":
             # As of whole images: Pillow's rounded grey values, before any value_range.
             return decode_pillow(Image.fromarray(values), "L", max_pixels=None)
-        return Decoded(values, file.top, file.mode)
+        return Decoded(values, top, file.mode)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileImage, (self._path, self._reader)  # opened anew in another process

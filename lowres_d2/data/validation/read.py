@@ -132,10 +132,18 @@ def _found_root(
 def split_of_dataset(dataset: BoxDataset, name: str, **settings: Any) -> Split:
     """The split of a data set that is built already, and so was checked when it was read."""
     content = dataset.coco_dict()
+    corners = [record.get("corner") for record in dataset]
+    root = dataset.image_root or Path()
+    for image, corner in zip(content["images"], corners, strict=True):
+        path = Path(image["file_name"])
+        shown = path.relative_to(root) if path.is_relative_to(root) else path
+        # Tiles share their file.
+        tile = "" if corner is None else " [{:g}, {:g}, {:g}, {:g}]".format(*corner)
+        image["file_name"] = f"{shown.as_posix()}{tile}"
     parts = (content[key] for key in ("images", "annotations", "categories"))
-    # Tiles share their files, so these have other sizes, and would be found twice.
-    root = None if any("corner" in record for record in dataset) else Path()
-    return Split(name, Path(dataset.source), *parts, root=root, **settings)
+    # Tiles have other sizes than their files, and would be found twice.
+    files = None if any(corner is not None for corner in corners) else root
+    return Split(name, Path(dataset.source), *parts, root=files, **settings)
 
 
 def join_splits(splits: Sequence[Split]) -> Split:

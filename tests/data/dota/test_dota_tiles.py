@@ -177,6 +177,13 @@ def root(tmp_path, monkeypatch):
 SMALL = ["--size", "100", "--overlap", "20", "--workers", "0"]
 
 
+def test_an_object_on_an_edge_of_two_sizes_counts_once(root, capsys):
+    (root / "val/labelTxt/P0003.txt").write_text("1 1 17 1 17 17 1 17 ship 0\n")
+    main([*SMALL, "--count"])
+    row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("| val"))
+    assert [int(cell) for cell in row.split("|")[2:-1]] == [1, 0, 0, 0, 0, 1, 0, 0]
+
+
 def test_the_program_counts_and_cuts(root, capsys):
     main([*SMALL, "--count"])
     said = capsys.readouterr().out

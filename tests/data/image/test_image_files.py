@@ -1,9 +1,13 @@
 """What is no image file, too large an image, and images that EXIF rotates."""
 
 import os
+from pathlib import Path
 
 from lowres_d2.data import BrokenImageError, DetectionMapper
+from lowres_d2.data.crops.files import CropWriter, Source
 from lowres_d2.data.image import MAX_PIXELS, ImageReader, readable_endings
+from lowres_d2.data.image.files import open_image
+from lowres_d2.structures import TileGrid
 
 import numpy as np
 import pytest
@@ -13,6 +17,14 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 ORIENTATION = 0x0112
+
+
+def cut(path):
+    """The only crop of an image."""
+    folder = Path(path).parent
+    ((crop,),) = CropWriter([Source("a", Path(path), [])], TileGrid((40, 50), 0), 0.7, folder)
+    with open(folder / crop.file_name, "rb") as file, open_image(file, max_pixels=None) as image:
+        return np.asarray(image)
 
 
 def make_folder_pipe_and_device(tmp_path):
@@ -33,6 +45,16 @@ def test_detectron2s_own_reader_does_not_wait_for_a_pipe(tmp_path):
     for path in make_folder_pipe_and_device(tmp_path):
         with pytest.raises(OSError, match=path):
             read_image(path)
+
+
+@pytest.mark.parametrize("read", [ImageReader().read, ImageReader().show, cut])
+def test_pillow_does_not_limit_what_is_read_already(tmp_path, monkeypatch, recwarn, read):
+    """Newer ones look at a compressed TIFF twice."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    monkeypatch.setattr("lowres_d2.data.image.files._WARNED", 500)
+    Image.new("L", (50, 40), 7).save(tmp_path / "a.tif", compression="tiff_deflate")
+    assert (np.asarray(read(str(tmp_path / "a.tif"))) == 7).all()
+    assert not recwarn and Image.MAX_IMAGE_PIXELS == 500
 
 
 def test_an_image_over_the_limit_names_the_setting_that_reads_it(tmp_path):
@@ -171,3 +193,16 @@ def test_other_content_is_said_in_words(tmp_path):
         f"{path}: cannot be read as an image (is of no format that Pillow reads); replace it, or "
         "set dataloader.train.mapper.on_broken=skip"
     )
+
+
+def test_a_compressed_tiff_that_ends_early_is_named(tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, compression="tiff_deflate")
+    with Image.open(path) as image:
+        (start,) = image.tag_v2[273]
+    content = bytearray(path.read_bytes())
+    content[start + 100 : start + 200] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(BrokenImageError, match=r"a\.tif: .*its data are damaged or end too early"):
+        DetectionMapper(True)({"file_name": str(path)})

@@ -3,6 +3,8 @@
 import pickle
 import sys
 
+from lowres_d2.data import BrokenImageError, DetectionMapper
+from lowres_d2.data.crops.tiff import Kind, write_tiff
 from lowres_d2.data.image import FileImage, ImageReader
 
 import numpy as np
@@ -28,6 +30,9 @@ CASES = {
     "grey": (values(70, 110), dict(tile=(32, 48)), "RGB"),
     "grey strips": (values(70, 110), dict(rowsperstrip=16), "L"),
     "16 bits": (values(70, 110, **DEEP), dict(tile=(32, 48)), "L"),
+    "1 bit": (values(70, 110) > 127, dict(tile=(32, 48), photometric="minisblack"), "RGB"),
+    "1 bit, white is 0": (values(70, 110) > 127, dict(photometric="miniswhite"), "L"),
+    "1 bit as stored": (values(70, 110) > 127, dict(photometric="minisblack"), None),
     "white is 0": (values(70, 110), dict(tile=(32, 48), photometric="miniswhite"), "L"),
     "five bands": (
         values(70, 110, 5, **DEEP),
@@ -58,6 +63,63 @@ def test_tiff_files(tmp_path, name):
     tifffile.imwrite(tmp_path / "a.tif", content, **options)
     same(tmp_path / "a.tif", ImageReader(form))
     same(tmp_path / "a.tif", ImageReader(form, value_range=(50, 200)))
+
+
+@pytest.mark.parametrize("form", ["RGB", "L", None])
+def test_few_bits_are_those_of_whole_images(tmp_path, form):
+    pytest.importorskip("imagecodecs")
+    content = values(70, 110, 1) // 16
+    write_tiff(tmp_path / "a.tif", content, 4, Kind())
+    image = same(tmp_path / "a.tif", ImageReader(form))
+    assert np.array_equal(image[0:1, 0:70, 0:110][0], content[..., 0] * 17)
+    same(tmp_path / "a.tif", ImageReader(form, value_range=(50, 200)))
+
+
+RANGES = {
+    "narrow": (7000, 7400, None, "its values, 7000 to 7400, span little of what its depth can"),
+    "wide": (7000, 40000, None, None),
+    "inside of the range": (7000, 7400, (6900, 7500), None),
+    "few values of the range": (7000, 7001, (6900, 7500), None),
+    "outside of the range": (7000, 7400, (100, 200), "are outside of value_range, 100 to 200"),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+def test_a_range_that_whole_images_are_warned_of(tmp_path, monkeypatch, caplog, name, suffix):
+    low, high, value_range, fault = RANGES[name]
+    monkeypatch.setattr("lowres_d2.data.image.windows._LOOKED_AT", 1000)  # rows by rows
+    content = np.full((70, 110), low, np.uint16)
+    content[69, 109] = high  # seen last
+    file = tmp_path / f"a{suffix}"
+    write = np.save if suffix == ".npy" else tifffile.imwrite
+    write(file, content)
+    for windows in (False, True):
+        caplog.clear()
+        mapper = DetectionMapper(False, (), "L", value_range=value_range, windows=windows)
+        for _ in range(2):
+            mapper({"file_name": str(file)})
+        said = [m for m in caplog.messages if "said of the first" in m]
+        assert len(said) == (fault is not None)
+        assert fault is None or (fault in said[0] and "mapper.value_range=[low,high]" in said[0])
+
+
+def test_a_range_is_read_no_further_than_it_has_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowres_d2.data.image.windows._LOOKED_AT", 110 * 32)
+    tifffile.imwrite(tmp_path / "a.tif", values(70, 110, **DEEP), tile=(32, 48))
+    image = FileImage(str(tmp_path / "a.tif"), ImageReader("L"))
+    assert image.range_fault() is None
+    assert len(image._file._kept) == 3  # a row of tiles
+    tifffile.imwrite(tmp_path / "b.tif", values(70, 110), tile=(32, 48))
+    image = FileImage(str(tmp_path / "b.tif"), ImageReader("L"))
+    assert image.range_fault() is None and len(image._file._kept) == 1  # 8 bits: for the shape
+
+
+def test_values_without_a_range_are_named_with_their_file(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((7, 9), np.float32))
+    says = r"a\.npy: mode float32: its values, 0 to 0 in this file, have no known range: set .*"
+    with pytest.raises(BrokenImageError, match=says):
+        DetectionMapper(False, (), "L", windows=True)({"file_name": str(tmp_path / "a.npy")})
 
 
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "packbits"])

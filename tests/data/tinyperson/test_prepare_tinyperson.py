@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from lowres_d2.data.validation import Findings, validate
 from lowres_d2.data.validation.read import split_of_dataset
 from lowres_d2.evaluation import TinyPersonEvaluator
 from lowres_d2.programs.prepare_tinyperson import main
@@ -91,4 +92,9 @@ def test_data_piece_trains_on_tiles_and_tests_whole_images(root, monkeypatch):
     assert [len(record["annotations"]) for record in test] == [3]
     assert isinstance(instantiate(cfg.dataloader.evaluator), TinyPersonEvaluator)
     # Tiles share their files, which are checked as images of the whole ones.
-    assert split_of_dataset(instantiate(cfg.dataloader.train.dataset), "train").root is None
+    split = split_of_dataset(instantiate(cfg.dataloader.train.dataset), "train")
+    assert split.root is None
+    assert split.images[1]["file_name"] == "labeled_images/a.png [30, 10, 90, 60]"
+    findings = Findings()
+    validate([split], findings, {"all": (0, 1e6)}, level="none")
+    assert not {"file-twice", "file-outside"} & {f.check.name for f in findings}

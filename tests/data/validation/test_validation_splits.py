@@ -152,9 +152,12 @@ def test_built_data_sets_of_any_kind_can_be_validated(coco):
     from lowres_d2.data.datasets import CocoDataset
 
     split = split_of_dataset(CocoDataset(coco.json_file), "val")
-    report = validate([split], Findings(), SIZE_RANGES)
+    findings = Findings()
+    report = validate([split], findings, SIZE_RANGES)
     assert report.ok
     assert report.summaries[0].objects == 6
+    assert split.images[0]["file_name"] == "0.png"
+    assert "file-outside" not in {finding.check.name for finding in findings}
 
 
 VOC = """<annotation><filename>{name}.jpg</filename>

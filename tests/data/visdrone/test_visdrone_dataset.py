@@ -1,10 +1,10 @@
 """VisDrone from label files as its toolkit documents them."""
 
-import json
 from pathlib import Path
 
-from lowres_d2.data.datasets import VISDRONE_CLASSES, VisDroneDataset
+from lowres_d2.data.datasets import VISDRONE_CLASSES, CocoDataset, VisDroneDataset
 from lowres_d2.data.datasets.visdrone import read_visdrone_labels
+from lowres_d2.data.folders.coco_folder import find_coco
 from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation import SizedCOCOEvaluator, VisDroneEvaluator
 from lowres_d2.programs.prepare_visdrone import main
@@ -119,8 +119,9 @@ def test_program_counts_and_converts(folder, tmp_path, capsys):
     assert rows[2][:5] == ["train", "1", "2", "3", "24.7 ± 6.8"]
     assert rows[3][:4] == ["val", "2", "2", "3"]
     assert ["car", "1", "1"] in rows and ["bus", "0", "0"] in rows
-    content = json.loads((tmp_path / "visdrone_val.json").read_text())
-    assert [image["file_name"] for image in content["images"]] == ["a_d_01.jpg", "b_d_02.jpg"]
+    converted = CocoDataset(tmp_path / "visdrone_val.json")
+    assert [Path(r["file_name"]) for r in converted] == [*sorted((folder / "images").iterdir())]
+    assert find_coco(tmp_path).splits.keys() == {"train", "val"}
     with pytest.raises(SystemExit):
         main(["--root", str(tmp_path / "none")])
     assert "error: " in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lowres_d2.data.datasets import WiderFaceDataset
+from lowres_d2.data.datasets import CocoDataset, WiderFaceDataset
 from lowres_d2.data.datasets.widerface import read_wider_faces, read_wider_subsets
 from lowres_d2.data.validation import Findings, read_split, validate
 from lowres_d2.evaluation import WiderFaceEvaluator
@@ -172,7 +172,8 @@ def test_program_counts_faces(root, capsys):
     assert rows[2] == ["train", "3", "2", "1", "24.9 ± 20.9", "0.322 ± 0.270", "50.0%", "50.0%"]
     assert rows[3][:4] == ["val", "3", "2", "1"]
     assert "faces of val: 2 easy, 2 medium, 2 hard" in text
-    assert (root / "widerface_val.json").is_file()
+    converted = CocoDataset(root / "widerface_val.json")  # whose images are there
+    assert Path(converted[0]["file_name"]).is_relative_to(root / "WIDER_val/images")
     (root / "eval_tools/ground_truth/wider_hard_val.mat").unlink()
     with pytest.raises(SystemExit):
         main(["--root", str(root)])
