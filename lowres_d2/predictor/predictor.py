@@ -8,9 +8,10 @@ EXIF's rotation where the recipe applies that.
 
 from __future__ import annotations
 
+import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -198,9 +199,9 @@ def _is_one(images: Any) -> bool:
     """Whether this is one image; what is none is one that will be refused."""
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim != 4
-    return isinstance(images, str | os.PathLike | bytes | Image.Image) or not isinstance(
-        images, Iterable
-    )
+    # The last ones would be taken apart into bytes, lines and keys.
+    one = str | os.PathLike | bytes | Image.Image | bytearray | memoryview | io.IOBase | Mapping
+    return isinstance(images, one) or not isinstance(images, Iterable)
 
 
 def _result(output: dict[str, Any], score: float) -> Instances | Classification:

@@ -17,6 +17,7 @@ from lowres_d2.own_files import check_own
 from lowres_d2.predictor.loading import predictor_of, recipe_and_identity
 from lowres_d2.programs.command_lines.export import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
+from lowres_d2.programs.opened_weights import check_not_exported
 from lowres_d2.recipes.find import find_recipe
 from lowres_d2.recipes.load import load_recipe
 from lowres_d2.recipes.standalone import standalone
@@ -52,6 +53,7 @@ def _run(args: argparse.Namespace) -> None:
     entry = format_of(args.output, args.format)
     entry.check_packages(entry.to_write)
     check_own(entry.files(args.output))
+    check_not_exported(args.source)
     cfg, weights, recipe = recipe_and_identity(args.source, args.weights, args.opts)
     cfg.train.device = "cpu"
     detector = predictor_of(cfg.copy(), weights, recipe)

@@ -1,5 +1,7 @@
 """Images of every kind through a stub that finds the brightest red: the boxes are known."""
 
+import io
+
 from lowres_d2.data import BrokenImageError, DetectionMapper
 from lowres_d2.data.classification import ClassificationMapper
 from lowres_d2.predictor import Classification, Predictor
@@ -217,6 +219,9 @@ def test_what_cannot_be_an_image_is_refused_by_name(tmp_path):
             tmp_path / "text.png",
             f"{tmp_path}/text.png: cannot be read as an image (is of no format that Pillow reads)",
         ),
+        (io.BytesIO(b"\n\n"), "the image: is a BytesIO: expected a path, the bytes of a file"),
+        (bytearray(9), "the image: is a bytearray: expected a path, the bytes of a file"),
+        ({"a.png": 1}, "the image: is a dict: expected a path, the bytes of a file"),
         (7, "the image: is a int: expected a path, the bytes of a file, an image"),
         (zeros((3, 40, 60), np.uint8), "the image: is an array of shape (3, 40, 60): expected (h"),
         (zeros((40, 60, 4), np.uint8), "the image: has 4 channels, image_format='RGB' has 3"),

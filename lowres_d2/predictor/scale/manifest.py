@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lowres_d2.own_files import own_path
 from lowres_d2.predictor.scale.arrow import pa
 from lowres_d2.predictor.scale.places import Place, Source
+
+import numpy as np
 
 NAME = "images.arrow"
 _SCHEMA = pa.schema(
@@ -62,7 +65,7 @@ def write_manifest(source: Source, size: int, path: Path) -> tuple[int, str]:
 
     Raises:
         FileExistsError: there is a file of the user's.
-        ValueError: there are no images.
+        ValueError: there are no images, or two have one id.
     """
     with (
         own_path(path) as part,
@@ -79,12 +82,27 @@ def digest_of(source: Source, size: int) -> tuple[int, str]:
 
 def _listed(source: Source, size: int, use: Callable[[list[Place]], None]) -> tuple[int, str]:
     digest, number = hashlib.sha256(f"{source.kind} {source.column}".encode()), 0
+    ids = array("q")  # 8 bytes an image, whatever else stays on disk
     for places in _pieces(source, size):
         digest.update(repr(list(map(tuple, places))).encode())
         number += len(places)
+        for place in places:
+            if not -(2**63) <= place.image_id < 2**63:
+                raise ValueError(
+                    f"{place.file_name}: its id {place.image_id} does not fit into 64 bits: give "
+                    "images other ids"
+                )
+            ids.append(place.image_id)
         use(places)
     if not number:
         raise ValueError(f"--input {' '.join(source.given)}: has no images")
+    ordered = np.sort(np.frombuffer(ids, np.int64))
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(twice):
+        raise ValueError(
+            f"--input {' '.join(source.given)}: several images have the id {ordered[twice[0]]}: "
+            "give each its own, or name another column with --id-column"
+        )
     return number, digest.hexdigest()
 
 

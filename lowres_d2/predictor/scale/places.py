@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -42,6 +43,12 @@ class Source:
     places: Callable[[], Iterator[Place]]
     column: str = ""
     given: tuple[str, ...] = ()
+
+
+def names_of(files: Sequence[str]) -> dict[str, str]:
+    """What results call files that hold several images: without folders, unless these differ."""
+    short = {file: Path(file).name for file in files}
+    return short if len({*short.values()}) == len(short) else dict(zip(files, files, strict=True))
 
 
 def place_of(name: str, path: str, *more: int | None) -> Place:

@@ -10,6 +10,7 @@ from typing import IO
 from lowres_d2.own_files import own_path
 from lowres_d2.predictor.scale.arrow import pa, pq
 from lowres_d2.predictor.scale.run import COCO, Run
+from lowres_d2.predictor.scale.shards import unreadable
 
 
 @dataclass(frozen=True)
@@ -81,4 +82,9 @@ def _write_list(file: IO[str], entries: Iterator[dict]) -> None:
 
 def _shards(run: Run, *columns: str) -> Iterator[pa.Table]:
     for piece in range(run.num_pieces):
-        yield pq.read_table(run.shards.path(piece), columns=list(columns))
+        path = run.shards.path(piece)
+        try:
+            table = pq.read_table(path, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(path, error) from None
+        yield table

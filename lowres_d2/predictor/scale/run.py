@@ -128,6 +128,8 @@ def opened(
         if before:
             number, digest = digest_of(source, size)
             _check_same(folder, before, {"input_digest": digest}, number)
+            if not (folder / NAME).exists():
+                write_manifest(source, size, folder / NAME)
             yield Run(folder, before)
             return
         number, digest = write_manifest(source, size, folder / NAME)

@@ -68,8 +68,8 @@ class Shards:
             return False
         try:
             metadata = pq.read_schema(path).metadata or {}
-        except pa.ArrowInvalid:
-            metadata = {}
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(path, error) from None
         if metadata.get(_RUN, b"").decode() != self.run:
             raise ValueError(f"{path}: is no shard of this run: choose another --output")
         return True
@@ -79,6 +79,15 @@ class Shards:
         about = {_RUN: self.run, "classes": json.dumps(self.classes)}
         with atomic_path(self.path(piece), durable=True) as part:
             pq.write_table(table.replace_schema_metadata(about), part, compression="zstd")
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error of a file in the place of a shard that cannot be read."""
+    reason = " ".join(str(error).split())[:200]
+    return ValueError(
+        f"{path}: cannot be read ({reason}): if it is of this run, remove it, and its images are "
+        "looked at again; otherwise choose another --output"
+    )
 
 
 class Collector:

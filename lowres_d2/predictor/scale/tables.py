@@ -14,7 +14,7 @@ from typing import Any
 
 from lowres_d2.near_names import near
 from lowres_d2.predictor.scale.arrow import pa, pq
-from lowres_d2.predictor.scale.places import Place, place_of
+from lowres_d2.predictor.scale.places import Place, names_of, place_of
 
 IDS = ("image_id", "id", "file_name", "path", "__key__", "key")
 _ROWS = 32  # read at once: of bytes that may be megabytes each
@@ -61,15 +61,22 @@ def places_in_tables(files: Sequence[str], column: str, ids: str | None) -> Iter
     """The rows, named by their ids if these are text, else ``table.parquet#row``.
 
     Raises:
-        ValueError: a file is no parquet, or lacks a column.
+        ValueError: a file is no parquet, lacks a column, or has a row without a number among those
+            with one.
     """
+    names = names_of(files)
     for file in files:
         schema = _schema(file)
         for needed in filter(None, (column, ids)):
             _check_column(file, schema, needed, "--input")
         path = os.path.abspath(file)
+        numbered = ids is not None and _is_whole(schema.field(ids).type)
         for row, value in enumerate(_ids(file, ids)):
-            text = value if isinstance(value, str) else f"{Path(file).name}#{row}"
+            text = value if isinstance(value, str) else f"{names[file]}#{row}"
+            if numbered and value is None:
+                raise ValueError(
+                    f"{text}: has no {ids}: fill the column, or name another with --id-column"
+                )
             yield place_of(text, path, value if isinstance(value, int) else None, row)
 
 
@@ -142,6 +149,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # pandas' categories
+        kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 

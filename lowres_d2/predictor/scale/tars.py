@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lowres_d2.data.image import ENDINGS
-from lowres_d2.predictor.scale.places import Place, place_of
+from lowres_d2.predictor.scale.places import Place, names_of, place_of
 
 
 def places_in_tars(files: Sequence[str]) -> Iterator[Place]:
@@ -17,10 +17,11 @@ def places_in_tars(files: Sequence[str]) -> Iterator[Place]:
     Raises:
         ValueError: a file is no tar, is compressed, or ends early.
     """
+    names = names_of(files)
     for file in files:
         for member in _members(file):
             if member.isfile() and Path(member.name).suffix.lower() in ENDINGS:
-                name = f"{Path(file).name}/{member.name}"
+                name = f"{names[file]}/{member.name}"
                 yield place_of(name, os.path.abspath(file), None, member.offset_data, member.size)
 
 

@@ -142,23 +142,25 @@ def test_a_coco_json_keeps_its_ids(predict, coco, expected, tmp_path):
         assert (x, y, x + width, y + height) == pytest.approx((x0, y0, x1, y1))
 
 
-@pytest.mark.parametrize("form", ["bytes", "struct", "paths"])
+@pytest.mark.parametrize("form", ["bytes", "struct", "paths", "categories"])
 def test_parquet(form, predict, images, expected, tmp_path):
     folder, names = images
     content = [(folder / name).read_bytes() for name in names]
+    paths = [str(folder / name) for name in names]
     column = {
         "bytes": content,
         "struct": [{"bytes": x, "path": None} for x in content],
-        "paths": [str(folder / name) for name in names],
+        "paths": paths,
+        "categories": pa.array(paths).dictionary_encode(),
     }[form]
-    more = {"id": [f"n{k}" for k in range(7)]} if form != "paths" else {}
+    more = {"id": [f"n{k}" for k in range(7)]} if form in ("bytes", "struct") else {}
     table = pa.table({"image": column, "label": [*range(7)]} | more)
     # Row groups that end within a piece, and pieces that end within a file.
     pq.write_table(table.slice(0, 4), tmp_path / "a-0.parquet", row_group_size=2)
     pq.write_table(table.slice(4), tmp_path / "a-1.parquet", row_group_size=2)
     rows = predict(f"{tmp_path}/a-*.parquet", more=["--shard-size", "3"])
     ids = [f"n{k}" for k in range(7)]
-    if form == "paths":
+    if not more:
         ids = [f"a-0.parquet#{k}" for k in range(4)] + [f"a-1.parquet#{k}" for k in range(3)]
     check(rows, dict(zip(ids, expected.values(), strict=True)))
 
@@ -425,8 +427,52 @@ def test_a_run_of_something_else_is_refused(untrained_run, predict, images, tmp_
     torch.save(state, copied / "model_final.pth")
     assert said(run=(copied,)) == f"{begun} other weights: choose another folder"
     assert files == {file: file.read_bytes() for file in files}
-    (output / "detections" / "part-000000.parquet").write_bytes(b"mine")
+    shard = output / "detections" / "part-000000.parquet"
+    pq.write_table(pa.table({"a": [1]}), shard)
     assert said().endswith("part-000000.parquet: is no shard of this run: choose another --output")
+    shard.write_bytes(b"mine")
+    advice = "if it is of this run, remove it, and its images are looked at again; otherwise choose"
+    assert f"{shard}: cannot be read (" in said() and advice in said()
+
+
+def test_what_a_run_has_lost_is_made_again(predict, images, expected, tmp_path):
+    check(predict(images[0]), expected)
+    for name in ("images.arrow", "detections/part-000000.parquet"):
+        (tmp_path / "out" / name).unlink()
+    check(predict(images[0]), expected)
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [
+        ([4, 5, 4], "several images have the id 4: give each its own"),
+        ([4, None, 5], "t.parquet#1: has no id: fill the column"),
+        (pa.array([1, 2**63, 3], pa.uint64()), "its id 9223372036854775808 does not fit into 64"),
+    ],
+)
+def test_ids_are_kept_or_refused(ids, fault, untrained_run, images, tmp_path, capsys):
+    content = [(images[0] / name).read_bytes() for name in images[1][:3]]
+    pq.write_table(pa.table({"image": content, "id": ids}), tmp_path / "t.parquet")
+    words = arguments(untrained_run, [tmp_path / "t.parquet"], tmp_path / "out")
+    assert fault in refused(capsys, words)
+    assert not [*(tmp_path / "out").iterdir()]
+
+
+def test_files_of_one_name_are_told_apart(predict, images, expected, tmp_path):
+    folder, names = images
+    tars = [tmp_path / part / "a.tar" for part in ("x", "y")]
+    for tar, name in zip(tars, names, strict=False):
+        tar.parent.mkdir()
+        write_tar(tar, folder, [name])
+    check(
+        predict(*tars),
+        {f"{tar}/{name}": expected[name] for tar, name in zip(tars, names, strict=False)},
+    )
+
+
+def test_an_exported_file_is_named_as_such(images, tmp_path, capsys):
+    said = refused(capsys, arguments(["x.onnx"], [images[0]], tmp_path / "out"))
+    assert said.startswith("x.onnx: is an exported file, which lowres_d2.load takes in Python:")
 
 
 def test_files_of_a_user_are_not_replaced(untrained_run, images, tmp_path, capsys):
