@@ -82,17 +82,10 @@ def digest_of(source: Source, size: int) -> tuple[int, str]:
 
 def _listed(source: Source, size: int, use: Callable[[list[Place]], None]) -> tuple[int, str]:
     digest, number = hashlib.sha256(f"{source.kind} {source.column}".encode()), 0
-    ids = array("q")  # 8 bytes an image, whatever else stays on disk
-    for places in _pieces(source, size):
+    ids = array("q")
+    for places in _pieces(source, size, ids):
         digest.update(repr(list(map(tuple, places))).encode())
         number += len(places)
-        for place in places:
-            if not -(2**63) <= place.image_id < 2**63:
-                raise ValueError(
-                    f"{place.file_name}: its id {place.image_id} does not fit into 64 bits: give "
-                    "images other ids"
-                )
-            ids.append(place.image_id)
         use(places)
     if not number:
         raise ValueError(f"--input {' '.join(source.given)}: has no images")
@@ -106,12 +99,24 @@ def _listed(source: Source, size: int, use: Callable[[list[Place]], None]) -> tu
     return number, digest.hexdigest()
 
 
-def _pieces(source: Source, size: int) -> Iterator[list[Place]]:
-    numbered = (
-        place if place.image_id is not None else place._replace(image_id=number)
-        for number, place in enumerate(source.places(), start=1)
-    )
-    while piece := list(itertools.islice(numbered, size)):
+def _pieces(source: Source, size: int, ids: array) -> Iterator[list[Place]]:
+    """The places, numbered; ids of the user's, 8 bytes each, are added to those that are known."""
+
+    def numbered() -> Iterator[Place]:
+        for number, place in enumerate(source.places(), start=1):
+            if place.image_id is None:
+                yield place._replace(image_id=number)
+                continue
+            if not -(2**63) <= place.image_id < 2**63:
+                raise ValueError(
+                    f"{place.file_name}: its id {place.image_id} does not fit into 64 bits: give "
+                    "images other ids"
+                )
+            ids.append(place.image_id)
+            yield place
+
+    places = numbered()
+    while piece := list(itertools.islice(places, size)):
         yield piece
 
 
