@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from lowres_d2.cores import num_cores
 from lowres_d2.data.processes import stop_opencv_threads
 from lowres_d2.numbered import next_numbered
+from lowres_d2.progress import with_progress
 
 import torch
 from iopath.common.file_io import file_lock
@@ -118,11 +118,5 @@ def generate_in_processes(
     processes = f"{num_workers} processes" if num_workers > 1 else "1 process"
     _logger.info("generating %s: %d images, %s", name, total, processes)
     start = time.perf_counter()
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(loader, name, total=total, console=Console(stderr=True))
-    else:
-        yield from loader
+    yield from with_progress(loader, total, name)
     _logger.info("generated %s: %.1f s", name, time.perf_counter() - start)

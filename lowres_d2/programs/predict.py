@@ -18,7 +18,7 @@ from lowres_d2.programs.boxes_only import check_finds_boxes
 from lowres_d2.programs.command_lines.predict import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.opened_weights import opened_weights
-from lowres_d2.programs.progress import image_progress
+from lowres_d2.progress import image_progress
 
 import torch
 from omegaconf import DictConfig, OmegaConf

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowres_d2.data.folders import recognise
@@ -20,6 +19,7 @@ from lowres_d2.own_files import check_own, own_path
 from lowres_d2.programs.command_lines.validate import parse
 from lowres_d2.programs.mistakes import run_reporting_mistakes
 from lowres_d2.programs.validate_recipe import check_cover, model_facts, recipe_splits
+from lowres_d2.progress import with_progress
 from lowres_d2.recipes.load import load_recipe
 
 
@@ -140,23 +140,13 @@ def _report(
         facts,
         level="header" if args.no_decode else "full" if args.deep else "draft",
         workers=max(1, args.workers),
-        progress=_with_progress,
+        progress=with_progress,
         limits=args.size_limits,
     )
     for split, summary in zip(splits, report.summaries, strict=True):
         note = spec.why_not_all(list(summary.size_ranges.values()), summary.objects)
         report.notes.extend([f"{split.name}: {note}"] if note else [])
     return report
-
-
-def _with_progress(work: Iterable, total: int, what: str) -> Iterable:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return work
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(work, what, total=total, console=Console(stderr=True), transient=True)
 
 
 def _names(sources: Sequence[str]) -> list[str]:

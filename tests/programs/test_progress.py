@@ -1,6 +1,7 @@
 """Progress through images where there is no terminal."""
 
-from lowres_d2.programs.progress import PERIOD, Lines, image_progress
+import lowres_d2.progress
+from lowres_d2.progress import PERIOD, Lines, image_progress, with_progress
 
 
 def test_a_line_says_count_rate_and_time_left_and_is_no_more_frequent_than_its_period(capsys):
@@ -34,3 +35,10 @@ def test_a_wait_without_any_image_is_no_rate(capsys):
     now = PERIOD
     done(0)
     assert capsys.readouterr().err == ""
+
+
+def test_what_comes_of_images_is_passed_on_and_counted(monkeypatch, capsys):
+    monkeypatch.setattr(lowres_d2.progress, "PERIOD", 0.0)
+    assert list(with_progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said] == ["1 of 3 images", "2 of 3 images"]

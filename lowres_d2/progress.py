@@ -6,18 +6,36 @@ import contextlib
 import datetime
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 PERIOD = 30.0  # seconds from line to line
 
+T = TypeVar("T")
+
+
+def with_progress(images: Iterable[T], total: int, name: str) -> Iterator[T]:
+    """Yield what comes of images, one for each, and show on stderr how many are done.
+
+    Args:
+        images: the images, or what is made of them.
+        total: their number.
+        name: what the bar is called.
+    """
+    with image_progress(total, name=name) as done:
+        for image in images:
+            yield image
+            done(1)
+
 
 @contextlib.contextmanager
-def image_progress(total: int, begun: int = 0) -> Iterator[Callable[[int], None]]:
+def image_progress(total: int, begun: int = 0, name: str = "") -> Iterator[Callable[[int], None]]:
     """Show on stderr how many images are done; gives what takes numbers of further ones.
 
     Args:
         total: number of images.
         begun: of these that were done before.
+        name: what the bar is called.
     """
     if not sys.stderr.isatty():
         yield Lines(total, begun)
@@ -26,8 +44,9 @@ def image_progress(total: int, begun: int = 0) -> Iterator[Callable[[int], None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), "images, left", TimeRemainingColumn())
+    columns = ("{task.description}", *columns) if name else columns
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=begun)
+        task = bar.add_task(name, total=total, completed=begun)
         yield lambda number: bar.advance(task, number)
 
 
