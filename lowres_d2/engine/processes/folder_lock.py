@@ -62,41 +62,55 @@ def folder_lock(path: str | Path) -> Iterator[None]:
 
 
 def _acquire(path: Path, me: dict[str, Any]) -> None:
-    while True:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(me, file)
-            except OSError:  # the disk is full
-                path.unlink()
-                raise
-            return
-        holder = _read(path)
+    while not _create(path, me):
+        seen, holder = _touched(path), _read(path)
         if _lives(path, holder):
             raise FolderInUse(
                 f"{path.parent} is in use by {_described(holder)}: wait for its end, or "
                 f"choose {ELSEWHERE}"
             )
-        _remove(path, holder)
+        _remove(path, holder, seen, me)
 
 
-def _remove(path: Path, dead: dict[str, Any]) -> None:
-    """Remove a dead holder's file, of two processes that try only once."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, aside)
-        if _read(aside) != dead:  # another process has taken the lock over in between
-            with contextlib.suppress(OSError):
-                os.link(aside, path)
-        aside.unlink()
+def _create(path: Path, me: dict[str, Any]) -> bool:
+    """Write a lock file, unless there is one."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(me, file)
+    except OSError:  # the disk is full
+        path.unlink()
+        raise
+    return True
+
+
+def _remove(path: Path, dead: dict[str, Any], seen: float | None, me: dict[str, Any]) -> None:
+    """Remove a dead holder's file; it may be there still, if another process is about to do so.
+
+    One at a time: between a second one's look and its removal, a third may have got the lock.
+    """
+    guard = path.with_name(f"{path.name}.removal")
+    if not _create(guard, me):
+        time.sleep(0.01)
+        remover = (_read(guard), _touched(guard))
+        killed = remover[1] is not None and not _lives(guard, remover[0])
+        if killed and (_read(guard), _touched(guard)) == remover:
+            guard.unlink(missing_ok=True)
+        return
+    try:
+        if (_read(path), _touched(path)) == (dead, seen):
+            path.unlink(missing_ok=True)
+    finally:
+        guard.unlink(missing_ok=True)
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove files that processes of this machine had put aside when they were killed."""
+    """Remove what processes of this machine had beside it when they were killed."""
     for aside in path.parent.glob(f"{glob.escape(path.name)}.*"):
         holder = _read(aside)
-        # A living holder's file may be on its way back.
         if holder.get("machine") == _machine() and not _is_running(
             holder.get("process"), holder.get("born")
         ):

@@ -173,15 +173,25 @@ def test_a_lock_that_does_not_fit_onto_the_disk_leaves_nothing(lock, monkeypatch
     assert not list(lock.parent.iterdir())
 
 
-def test_what_a_killed_process_had_put_aside_is_removed(lock):
+def test_what_a_killed_process_had_beside_the_lock_is_removed(lock):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     mine = module._this_process()
     dead = lock.with_name(".lock.1")
     dead.write_text(json.dumps(mine | {"process": ended.pid}))
-    # On its way back, or of a machine that nobody here can ask.
+    # Of a living process, or of a machine that nobody here can ask.
     living, elsewhere = lock.with_name(".lock.2"), lock.with_name(".lock.3")
     living.write_text(json.dumps(mine))
     of_another_machine(elsewhere)
     with folder_lock(lock):
         assert not dead.exists() and living.exists() and elsewhere.exists()
+
+
+def test_a_process_that_was_killed_while_it_removed_a_lock_stops_nobody(lock):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = json.dumps(module._this_process() | {"process": ended.pid})
+    lock.write_text(dead)
+    lock.with_name(f"{lock.name}.removal").write_text(dead)
+    with folder_lock(lock):
+        assert [file.name for file in lock.parent.iterdir()] == [lock.name]
